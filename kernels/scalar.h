@@ -1,0 +1,82 @@
+/* scalar: every pointwise formula once, for host and device, in double (_d,
+ * used by ref) and float (_f, used by cpu and cuda). The float exponential is
+ * our own polynomial, so that compilers vectorise it and every backend has the
+ * same one; the double one is the C library's, so that check_ops compares the
+ * two.
+ */
+#ifndef OTP_SCALAR_H
+#define OTP_SCALAR_H
+
+#include "core/rng.h"
+
+#include <math.h>
+#include <string.h>
+
+/* e^x in float, relative error below 2e-7 on [-87, 88], clamped outside.
+ * Range reduction x = k log 2 + r in two steps (Cody-Waite), degree-6
+ * polynomial on |r| <= log(2)/2 (coefficients: Cephes expf), exponent added
+ * as bits. */
+static inline OTP_HD float otp_exp_f(float x)
+{
+	x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+	float k = x * 1.44269504088896341f;
+	int32_t ki = (int32_t)(k + (k < 0.0f ? -0.5f : 0.5f));
+	float kf = (float)ki;
+	float r = x - kf * 0.693359375f + kf * 2.12194440e-4f;
+	float p = 1.9875691500e-4f;
+	p = p * r + 1.3981999507e-3f;
+	p = p * r + 8.3334519073e-3f;
+	p = p * r + 4.1665795894e-2f;
+	p = p * r + 1.6666665459e-1f;
+	p = p * r + 5.0000001201e-1f;
+	p = p * r * r + r + 1.0f;
+	int32_t bits = (ki + 127) << 23;
+	float two_to_k;
+	memcpy(&two_to_k, &bits, sizeof two_to_k);
+	return p * two_to_k;
+}
+
+static inline OTP_HD double otp_exp_d(double x) { return exp(x); }
+
+/* The formulas, written once for a type T with suffix S. */
+#define OTP_SCALAR_FORMULAS(T, S, SQRT, LOG1P, FABS)                                                   \
+	static inline OTP_HD T otp_sigmoid##S(T x) { return (T)1 / ((T)1 + otp_exp##S(-x)); }           \
+	static inline OTP_HD T otp_silu##S(T x) { return x * otp_sigmoid##S(x); }                       \
+	/* silu'(x) = s + x s (1 - s) */                                                                \
+	static inline OTP_HD T otp_silu_slope##S(T x)                                                   \
+	{                                                                                              \
+		T s = otp_sigmoid##S(x);                                                                \
+		return s * ((T)1 + x * ((T)1 - s));                                                     \
+	}                                                                                              \
+	static inline OTP_HD T otp_lrelu##S(T x, T slope) { return x > (T)0 ? x : slope * x; }          \
+	static inline OTP_HD T otp_lrelu_gate##S(T x, T g, T slope) { return x > (T)0 ? g : slope * g; } \
+	/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which never overflows */                         \
+	static inline OTP_HD T otp_softplus##S(T x)                                                     \
+	{                                                                                              \
+		return (x > (T)0 ? x : (T)0) + LOG1P(otp_exp##S(-FABS(x)));                             \
+	}                                                                                              \
+	static inline OTP_HD T otp_rsqrt##S(T x) { return (T)1 / SQRT(x); }                             \
+	/* Adam (Kingma, Ba 2015) with bias corrections c1 = 1/(1 - b1^t), c2 = 1/(1 - b2^t). */        \
+	static inline OTP_HD T otp_adam_step##S(T p, T g, T *m, T *v, T rate, T b1, T b2, T c1, T c2, T eps) \
+	{                                                                                              \
+		*m = b1 * *m + ((T)1 - b1) * g;                                                         \
+		*v = b2 * *v + ((T)1 - b2) * g * g;                                                     \
+		return p - rate * (*m * c1) / (SQRT(*v * c2) + eps);                                    \
+	}
+
+OTP_SCALAR_FORMULAS(float, _f, sqrtf, log1pf, fabsf)
+OTP_SCALAR_FORMULAS(double, _d, sqrt, log1p, fabs)
+
+#undef OTP_SCALAR_FORMULAS
+
+/* Two standard normals from two 32-bit words (Box, Muller 1958). In float on
+ * every backend: the draw is part of the program's result, not of its rounding. */
+static inline OTP_HD void otp_normal_pair(uint32_t a, uint32_t b, float *n0, float *n1)
+{
+	float radius = sqrtf(-2.0f * logf(otp_unit_float(a)));
+	float angle = 6.28318530717958648f * otp_unit_float(b);
+	*n0 = radius * cosf(angle);
+	*n1 = radius * sinf(angle);
+}
+
+#endif

@@ -1,0 +1,63 @@
+/* base: assertions, errors of the outside world, checked allocation.
+ *
+ * Three kinds of trouble, kept apart:
+ *   our bug        OTP_ASSERT, alive in release: prints and aborts
+ *   the machine    otp_fail_machine (disk, memory): one line, exit code 1
+ *   the user       otp_fail (file, option, data): one line, exit code 2
+ */
+#ifndef OTP_BASE_H
+#define OTP_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define OTP_PRINTF(fmt_at, args_at) __attribute__((format(printf, fmt_at, args_at)))
+#define OTP_NORETURN __attribute__((noreturn))
+#else
+#define OTP_PRINTF(fmt_at, args_at)
+#define OTP_NORETURN
+#endif
+
+enum { OTP_EXIT_OK = 0, OTP_EXIT_FAILED = 1, OTP_EXIT_USAGE = 2, OTP_EXIT_INTERRUPTED = 130 };
+
+/* The first error wins: later ones are consequences. */
+typedef struct otp_error {
+	int exit_code; /* 0 while nothing went wrong */
+	char text[1024]; /* "WHERE: what is wrong, what was expected", without newline */
+} otp_error;
+
+/* Record an error of the outside world; always returns false, so that callers
+ * can write `return otp_fail(err, path, "...")`. `where` names file or option. */
+bool otp_fail(otp_error *err, const char *where, const char *fmt, ...) OTP_PRINTF(3, 4);
+bool otp_fail_machine(otp_error *err, const char *where, const char *fmt, ...) OTP_PRINTF(3, 4);
+
+#define OTP_ASSERT(cond, ...) \
+	((cond) ? (void)0 : otp_assert_failed(__FILE__, __LINE__, #cond, __VA_ARGS__))
+void otp_assert_failed(const char *file, int line, const char *cond, const char *fmt, ...)
+	OTP_PRINTF(4, 5) OTP_NORETURN;
+
+/* Zeroed memory, 64-byte aligned, never NULL: running out ends the program
+ * with one line and exit code 1. Release with otp_free. */
+void *otp_calloc(size_t count, size_t bytes_each);
+void *otp_realloc(void *old, size_t old_bytes, size_t new_bytes);
+void otp_free(void *memory);
+char *otp_strdup(const char *text);
+/* printf into a fresh string (otp_free it). */
+char *otp_format(const char *fmt, ...) OTP_PRINTF(1, 2);
+
+/* a * b, aborting on overflow: sizes are computed from shapes that were checked before. */
+size_t otp_mul_size(size_t a, size_t b);
+size_t otp_round_up(size_t value, size_t multiple);
+
+double otp_seconds(void); /* monotonic clock */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,45 @@
+/* dataset: a law to draw from, whatever it is stored as.
+ *
+ * A spec is a folder of images, FILE.h5[:/set], an IDX image file (.gz or not),
+ * FILE.npy, FILE.npz[:name], or synth:NAME, each with ?modifier&modifier...
+ * Images come out as floats in [-1, 1], (h, w, c); vectors as they are, (1, 1, d).
+ */
+#ifndef OTP_DATASET_H
+#define OTP_DATASET_H
+
+#include "core/base.h"
+
+typedef enum otp_data_kind { OTP_DATA_IMAGES, OTP_DATA_VECTORS } otp_data_kind;
+
+typedef struct otp_dataset otp_dataset;
+
+typedef struct otp_dataset_info {
+	otp_data_kind kind;
+	int64_t count;      /* samples; 0: generated, as many as asked for */
+	int h, w, c;        /* of one sample; h = w = 0 before prepare where sizes differ */
+	int64_t skipped;    /* files that could not be read, each named on stderr once */
+	uint64_t digest;    /* of spec and content: names, sizes and a sample of the bytes */
+	const char *spec;
+	bool one_size;      /* every sample has the same h, w as stored */
+} otp_dataset_info;
+
+/* Open and look: finds files, reads headers, decodes nothing big. */
+otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
+/* Fix the form in which samples come out (images: size x size, or their own
+ * size where 0; channels: 1 or 3 from anything, grey repeated, alpha laid over
+ * white), then load into memory what fits, with `threads` threads. */
+bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err);
+void otp_dataset_close(otp_dataset *d);
+otp_dataset_info otp_dataset_describe(const otp_dataset *d);
+
+/* Sample `index` into out, h * w * c floats. `draw` refreshes what is random
+ * in the law itself (hues): 0 in evaluation, the draw's number in training.
+ * Thread-safe; a function of (seed, index, draw) alone. index < count, or
+ * anything where count is 0. */
+bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err);
+
+/* The name a sample's outputs carry: path below the folder without extension,
+ * or "000123". Valid until the set is closed; `buffer` may hold it. */
+const char *otp_dataset_name(const otp_dataset *d, uint64_t index, char *buffer, size_t bytes);
+
+#endif

@@ -1,0 +1,25 @@
+/* loader: keeps the trainer fed. Batches of one data set in an order that is a
+ * function of (seed, draw) alone: draw k holds positions k * batch ... of an
+ * endless walk in which each epoch is a fresh permutation (a keyed Feistel
+ * network, so any position is reached without state).
+ */
+#ifndef OTP_LOADER_H
+#define OTP_LOADER_H
+
+#include "data/dataset.h"
+
+typedef struct otp_loader otp_loader;
+
+/* `which` tells apart loaders of the same seed (0 source, 1 target). Batches
+ * from first_draw on are prepared ahead by `workers` threads (0: on demand). */
+otp_loader *otp_loader_new(const otp_dataset *d, int batch, uint64_t seed, int which, bool flip,
+			   int workers, uint32_t first_draw);
+void otp_loader_free(otp_loader *l);
+/* The next draw: batch * h * w * c floats, valid until the next call. NULL with
+ * err set where a sample could not be read. */
+const float *otp_loader_next(otp_loader *l, otp_error *err);
+
+/* The sample index at one position of the walk over `count` samples. */
+uint64_t otp_loader_index(uint64_t seed, int which, uint64_t position, uint64_t count);
+
+#endif

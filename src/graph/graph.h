@@ -1,0 +1,110 @@
+/* graph: what is computed. Nodes are made in order, so a node's inputs always
+ * have smaller ids: creation order is a schedule.
+ *
+ * Shapes are checked where a node is made (OTP_ASSERT: a wrong shape is our
+ * bug). Gradients are graph too: otp_grad returns nodes, never numbers.
+ */
+#ifndef OTP_GRAPH_H
+#define OTP_GRAPH_H
+
+#include "graph/op.h"
+
+/* A leaf's or an output's home. Spans are numbered by whoever builds the
+ * graph; their memory is given when a program is made. */
+enum { OTP_SPAN_NONE = -1, OTP_MAX_SPANS = 8 };
+
+typedef struct otp_graph otp_graph;
+
+typedef struct otp_node {
+	otp_graph *graph;
+	int id;
+	otp_op op;
+	otp_type type;
+	otp_shape shape;
+	otp_attr attr;
+	int input_count;
+	struct otp_node *in[OTP_MAX_INPUTS];
+	const char *name;    /* leaves only, else NULL */
+	int span;            /* leaves in a span, outputs: its number; else OTP_SPAN_NONE */
+	int64_t span_offset; /* elements from the span's start */
+	bool output;         /* computed into the span, or (span NONE) into memory of its own */
+} otp_node;
+
+otp_graph *otp_graph_new(void);
+void otp_graph_free(otp_graph *g);
+int otp_graph_size(const otp_graph *g);
+otp_node *otp_graph_node(const otp_graph *g, int id);
+
+/* Leaves. An input has memory in the program, written before a run; a view
+ * reads `shape` elements of a span at an offset (parameters, state). */
+otp_node *otp_input(otp_graph *g, const char *name, otp_type type, otp_shape shape);
+otp_node *otp_view(otp_graph *g, const char *name, int span, int64_t offset, otp_shape shape);
+
+/* Keep x after the run: in a span at an offset, or readable through the
+ * program (span OTP_SPAN_NONE). Returns the node that holds it, which is a
+ * copy of x where x itself cannot be placed there. */
+otp_node *otp_output(otp_node *x, int span, int64_t offset);
+
+/* A node of any op; the functions below are its typed spellings. */
+otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_count);
+
+otp_node *otp_copy(otp_node *x);
+otp_node *otp_reshape(otp_node *x, otp_shape to);
+otp_node *otp_sum(otp_node *x, otp_shape to);
+otp_node *otp_spread(otp_node *x, otp_shape to);
+otp_node *otp_concat(otp_node *a, otp_node *b, otp_axis axis);
+otp_node *otp_slice(otp_node *x, otp_axis axis, int begin, int count);
+otp_node *otp_pad(otp_node *x, otp_axis axis, int begin, int count);
+
+otp_node *otp_add(otp_node *a, otp_node *b);
+otp_node *otp_mul(otp_node *a, otp_node *b);
+otp_node *otp_affine(otp_node *x, float scale, float offset);
+otp_node *otp_lrelu(otp_node *x, float slope);
+otp_node *otp_lrelu_gate(otp_node *x, otp_node *g, float slope);
+otp_node *otp_silu(otp_node *x);
+otp_node *otp_silu_gate(otp_node *x, otp_node *g);
+otp_node *otp_sigmoid(otp_node *x);
+otp_node *otp_softplus(otp_node *x);
+otp_node *otp_exp(otp_node *x);
+otp_node *otp_rsqrt(otp_node *x);
+
+otp_node *otp_conv2d(otp_node *x, otp_node *w, int stride, int pad);
+otp_node *otp_conv2d_bias(otp_node *x, otp_node *w, otp_node *b, int stride, int pad);
+otp_node *otp_conv2d_dgrad(otp_node *g, otp_node *w, int stride, int pad, int h, int width);
+otp_node *otp_conv2d_wgrad(otp_node *x, otp_node *g, int stride, int pad, int kh, int kw);
+
+otp_node *otp_down2(otp_node *x, otp_filter filter, float gain);
+otp_node *otp_up2(otp_node *x, otp_filter filter, float gain);
+
+otp_node *otp_matmul(otp_node *a, otp_node *b, bool ta, bool tb);
+otp_node *otp_softmax(otp_node *x);
+otp_node *otp_softmax_gate(otp_node *y, otp_node *g);
+
+/* y = act(scale (x - mean)/std + shift) over `groups` groups of channels;
+ * scale and shift are (n or 1, 1, 1, c). Makes the statistics node itself. */
+otp_node *otp_norm(otp_node *x, otp_node *scale, otp_node *shift, int groups, float eps, bool silu);
+/* Its pieces, used by gradient rules and tests. */
+otp_node *otp_norm_stats(otp_node *x, otp_attr attr);
+otp_node *otp_norm_apply(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_attr attr);
+otp_node *otp_norm_sums(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g, otp_attr attr);
+otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g,
+			 otp_node *sums, otp_attr attr);
+
+/* streams: (n, 1, 1, 4) u32 */
+otp_node *otp_normal(otp_node *streams, otp_shape to, enum otp_purpose purpose);
+
+otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_attr attr);
+
+/* d y / d wrt[i] for a one-element y, as nodes (NULL where y does not depend
+ * on wrt[i]). Differentiating the result again is allowed and exact. */
+void otp_grad(otp_node *y, otp_node *const *wrt, int count, otp_node **grads);
+
+/* The rule table's type: given y, its gradient g, and which inputs are wanted,
+ * set gx[i] (leave NULL where the input gets none). Rules live in op_grad.c. */
+typedef void otp_grad_rule(otp_node *y, otp_node *g, const bool *wanted, otp_node **gx);
+extern otp_grad_rule *const otp_grad_rules[OTP_OP_COUNT];
+
+/* Shape rules, op_shape.c: the output's shape from inputs and attribute. */
+otp_shape otp_op_shape(otp_op op, const otp_attr *attr, const otp_shape *in, int input_count);
+
+#endif

@@ -1,0 +1,132 @@
+/* op: what an operator is, and the seam between graphs and backends.
+ *
+ * Owns the op enumeration (from ops.def), shapes, attributes, and the tables a
+ * backend fills. Kernels include this, scalar.h and core, and nothing else: a
+ * kernel never sees a node, a model never sees a backend.
+ */
+#ifndef OTP_OP_H
+#define OTP_OP_H
+
+#include "core/base.h"
+#include "core/rng.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { OTP_MAX_INPUTS = 6 };
+
+typedef enum otp_type { OTP_F32, OTP_U32 } otp_type;
+
+typedef struct otp_shape {
+	int n, h, w, c;
+} otp_shape;
+
+static inline otp_shape otp_shape4(int n, int h, int w, int c)
+{
+	otp_shape s = {n, h, w, c};
+	return s;
+}
+static inline int64_t otp_shape_count(otp_shape s)
+{
+	return (int64_t)s.n * s.h * s.w * s.c;
+}
+static inline bool otp_shape_equal(otp_shape a, otp_shape b)
+{
+	return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
+}
+
+typedef enum otp_op {
+	OTP_OP_LEAF, /* an input or a view into a span: nothing to compute */
+#define OP(name, inputs, attribute, in_place, meaning) OTP_OP_##name,
+#include "graph/ops.def"
+#undef OP
+	OTP_OP_COUNT
+} otp_op;
+
+typedef enum otp_axis { OTP_AXIS_N, OTP_AXIS_H, OTP_AXIS_W, OTP_AXIS_C } otp_axis;
+
+/* Low-pass filters of down2: box = mean of 2x2 at gain 1; fir = [1,3,3,1]/8 separable, zero outside. */
+typedef enum otp_filter { OTP_FILTER_BOX, OTP_FILTER_FIR } otp_filter;
+
+typedef union otp_attr {
+	struct { otp_shape to; } shape;                     /* sum, spread, reshape */
+	struct { otp_axis axis; } axis;                     /* concat */
+	struct { otp_axis axis; int begin, count; } slice;  /* slice, pad */
+	struct { float scale, offset; } affine;
+	struct { float slope; } slope;
+	struct { int stride, pad, h, w; } conv;             /* h, w: dgrad's image size; wgrad's kernel size; else 0 */
+	struct { otp_filter filter; float gain; } resample;
+	struct { bool ta, tb; } matmul;
+	struct { int groups; float eps; bool silu; } norm;
+	struct { otp_shape to; uint32_t purpose; } noise;
+	struct { bool ema; float beta1, beta2, eps; } adam;
+} otp_attr;
+
+/* Columns of adam's hyper tensor, (1, 1, 1, 8). correct1 = 1/(1 - beta1^t), correct2 likewise. */
+enum { OTP_HYPER_RATE, OTP_HYPER_CORRECT1, OTP_HYPER_CORRECT2, OTP_HYPER_EMA, OTP_HYPER_COUNT = 8 };
+enum { OTP_ROW_PARAM, OTP_ROW_M, OTP_ROW_V, OTP_ROW_EMA };
+
+const char *otp_op_name(otp_op op);
+const char *otp_op_meaning(otp_op op);
+int otp_op_inputs(otp_op op);
+bool otp_op_in_place(otp_op op);
+
+/* ---- the seam ---- */
+
+typedef struct otp_tensor {
+	void *data;
+	otp_shape shape;
+	otp_type type;
+} otp_tensor;
+
+typedef enum otp_precision { OTP_PRECISION_F32, OTP_PRECISION_TF32, OTP_PRECISION_BF16 } otp_precision;
+
+/* One kernel invocation with everything it needs; frozen when the program is made. */
+typedef struct otp_call {
+	otp_op op;
+	otp_attr attr;
+	otp_tensor in[OTP_MAX_INPUTS], out;
+	otp_precision precision;
+	int part, parts;  /* adam alone: which share of the columns this call updates */
+	void *scratch;    /* scratch_bytes(call) bytes, contents undefined */
+	void *bound;      /* what the kernel's bind made; NULL without bind */
+} otp_call;
+
+typedef struct otp_kernel {
+	void (*run)(const otp_call *call);
+	void (*bind)(otp_call *call);                  /* optional: make call->bound; shapes are known, pointers are not */
+	void (*unbind)(otp_call *call);                /* optional */
+	size_t (*scratch_bytes)(const otp_call *call); /* optional; asked after bind */
+} otp_kernel;
+
+typedef struct otp_device otp_device;
+
+/* A backend: memory, transfers, and one kernel for every op of the table.
+ * Runs on one device are ordered as they are issued; wait() returns when all are done. */
+typedef struct otp_backend {
+	const char *name;
+	size_t element_bytes; /* of every element of every type: 4, or 8 in ref, which holds all as double */
+	bool (*open)(int index, otp_device **device, otp_error *err);
+	void (*close)(otp_device *device);
+	void *(*alloc)(otp_device *device, size_t bytes); /* zeroed, 64-byte aligned */
+	void (*release)(otp_device *device, void *memory);
+	/* host float (F32) or uint32_t (U32) to and from device elements */
+	void (*upload)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
+	void (*download)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
+	/* Launch calls in order. `token` is a slot that belongs to the program, NULL at first,
+	 * where a backend may keep a captured form; forget() releases it. */
+	void (*launch)(otp_device *device, const otp_call *calls, int count, void **token);
+	void (*forget)(otp_device *device, void *token);
+	void (*wait)(otp_device *device);
+	int (*workers)(otp_device *device); /* how many replicas keep the device busy: cores, or 1 */
+	const otp_kernel *const *kernels;   /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
+} otp_backend;
+
+/* The one place that knows which backends exist: backends.c. */
+const otp_backend *otp_backend_find(const char *name, otp_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,39 @@
+/* program: graph + plan + backend, frozen; run many times, allocating nothing.
+ * Another batch size or another loss is another program.
+ */
+#ifndef OTP_PROGRAM_H
+#define OTP_PROGRAM_H
+
+#include "graph/graph.h"
+
+typedef struct otp_program otp_program;
+
+typedef struct otp_program_options {
+	otp_precision precision;
+	int part, parts; /* this program's share of an update; 0, 0 means all */
+	bool poison;     /* checking mode: memory that the plan calls free is filled with NaN between calls */
+} otp_program_options;
+
+typedef struct otp_program_size {
+	size_t arena_bytes, unshared_bytes, scratch_bytes;
+	int calls;
+} otp_program_size;
+
+/* spans[i]: device memory of span i, from backend->alloc (NULL where unused).
+ * The graph must outlive the program. */
+otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
+			     void *const spans[OTP_MAX_SPANS], otp_program_options options);
+void otp_program_free(otp_program *p);
+
+void otp_program_run(otp_program *p);
+/* A leaf or output by node; host elements are float or uint32_t by its type. */
+void otp_program_write(otp_program *p, const otp_node *node, const void *values);
+void otp_program_read(otp_program *p, const otp_node *node, void *values);
+void *otp_program_data(otp_program *p, const otp_node *node);
+
+otp_program_size otp_program_measure(const otp_program *p);
+
+/* Seconds each op kind took over `runs` runs, for bench: [OTP_OP_COUNT]. */
+void otp_program_profile(otp_program *p, int runs, double *seconds_by_op);
+
+#endif
