@@ -1,0 +1,165 @@
+/* file: whole-file reading and writing, and the temporary-sync-rename dance
+ * that keeps half-written files from ever carrying a final name. */
+#include "core/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+char *otp_file_temporary(const char *path) { return otp_format("%s.tmp-%ld", path, (long)getpid()); }
+
+static bool sync_path(const char *path, int flags, otp_error *err)
+{
+	int fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		return otp_fail_machine(err, path, "cannot be opened: %s", strerror(errno));
+	/* Some file systems refuse to sync a folder: EINVAL there is no loss of ours. */
+	bool ok = fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP;
+	if (!ok)
+		otp_fail_machine(err, path, "cannot be synced to disk: %s", strerror(errno));
+	close(fd);
+	return ok;
+}
+
+static char *parent_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	if (!slash)
+		return otp_strdup(".");
+	return slash == path ? otp_strdup("/") : otp_format("%.*s", (int)(slash - path), path);
+}
+
+bool otp_file_commit(const char *temporary, const char *path, otp_error *err)
+{
+	char *folder = parent_folder(path);
+	bool ok = sync_path(temporary, O_RDONLY, err);
+	if (ok && rename(temporary, path) != 0)
+		ok = otp_fail_machine(err, path, "cannot be renamed from %s: %s", temporary, strerror(errno));
+	if (!ok)
+		unlink(temporary);
+	ok = ok && sync_path(folder, O_RDONLY | O_DIRECTORY, err);
+	otp_free(folder);
+	return ok;
+}
+
+static bool write_all(int fd, const char *path, const char *data, size_t bytes, otp_error *err)
+{
+	while (bytes > 0) {
+		ssize_t done = write(fd, data, bytes);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
+		data += done;
+		bytes -= (size_t)done;
+	}
+	return true;
+}
+
+bool otp_file_write(const char *path, const void *data, size_t bytes, otp_error *err)
+{
+	char *temporary = otp_file_temporary(path);
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	bool ok = fd >= 0;
+	if (!ok) {
+		otp_fail_machine(err, path, "cannot be created: %s", strerror(errno));
+		goto out;
+	}
+	ok = write_all(fd, path, data, bytes, err);
+	if (close(fd) != 0 && ok)
+		ok = otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
+	if (!ok)
+		unlink(temporary);
+	ok = ok && otp_file_commit(temporary, path, err);
+out:
+	otp_free(temporary);
+	return ok;
+}
+
+void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
+{
+	char *data = NULL;
+	struct stat info;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &info) != 0) {
+		otp_fail(err, path, "cannot be opened: %s", strerror(errno));
+		goto out;
+	}
+	if (S_ISDIR(info.st_mode)) {
+		otp_fail(err, path, "is a folder, a file was expected");
+		goto out;
+	}
+	/* The size is a first guess only: pipes have none, and a file may grow. */
+	size_t room = (info.st_size > 0 ? (size_t)info.st_size : 65536) + 1, used = 0;
+	data = otp_calloc(room, 1);
+	for (;;) {
+		ssize_t got = read(fd, data + used, room - 1 - used);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0) {
+			otp_fail(err, path, "cannot be read: %s", strerror(errno));
+			otp_free(data);
+			data = NULL;
+			goto out;
+		}
+		used += (size_t)got;
+		if (got == 0)
+			break;
+		if (used == room - 1) {
+			/* Full and perhaps at the end: a file of the guessed size needs no second buffer. */
+			char more;
+			do
+				got = read(fd, &more, 1);
+			while (got < 0 && errno == EINTR);
+			if (got <= 0)
+				break;
+			data = otp_realloc(data, used, otp_mul_size(room, 2));
+			room *= 2;
+			data[used++] = more;
+		}
+	}
+	data[used] = 0;
+	*bytes = used;
+out:
+	if (fd >= 0)
+		close(fd);
+	return data;
+}
+
+bool otp_file_exists(const char *path)
+{
+	struct stat info;
+	return stat(path, &info) == 0;
+}
+
+bool otp_file_is_folder(const char *path)
+{
+	struct stat info;
+	return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool otp_file_make_folder(const char *path, otp_error *err)
+{
+	char *partial = otp_strdup(path);
+	bool ok = true;
+	for (char *end = partial; ok && *end; end++) {
+		if (end[1] != '/' && end[1] != 0)
+			continue;
+		char kept = end[1];
+		end[1] = 0;
+		/* Another process may make the folder between question and deed: only the outcome counts. */
+		if (mkdir(partial, 0777) != 0) {
+			int why = errno;
+			if (!otp_file_is_folder(partial))
+				ok = otp_fail_machine(err, path, "folder cannot be made: %s",
+						      why == EEXIST ? "a file of that name exists"
+								    : strerror(why));
+		}
+		end[1] = kept;
+	}
+	otp_free(partial);
+	return ok;
+}
