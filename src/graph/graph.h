@@ -28,6 +28,8 @@ typedef struct otp_node {
 	int span;            /* leaves in a span, outputs: its number; else OTP_SPAN_NONE */
 	int64_t span_offset; /* elements from the span's start */
 	bool output;         /* computed into the span, or (span NONE) into memory of its own */
+	bool constant;       /* a leaf of one element that holds `value` in every run */
+	float value;
 } otp_node;
 
 otp_graph *otp_graph_new(void);
@@ -39,6 +41,7 @@ otp_node *otp_graph_node(const otp_graph *g, int id);
  * reads `shape` elements of a span at an offset (parameters, state). */
 otp_node *otp_input(otp_graph *g, const char *name, otp_type type, otp_shape shape);
 otp_node *otp_view(otp_graph *g, const char *name, int span, int64_t offset, otp_shape shape);
+otp_node *otp_constant(otp_graph *g, float value); /* (1, 1, 1, 1) */
 
 /* Keep x after the run: in a span at an offset, or readable through the
  * program (span OTP_SPAN_NONE). Returns the node that holds it, which is a

@@ -12,6 +12,7 @@ typedef struct otp_place {
 	int64_t offset;   /* elements from the arena's start; -1: in a span */
 	int dies_at;      /* id after which the memory is free (roots only); INT_MAX: kept */
 	bool in_place;    /* overwrites input 0 */
+	bool released;    /* the planner's own: memory already passed on */
 } otp_place;
 
 typedef struct otp_plan {

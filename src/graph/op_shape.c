@@ -1,0 +1,235 @@
+/* Shape rules: the output's shape from attribute and inputs, with every
+ * condition an op puts on them. One function a line of ops.def. */
+#include "graph/graph.h"
+
+#define RULE(name) static otp_shape otp_shape_##name(const otp_attr *attr, const otp_shape *in)
+
+#define SHAPE_FMT "%dx%dx%dx%d"
+#define SHAPE_ARGS(s) (s).n, (s).h, (s).w, (s).c
+
+static int extent(otp_shape s, int axis)
+{
+	return axis == OTP_AXIS_N ? s.n : axis == OTP_AXIS_H ? s.h : axis == OTP_AXIS_W ? s.w : s.c;
+}
+
+static otp_shape with_extent(otp_shape s, int axis, int value)
+{
+	*(axis == OTP_AXIS_N ? &s.n : axis == OTP_AXIS_H ? &s.h : axis == OTP_AXIS_W ? &s.w : &s.c) = value;
+	return s;
+}
+
+/* Each dimension of `small` equals that of `big` or is 1. */
+static bool broadcasts(otp_shape small, otp_shape big)
+{
+	for (int axis = 0; axis < 4; axis++)
+		if (extent(small, axis) != extent(big, axis) && extent(small, axis) != 1)
+			return false;
+	return true;
+}
+
+static otp_shape same_as_first(const char *op, const otp_shape *in, int count)
+{
+	for (int i = 1; i < count; i++)
+		OTP_ASSERT(otp_shape_equal(in[0], in[i]), "%s: " SHAPE_FMT " against " SHAPE_FMT, op,
+			   SHAPE_ARGS(in[0]), SHAPE_ARGS(in[i]));
+	return in[0];
+}
+
+RULE(copy) { (void)attr; return in[0]; }
+
+RULE(reshape)
+{
+	OTP_ASSERT(otp_shape_count(in[0]) == otp_shape_count(attr->shape.to), "reshape: " SHAPE_FMT " to " SHAPE_FMT,
+		   SHAPE_ARGS(in[0]), SHAPE_ARGS(attr->shape.to));
+	return attr->shape.to;
+}
+
+RULE(sum)
+{
+	OTP_ASSERT(broadcasts(attr->shape.to, in[0]), "sum: " SHAPE_FMT " to " SHAPE_FMT, SHAPE_ARGS(in[0]),
+		   SHAPE_ARGS(attr->shape.to));
+	return attr->shape.to;
+}
+
+RULE(spread)
+{
+	OTP_ASSERT(broadcasts(in[0], attr->shape.to), "spread: " SHAPE_FMT " to " SHAPE_FMT, SHAPE_ARGS(in[0]),
+		   SHAPE_ARGS(attr->shape.to));
+	return attr->shape.to;
+}
+
+RULE(concat)
+{
+	int axis = attr->axis.axis;
+	otp_shape a = in[0], b = with_extent(in[1], axis, extent(in[0], axis));
+	OTP_ASSERT(otp_shape_equal(a, b), "concat: " SHAPE_FMT " with " SHAPE_FMT, SHAPE_ARGS(in[0]),
+		   SHAPE_ARGS(in[1]));
+	return with_extent(a, axis, extent(in[0], axis) + extent(in[1], axis));
+}
+
+RULE(slice)
+{
+	int axis = attr->slice.axis, begin = attr->slice.begin, count = attr->slice.count;
+	OTP_ASSERT(begin >= 0 && count > 0 && begin + count <= extent(in[0], axis), "slice: %d+%d of %d", begin,
+		   count, extent(in[0], axis));
+	return with_extent(in[0], axis, count);
+}
+
+RULE(pad)
+{
+	int axis = attr->slice.axis, begin = attr->slice.begin, count = attr->slice.count;
+	OTP_ASSERT(begin >= 0 && begin + extent(in[0], axis) <= count, "pad: %d at %d of %d", extent(in[0], axis),
+		   begin, count);
+	return with_extent(in[0], axis, count);
+}
+
+static otp_shape broadcast_shape(const char *op, const otp_shape *in)
+{
+	otp_shape out = in[0];
+	for (int axis = 0; axis < 4; axis++)
+		if (extent(out, axis) == 1)
+			out = with_extent(out, axis, extent(in[1], axis));
+	OTP_ASSERT(broadcasts(in[0], out) && broadcasts(in[1], out), "%s: " SHAPE_FMT " with " SHAPE_FMT, op,
+		   SHAPE_ARGS(in[0]), SHAPE_ARGS(in[1]));
+	return out;
+}
+
+RULE(add) { (void)attr; return broadcast_shape("add", in); }
+RULE(mul) { (void)attr; return broadcast_shape("mul", in); }
+RULE(affine) { (void)attr; return in[0]; }
+RULE(lrelu) { (void)attr; return in[0]; }
+RULE(lrelu_gate) { (void)attr; return same_as_first("lrelu_gate", in, 2); }
+RULE(silu) { (void)attr; return in[0]; }
+RULE(silu_gate) { (void)attr; return same_as_first("silu_gate", in, 2); }
+RULE(sigmoid) { (void)attr; return in[0]; }
+RULE(softplus) { (void)attr; return in[0]; }
+RULE(exp) { (void)attr; return in[0]; }
+RULE(rsqrt) { (void)attr; return in[0]; }
+
+static int conv_extent(int image, int kernel, int stride, int pad)
+{
+	return (image + 2 * pad - kernel) / stride + 1;
+}
+
+RULE(conv2d)
+{
+	otp_shape x = in[0], w = in[1];
+	OTP_ASSERT(x.c == w.c, "conv2d: %d channels in, weights for %d", x.c, w.c);
+	OTP_ASSERT(attr->conv.stride >= 1 && attr->conv.pad >= 0 && x.h + 2 * attr->conv.pad >= w.h &&
+			   x.w + 2 * attr->conv.pad >= w.w,
+		   "conv2d: image %dx%d, kernel %dx%d", x.h, x.w, w.h, w.w);
+	return otp_shape4(x.n, conv_extent(x.h, w.h, attr->conv.stride, attr->conv.pad),
+			  conv_extent(x.w, w.w, attr->conv.stride, attr->conv.pad), w.n);
+}
+
+RULE(conv2d_bias)
+{
+	OTP_ASSERT(otp_shape_equal(in[2], otp_shape4(1, 1, 1, in[1].n)), "conv2d_bias: bias " SHAPE_FMT,
+		   SHAPE_ARGS(in[2]));
+	return otp_shape_conv2d(attr, in);
+}
+
+RULE(conv2d_dgrad)
+{
+	otp_shape g = in[0], w = in[1], x = otp_shape4(g.n, attr->conv.h, attr->conv.w, w.c);
+	otp_shape forward[] = {x, w};
+	OTP_ASSERT(otp_shape_equal(g, otp_shape_conv2d(attr, forward)), "conv2d_dgrad: g is " SHAPE_FMT,
+		   SHAPE_ARGS(g));
+	return x;
+}
+
+RULE(conv2d_wgrad)
+{
+	otp_shape x = in[0], g = in[1], w = otp_shape4(g.c, attr->conv.h, attr->conv.w, x.c);
+	otp_shape forward[] = {x, w};
+	OTP_ASSERT(otp_shape_equal(g, otp_shape_conv2d(attr, forward)), "conv2d_wgrad: g is " SHAPE_FMT,
+		   SHAPE_ARGS(g));
+	return w;
+}
+
+RULE(down2)
+{
+	(void)attr;
+	OTP_ASSERT(in[0].h % 2 == 0 && in[0].w % 2 == 0, "down2: odd size %dx%d", in[0].h, in[0].w);
+	return otp_shape4(in[0].n, in[0].h / 2, in[0].w / 2, in[0].c);
+}
+
+RULE(up2) { (void)attr; return otp_shape4(in[0].n, in[0].h * 2, in[0].w * 2, in[0].c); }
+
+RULE(matmul)
+{
+	otp_shape a = in[0], b = in[1];
+	int m = attr->matmul.ta ? a.c : a.w, k = attr->matmul.ta ? a.w : a.c;
+	int k2 = attr->matmul.tb ? b.c : b.w, n = attr->matmul.tb ? b.w : b.c;
+	OTP_ASSERT(a.n == b.n && a.h == b.h && k == k2, "matmul: " SHAPE_FMT " with " SHAPE_FMT, SHAPE_ARGS(a),
+		   SHAPE_ARGS(b));
+	return otp_shape4(a.n, a.h, m, n);
+}
+
+RULE(softmax) { (void)attr; return in[0]; }
+RULE(softmax_gate) { (void)attr; return same_as_first("softmax_gate", in, 2); }
+
+RULE(norm_stats)
+{
+	OTP_ASSERT(attr->norm.groups > 0 && in[0].c % attr->norm.groups == 0, "norm: %d channels in %d groups",
+		   in[0].c, attr->norm.groups);
+	return otp_shape4(in[0].n, 1, 1, 2 * attr->norm.groups);
+}
+
+RULE(norm_apply)
+{
+	otp_shape x = in[0];
+	OTP_ASSERT(otp_shape_equal(in[1], otp_shape_norm_stats(attr, in)), "norm: statistics " SHAPE_FMT,
+		   SHAPE_ARGS(in[1]));
+	for (int i = 2; i < 4; i++)
+		OTP_ASSERT((in[i].n == x.n || in[i].n == 1) && in[i].h == 1 && in[i].w == 1 && in[i].c == x.c,
+			   "norm: x " SHAPE_FMT ", scale or shift " SHAPE_FMT, SHAPE_ARGS(x), SHAPE_ARGS(in[i]));
+	OTP_ASSERT(in[2].n == in[3].n, "norm: scale for %d samples, shift for %d", in[2].n, in[3].n);
+	return x;
+}
+
+RULE(norm_sums)
+{
+	otp_shape x = otp_shape_norm_apply(attr, in);
+	OTP_ASSERT(otp_shape_equal(in[4], x), "norm_sums: g is " SHAPE_FMT, SHAPE_ARGS(in[4]));
+	return otp_shape4(x.n, 1, 1, 2 * x.c);
+}
+
+RULE(norm_dgrad)
+{
+	OTP_ASSERT(otp_shape_equal(in[5], otp_shape_norm_sums(attr, in)), "norm_dgrad: sums are " SHAPE_FMT,
+		   SHAPE_ARGS(in[5]));
+	return in[0];
+}
+
+RULE(normal)
+{
+	OTP_ASSERT(otp_shape_equal(in[0], otp_shape4(attr->noise.to.n, 1, 1, 4)), "normal: streams " SHAPE_FMT,
+		   SHAPE_ARGS(in[0]));
+	return attr->noise.to;
+}
+
+RULE(adam)
+{
+	otp_shape state = in[0], grads = in[1];
+	OTP_ASSERT(otp_shape_equal(state, otp_shape4(1, 1, attr->adam.ema ? 4 : 3, grads.c)) && grads.n == 1 &&
+			   grads.h == 1,
+		   "adam: state " SHAPE_FMT ", gradients " SHAPE_FMT, SHAPE_ARGS(state), SHAPE_ARGS(grads));
+	OTP_ASSERT(otp_shape_equal(in[2], otp_shape4(1, 1, 1, OTP_HYPER_COUNT)), "adam: hyper " SHAPE_FMT,
+		   SHAPE_ARGS(in[2]));
+	return state;
+}
+
+otp_shape otp_op_shape(otp_op op, const otp_attr *attr, const otp_shape *in, int input_count)
+{
+	static otp_shape (*const rules[OTP_OP_COUNT])(const otp_attr *, const otp_shape *) = {
+#define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = otp_shape_##name,
+#include "graph/ops.def"
+#undef OP
+	};
+	OTP_ASSERT(op > OTP_OP_LEAF && op < OTP_OP_COUNT && input_count == otp_op_inputs(op), "op %d", (int)op);
+	otp_shape out = rules[op](attr, in);
+	OTP_ASSERT(out.n > 0 && out.h > 0 && out.w > 0 && out.c > 0, "%s: empty output " SHAPE_FMT, otp_op_name(op),
+		   SHAPE_ARGS(out));
+	return out;
+}

@@ -1,0 +1,190 @@
+/* The planner: one walk for who is needed and until when, one walk that hands
+ * out offsets first-fit from a sorted list of free blocks. */
+#include "graph/plan.h"
+
+#include <limits.h>
+#include <string.h>
+
+enum { ALIGN_ELEMENTS = 16 };
+
+typedef struct block {
+	int64_t begin, end;
+} block;
+
+/* Free memory as sorted, disjoint, non-touching blocks; the last reaches to infinity. */
+typedef struct free_list {
+	block *blocks;
+	int count, room;
+	int64_t high; /* the highest end ever handed out */
+} free_list;
+
+static int64_t aligned_count(const otp_node *node)
+{
+	return (otp_shape_count(node->shape) + ALIGN_ELEMENTS - 1) / ALIGN_ELEMENTS * ALIGN_ELEMENTS;
+}
+
+static void insert_block(free_list *list, int at, block b)
+{
+	if (list->count == list->room) {
+		size_t old_bytes = (size_t)list->room * sizeof b;
+		list->room = list->room ? 2 * list->room : 64;
+		list->blocks = otp_realloc(list->blocks, old_bytes, (size_t)list->room * sizeof b);
+	}
+	memmove(&list->blocks[at + 1], &list->blocks[at], (size_t)(list->count - at) * sizeof b);
+	list->blocks[at] = b;
+	list->count++;
+}
+
+static void remove_block(free_list *list, int at)
+{
+	list->count--;
+	memmove(&list->blocks[at], &list->blocks[at + 1], (size_t)(list->count - at) * sizeof(block));
+}
+
+/* The smallest block that fits; ties go to the lowest address. */
+static int64_t take(free_list *list, int64_t count)
+{
+	int best = -1;
+	for (int i = 0; i < list->count; i++) {
+		int64_t size = list->blocks[i].end - list->blocks[i].begin;
+		if (size >= count && (best < 0 || size < list->blocks[best].end - list->blocks[best].begin))
+			best = i;
+	}
+	int64_t offset = list->blocks[best].begin;
+	list->blocks[best].begin += count;
+	if (list->blocks[best].begin == list->blocks[best].end)
+		remove_block(list, best);
+	if (offset + count > list->high)
+		list->high = offset + count;
+	return offset;
+}
+
+static void give_back(free_list *list, int64_t offset, int64_t count)
+{
+	int at = 0;
+	while (at < list->count && list->blocks[at].begin < offset)
+		at++;
+	insert_block(list, at, (block){offset, offset + count});
+	if (at + 1 < list->count && list->blocks[at].end == list->blocks[at + 1].begin) {
+		list->blocks[at].end = list->blocks[at + 1].end;
+		remove_block(list, at + 1);
+	}
+	if (at > 0 && list->blocks[at - 1].end == list->blocks[at].begin) {
+		list->blocks[at - 1].end = list->blocks[at].end;
+		remove_block(list, at);
+	}
+}
+
+static void mark_live(const otp_graph *g, otp_plan *plan)
+{
+	for (int id = plan->node_count - 1; id >= 0; id--) {
+		const otp_node *node = otp_graph_node(g, id);
+		plan->place[id].live |= node->output;
+		if (plan->place[id].live)
+			for (int i = 0; i < node->input_count; i++)
+				plan->place[node->in[i]->id].live = true;
+	}
+}
+
+/* When the last reader of node's memory runs, reshapes followed. */
+static void find_deaths(const otp_graph *g, otp_plan *plan)
+{
+	for (int id = 0; id < plan->node_count; id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		otp_place *place = &plan->place[id];
+		place->root = node->op == OTP_OP_reshape ? plan->place[node->in[0]->id].root : id;
+		place->dies_at = node->output || node->op == OTP_OP_LEAF ? INT_MAX : id;
+		if (place->live)
+			for (int i = 0; i < node->input_count; i++) {
+				otp_place *root = &plan->place[plan->place[node->in[i]->id].root];
+				if (root->dies_at < id)
+					root->dies_at = id;
+			}
+	}
+}
+
+/* Whether node may overwrite the memory of its first input: the table allows
+ * it, shapes agree, this is the last reader, and no other input shares it. */
+static bool may_overwrite(const otp_graph *g, const otp_plan *plan, const otp_node *node)
+{
+	if (!otp_op_in_place(node->op) || (node->output && node->span != OTP_SPAN_NONE))
+		return false;
+	int root = plan->place[node->in[0]->id].root;
+	const otp_node *owner = otp_graph_node(g, root);
+	if (owner->span != OTP_SPAN_NONE || plan->place[root].dies_at != node->id ||
+	    !otp_shape_equal(node->in[0]->shape, node->shape))
+		return false;
+	for (int i = 1; i < node->input_count; i++)
+		if (plan->place[node->in[i]->id].root == root)
+			return false;
+	return true;
+}
+
+static void place_node(const otp_graph *g, otp_plan *plan, free_list *list, int id)
+{
+	const otp_node *node = otp_graph_node(g, id);
+	otp_place *place = &plan->place[id];
+	if (node->op == OTP_OP_reshape) {
+		place->root = plan->place[node->in[0]->id].root;
+		place->offset = plan->place[place->root].offset;
+		return;
+	}
+	if (node->span != OTP_SPAN_NONE)
+		return;
+	if (node->op != OTP_OP_LEAF && may_overwrite(g, plan, node)) {
+		otp_place *root = &plan->place[plan->place[node->in[0]->id].root];
+		place->in_place = true;
+		place->offset = root->offset;
+		root->released = true; /* the memory now belongs to this node */
+		return;
+	}
+	place->offset = take(list, aligned_count(node));
+	plan->unshared_elements += aligned_count(node);
+}
+
+/* Memory of roots whose last reader was node. */
+static void release_inputs(const otp_graph *g, otp_plan *plan, free_list *list, const otp_node *node)
+{
+	for (int i = 0; i < node->input_count; i++) {
+		int root = plan->place[node->in[i]->id].root;
+		otp_place *place = &plan->place[root];
+		if (place->dies_at == node->id && !place->released && otp_graph_node(g, root)->span == OTP_SPAN_NONE) {
+			give_back(list, place->offset, aligned_count(otp_graph_node(g, root)));
+			place->released = true;
+		}
+	}
+}
+
+otp_plan *otp_plan_new(const otp_graph *g)
+{
+	otp_plan *plan = otp_calloc(1, sizeof *plan);
+	plan->node_count = otp_graph_size(g);
+	plan->place = otp_calloc((size_t)plan->node_count, sizeof *plan->place);
+	for (int id = 0; id < plan->node_count; id++)
+		plan->place[id].offset = -1;
+	mark_live(g, plan);
+	find_deaths(g, plan);
+
+	free_list list = {0};
+	insert_block(&list, 0, (block){0, INT64_MAX});
+	/* Leaves first: their memory is never reused, so that inputs stay readable. */
+	for (int pass = 0; pass < 2; pass++)
+		for (int id = 0; id < plan->node_count; id++) {
+			const otp_node *node = otp_graph_node(g, id);
+			if (!plan->place[id].live || (node->op == OTP_OP_LEAF) != (pass == 0))
+				continue;
+			place_node(g, plan, &list, id);
+			release_inputs(g, plan, &list, node);
+		}
+	plan->arena_elements = list.high;
+	otp_free(list.blocks);
+	return plan;
+}
+
+void otp_plan_free(otp_plan *plan)
+{
+	if (!plan)
+		return;
+	otp_free(plan->place);
+	otp_free(plan);
+}

@@ -1,0 +1,216 @@
+/* Binding a planned graph to a backend: one call a node, pointers fixed for good. */
+#include "graph/program.h"
+#include "graph/plan.h"
+
+#include <math.h>
+#include <string.h>
+
+struct otp_program {
+	const otp_backend *backend;
+	otp_device *device;
+	const otp_graph *graph;
+	otp_plan *plan;
+	otp_call *calls;
+	int *call_node; /* id of the node a call computes */
+	int call_count;
+	char *arena;
+	void *scratch;
+	size_t scratch_bytes;
+	void *spans[OTP_MAX_SPANS];
+	void *token; /* the backend's captured form of the calls */
+	float *nan_values; /* checking mode: as many NaNs as the largest tensor or the scratch holds */
+};
+
+static void *node_data(const otp_program *p, const otp_node *node)
+{
+	size_t bytes = p->backend->element_bytes;
+	const otp_node *owner = otp_graph_node(p->graph, p->plan->place[node->id].root);
+	if (owner->span != OTP_SPAN_NONE) {
+		OTP_ASSERT(p->spans[owner->span], "span %d has no memory", owner->span);
+		return (char *)p->spans[owner->span] + (size_t)owner->span_offset * bytes;
+	}
+	return p->arena + (size_t)p->plan->place[node->id].offset * bytes;
+}
+
+static otp_tensor tensor_of(const otp_program *p, const otp_node *node)
+{
+	otp_tensor t = {node_data(p, node), node->shape, node->type};
+	return t;
+}
+
+static bool computed(const otp_program *p, const otp_node *node)
+{
+	return p->plan->place[node->id].live && node->op != OTP_OP_LEAF && node->op != OTP_OP_reshape;
+}
+
+static void bind_call(otp_program *p, const otp_node *node, otp_program_options options)
+{
+	const otp_kernel *kernel = p->backend->kernels[node->op];
+	otp_call *call = &p->calls[p->call_count];
+	p->call_node[p->call_count++] = node->id;
+	call->op = node->op;
+	call->attr = node->attr;
+	call->precision = options.precision;
+	call->part = options.part;
+	call->parts = options.parts ? options.parts : 1;
+	for (int i = 0; i < node->input_count; i++)
+		call->in[i] = tensor_of(p, node->in[i]);
+	call->out = tensor_of(p, node);
+	if (kernel->bind)
+		kernel->bind(call);
+	size_t bytes = kernel->scratch_bytes ? kernel->scratch_bytes(call) : 0;
+	if (bytes > p->scratch_bytes)
+		p->scratch_bytes = bytes;
+}
+
+static void fill_constants(otp_program *p)
+{
+	for (int id = 0; id < otp_graph_size(p->graph); id++) {
+		const otp_node *node = otp_graph_node(p->graph, id);
+		if (node->constant && p->plan->place[id].live)
+			otp_program_write(p, node, &node->value);
+	}
+}
+
+static void make_poison(otp_program *p)
+{
+	int64_t most = (int64_t)(p->scratch_bytes / sizeof(float)) + 1;
+	for (int id = 0; id < otp_graph_size(p->graph); id++)
+		if (otp_shape_count(otp_graph_node(p->graph, id)->shape) > most)
+			most = otp_shape_count(otp_graph_node(p->graph, id)->shape);
+	p->nan_values = otp_calloc((size_t)most, sizeof(float));
+	for (int64_t i = 0; i < most; i++)
+		p->nan_values[i] = NAN;
+}
+
+otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
+			     void *const spans[OTP_MAX_SPANS], otp_program_options options)
+{
+	otp_program *p = otp_calloc(1, sizeof *p);
+	p->backend = backend;
+	p->device = device;
+	p->graph = g;
+	p->plan = otp_plan_new(g);
+	if (spans)
+		memcpy(p->spans, spans, sizeof p->spans);
+	p->arena = backend->alloc(device, (size_t)(p->plan->arena_elements + 1) * backend->element_bytes);
+
+	int node_count = otp_graph_size(g), calls = 0;
+	for (int id = 0; id < node_count; id++)
+		calls += computed(p, otp_graph_node(g, id));
+	p->calls = otp_calloc((size_t)calls, sizeof *p->calls);
+	p->call_node = otp_calloc((size_t)calls, sizeof *p->call_node);
+	for (int id = 0; id < node_count; id++)
+		if (computed(p, otp_graph_node(g, id)))
+			bind_call(p, otp_graph_node(g, id), options);
+
+	p->scratch = backend->alloc(device, p->scratch_bytes);
+	for (int i = 0; i < p->call_count; i++)
+		p->calls[i].scratch = p->scratch;
+	fill_constants(p);
+	if (options.poison)
+		make_poison(p);
+	return p;
+}
+
+void otp_program_free(otp_program *p)
+{
+	if (!p)
+		return;
+	p->backend->forget(p->device, p->token);
+	for (int i = 0; i < p->call_count; i++) {
+		const otp_kernel *kernel = p->backend->kernels[p->calls[i].op];
+		if (kernel->unbind)
+			kernel->unbind(&p->calls[i]);
+	}
+	p->backend->release(p->device, p->arena);
+	p->backend->release(p->device, p->scratch);
+	otp_free(p->calls);
+	otp_free(p->call_node);
+	otp_free(p->nan_values);
+	otp_plan_free(p->plan);
+	otp_free(p);
+}
+
+static void poison_tensor(otp_program *p, otp_tensor t)
+{
+	p->backend->upload(p->device, t.data, OTP_F32, p->nan_values, otp_shape_count(t.shape));
+}
+
+/* One call with every byte that the plan calls free, or not yet written, made NaN. */
+static void run_poisoned(otp_program *p, int index)
+{
+	const otp_call *call = &p->calls[index];
+	int id = p->call_node[index];
+	if (call->out.data != call->in[0].data)
+		poison_tensor(p, call->out);
+	if (p->scratch_bytes)
+		p->backend->upload(p->device, p->scratch, OTP_F32, p->nan_values,
+				   (int64_t)(p->scratch_bytes / p->backend->element_bytes));
+	void *token = NULL;
+	p->backend->launch(p->device, call, 1, &token);
+	p->backend->wait(p->device);
+	p->backend->forget(p->device, token);
+
+	const otp_node *node = otp_graph_node(p->graph, id);
+	for (int i = 0; i < node->input_count; i++) {
+		const otp_node *root = otp_graph_node(p->graph, p->plan->place[node->in[i]->id].root);
+		bool passed_on = i == 0 && p->plan->place[id].in_place;
+		if (p->plan->place[root->id].dies_at == id && root->span == OTP_SPAN_NONE && !passed_on)
+			poison_tensor(p, tensor_of(p, root));
+	}
+}
+
+void otp_program_run(otp_program *p)
+{
+	if (!p->nan_values) {
+		p->backend->launch(p->device, p->calls, p->call_count, &p->token);
+		return;
+	}
+	for (int i = 0; i < p->call_count; i++)
+		run_poisoned(p, i);
+}
+
+void otp_program_write(otp_program *p, const otp_node *node, const void *values)
+{
+	OTP_ASSERT(node->op == OTP_OP_LEAF, "writing to a computed node (%s)", otp_op_name(node->op));
+	if (p->plan->place[node->id].live) /* an input that nothing reads has no memory */
+		p->backend->upload(p->device, node_data(p, node), node->type, values, otp_shape_count(node->shape));
+}
+
+void otp_program_read(otp_program *p, const otp_node *node, void *values)
+{
+	p->backend->wait(p->device);
+	p->backend->download(p->device, values, node->type, otp_program_data(p, node), otp_shape_count(node->shape));
+}
+
+void *otp_program_data(otp_program *p, const otp_node *node)
+{
+	OTP_ASSERT(node->output || node->op == OTP_OP_LEAF, "%s is not kept after a run", otp_op_name(node->op));
+	return node_data(p, node);
+}
+
+otp_program_size otp_program_measure(const otp_program *p)
+{
+	otp_program_size size = {
+		.arena_bytes = (size_t)p->plan->arena_elements * p->backend->element_bytes,
+		.unshared_bytes = (size_t)p->plan->unshared_elements * p->backend->element_bytes,
+		.scratch_bytes = p->scratch_bytes,
+		.calls = p->call_count,
+	};
+	return size;
+}
+
+void otp_program_profile(otp_program *p, int runs, double *seconds_by_op)
+{
+	memset(seconds_by_op, 0, OTP_OP_COUNT * sizeof *seconds_by_op);
+	for (int run = 0; run < runs; run++)
+		for (int i = 0; i < p->call_count; i++) {
+			void *token = NULL;
+			double start = otp_seconds();
+			p->backend->launch(p->device, &p->calls[i], 1, &token);
+			p->backend->wait(p->device);
+			seconds_by_op[p->calls[i].op] += otp_seconds() - start;
+			p->backend->forget(p->device, token);
+		}
+}
