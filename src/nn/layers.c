@@ -1,0 +1,107 @@
+#include "nn/layers.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static void join(char *out, size_t bytes, const char *prefix, const char *suffix)
+{
+	int length = snprintf(out, bytes, "%s.%s", prefix, suffix);
+	OTP_ASSERT(length > 0 && (size_t)length < bytes, "parameter name %s.%s is too long", prefix, suffix);
+}
+
+static otp_node *weight(otp_builder *b, const char *prefix, otp_shape shape, int fan_in, float gain)
+{
+	char name[96];
+	join(name, sizeof name, prefix, "weight");
+	return otp_param_uniform(b, name, shape, gain / sqrtf((float)fan_in));
+}
+
+static otp_node *bias(otp_builder *b, const char *prefix, int channels, float value)
+{
+	char name[96];
+	join(name, sizeof name, prefix, "bias");
+	return otp_param_constant(b, name, otp_shape4(1, 1, 1, channels), value);
+}
+
+otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain)
+{
+	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, gain);
+	return otp_conv2d_bias(x, w, bias(b, name, out, 0), 1, k / 2);
+}
+
+/* x W^T for rows x: (n, 1, 1, c) seen as an (n, c) matrix. */
+static otp_node *rows_times(otp_node *x, otp_node *w)
+{
+	otp_node *rows = otp_reshape(x, otp_shape4(1, 1, x->shape.n, x->shape.c));
+	return otp_matmul(rows, w, false, true);
+}
+
+otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain)
+{
+	OTP_ASSERT(x->shape.h == 1 && x->shape.w == 1, "%s: dense over an image", name);
+	otp_node *w = weight(b, name, otp_shape4(1, 1, out, x->shape.c), x->shape.c, gain);
+	otp_node *y = otp_add(rows_times(x, w), bias(b, name, out, 0));
+	return otp_reshape(y, otp_shape4(x->shape.n, 1, 1, out));
+}
+
+static int group_count(int channels)
+{
+	int groups = channels / 4 < 32 ? channels / 4 : 32;
+	while (groups > 1 && channels % groups)
+		groups--;
+	return groups < 1 ? 1 : groups;
+}
+
+otp_node *otp_layer_norm(otp_builder *b, const char *name, otp_node *x, otp_node *embedding, bool silu)
+{
+	int c = x->shape.c;
+	char scale_name[96], shift_name[96];
+	join(scale_name, sizeof scale_name, name, "scale");
+	join(shift_name, sizeof shift_name, name, "shift");
+	otp_node *scale = otp_param_constant(b, scale_name, otp_shape4(1, 1, 1, c), 1);
+	otp_node *shift = otp_param_constant(b, shift_name, otp_shape4(1, 1, 1, c), 0);
+	if (embedding) {
+		/* Adaptive: the embedding's share is added to the learned constants. */
+		otp_node *style = otp_layer_dense(b, name, embedding, 2 * c, 0.5f);
+		scale = otp_add(otp_slice(style, OTP_AXIS_C, 0, c), scale);
+		shift = otp_add(otp_slice(style, OTP_AXIS_C, c, c), shift);
+	}
+	return otp_norm(x, scale, shift, group_count(c), 1e-6f, silu);
+}
+
+otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x)
+{
+	int n = x->shape.n, c = x->shape.c;
+	otp_shape tokens = otp_shape4(n, 1, x->shape.h * x->shape.w, c);
+	char part[96];
+	join(part, sizeof part, name, "norm");
+	otp_node *h = otp_layer_norm(b, part, x, NULL, false);
+	otp_node *qkv[3];
+	static const char *const NAMES[] = {"q", "k", "v"};
+	for (int i = 0; i < 3; i++) {
+		join(part, sizeof part, name, NAMES[i]);
+		qkv[i] = otp_reshape(otp_layer_conv(b, part, h, c, 1, OTP_GAIN_DEFAULT), tokens);
+	}
+	otp_node *scores = otp_affine(otp_matmul(qkv[0], qkv[1], false, true), 1 / sqrtf((float)c), 0);
+	otp_node *mixed = otp_matmul(otp_softmax(scores), qkv[2], false, false);
+	join(part, sizeof part, name, "out");
+	return otp_layer_merge(x, otp_layer_conv(b, part, otp_reshape(mixed, x->shape), c, 1, OTP_GAIN_ZERO));
+}
+
+otp_node *otp_layer_pixel_norm(otp_node *z)
+{
+	otp_shape one = z->shape;
+	one.c = 1;
+	otp_node *mean_square = otp_affine(otp_sum(otp_mul(z, z), one), 1.0f / (float)z->shape.c, 1e-8f);
+	return otp_mul(z, otp_rsqrt(mean_square));
+}
+
+otp_node *otp_layer_merge(otp_node *a, otp_node *b)
+{
+	return otp_affine(otp_add(a, b), 0.70710678f, 0);
+}
+
+otp_node *otp_layer_total(otp_node *x, float factor)
+{
+	return otp_affine(otp_sum(x, otp_shape4(1, 1, 1, 1)), factor, 0);
+}

@@ -1,0 +1,27 @@
+/* layers: what networks are written in, as compositions of ops. `name` is the
+ * prefix of the layer's parameters. */
+#ifndef OTP_LAYERS_H
+#define OTP_LAYERS_H
+
+#include "nn/params.h"
+
+/* Standard deviation of a layer's initial weights is gain / sqrt(fan in). */
+#define OTP_GAIN_DEFAULT 1.0f
+#define OTP_GAIN_ZERO 0.0f
+
+/* Same-size convolution with bias, kernel k x k (odd), stride 1. x: (n, h, w, c) -> (n, h, w, out) */
+otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain);
+/* x: (n, 1, 1, c) -> (n, 1, 1, out); bias starts at `bias`, per half where the output is scale and shift */
+otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain);
+/* GroupNorm of min(c/4, 32) groups, optional SiLU. With an embedding (n, 1, 1, e), scale and shift come from it. */
+otp_node *otp_layer_norm(otp_builder *b, const char *name, otp_node *x, otp_node *embedding, bool silu);
+/* Single-head self-attention over all pixels, residual. */
+otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x);
+/* z / sqrt(mean z^2 + 1e-8) along channels (Karras et al. 2018). */
+otp_node *otp_layer_pixel_norm(otp_node *z);
+/* (a + b) / sqrt(2): keeps the variance of independent summands. */
+otp_node *otp_layer_merge(otp_node *a, otp_node *b);
+/* Mean of all elements divided by nothing else: sum * factor, (1, 1, 1, 1). */
+otp_node *otp_layer_total(otp_node *x, float factor);
+
+#endif

@@ -1,0 +1,41 @@
+/* Residual MLPs for vectors. The generator's outer skip is a full linear map
+ * of everything it sees, starting at the identity on x': with eps among the
+ * inputs it can take the smoothing noise out again in every direction. */
+#include "nn/layers.h"
+#include "nn/networks.h"
+
+#include <stdio.h>
+
+static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks)
+{
+	otp_node *h = otp_layer_dense(b, "in", x, width, OTP_GAIN_DEFAULT);
+	for (int i = 0; i < blocks; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "block%d.dense1", i);
+		otp_node *r = otp_layer_dense(b, name, otp_silu(h), width, OTP_GAIN_DEFAULT);
+		snprintf(name, sizeof name, "block%d.dense2", i);
+		h = otp_add(h, otp_layer_dense(b, name, otp_silu(r), width, OTP_GAIN_DEFAULT));
+	}
+	return otp_silu(h);
+}
+
+otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z)
+{
+	otp_node *seen = a->condition_noise ? otp_concat(x, eps, OTP_AXIS_C) : x;
+	if (a->latent)
+		seen = otp_concat(seen, z, OTP_AXIS_C);
+	otp_node *h = trunk(b, seen, a->width, a->blocks);
+	otp_node *y = otp_layer_dense(b, "out", h, a->c, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
+	if (!a->residual)
+		return y;
+	int n = seen->shape.n, d = seen->shape.c;
+	otp_node *skip = otp_param_identity(b, "skip.weight", otp_shape4(1, 1, a->c, d));
+	otp_node *rows = otp_matmul(otp_reshape(seen, otp_shape4(1, 1, n, d)), skip, false, true);
+	return otp_add(y, otp_reshape(rows, y->shape));
+}
+
+otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
+{
+	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks);
+	return otp_layer_dense(b, "out", h, 1, OTP_GAIN_DEFAULT);
+}

@@ -1,0 +1,43 @@
+/* networks: the transport generator T(x', eps, z) and the potential V(y), for
+ * images (U-Net, convolutional) and for vectors (residual MLPs).
+ */
+#ifndef OTP_NETWORKS_H
+#define OTP_NETWORKS_H
+
+#include "nn/params.h"
+
+enum { OTP_MAX_LEVELS = 8 };
+
+/* Everything a network's shape depends on but the batch. */
+typedef struct otp_arch {
+	bool vectors;
+	int h, w, c;          /* of one sample; vectors: 1, 1, d */
+	bool condition_noise; /* T sees eps beside x' */
+	int latent;           /* dimension of z; 0: none */
+	int embedding;
+	bool residual;        /* T = x' + network */
+	int width, blocks;
+	int levels, multipliers[OTP_MAX_LEVELS];
+	int attention_count, attention[OTP_MAX_LEVELS]; /* sizes with self-attention */
+	otp_filter filter;
+	int potential_width, potential_blocks;
+	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];
+} otp_arch;
+
+/* Whether the sizes fit each other: halvings, attention, depth. */
+bool otp_arch_check(const otp_arch *a, otp_error *err);
+
+/* x': (n, h, w, c) smoothed source; eps: the same shape, NULL unless
+ * condition_noise; z: (n, 1, 1, latent), NULL if latent is 0. -> (n, h, w, c) */
+otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z);
+
+/* y: (n, h, w, c) -> (n, 1, 1, 1) */
+otp_node *otp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y);
+
+/* The kinds behind the two, unet.c, convnet.c, mlp.c. */
+otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z);
+otp_node *otp_convnet_build(otp_builder *b, const otp_arch *a, otp_node *y);
+otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z);
+otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y);
+
+#endif

@@ -1,0 +1,55 @@
+/* params: the named parameters of one network, laid out in one span.
+ *
+ * A network is described by a function that builds graph. Its first run
+ * through a fresh otp_params discovers the parameters; later runs (other batch
+ * sizes, other programs) find them again by name.
+ */
+#ifndef OTP_PARAMS_H
+#define OTP_PARAMS_H
+
+#include "graph/graph.h"
+
+typedef struct otp_param_info {
+	char name[96];
+	otp_shape shape;
+	int64_t offset; /* elements from the start of a row */
+	float spread;   /* initial standard deviation of a uniform draw around `center` */
+	float center;
+	bool identity;  /* initially a diagonal of ones (w, c), zeros elsewhere */
+} otp_param_info;
+
+typedef struct otp_params {
+	otp_param_info *info;
+	int count, room;
+	int64_t elements; /* of one row, a multiple of 16: params start at multiples of 16 */
+	int64_t trainable; /* without the padding between parameters */
+} otp_params;
+
+otp_params *otp_params_new(void);
+void otp_params_free(otp_params *p);
+/* Initial values of one row: uniform, from (seed, which network, name's place, element) alone. */
+void otp_params_init(const otp_params *p, uint64_t seed, uint32_t network, float *row);
+
+/* One network's build into one graph. Parameters are views of `span` from
+ * `base` on; asking twice for a name gives the same node. */
+typedef struct otp_builder {
+	otp_graph *graph;
+	otp_params *params;
+	int span;
+	int64_t base;
+	otp_node **nodes; /* by parameter; otp_builder_done frees */
+	int node_room;
+} otp_builder;
+
+otp_builder otp_builder_make(otp_graph *g, otp_params *params, int span, int64_t base);
+void otp_builder_done(otp_builder *b);
+
+/* spread: standard deviation of the initial uniform draw. */
+otp_node *otp_param_uniform(otp_builder *b, const char *name, otp_shape shape, float spread);
+otp_node *otp_param_constant(otp_builder *b, const char *name, otp_shape shape, float value);
+otp_node *otp_param_identity(otp_builder *b, const char *name, otp_shape shape);
+
+/* Gradients of a scalar by all parameters used in this build, written to `span` from `base` on. */
+void otp_builder_output_grads(otp_builder *b, otp_node *loss, int span, int64_t base);
+
+#endif
