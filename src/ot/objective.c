@@ -1,0 +1,161 @@
+#include "ot/objective.h"
+#include "nn/layers.h"
+#include "ot/smoothing.h"
+
+static const otp_shape SCALAR = {1, 1, 1, 1};
+
+static otp_shape sample_shape(const otp_arch *a, int n) { return otp_shape4(n, a->h, a->w, a->c); }
+
+/* The source side, common to every graph: x, its noise, x', and T of it. */
+typedef struct source_side {
+	otp_node *x, *smoothed, *eps, *y;
+} source_side;
+
+static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, int n)
+{
+	otp_graph *g = b->graph;
+	in->x = otp_input(g, "x", OTP_F32, sample_shape(a, n));
+	in->streams = otp_input(g, "streams", OTP_U32, otp_shape4(n, 1, 1, 4));
+	in->keep = otp_input(g, "keep", OTP_F32, SCALAR);
+	in->sigma = otp_input(g, "sigma", OTP_F32, SCALAR);
+	source_side s = {.x = in->x};
+	s.eps = otp_normal(in->streams, sample_shape(a, n), OTP_PURPOSE_EPS);
+	s.smoothed = otp_smooth(s.x, s.eps, in->keep, in->sigma);
+	otp_node *z = a->latent ? otp_normal(in->streams, otp_shape4(n, 1, 1, a->latent), OTP_PURPOSE_LATENT) : NULL;
+	s.y = otp_transport_build(b, a, s.smoothed, a->condition_noise ? s.eps : NULL, z);
+	return s;
+}
+
+static otp_node *squared_norm(otp_node *x, otp_shape to)
+{
+	return otp_sum(otp_mul(x, x), to);
+}
+
+static otp_node *difference(otp_node *a, otp_node *b) { return otp_add(a, otp_affine(b, -1, 0)); }
+
+/* tau |from - y|^2 for each sample, (n, 1, 1, 1) */
+static otp_node *cost(const otp_objective *o, const source_side *s)
+{
+	otp_node *from = o->cost_from_clean ? s->x : s->smoothed;
+	otp_node *each = squared_norm(difference(from, s->y), otp_shape4(s->y->shape.n, 1, 1, 1));
+	return otp_affine(each, (float)o->tau, 0);
+}
+
+/* g scaled so that g(0) = 0 and g'(0) = 1. */
+static otp_node *apply_g(otp_g g, otp_node *s)
+{
+	switch (g) {
+	case OTP_G_SOFTPLUS:
+		return otp_affine(otp_softplus(s), 2, -1.38629436112f);
+	case OTP_G_KL:
+		return otp_affine(otp_exp(s), 1, -1);
+	default:
+		return s;
+	}
+}
+
+static otp_node *report(otp_node *loss, otp_node *cost_or_slope, otp_node *fake, otp_node *real)
+{
+	otp_node *left = otp_concat(loss, cost_or_slope, OTP_AXIS_C);
+	otp_node *right = otp_concat(fake, real, OTP_AXIS_C);
+	return otp_output(otp_concat(left, right, OTP_AXIS_C), OTP_SPAN_NONE, 0);
+}
+
+otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
+				  int64_t grads_base)
+{
+	otp_step_graph step = {.graph = otp_graph_new()};
+	otp_builder tb = otp_builder_make(step.graph, t, OTP_SPAN_TRANSPORT, 0);
+	otp_builder vb = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
+	float share = 1.0f / (float)batch;
+
+	source_side s = transport(&tb, &o->arch, &step.in, shard);
+	otp_node *value = otp_potential_build(&vb, &o->arch, s.y);
+	otp_node *loss = otp_layer_total(difference(cost(o, &s), value), share);
+	otp_builder_output_grads(&tb, loss, OTP_SPAN_TRANSPORT_GRADS, grads_base);
+
+	otp_node *clean_cost = otp_affine(squared_norm(difference(s.x, s.y), SCALAR), share, 0);
+	step.report = report(loss, clean_cost, otp_layer_total(value, share), otp_constant(step.graph, 0));
+	otp_builder_done(&tb);
+	otp_builder_done(&vb);
+	return step;
+}
+
+/* V on generated and real samples: as one batch, or apart where R1 needs the
+ * real samples' own gradient. */
+typedef struct both_values {
+	otp_node *fake, *real;
+} both_values;
+
+static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real, bool apart)
+{
+	both_values v;
+	if (apart) {
+		v.fake = otp_potential_build(vb, a, fake);
+		v.real = otp_potential_build(vb, a, real);
+		return v;
+	}
+	int n = fake->shape.n;
+	otp_node *values = otp_potential_build(vb, a, otp_concat(fake, real, OTP_AXIS_N));
+	v.fake = otp_slice(values, OTP_AXIS_N, 0, n);
+	v.real = otp_slice(values, OTP_AXIS_N, n, n);
+	return v;
+}
+
+/* share * sum |grad_y V(y)|^2, exactly, as graph: differentiable by V's parameters. */
+static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
+{
+	otp_node *slope = NULL;
+	otp_grad(otp_layer_total(values, 1), &y, 1, &slope);
+	return otp_affine(squared_norm(slope, SCALAR), share, 0);
+}
+
+otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
+				  int64_t grads_base, bool with_r1)
+{
+	otp_step_graph step = {.graph = otp_graph_new()};
+	otp_builder tb = otp_builder_make(step.graph, t, OTP_SPAN_TRANSPORT, 0);
+	otp_builder vb = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
+	float share = 1.0f / (float)batch;
+
+	step.in.y = otp_input(step.graph, "y", OTP_F32, sample_shape(&o->arch, shard));
+	source_side s = transport(&tb, &o->arch, &step.in, shard);
+	both_values value = potential_of_both(&vb, &o->arch, s.y, step.in.y, with_r1);
+	/* Linear g: the cost is constant in V and drops out. */
+	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : difference(value.fake, cost(o, &s));
+	otp_node *loss = otp_layer_total(
+		otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
+
+	otp_node *slope = otp_constant(step.graph, 0), *total = loss;
+	if (with_r1) {
+		step.in.r1 = otp_input(step.graph, "r1", OTP_F32, SCALAR);
+		slope = squared_slope(value.real, step.in.y, share);
+		total = otp_add(loss, otp_mul(otp_affine(step.in.r1, 0.5f, 0), slope));
+	}
+	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
+	step.report = report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
+	otp_builder_done(&tb);
+	otp_builder_done(&vb);
+	return step;
+}
+
+otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n)
+{
+	otp_sample_graph sample = {.graph = otp_graph_new()};
+	otp_builder b = otp_builder_make(sample.graph, t, OTP_SPAN_TRANSPORT, base);
+	source_side s = transport(&b, arch, &sample.in, n);
+	sample.y = otp_output(s.y, OTP_SPAN_NONE, 0);
+	sample.eps = otp_output(s.eps, OTP_SPAN_NONE, 0);
+	otp_builder_done(&b);
+	return sample;
+}
+
+otp_sample_graph otp_value_build(const otp_arch *arch, otp_params *v, int n)
+{
+	otp_sample_graph value = {.graph = otp_graph_new()};
+	otp_builder b = otp_builder_make(value.graph, v, OTP_SPAN_POTENTIAL, 0);
+	value.in.y = otp_input(value.graph, "y", OTP_F32, sample_shape(arch, n));
+	value.y = otp_output(otp_potential_build(&b, arch, value.in.y), OTP_SPAN_NONE, 0);
+	otp_builder_done(&b);
+	return value;
+}

@@ -1,0 +1,70 @@
+/* objective: the max-min game of semi-dual neural optimal transport, as graph.
+ *
+ *   sup_V inf_T  E[tau |x' - T(x', z)|^2 - V(T(x', z))] + E[V(y)]
+ *
+ * (Choi, Choi, Kwon, ICML 2025: OTP; sigma = 0 is plain OTM; a nonlinear g
+ * gives the unbalanced form, Choi, Choi, Kang 2023.) Two steps, each the graph
+ * of one update's losses and gradients over a shard of the batch: sums over
+ * the shard divided by the whole batch, so that shards add up.
+ */
+#ifndef OTP_OBJECTIVE_H
+#define OTP_OBJECTIVE_H
+
+#include "nn/networks.h"
+
+typedef enum otp_g { OTP_G_LINEAR, OTP_G_SOFTPLUS, OTP_G_KL } otp_g;
+
+/* Spans of the graphs made here. */
+enum { OTP_SPAN_TRANSPORT, OTP_SPAN_POTENTIAL, OTP_SPAN_TRANSPORT_GRADS, OTP_SPAN_POTENTIAL_GRADS };
+
+typedef struct otp_objective {
+	otp_arch arch;
+	double tau;
+	bool cost_from_clean; /* ablation: the training cost from x, not x' */
+	otp_g g;
+} otp_objective;
+
+/* Leaves that whoever runs a graph writes before the run; NULL where unused. */
+typedef struct otp_step_inputs {
+	otp_node *x, *y;    /* (n, h, w, c): source and target shard */
+	otp_node *streams;  /* (n, 1, 1, 4) u32: one Philox stream a sample */
+	otp_node *keep, *sigma; /* (1, 1, 1, 1): smoothing */
+	otp_node *r1;       /* (1, 1, 1, 1): weight of the R1 term, lazy factor included */
+} otp_step_inputs;
+
+/* Columns of a step's `report` output, (1, 1, 1, OTP_REPORT_COUNT): shares of
+ * batch means, so shards add up. */
+enum otp_report {
+	OTP_REPORT_LOSS,  /* the minimised loss, without R1 */
+	OTP_REPORT_COST,  /* transport step: |x - T|^2, from the clean source; potential step: E|grad V|^2 */
+	OTP_REPORT_FAKE,  /* V(T) */
+	OTP_REPORT_REAL,  /* V(y), potential step only */
+	OTP_REPORT_COUNT
+};
+
+typedef struct otp_step_graph {
+	otp_graph *graph;
+	otp_step_inputs in;
+	otp_node *report;
+} otp_step_graph;
+
+/* shard: samples in this replica; batch: in all; grads_base: where in the
+ * gradient span this replica writes. Parameters are discovered or found in t, v. */
+otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
+				  int64_t grads_base);
+otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
+				  int64_t grads_base, bool with_r1);
+
+/* Samples of the plan: T(x', z) from parameters at `base` of OTP_SPAN_TRANSPORT. */
+typedef struct otp_sample_graph {
+	otp_graph *graph;
+	otp_step_inputs in;
+	otp_node *y;
+	otp_node *eps; /* the smoothing noise used, readable after the run; for diagnosis */
+} otp_sample_graph;
+otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n);
+
+/* V(y) for n samples; y is in.y, values are in .y of the result. */
+otp_sample_graph otp_value_build(const otp_arch *arch, otp_params *v, int n);
+
+#endif

@@ -1,0 +1,31 @@
+#include "ot/smoothing.h"
+
+#include <math.h>
+
+double otp_annealing_at(const otp_annealing *a, int64_t step)
+{
+	if (a->shape == OTP_ANNEAL_CONSTANT)
+		return a->start;
+	double way = (double)a->steps * a->fraction;
+	double t = way > 0 ? (double)(step - 1) / way : 1;
+	if (t >= 1 || a->shape == OTP_ANNEAL_NONE)
+		return a->end;
+	switch (a->shape) {
+	case OTP_ANNEAL_COSINE:
+		return a->end + (a->start - a->end) * 0.5 * (1 + cos(3.14159265358979323846 * t));
+	case OTP_ANNEAL_GEOMETRIC:
+		return a->start * pow(a->end / a->start, t);
+	default:
+		return a->start + (a->end - a->start) * t;
+	}
+}
+
+double otp_smoothing_keep(otp_smoothing kind, double sigma)
+{
+	return kind == OTP_SMOOTHING_VP ? sqrt(1 - sigma * sigma) : 1;
+}
+
+otp_node *otp_smooth(otp_node *x, otp_node *eps, otp_node *keep, otp_node *sigma)
+{
+	return otp_add(otp_mul(x, keep), otp_mul(eps, sigma));
+}

@@ -1,0 +1,32 @@
+/* smoothing: x' = keep x + sigma eps, and how sigma falls over a run. */
+#ifndef OTP_SMOOTHING_H
+#define OTP_SMOOTHING_H
+
+#include "graph/graph.h"
+
+typedef enum otp_smoothing { OTP_SMOOTHING_ADDITIVE, OTP_SMOOTHING_VP } otp_smoothing;
+typedef enum otp_anneal {
+	OTP_ANNEAL_LINEAR,
+	OTP_ANNEAL_COSINE,
+	OTP_ANNEAL_GEOMETRIC,
+	OTP_ANNEAL_CONSTANT, /* start throughout */
+	OTP_ANNEAL_NONE      /* end throughout */
+} otp_anneal;
+
+/* A value that moves from start to end over the first `fraction` of `steps`, then holds. */
+typedef struct otp_annealing {
+	otp_anneal shape;
+	double start, end, fraction;
+	int64_t steps;
+} otp_annealing;
+
+/* At step 1..steps. Geometric needs start, end > 0. */
+double otp_annealing_at(const otp_annealing *a, int64_t step);
+
+/* What x keeps at this sigma: 1 (additive) or sqrt(1 - sigma^2) (variance preserving). */
+double otp_smoothing_keep(otp_smoothing kind, double sigma);
+
+/* x: (n, h, w, c); eps: the same; keep, sigma: (1, 1, 1, 1) */
+otp_node *otp_smooth(otp_node *x, otp_node *eps, otp_node *keep, otp_node *sigma);
+
+#endif
