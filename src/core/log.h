@@ -1,0 +1,27 @@
+/* log: what is said to the person in front of the program. Messages go to
+ * stderr and, once a run has a folder, to its log.txt with the time before
+ * them; under them, on a terminal, stands one live line that is drawn over.
+ * Never stdout: that is for results. Callable from every thread.
+ */
+#ifndef OTP_LOG_H
+#define OTP_LOG_H
+
+#include "core/base.h"
+
+/* Append to the file at `path` from now on. */
+bool otp_log_open(const char *path, otp_error *err);
+void otp_log_close(void);
+
+/* One line, without newline. */
+void otp_log(const char *fmt, ...) OTP_PRINTF(1, 2);
+/* The same for log.txt alone. */
+void otp_log_quietly(const char *fmt, ...) OTP_PRINTF(1, 2);
+
+/* Whether stderr can draw over a line, and how wide it is. */
+bool otp_log_is_live(void);
+int otp_log_columns(void);
+/* Replace the live line, cut to the terminal's width; NULL or "" takes it away.
+ * Nothing happens off a terminal. */
+void otp_log_status(const char *line);
+
+#endif

@@ -1,0 +1,109 @@
+/* metrics: records to JSON lines and back, both expanded from the one list. */
+#include "report/metrics.h"
+#include "core/file.h"
+
+#include <cjson/cJSON.h>
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct otp_metrics_log {
+	FILE *file;
+	char *path;
+};
+
+otp_metrics otp_metrics_at(int64_t step)
+{
+	otp_metrics m = {.step = step};
+#define UNMEASURED(name) m.name = NAN;
+	OTP_METRICS(UNMEASURED)
+#undef UNMEASURED
+	return m;
+}
+
+otp_metrics_log *otp_metrics_open(const char *path, otp_error *err)
+{
+	FILE *file = fopen(path, "a+");
+	if (!file) {
+		otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
+		return NULL;
+	}
+	/* "a+" reads from anywhere and writes at the end. */
+	if (fseek(file, -1, SEEK_END) == 0 && fgetc(file) != '\n')
+		fputc('\n', file);
+	otp_metrics_log *log = otp_calloc(1, sizeof *log);
+	*log = (otp_metrics_log){.file = file, .path = otp_strdup(path)};
+	return log;
+}
+
+bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *err)
+{
+	cJSON *object = cJSON_CreateObject();
+	cJSON_AddNumberToObject(object, "step", (double)m->step);
+	/* cJSON writes what is not finite as null. */
+#define ADD(name) cJSON_AddNumberToObject(object, #name, m->name);
+	OTP_METRICS(ADD)
+#undef ADD
+	char *line = cJSON_PrintUnformatted(object);
+	cJSON_Delete(object);
+	OTP_ASSERT(line, "no memory for a record");
+	bool ok = fprintf(log->file, "%s\n", line) > 0 && fflush(log->file) == 0;
+	cJSON_free(line);
+	return ok || otp_fail_machine(err, log->path, "cannot be written: %s", strerror(errno));
+}
+
+void otp_metrics_close(otp_metrics_log *log)
+{
+	if (!log)
+		return;
+	fclose(log->file);
+	otp_free(log->path);
+	otp_free(log);
+}
+
+static bool parse(const char *line, size_t bytes, otp_metrics *m)
+{
+	cJSON *object = cJSON_ParseWithLength(line, bytes);
+	const cJSON *step = cJSON_GetObjectItemCaseSensitive(object, "step");
+	bool ok = cJSON_IsNumber(step) && step->valuedouble >= 0 && step->valuedouble < 0x1p53;
+	if (ok) {
+		*m = otp_metrics_at((int64_t)step->valuedouble);
+		const cJSON *item;
+#define TAKE(name)                                                                                           \
+	item = cJSON_GetObjectItemCaseSensitive(object, #name);                                              \
+	if (cJSON_IsNumber(item))                                                                            \
+		m->name = item->valuedouble;
+		OTP_METRICS(TAKE)
+#undef TAKE
+	}
+	cJSON_Delete(object);
+	return ok;
+}
+
+bool otp_metrics_read(const char *path, otp_metrics **rows, size_t *count, otp_error *err)
+{
+	*rows = NULL;
+	*count = 0;
+	size_t bytes = 0, lines = 1;
+	char *text = otp_file_read(path, &bytes, err);
+	if (!text)
+		return false;
+	for (size_t i = 0; i < bytes; i++)
+		lines += text[i] == '\n';
+	*rows = otp_calloc(lines, sizeof **rows);
+	for (const char *line = text, *end = text + bytes; line < end;) {
+		const char *stop = memchr(line, '\n', (size_t)(end - line));
+		stop = stop ? stop : end;
+		otp_metrics m;
+		if (parse(line, (size_t)(stop - line), &m)) {
+			while (*count > 0 && (*rows)[*count - 1].step >= m.step)
+				--*count;
+			(*rows)[(*count)++] = m;
+		}
+		line = stop + 1;
+	}
+	otp_free(text);
+	return true;
+}

@@ -1,0 +1,48 @@
+/* metrics: RUN/metrics.jsonl, one object a logged step.
+ *
+ * The file is a history and is only ever appended to. A run that continues from
+ * a checkpoint writes some steps again: a record takes back every earlier
+ * record of its own step and later ones, and the reader hands out what is left,
+ * in order.
+ */
+#ifndef OTP_METRICS_H
+#define OTP_METRICS_H
+
+#include "core/base.h"
+
+/* Every number beside the step: METRIC(name). NAN where not measured (null in the file). */
+#define OTP_METRICS(METRIC)                                                                                  \
+	METRIC(time_s) /* since the run's first start, pauses left out */                                    \
+	METRIC(sigma)                                                                                        \
+	METRIC(loss_potential) /* E V(T) - E V(y), under g */                                                \
+	METRIC(loss_transport) /* E c(x', T) - E V(T) */                                                     \
+	METRIC(cost)	       /* E |x - T|^2, from x, without tau */                                        \
+	METRIC(r1)	       /* E |grad V(y)|^2 */                                                         \
+	METRIC(r1_weight)                                                                                    \
+	METRIC(lr_g)                                                                                         \
+	METRIC(lr_d)                                                                                         \
+	METRIC(images_per_s)
+
+typedef struct otp_metrics {
+	int64_t step;
+#define OTP_METRIC_FIELD(name) double name;
+	OTP_METRICS(OTP_METRIC_FIELD)
+#undef OTP_METRIC_FIELD
+} otp_metrics;
+
+/* A record of that step with everything unmeasured. */
+otp_metrics otp_metrics_at(int64_t step);
+
+typedef struct otp_metrics_log otp_metrics_log;
+
+/* Opens for appending; a last line torn by a crash is closed off first. */
+otp_metrics_log *otp_metrics_open(const char *path, otp_error *err);
+/* Written through at once, as one line. */
+bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *err);
+void otp_metrics_close(otp_metrics_log *log);
+
+/* The records that hold, by rising step; lines that are no record are passed
+ * over. otp_free *rows. */
+bool otp_metrics_read(const char *path, otp_metrics **rows, size_t *count, otp_error *err);
+
+#endif

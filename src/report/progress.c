@@ -1,0 +1,105 @@
+/* progress: timing of the line and its wording; core/log.h does the drawing. */
+#include "report/progress.h"
+#include "core/log.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct otp_progress {
+	int64_t first_step, steps;
+	double started, shown, written; /* seconds on the monotonic clock */
+	double patience;		/* seconds until the next plain line */
+};
+
+otp_progress *otp_progress_new(int64_t first_step, int64_t steps)
+{
+	otp_progress *p = otp_calloc(1, sizeof *p);
+	double now = otp_seconds();
+	*p = (otp_progress){first_step, steps, now, now - 1, now - 60, 5};
+	return p;
+}
+
+/* Append "  text" when it fits as a whole. */
+static void add(char *line, size_t room, const char *text)
+{
+	size_t used = strlen(line), gap = used > 0 ? 2 : 0;
+	if (used + gap + strlen(text) < room)
+		snprintf(line + used, room - used, "%s%s", gap ? "  " : "", text);
+}
+
+static void add_figure(char *line, size_t room, const char *name, const char *fmt, double value)
+{
+	char figure[32], text[64];
+	if (isnan(value))
+		return;
+	snprintf(figure, sizeof figure, fmt, value);
+	snprintf(text, sizeof text, "%s %s", name, figure);
+	add(line, room, text);
+}
+
+static void add_time(char *line, size_t room, double seconds)
+{
+	char text[48];
+	if (!(seconds >= 0 && seconds < 1e9))
+		return;
+	long s = lround(seconds);
+	if (s >= 3600)
+		snprintf(text, sizeof text, "ETA %ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+	else
+		snprintf(text, sizeof text, "ETA %ld:%02ld", s / 60, s % 60);
+	add(line, room, text);
+}
+
+void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left, int columns, char *line,
+		       size_t bytes)
+{
+	size_t room = (size_t)(columns > 0 ? columns : 0) + 1;
+	room = room < bytes ? room : bytes;
+	char text[96];
+	int digits = snprintf(NULL, 0, "%" PRId64, steps);
+	double share = steps > 0 ? 100.0 * (double)m->step / (double)steps : 100;
+	line[0] = '\0';
+	/* Floored: 100 % means done. */
+	snprintf(text, sizeof text, "step %*" PRId64 "/%" PRId64 " %3.0f%%", digits, m->step, steps,
+		 floor(share));
+	add(line, room, text);
+	add_time(line, room, seconds_left);
+	add_figure(line, room, "sigma", "%.3f", m->sigma);
+	add_figure(line, room, "loss T", "%+.4g", m->loss_transport);
+	add_figure(line, room, "V", "%+.4g", m->loss_potential);
+	add_figure(line, room, "cost", "%.4g", m->cost);
+	add_figure(line, room, "images/s", "%.0f", m->images_per_s);
+}
+
+void otp_progress_show(otp_progress *p, const otp_metrics *m)
+{
+	double now = otp_seconds();
+	bool last = m->step >= p->steps;
+	bool show = otp_log_is_live() && now - p->shown >= 0.1;
+	bool write = last || now - p->written >= p->patience;
+	if (!show && !write)
+		return;
+	int64_t done = m->step - p->first_step;
+	double left = done > 0 ? (now - p->started) / (double)done * (double)(p->steps - m->step) : -1;
+	char line[256];
+	if (write) {
+		otp_progress_line(m, p->steps, last ? -1 : left, 200, line, sizeof line);
+		(otp_log_is_live() ? otp_log_quietly : otp_log)("%s", line);
+		p->written = now;
+		p->patience = fmin(p->patience * 1.3, 120);
+	}
+	if (show) {
+		otp_progress_line(m, p->steps, left, otp_log_columns() - 1, line, sizeof line);
+		otp_log_status(line);
+		p->shown = now;
+	}
+}
+
+void otp_progress_free(otp_progress *p)
+{
+	if (p)
+		otp_log_status(NULL);
+	otp_free(p);
+}
