@@ -1,0 +1,92 @@
+/* cpu.c: the host as a backend. Memory is host memory, a launch runs the calls
+ * in the calling thread, and there is nothing to wait for. */
+#include "cpu/cpu.h"
+#include "cpu/dnn.h"
+
+#include <sched.h>
+#include <string.h>
+
+struct otp_device {
+	int unused;
+};
+
+static bool cpu_open(int index, otp_device **device, otp_error *err)
+{
+	static otp_device host;
+	if (index != 0)
+		return otp_fail(err, "cpu", "there is no device %d, only 0", index);
+	*device = &host;
+	return true;
+}
+
+static void cpu_close(otp_device *device) { (void)device; }
+
+static void *cpu_alloc(otp_device *device, size_t bytes)
+{
+	(void)device;
+	return otp_calloc(bytes, 1);
+}
+
+static void cpu_release(otp_device *device, void *memory)
+{
+	(void)device;
+	otp_free(memory);
+}
+
+/* Host and device elements are the same. */
+static void cpu_transfer(otp_device *device, void *dst, otp_type type, const void *src, int64_t count)
+{
+	(void)device;
+	(void)type;
+	memcpy(dst, src, (size_t)count * 4);
+}
+
+static void cpu_launch(otp_device *device, const otp_call *calls, int count, void **token)
+{
+	(void)device;
+	(void)token;
+	otp_dnn_enter_thread();
+	for (int i = 0; i < count; i++)
+		otp_cpu_backend.kernels[calls[i].op]->run(&calls[i]);
+}
+
+static void cpu_forget(otp_device *device, void *token)
+{
+	(void)device;
+	(void)token;
+}
+
+static void cpu_wait(otp_device *device) { (void)device; }
+
+/* The cores this process may use, which in a container are fewer than the machine's. */
+static int cpu_workers(otp_device *device)
+{
+	(void)device;
+	cpu_set_t usable;
+	if (sched_getaffinity(0, sizeof usable, &usable) != 0)
+		return 1;
+	int count = CPU_COUNT(&usable);
+	return count > 0 ? count : 1;
+}
+
+static const otp_kernel *const cpu_kernels[OTP_OP_COUNT] = {
+#define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = &otp_cpu_##name,
+#include "graph/ops.def"
+#undef OP
+};
+
+const otp_backend otp_cpu_backend = {
+    .name = "cpu",
+    .element_bytes = 4,
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .upload = cpu_transfer,
+    .download = cpu_transfer,
+    .launch = cpu_launch,
+    .forget = cpu_forget,
+    .wait = cpu_wait,
+    .workers = cpu_workers,
+    .kernels = cpu_kernels,
+};

@@ -1,0 +1,64 @@
+/* matrix.c (cpu): matrix product through oneDNN, softmax row by row. */
+#include "cpu/cpu.h"
+#include "cpu/dnn.h"
+#include "scalar.h"
+
+static void bind_matmul(otp_call *call)
+{
+	otp_shape a = call->in[0].shape, out = call->out.shape;
+	bool ta = call->attr.matmul.ta, tb = call->attr.matmul.tb;
+	call->bound = otp_dnn_matmul_new((int64_t)a.n * a.h, out.w, out.c, ta ? a.w : a.c, ta, tb);
+}
+
+static void run_matmul(const otp_call *call)
+{
+	otp_dnn_run(call->bound, call->in, call->out.data, call->scratch);
+}
+static void unbind_matmul(otp_call *call) { otp_dnn_free(call->bound); }
+static size_t matmul_scratch(const otp_call *call) { return otp_dnn_scratch_bytes(call->bound); }
+
+const otp_kernel otp_cpu_matmul = {run_matmul, bind_matmul, unbind_matmul, matmul_scratch};
+
+OTP_SIMD static void softmax_rows(float *y, const float *x, int64_t rows, int count)
+{
+	for (int64_t r = 0; r < rows; r++, x += count, y += count) {
+		float largest = x[0], total = 0;
+#pragma omp simd reduction(max : largest)
+		for (int i = 0; i < count; i++)
+			largest = x[i] > largest ? x[i] : largest;
+#pragma omp simd reduction(+ : total)
+		for (int i = 0; i < count; i++) {
+			y[i] = otp_exp_f(x[i] - largest);
+			total += y[i];
+		}
+		float share = 1.0f / total;
+#pragma omp simd
+		for (int i = 0; i < count; i++)
+			y[i] *= share;
+	}
+}
+
+OTP_CPU_KERNEL(softmax)
+{
+	otp_shape s = call->out.shape;
+	softmax_rows(call->out.data, call->in[0].data, otp_shape_count(s) / s.c, s.c);
+}
+
+OTP_SIMD static void softmax_gate_rows(float *out, const float *y, const float *g, int64_t rows, int count)
+{
+	for (int64_t r = 0; r < rows; r++, y += count, g += count, out += count) {
+		float inner = 0;
+#pragma omp simd reduction(+ : inner)
+		for (int i = 0; i < count; i++)
+			inner += y[i] * g[i];
+#pragma omp simd
+		for (int i = 0; i < count; i++)
+			out[i] = y[i] * (g[i] - inner);
+	}
+}
+
+OTP_CPU_KERNEL(softmax_gate)
+{
+	otp_shape s = call->out.shape;
+	softmax_gate_rows(call->out.data, call->in[0].data, call->in[1].data, otp_shape_count(s) / s.c, s.c);
+}

@@ -1,0 +1,269 @@
+/* norm.c (cpu): group normalisation fused with scale, shift and SiLU, in NHWC.
+ * Each kernel reads x once. A sample's coefficients are laid out per channel
+ * first; sums over positions are kept in double, which makes the one-pass
+ * variance safe (E x^2 - mean^2 loses nothing that float could hold). */
+#include "cpu/cpu.h"
+#include "scalar.h"
+
+#include <string.h>
+
+enum { BLOCK = 32 }; /* channels summed in registers */
+
+/* One sample of a call, its coefficients per channel. With d = x - mean:
+ * u = gain d + shift. */
+typedef struct sample {
+	int64_t rows; /* h w */
+	int c;
+	const float *x, *g;
+	float *mean, *gain, *shift; /* gain = scale rstd */
+	float *rest, *tilt;	    /* gx = gain du - rest - tilt d */
+} sample;
+
+enum { COEFFICIENTS = 5 };
+
+static size_t coefficient_bytes(const otp_call *call)
+{
+	return COEFFICIENTS * (size_t)call->in[0].shape.c * sizeof(float);
+}
+
+/* The tensor's data for sample n; tensors of one sample serve all. */
+static const float *sample_data(const otp_tensor *t, int n)
+{
+	otp_shape s = t->shape;
+	return (const float *)t->data + (s.n == 1 ? 0 : (int64_t)n * s.h * s.w * s.c);
+}
+
+static sample open_sample(const otp_call *call, int n)
+{
+	otp_shape shape = call->in[0].shape;
+	int c = shape.c, groups = call->attr.norm.groups, size = c / groups;
+	float *room = call->scratch;
+	const float *stats = sample_data(&call->in[1], n), *scale = sample_data(&call->in[2], n);
+	sample s = {.rows = (int64_t)shape.h * shape.w,
+		    .c = c,
+		    .x = sample_data(&call->in[0], n),
+		    .mean = room,
+		    .gain = room + c,
+		    .shift = room + 2 * c,
+		    .rest = room + 3 * c,
+		    .tilt = room + 4 * c};
+	memcpy(s.shift, sample_data(&call->in[3], n), (size_t)c * sizeof(float));
+	for (int j = 0; j < c; j++) {
+		s.mean[j] = stats[j / size];
+		s.gain[j] = scale[j] * stats[groups + j / size];
+	}
+	return s;
+}
+
+/* ---- statistics ---- */
+
+OTP_INLINE void add_moments(double *sum, double *square, const float *x, int64_t rows, int64_t stride,
+			    int columns)
+{
+	for (int64_t r = 0; r < rows; r++, x += stride) {
+#pragma omp simd
+		for (int j = 0; j < columns; j++) {
+			double v = x[j];
+			sum[j] += v;
+			square[j] += v * v;
+		}
+	}
+}
+
+OTP_SIMD static void moments_block(double *sum, double *square, const float *x, int64_t rows, int64_t stride)
+{
+	double s[BLOCK] = {0}, q[BLOCK] = {0};
+	add_moments(s, q, x, rows, stride, BLOCK);
+	memcpy(sum, s, sizeof s);
+	memcpy(square, q, sizeof q);
+}
+
+OTP_SIMD static void moments_rest(double *sum, double *square, const float *x, int64_t rows, int64_t stride,
+				  int columns)
+{
+	memset(sum, 0, (size_t)columns * sizeof *sum);
+	memset(square, 0, (size_t)columns * sizeof *square);
+	add_moments(sum, square, x, rows, stride, columns);
+}
+
+static size_t stats_scratch(const otp_call *call) { return 2 * (size_t)call->in[0].shape.c * sizeof(double); }
+
+static void run_norm_stats(const otp_call *call)
+{
+	otp_shape shape = call->in[0].shape;
+	int c = shape.c, groups = call->attr.norm.groups, size = c / groups;
+	int64_t rows = (int64_t)shape.h * shape.w;
+	double *sum = call->scratch, *square = sum + c, count = (double)rows * size;
+	float *out = call->out.data;
+	for (int n = 0; n < shape.n; n++, out += 2 * groups) {
+		const float *x = sample_data(&call->in[0], n);
+		int j = 0;
+		for (; j + BLOCK <= c; j += BLOCK)
+			moments_block(sum + j, square + j, x + j, rows, c);
+		moments_rest(sum + j, square + j, x + j, rows, c, c - j);
+		for (int group = 0; group < groups; group++) {
+			double s = 0, q = 0;
+			for (int k = group * size; k < (group + 1) * size; k++) {
+				s += sum[k];
+				q += square[k];
+			}
+			double mean = s / count, variance = q / count - mean * mean;
+			out[group] = (float)mean;
+			out[groups + group] =
+			    (float)otp_rsqrt_d((variance > 0 ? variance : 0) + call->attr.norm.eps);
+		}
+	}
+}
+
+const otp_kernel otp_cpu_norm_stats = {.run = run_norm_stats, .scratch_bytes = stats_scratch};
+
+/* ---- y ---- */
+
+OTP_INLINE void apply_rows(float *y, const sample *s, bool silu)
+{
+	const float *x = s->x, *mean = s->mean, *gain = s->gain, *shift = s->shift;
+	int c = s->c;
+	for (int64_t r = 0; r < s->rows; r++, x += c, y += c) {
+#pragma omp simd
+		for (int j = 0; j < c; j++) {
+			float u = gain[j] * (x[j] - mean[j]) + shift[j];
+			y[j] = silu ? otp_silu_f(u) : u;
+		}
+	}
+}
+
+OTP_SIMD static void apply_plain(float *y, const sample *s) { apply_rows(y, s, false); }
+OTP_SIMD static void apply_silu(float *y, const sample *s) { apply_rows(y, s, true); }
+
+static void run_norm_apply(const otp_call *call)
+{
+	otp_shape shape = call->in[0].shape;
+	float *y = call->out.data;
+	for (int n = 0; n < shape.n; n++) {
+		sample s = open_sample(call, n);
+		(call->attr.norm.silu ? apply_silu : apply_plain)(y + (int64_t)n * s.rows * s.c, &s);
+	}
+}
+
+const otp_kernel otp_cpu_norm_apply = {.run = run_norm_apply, .scratch_bytes = coefficient_bytes};
+
+/* ---- gradients ---- */
+
+/* dL/du of one element at distance d from the mean */
+OTP_INLINE float inside_grad(float d, float g, float gain, float shift, bool silu)
+{
+	return silu ? g * otp_silu_slope_f(gain * d + shift) : g;
+}
+
+/* Over positions: sums of du d and of du, for `columns` channels from `first` on. */
+OTP_INLINE void add_products(double *product, double *plain, const sample *s, int first, int columns,
+			     bool silu)
+{
+	const float *x = s->x + first, *g = s->g + first;
+	const float *mean = s->mean + first, *gain = s->gain + first, *shift = s->shift + first;
+	for (int64_t r = 0; r < s->rows; r++, x += s->c, g += s->c) {
+#pragma omp simd
+		for (int j = 0; j < columns; j++) {
+			float d = x[j] - mean[j], du = inside_grad(d, g[j], gain[j], shift[j], silu);
+			product[j] += (double)du * (double)d;
+			plain[j] += (double)du;
+		}
+	}
+}
+
+OTP_SIMD static void sums_block(float *product, float *plain, const sample *s, int first, bool silu)
+{
+	double p[BLOCK] = {0}, q[BLOCK] = {0};
+	if (silu)
+		add_products(p, q, s, first, BLOCK, true);
+	else
+		add_products(p, q, s, first, BLOCK, false);
+	for (int j = 0; j < BLOCK; j++) {
+		product[j] = (float)p[j];
+		plain[j] = (float)q[j];
+	}
+}
+
+OTP_SIMD static void sums_rest(float *product, float *plain, const sample *s, int first, int columns,
+			       bool silu)
+{
+	double p[BLOCK] = {0}, q[BLOCK] = {0};
+	add_products(p, q, s, first, columns, silu);
+	for (int j = 0; j < columns; j++) {
+		product[j] = (float)p[j];
+		plain[j] = (float)q[j];
+	}
+}
+
+static void run_norm_sums(const otp_call *call)
+{
+	otp_shape shape = call->in[0].shape;
+	int c = shape.c, groups = call->attr.norm.groups, size = c / groups;
+	bool silu = call->attr.norm.silu;
+	float *out = call->out.data;
+	for (int n = 0; n < shape.n; n++, out += 2 * c) {
+		sample s = open_sample(call, n);
+		s.g = sample_data(&call->in[4], n);
+		int j = 0;
+		for (; j + BLOCK <= c; j += BLOCK)
+			sums_block(out + j, out + c + j, &s, j, silu);
+		if (j < c)
+			sums_rest(out + j, out + c + j, &s, j, c - j, silu);
+		const float *rstd = sample_data(&call->in[1], n) + groups;
+		for (int k = 0; k < c; k++)
+			out[k] *= rstd[k / size]; /* d rstd = xhat */
+	}
+}
+
+const otp_kernel otp_cpu_norm_sums = {.run = run_norm_sums, .scratch_bytes = coefficient_bytes};
+
+/* gx = rstd (s du - mean(s du) - xhat mean(s du xhat)), s = scale, means over the group. */
+static void prepare_dgrad(const otp_call *call, sample *s, int n)
+{
+	int groups = call->attr.norm.groups, size = s->c / groups;
+	const float *rstd = sample_data(&call->in[1], n) + groups, *scale = sample_data(&call->in[2], n);
+	const float *sums = sample_data(&call->in[5], n);
+	double count = (double)s->rows * size;
+	for (int group = 0; group < groups; group++) {
+		double product = 0, plain = 0, r = rstd[group];
+		for (int j = group * size; j < (group + 1) * size; j++) {
+			product += (double)scale[j] * (double)sums[j];
+			plain += (double)scale[j] * (double)sums[s->c + j];
+		}
+		for (int j = group * size; j < (group + 1) * size; j++) {
+			s->rest[j] = (float)(r * plain / count);
+			s->tilt[j] = (float)(r * r * product / count);
+		}
+	}
+}
+
+OTP_INLINE void dgrad_rows(float *gx, const sample *s, bool silu)
+{
+	const float *x = s->x, *g = s->g, *mean = s->mean, *gain = s->gain, *shift = s->shift;
+	const float *rest = s->rest, *tilt = s->tilt;
+	int c = s->c;
+	for (int64_t r = 0; r < s->rows; r++, x += c, g += c, gx += c) {
+#pragma omp simd
+		for (int j = 0; j < c; j++) {
+			float d = x[j] - mean[j], du = inside_grad(d, g[j], gain[j], shift[j], silu);
+			gx[j] = gain[j] * du - rest[j] - tilt[j] * d;
+		}
+	}
+}
+
+OTP_SIMD static void dgrad_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false); }
+OTP_SIMD static void dgrad_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true); }
+
+static void run_norm_dgrad(const otp_call *call)
+{
+	otp_shape shape = call->in[0].shape;
+	float *gx = call->out.data;
+	for (int n = 0; n < shape.n; n++) {
+		sample s = open_sample(call, n);
+		s.g = sample_data(&call->in[4], n);
+		prepare_dgrad(call, &s, n);
+		(call->attr.norm.silu ? dgrad_silu : dgrad_plain)(gx + (int64_t)n * s.rows * s.c, &s);
+	}
+}
+
+const otp_kernel otp_cpu_norm_dgrad = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};

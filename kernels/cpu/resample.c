@@ -1,0 +1,111 @@
+/* resample.c (cpu): down2 and up2, one row at a time: first across rows into a
+ * buffer (long contiguous loops), then along the row. The buffer has a zero
+ * pixel at either end, so that borders need no test. */
+#include "cpu/cpu.h"
+
+#include <string.h>
+
+/* tap[k] meets sample 2 i + k - 1 of the large image. */
+static const float taps[][4] = {
+    [OTP_FILTER_BOX] = {0, 0.5f, 0.5f, 0},
+    [OTP_FILTER_FIR] = {0.125f, 0.375f, 0.375f, 0.125f},
+};
+
+static size_t row_scratch(const otp_call *call)
+{
+	return (size_t)(call->in[0].shape.w + 2) * (size_t)call->in[0].shape.c * sizeof(float);
+}
+
+/* y = or += weight * x */
+OTP_SIMD static void weigh(float *y, const float *x, float weight, int64_t count, bool first)
+{
+	if (first)
+		for (int64_t i = 0; i < count; i++)
+			y[i] = weight * x[i];
+	else
+#pragma omp simd
+		for (int64_t i = 0; i < count; i++)
+			y[i] += weight * x[i];
+}
+
+/* The weighted sum of up to `count` rows of an image; rows outside it are zero. */
+static void blend_rows(float *y, const float *image, otp_shape s, const int *row, const float *weight,
+		       int count)
+{
+	int64_t length = (int64_t)s.w * s.c;
+	bool first = true;
+	for (int k = 0; k < count; k++) {
+		if (weight[k] == 0 || row[k] < 0 || row[k] >= s.h)
+			continue;
+		weigh(y, image + row[k] * length, weight[k], length, first);
+		first = false;
+	}
+	if (first)
+		memset(y, 0, (size_t)length * sizeof *y);
+}
+
+/* `x` has a zero pixel before it and one behind. */
+OTP_SIMD static void down_row(float *y, const float *x, int w, int c, const float *tap)
+{
+	float t0 = tap[0], t1 = tap[1], t2 = tap[2], t3 = tap[3];
+	for (int i = 0; i < w; i++, x += 2 * c, y += c) {
+#pragma omp simd
+		for (int j = 0; j < c; j++)
+			y[j] = (t0 * x[j - c] + t1 * x[j]) + (t2 * x[j + c] + t3 * x[j + 2 * c]);
+	}
+}
+
+OTP_SIMD static void up_row(float *y, const float *x, int w, int c, const float *tap)
+{
+	float t0 = tap[0], t1 = tap[1], t2 = tap[2], t3 = tap[3];
+	for (int i = 0; i < w; i++, x += c, y += 2 * c) {
+#pragma omp simd
+		for (int j = 0; j < c; j++) {
+			y[j] = t1 * x[j] + t3 * x[j - c];
+			y[j + c] = t2 * x[j] + t0 * x[j + c];
+		}
+	}
+}
+
+/* The buffer's first inner pixel, the pixels around it zeroed. */
+static float *open_row(const otp_call *call)
+{
+	size_t w = (size_t)call->in[0].shape.w, c = (size_t)call->in[0].shape.c;
+	float *buffer = call->scratch;
+	memset(buffer, 0, c * sizeof *buffer);
+	memset(buffer + (w + 1) * c, 0, c * sizeof *buffer);
+	return buffer + c;
+}
+
+static void run_down2(const otp_call *call)
+{
+	otp_shape in = call->in[0].shape, out = call->out.shape;
+	const float *tap = taps[call->attr.resample.filter], *x = call->in[0].data;
+	float *y = call->out.data, *row = open_row(call), weight[4];
+	for (int k = 0; k < 4; k++)
+		weight[k] = call->attr.resample.gain * tap[k];
+	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * in.c)
+		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * out.c) {
+			const int from[4] = {2 * h - 1, 2 * h, 2 * h + 1, 2 * h + 2};
+			blend_rows(row, x, in, from, weight, 4);
+			down_row(y, row, out.w, out.c, tap);
+		}
+}
+
+static void run_up2(const otp_call *call)
+{
+	otp_shape in = call->in[0].shape, out = call->out.shape;
+	const float *tap = taps[call->attr.resample.filter], *x = call->in[0].data;
+	float gain = call->attr.resample.gain;
+	float *y = call->out.data, *row = open_row(call);
+	const float even[2] = {gain * tap[1], gain * tap[3]}, odd[2] = {gain * tap[2], gain * tap[0]};
+	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * in.c)
+		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * out.c) {
+			const int from[2] = {h / 2, h % 2 == 0 ? h / 2 - 1 : h / 2 + 1};
+			blend_rows(row, x, in, from, h % 2 == 0 ? even : odd, 2);
+			up_row(y, row, in.w, in.c, tap);
+		}
+}
+
+const otp_kernel otp_cpu_down2 = {.run = run_down2, .scratch_bytes = row_scratch};
+const otp_kernel otp_cpu_up2 = {.run = run_up2, .scratch_bytes = row_scratch};

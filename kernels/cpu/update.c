@@ -1,0 +1,122 @@
+/* update.c (cpu): random draws and the optimiser's step. */
+#include "cpu/cpu.h"
+#include "scalar.h"
+
+#include <string.h>
+
+enum { CHUNK = 64 }; /* Philox blocks drawn together, four elements each */
+
+OTP_SIMD static void draw_chunk(float *y, otp_stream stream, uint32_t purpose, uint32_t first)
+{
+	float lane[4][CHUNK];
+#pragma omp simd
+	for (uint32_t b = 0; b < CHUNK; b++) {
+		float draw[4];
+		otp_normal_block(stream, purpose, first + b, draw);
+		lane[0][b] = draw[0];
+		lane[1][b] = draw[1];
+		lane[2][b] = draw[2];
+		lane[3][b] = draw[3];
+	}
+	for (int b = 0; b < CHUNK; b++)
+		for (int k = 0; k < 4; k++)
+			y[4 * b + k] = lane[k][b];
+}
+
+OTP_CPU_KERNEL(normal)
+{
+	otp_shape s = call->out.shape;
+	int64_t count = (int64_t)s.h * s.w * s.c;
+	const uint32_t *words = call->in[0].data;
+	float *y = call->out.data;
+	for (int n = 0; n < s.n; n++, words += 4, y += count) {
+		otp_stream stream = {{words[0], words[1], words[2], words[3]}};
+		for (int64_t i = 0; i < count; i += 4 * CHUNK) {
+			if (count - i >= 4 * CHUNK) {
+				draw_chunk(y + i, stream, call->attr.noise.purpose, (uint32_t)(i / 4));
+				continue;
+			}
+			float tail[4 * CHUNK];
+			draw_chunk(tail, stream, call->attr.noise.purpose, (uint32_t)(i / 4));
+			memcpy(y + i, tail, (size_t)(count - i) * sizeof *y);
+		}
+	}
+}
+
+/* One block of columns: rows of the state are `stride` apart, in and out. */
+typedef struct adam_block {
+	const float *in;
+	float *out;
+	int64_t stride;
+	int count;
+	bool ema;
+	float rate, beta1, beta2, correct1, correct2, eps, decay;
+} adam_block;
+
+OTP_SIMD static void step_block(const adam_block *a, const float *g)
+{
+	const float *p = a->in, *m = p + a->stride, *v = m + a->stride;
+	float *new_p = a->out, *new_m = new_p + a->stride, *new_v = new_m + a->stride;
+	float rate = a->rate, b1 = a->beta1, b2 = a->beta2, c1 = a->correct1, c2 = a->correct2, eps = a->eps;
+#pragma omp simd
+	for (int i = 0; i < a->count; i++) {
+		float mi = m[i], vi = v[i];
+		float pi = otp_adam_step_f(p[i], g[i], &mi, &vi, rate, b1, b2, c1, c2, eps);
+		new_p[i] = pi;
+		new_m[i] = mi;
+		new_v[i] = vi;
+	}
+	if (!a->ema)
+		return;
+	const float *ema = v + a->stride;
+	float *new_ema = new_v + a->stride, decay = a->decay;
+#pragma omp simd
+	for (int i = 0; i < a->count; i++)
+		new_ema[i] = otp_ema_f(ema[i], new_p[i], decay);
+}
+
+/* The replicas' gradients, always added in the same order. */
+OTP_SIMD static void add_parts(float *sum, const float *grads, int64_t stride, int parts, int count)
+{
+	memcpy(sum, grads, (size_t)count * sizeof *sum);
+	for (int part = 1; part < parts; part++) {
+		const float *row = grads + part * stride;
+#pragma omp simd
+		for (int i = 0; i < count; i++)
+			sum[i] += row[i];
+	}
+}
+
+/* Where share `part` of the columns begins: shares are whole cache lines. */
+static int64_t share_begin(int64_t columns, int part, int parts)
+{
+	int64_t lines = (columns + 15) / 16, begin = 16 * (lines * part / parts);
+	return begin < columns ? begin : columns;
+}
+
+OTP_CPU_KERNEL(adam)
+{
+	enum { COLUMNS = 1024 }; /* a block of state and gradients stays in the first cache */
+	const float *state = call->in[0].data, *grads = call->in[1].data, *hyper = call->in[2].data;
+	int64_t columns = call->in[0].shape.c;
+	int rows = call->in[1].shape.w, parts = call->parts > 0 ? call->parts : 1;
+	int64_t end = share_begin(columns, call->part + 1, parts);
+	adam_block a = {.stride = columns,
+			.ema = call->attr.adam.ema,
+			.rate = hyper[OTP_HYPER_RATE],
+			.beta1 = call->attr.adam.beta1,
+			.beta2 = call->attr.adam.beta2,
+			.correct1 = hyper[OTP_HYPER_CORRECT1],
+			.correct2 = hyper[OTP_HYPER_CORRECT2],
+			.eps = call->attr.adam.eps,
+			.decay = hyper[OTP_HYPER_EMA]};
+	for (int64_t i = share_begin(columns, call->part, parts); i < end; i += COLUMNS) {
+		float sum[COLUMNS];
+		a.in = state + i;
+		a.out = (float *)call->out.data + i;
+		a.count = end - i < COLUMNS ? (int)(end - i) : COLUMNS;
+		if (rows > 1)
+			add_parts(sum, grads + i, columns, rows, a.count);
+		step_block(&a, rows > 1 ? sum : grads + i);
+	}
+}
