@@ -1,0 +1,75 @@
+/* engine: the two networks' state on a device, and the programs that update it.
+ *
+ * Knows numbers, not time: which step it is, what sigma or rate belong to it,
+ * and where batches come from is the trainer's. One replica of every program a
+ * worker (core, or the whole GPU), each with its shard of the batch; gradients
+ * are summed in replica order, so a run's bits depend on the worker count but
+ * not on timing.
+ */
+#ifndef OTP_ENGINE_H
+#define OTP_ENGINE_H
+
+#include "core/pool.h"
+#include "graph/program.h"
+#include "ot/objective.h"
+
+typedef struct otp_engine otp_engine;
+
+/* Where programs run: shared by engine and samplers. */
+typedef struct otp_place_of_work {
+	const otp_backend *backend;
+	otp_device *device;
+	otp_pool *pool;
+	otp_precision precision;
+} otp_place_of_work;
+
+/* device: auto, cpu, cuda[:i]; threads: 0 for what the device wants. */
+bool otp_place_open(const char *device, const char *precision, int threads, otp_place_of_work *place,
+		    otp_error *err);
+void otp_place_close(otp_place_of_work *place);
+
+typedef struct otp_engine_settings {
+	otp_objective objective;
+	int batch;
+	bool r1_used, plain_used; /* which kinds of potential step will run: with R1, without */
+	double beta1, beta2;
+} otp_engine_settings;
+
+otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *settings);
+void otp_engine_free(otp_engine *e);
+
+/* Fresh weights; EMA starts as a copy, moments at zero. */
+void otp_engine_init(otp_engine *e, uint64_t seed);
+
+/* One update's numbers. */
+typedef struct otp_update {
+	uint64_t seed;
+	uint32_t draw;     /* which draw of noise */
+	double keep, sigma;
+	double rate;
+	int64_t count;     /* this network's updates so far, this one included: Adam's t */
+	double ema;        /* decay; transport only */
+	double r1;         /* weight with the lazy factor; 0 runs the program without R1 */
+} otp_update;
+
+/* x, y: batch samples on the host. `report`: OTP_REPORT_COUNT means, or NULL to leave them unread. */
+void otp_engine_transport_step(otp_engine *e, const float *x, const otp_update *u, double *report);
+void otp_engine_potential_step(otp_engine *e, const float *x, const float *y, const otp_update *u, double *report);
+
+const otp_params *otp_engine_params(const otp_engine *e, int span); /* OTP_SPAN_TRANSPORT or _POTENTIAL */
+int otp_engine_rows(int span); /* of a span's state: 4 or 3 */
+/* Whole state, rows * elements floats. */
+void otp_engine_read(otp_engine *e, int span, float *state);
+void otp_engine_write(otp_engine *e, int span, const float *state);
+void *otp_engine_span(otp_engine *e, int span); /* device memory */
+
+typedef struct otp_engine_size {
+	size_t state_bytes, gradient_bytes, program_bytes, unshared_bytes;
+	int programs, calls;
+} otp_engine_size;
+otp_engine_size otp_engine_measure(const otp_engine *e);
+
+/* Seconds by op kind of one replica's steps, for bench. which: 0 transport, 1 potential, 2 potential with R1. */
+bool otp_engine_profile(otp_engine *e, int which, int runs, double *seconds_by_op);
+
+#endif

@@ -1,0 +1,114 @@
+#include "train/sampler.h"
+
+#include <string.h>
+
+enum { CHUNK_IMAGES = 16, CHUNK_VECTORS = 256 };
+
+typedef struct worker_program {
+	otp_sample_graph sample;
+	otp_program *program;
+	float *x; /* one chunk, filled up where the last is short */
+	uint32_t *streams;
+	float *y;
+} worker_program;
+
+struct otp_sampler {
+	otp_place_of_work *place;
+	otp_arch arch;
+	otp_smoothing smoothing;
+	int chunk, workers;
+	worker_program *each;
+	void *spans[OTP_MAX_SPANS];
+};
+
+static size_t sample_floats(const otp_sampler *s) { return (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c; }
+
+static void build(void *argument, int worker)
+{
+	otp_sampler *s = argument;
+	worker_program *w = &s->each[worker];
+	otp_program_options options = {.precision = s->place->precision};
+	w->program = otp_program_new(s->place->backend, s->place->device, w->sample.graph, s->spans, options);
+}
+
+otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp_params *params, void *span,
+			     int64_t base, otp_smoothing smoothing)
+{
+	otp_sampler *s = otp_calloc(1, sizeof *s);
+	s->place = place;
+	s->arch = *arch;
+	s->smoothing = smoothing;
+	s->chunk = arch->vectors ? CHUNK_VECTORS : CHUNK_IMAGES;
+	s->spans[OTP_SPAN_TRANSPORT] = span;
+	s->workers = otp_pool_workers(place->pool);
+	s->each = otp_calloc((size_t)s->workers, sizeof *s->each);
+	for (int i = 0; i < s->workers; i++) {
+		worker_program *w = &s->each[i];
+		w->sample = otp_sample_build(arch, params, base, s->chunk);
+		w->x = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->x);
+		w->y = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->y);
+		w->streams = otp_calloc((size_t)s->chunk * 4, sizeof *w->streams);
+	}
+	otp_pool_run(place->pool, build, s);
+	return s;
+}
+
+void otp_sampler_free(otp_sampler *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < s->workers; i++) {
+		otp_program_free(s->each[i].program);
+		otp_graph_free(s->each[i].sample.graph);
+		otp_free(s->each[i].x);
+		otp_free(s->each[i].y);
+		otp_free(s->each[i].streams);
+	}
+	otp_free(s->each);
+	otp_free(s);
+}
+
+typedef struct sample_task {
+	otp_sampler *s;
+	const float *x;
+	const otp_stream *streams;
+	int64_t count;
+	double sigma;
+	float *y, *eps;
+} sample_task;
+
+static void run_chunk(const sample_task *task, worker_program *w, int64_t first)
+{
+	otp_sampler *s = task->s;
+	size_t floats = sample_floats(s);
+	size_t n = (size_t)(task->count - first < s->chunk ? task->count - first : s->chunk);
+	memcpy(w->x, task->x + (size_t)first * floats, n * floats * sizeof *w->x);
+	memcpy(w->streams, task->streams + first, n * sizeof *task->streams);
+	float sigma = (float)task->sigma, keep = (float)otp_smoothing_keep(s->smoothing, task->sigma);
+	otp_program_write(w->program, w->sample.in.x, w->x);
+	otp_program_write(w->program, w->sample.in.streams, w->streams);
+	otp_program_write(w->program, w->sample.in.keep, &keep);
+	otp_program_write(w->program, w->sample.in.sigma, &sigma);
+	otp_program_run(w->program);
+	otp_program_read(w->program, w->sample.y, w->y);
+	memcpy(task->y + (size_t)first * floats, w->y, n * floats * sizeof *w->y);
+	if (task->eps) {
+		otp_program_read(w->program, w->sample.eps, w->y);
+		memcpy(task->eps + (size_t)first * floats, w->y, n * floats * sizeof *w->y);
+	}
+}
+
+static void run_worker(void *argument, int worker)
+{
+	const sample_task *task = argument;
+	int64_t stride = (int64_t)task->s->chunk * task->s->workers;
+	for (int64_t first = (int64_t)task->s->chunk * worker; first < task->count; first += stride)
+		run_chunk(task, &task->s->each[worker], first);
+}
+
+void otp_sampler_run(otp_sampler *s, const float *x, const otp_stream *streams, int64_t count, double sigma,
+		     float *y, float *eps)
+{
+	sample_task task = {s, x, streams, count, sigma, y, eps};
+	otp_pool_run(s->place->pool, run_worker, &task);
+}

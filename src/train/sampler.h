@@ -1,0 +1,25 @@
+/* sampler: draws from a learned plan, T(x', z) with x' = keep x + sigma eps.
+ *
+ * A sample is a function of its input and its stream alone: chunks of a fixed
+ * size go through programs of that size, whatever is asked for.
+ */
+#ifndef OTP_SAMPLER_H
+#define OTP_SAMPLER_H
+
+#include "ot/smoothing.h"
+#include "train/engine.h"
+
+typedef struct otp_sampler otp_sampler;
+
+/* Parameters are read from device memory `span`, elements from `base`, at every
+ * call, so a sampler over a live engine follows its training. */
+otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp_params *params, void *span,
+			     int64_t base, otp_smoothing smoothing);
+void otp_sampler_free(otp_sampler *s);
+
+/* x, y: count samples of h * w * c floats; streams: one a sample; eps: where the
+ * smoothing noise goes, or NULL. */
+void otp_sampler_run(otp_sampler *s, const float *x, const otp_stream *streams, int64_t count, double sigma,
+		     float *y, float *eps);
+
+#endif
