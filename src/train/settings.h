@@ -1,0 +1,25 @@
+/* settings: what a configuration means, as networks, objective and schedule. */
+#ifndef OTP_SETTINGS_H
+#define OTP_SETTINGS_H
+
+#include "ot/objective.h"
+#include "ot/smoothing.h"
+#include "train/config.h"
+
+/* The networks for samples of h x w x c (vectors: 1 x 1 x d). */
+bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch, otp_error *err);
+
+otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch);
+otp_smoothing otp_settings_smoothing(const otp_config *c);
+
+/* sigma in force at step 1..steps; at the last step it is what translation uses. */
+double otp_settings_sigma(const otp_config *c, int64_t step);
+/* R1's weight at a step, without the lazy factor; it moves geometrically with the annealing's clock. */
+double otp_settings_r1(const otp_config *c, int64_t step);
+/* Share of the full learning rates at a step: warm-up, then the decay. */
+double otp_settings_rate(const otp_config *c, int64_t step);
+
+/* The preset for data of this kind and size. */
+const char *otp_settings_preset_for(bool vectors, int size);
+
+#endif
