@@ -1,0 +1,18 @@
+/* grid: pictures of what the plan does to fixed inputs. */
+#ifndef OTP_GRID_H
+#define OTP_GRID_H
+
+#include "core/base.h"
+
+/* One row a source: the source (h, w, c), then its `samples` outputs. Small
+ * images are enlarged by a whole factor. sources (rows, h, w, c), outputs (rows,
+ * samples, h, w, c), values in [-1, 1], c 1 or 3. */
+bool otp_grid_write(const char *path, const float *sources, const float *outputs, int rows, int samples,
+		    int h, int w, int c, otp_error *err);
+
+/* Points: sources (rows, d) joined to their outputs (rows, samples, d), over
+ * `targets` points of the target law (targets, d). Shows the first two coordinates. */
+bool otp_grid_write_points(const char *path, const float *sources, const float *outputs, int rows,
+			   int samples, const float *target, int targets, int d, otp_error *err);
+
+#endif

@@ -1,0 +1,298 @@
+/* test_report: the history of metrics, the progress line, pictures, curves and the page. */
+#include "core/file.h"
+#include "core/log.h"
+#include "report/grid.h"
+#include "report/html.h"
+#include "report/plot.h"
+#include "report/progress.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/otplan-report-XXXXXX";
+
+static const char *path_of(const char *name)
+{
+	static char path[256];
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	return path;
+}
+
+static int make_folder(void **state)
+{
+	(void)state;
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"samples/step-0000000.png",
+					    "samples/step-0000500.png",
+					    "samples",
+					    "metrics.jsonl",
+					    "report.html",
+					    "points.png",
+					    "log.txt"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		remove(path_of(names[i]));
+	return rmdir(folder);
+}
+
+static void assert_ok(bool ok, const otp_error *err)
+{
+	if (!ok)
+		print_message("%s\n", err->text);
+	assert_true(ok);
+}
+
+static void append(const char *path, int64_t step, double cost)
+{
+	otp_error err = {0};
+	otp_metrics_log *log = otp_metrics_open(path, &err);
+	assert_non_null(log);
+	otp_metrics m = otp_metrics_at(step);
+	m.cost = cost;
+	m.sigma = INFINITY;
+	m.lr_g = 1.0 / 3;
+	assert_ok(otp_metrics_append(log, &m, &err), &err);
+	otp_metrics_close(log);
+}
+
+/* Steps written again after a resume replace what came after the checkpoint; torn lines are harmless. */
+static void test_metrics(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	const char *path = path_of("metrics.jsonl");
+	append(path, 100, 1);
+	append(path, 200, 2);
+	append(path, 300, 3);
+	FILE *f = fopen(path, "a");
+	fputs("{\"step\": 400, \"co", f);
+	fclose(f);
+	append(path, 200, 4);
+	append(path, 250, 5);
+
+	otp_metrics *rows = NULL;
+	size_t count = 0, bytes = 0;
+	assert_ok(otp_metrics_read(path, &rows, &count, &err), &err);
+	assert_int_equal(count, 3);
+	static const int64_t steps[] = {100, 200, 250};
+	static const double costs[] = {1, 4, 5};
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(rows[i].step, steps[i]);
+		assert_true(rows[i].cost == costs[i]);
+		assert_true(rows[i].lr_g == 1.0 / 3);
+		assert_true(isnan(rows[i].sigma) && isnan(rows[i].r1));
+	}
+	otp_free(rows);
+
+	char *text = otp_file_read(path, &bytes, &err);
+	assert_non_null(strstr(text, "\"sigma\":null"));
+	int lines = 0;
+	for (size_t i = 0; i < bytes; i++)
+		lines += text[i] == '\n';
+	assert_int_equal(lines, 6);
+	otp_free(text);
+	assert_false(otp_metrics_read(path_of("absent"), &rows, &count, &err));
+	assert_null(rows);
+}
+
+static void test_progress_line(void **state)
+{
+	(void)state;
+	char line[256], full[256];
+	otp_metrics m = otp_metrics_at(1200);
+	otp_progress_line(&m, 4000, -1, 100, line, sizeof line);
+	assert_string_equal(line, "step 1200/4000  30%");
+	m.sigma = 0.5;
+	m.loss_transport = 0.25;
+	m.loss_potential = -0.125;
+	m.cost = 12.5;
+	m.images_per_s = 812.4;
+	otp_progress_line(&m, 4000, 3725, 200, full, sizeof full);
+	assert_string_equal(
+	    full, "step 1200/4000  30%  ETA 1:02:05  sigma 0.500  loss T +0.25  V -0.125  cost 12.5  "
+		  "images/s 812");
+	/* Narrow terminals lose whole figures, never halves. */
+	for (int columns = 0; columns <= (int)strlen(full); columns++) {
+		otp_progress_line(&m, 4000, 3725, columns, line, sizeof line);
+		assert_true((int)strlen(line) <= columns);
+	}
+	assert_string_equal(line, full);
+	m.step = 3999;
+	otp_progress_line(&m, 4000, 9, 30, line, sizeof line);
+	assert_string_equal(line, "step 3999/4000  99%  ETA 0:09");
+}
+
+static void test_log(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	assert_ok(otp_log_open(path_of("log.txt"), &err), &err);
+	otp_progress *p = otp_progress_new(0, 10);
+	otp_metrics m = otp_metrics_at(10);
+	otp_progress_show(p, &m);
+	otp_progress_free(p);
+	otp_log_quietly("quiet %d", 7);
+	otp_log_close();
+	otp_log_quietly("nowhere");
+	size_t bytes = 0;
+	char *text = otp_file_read(path_of("log.txt"), &bytes, &err);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "  step 10/10 100%\n"));
+	assert_non_null(strstr(text, "  quiet 7\n"));
+	assert_null(strstr(text, "nowhere"));
+	otp_free(text);
+	assert_false(otp_log_open(path_of("absent/log.txt"), &err));
+	assert_int_equal(err.exit_code, OTP_EXIT_FAILED);
+}
+
+static void test_ticks(void **state)
+{
+	(void)state;
+	double t[16];
+	assert_int_equal(otp_plot_ticks(0, 1, 5, t), 3);
+	assert_true(t[0] == 0 && t[1] == 0.5 && t[2] == 1);
+	assert_int_equal(otp_plot_ticks(-0.1, 0.1, 5, t), 5);
+	assert_false(signbit(t[2]));
+	assert_int_equal(otp_plot_ticks(1, 1, 5, t), 0);
+	assert_int_equal(otp_plot_ticks(0, INFINITY, 5, t), 0);
+	for (double high = 1e-6; high < 1e7; high *= 1.7) {
+		int count = otp_plot_ticks(-high / 3, high, 6, t);
+		assert_in_range(count, 2, 6);
+		assert_true(t[0] >= -high / 3 - 1e-9 * high && t[count - 1] <= high * (1 + 1e-9));
+	}
+}
+
+/* Whatever was measured or not, the curves hold finite coordinates alone. */
+static void test_plot(void **state)
+{
+	(void)state;
+	otp_metrics rows[100];
+	for (int i = 0; i < 100; i++) {
+		rows[i] = otp_metrics_at(50 * i);
+		rows[i].cost = i == 40 ? NAN : i == 50 ? 1e300 : sin(i);
+		rows[i].r1 = 0.001 * i;
+		rows[i].sigma = 0.1;
+	}
+	for (size_t count = 0; count <= 100; count += count < 3 ? 1 : 97) {
+		char *svg = otp_plot_training(rows, count);
+		assert_memory_equal(svg, "<svg ", 5);
+		assert_null(strstr(svg, "nan"));
+		assert_null(strstr(svg, "inf"));
+		assert_true((strstr(svg, "transport cost") != NULL) == (count > 0));
+		assert_null(strstr(svg, "potential loss"));
+		otp_free(svg);
+	}
+}
+
+static void assert_png(const char *path, uint32_t w, uint32_t h)
+{
+	size_t bytes = 0;
+	otp_error err = {0};
+	uint8_t *png = otp_file_read(path, &bytes, &err);
+	assert_non_null(png);
+	assert_memory_equal(png, "\x89PNG", 4);
+	assert_int_equal((uint32_t)png[18] << 8 | png[19], w);
+	assert_int_equal((uint32_t)png[22] << 8 | png[23], h);
+	otp_free(png);
+}
+
+static void test_pictures(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	float sources[2 * 16 * 16], outputs[2 * 3 * 16 * 16];
+	for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+		sources[i] = i % 7 ? -1 : 2;
+	for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+		outputs[i] = i % 5 ? NAN : 0;
+	assert_ok(otp_file_make_folder(path_of("samples"), &err), &err);
+	/* four cells of 64, two gaps of 2 between three, 12 behind the source, margins of 8 */
+	assert_ok(
+	    otp_grid_write(path_of("samples/step-0000000.png"), sources, outputs, 2, 3, 16, 16, 1, &err),
+	    &err);
+	assert_png(path_of("samples/step-0000000.png"), 8 + 64 + 12 + 3 * 64 + 2 * 2 + 8,
+		   8 + 64 + 2 + 64 + 8);
+	assert_ok(otp_grid_write(path_of("samples/step-0000500.png"), sources, outputs, 1, 1, 8, 10, 3, &err),
+		  &err);
+
+	float points[] = {0, 0, 1, 0}, far[] = {1e30f, 0, NAN, 1, 0, 1, 1, 1}, target[] = {0, 1, 1, -1};
+	assert_ok(otp_grid_write_points(path_of("points.png"), points, far, 2, 2, target, 2, 2, &err), &err);
+	assert_ok(otp_grid_write_points(path_of("points.png"), points, far, 4, 2, target, 4, 1, &err), &err);
+	assert_ok(otp_grid_write_points(path_of("points.png"), points, far, 1, 1, NULL, 0, 2, &err), &err);
+	assert_false(otp_grid_write(path_of("no/x.png"), sources, outputs, 2, 3, 16, 16, 1, &err));
+}
+
+static void test_text(void **state)
+{
+	(void)state;
+	char *text = otp_html_escape("<a href='x'>\"&</a>");
+	assert_string_equal(text, "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&lt;/a&gt;");
+	otp_free(text);
+	static const char *const pairs[][2] = {{"", ""},
+					       {"f", "Zg=="},
+					       {"fo", "Zm8="},
+					       {"foo", "Zm9v"},
+					       {"foob", "Zm9vYg=="},
+					       {"fooba", "Zm9vYmE="},
+					       {"foobar", "Zm9vYmFy"}};
+	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+		text = otp_base64(pairs[i][0], strlen(pairs[i][0]));
+		assert_string_equal(text, pairs[i][1]);
+		otp_free(text);
+	}
+}
+
+static int occurrences(const char *text, const char *word)
+{
+	int count = 0;
+	for (; (text = strstr(text, word)); text++)
+		count++;
+	return count;
+}
+
+/* Runs after the tests that left metrics and samples in the folder. */
+static void test_page(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	const otp_report_row rows[] = {{"transport cost", "0.67 (truth 0.667)", OTP_MOOD_GOOD},
+				       {"<script>", "a & b", OTP_MOOD_BAD}};
+	assert_ok(otp_report_run(folder, "source = <x>\n", rows, 2, &err), &err);
+	size_t bytes = 0;
+	char *page = otp_file_read(path_of("report.html"), &bytes, &err);
+	assert_non_null(page);
+	assert_int_equal(occurrences(page, "data:image/png;base64,"), 2);
+	assert_non_null(strstr(page, "<figcaption>step 500</figcaption>"));
+	assert_non_null(strstr(page, "transport cost</text>"));
+	assert_non_null(strstr(page, "source = &lt;x&gt;"));
+	assert_non_null(strstr(page, "&lt;script&gt;</td><td class=\"bad\">a &amp; b</td>"));
+	assert_int_equal(occurrences(page, "<script>"), 1);
+	/* Nothing is fetched: the only address is SVG's name for itself. */
+	assert_int_equal(occurrences(page, "http"),
+			 occurrences(page, "xmlns=\"http://www.w3.org/2000/svg\""));
+	otp_free(page);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_metrics), cmocka_unit_test(test_progress_line),
+	    cmocka_unit_test(test_log),	    cmocka_unit_test(test_ticks),
+	    cmocka_unit_test(test_plot),    cmocka_unit_test(test_pictures),
+	    cmocka_unit_test(test_text),    cmocka_unit_test(test_page),
+	};
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
