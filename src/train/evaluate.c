@@ -1,0 +1,207 @@
+#include "train/evaluate.h"
+
+#include "scalar.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DIRECTIONS = 128, DIVERSE_INPUTS = 16, RESULTANT_INPUTS = 4 };
+
+uint64_t otp_evaluate_index(const otp_dataset *d, int64_t i)
+{
+	otp_dataset_info info = otp_dataset_describe(d);
+	return info.count ? (uint64_t)(i % info.count) : ((uint64_t)1 << 40) + (uint64_t)i;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	float x = *(const float *)a, y = *(const float *)b;
+	return (x > y) - (x < y);
+}
+
+static void project(const float *points, size_t n, size_t d, const float *direction, float *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		double sum = 0;
+		for (size_t j = 0; j < d; j++)
+			sum += (double)points[i * d + j] * (double)direction[j];
+		out[i] = (float)sum;
+	}
+	qsort(out, n, sizeof *out, by_value);
+}
+
+static void random_direction(uint64_t seed, int index, size_t d, float *direction)
+{
+	double length = 0;
+	otp_stream stream = otp_stream_make(seed, (uint32_t)index, 0);
+	for (size_t j = 0; j < d; j++) {
+		float other;
+		otp_philox words = otp_philox_block(stream, OTP_PURPOSE_EVAL, (uint32_t)j);
+		otp_normal_pair(words.v[0], words.v[1], &direction[j], &other);
+		length += (double)direction[j] * (double)direction[j];
+	}
+	for (size_t j = 0; j < d; j++)
+		direction[j] /= (float)sqrt(length);
+}
+
+double otp_sliced_w2(const float *a, const float *b, size_t n, size_t d, int directions, uint64_t seed)
+{
+	float *direction = otp_calloc(d, sizeof *direction);
+	float *pa = otp_calloc(n, sizeof *pa), *pb = otp_calloc(n, sizeof *pb);
+	double total = 0;
+	for (int k = 0; k < directions; k++) {
+		random_direction(seed, k, d, direction);
+		project(a, n, d, direction, pa);
+		project(b, n, d, direction, pb);
+		for (size_t i = 0; i < n; i++)
+			total += (double)(pa[i] - pb[i]) * (double)(pa[i] - pb[i]);
+	}
+	otp_free(direction);
+	otp_free(pa);
+	otp_free(pb);
+	return total / ((double)n * directions);
+}
+
+typedef struct evaluator {
+	otp_sampler *sampler;
+	const otp_dataset *source, *target;
+	otp_evaluate_options options;
+	size_t n, d, pixels, channels;
+	float *x, *y, *eps, *targets; /* n samples each; targets: 2 n */
+} evaluator;
+
+static bool read_samples(const otp_dataset *set, size_t n, size_t d, float *out, otp_error *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!otp_dataset_get(set, otp_evaluate_index(set, (int64_t)i), 0, out + i * d, err))
+			return false;
+	return true;
+}
+
+static void sample(evaluator *e, const float *x, size_t count, bool one_input, float *y, float *eps)
+{
+	otp_stream *streams = otp_calloc(count, sizeof *streams);
+	for (size_t i = 0; i < count; i++)
+		streams[i] = otp_stream_make(e->options.seed ^ 0x6576616c75617465u, (uint32_t)i, one_input);
+	otp_sampler_run(e->sampler, x, streams, (int64_t)count, e->options.sigma, y, eps);
+	otp_free(streams);
+}
+
+static double mean_square_difference(const float *a, const float *b, size_t count)
+{
+	double sum = 0;
+	for (size_t i = 0; i < count; i++)
+		sum += (double)(a[i] - b[i]) * (double)(a[i] - b[i]);
+	return sum / (double)count;
+}
+
+static double grey_rmse(const evaluator *e)
+{
+	double sum = 0;
+	for (size_t p = 0; p < e->n * e->pixels; p++) {
+		const float *x = e->x + 3 * p, *y = e->y + 3 * p;
+		double d = (double)(y[0] + y[1] + y[2] - x[0] - x[1] - x[2]) / 6;
+		sum += d * d;
+	}
+	return sqrt(sum / (double)(e->n * e->pixels));
+}
+
+static bool is_grey(const evaluator *e)
+{
+	for (size_t p = 0; p < e->n * e->pixels; p++) {
+		const float *x = e->x + 3 * p;
+		if (fabsf(x[0] - x[1]) > 1e-3f || fabsf(x[1] - x[2]) > 1e-3f)
+			return false;
+	}
+	return true;
+}
+
+static double spread(const float *y, size_t n, size_t d)
+{
+	double total = 0;
+	for (size_t j = 0; j < d; j++) {
+		double sum = 0, squares = 0;
+		for (size_t i = 0; i < n; i++) {
+			sum += (double)y[i * d + j];
+			squares += (double)y[i * d + j] * (double)y[i * d + j];
+		}
+		double mean = sum / (double)n;
+		total += fmax(0, squares / (double)n - mean * mean);
+	}
+	return total / (double)d;
+}
+
+/* Many samples of single inputs: their spread, and how even their hues are. */
+static void measure_inputs(evaluator *e, otp_evaluation *out)
+{
+	size_t k = (size_t)e->options.per_input, inputs = e->n < DIVERSE_INPUTS ? e->n : DIVERSE_INPUTS;
+	float *x = otp_calloc(k * e->d, sizeof *x), *y = otp_calloc(k * e->d, sizeof *y);
+	size_t hued = inputs < RESULTANT_INPUTS ? inputs : RESULTANT_INPUTS;
+	double variance = 0, resultant = 0;
+	for (size_t i = 0; i < inputs; i++) {
+		size_t count = i < hued ? k : k < 32 ? k : 32;
+		for (size_t j = 0; j < count; j++)
+			memcpy(x + j * e->d, e->x + i * e->d, e->d * sizeof *x);
+		sample(e, x, count, true, y, NULL);
+		variance += spread(y, count, e->d) / (double)inputs;
+		if (i < hued && e->channels == 3)
+			resultant += otp_hue_resultant(y, count, e->pixels) / (double)hued;
+	}
+	out->diversity = sqrt(variance);
+	out->colouring.hue_resultant = resultant;
+	otp_free(x);
+	otp_free(y);
+}
+
+static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
+{
+	if (!read_samples(e->source, e->n, e->d, e->x, err) || !read_samples(e->target, 2 * e->n, e->d, e->targets, err))
+		return false;
+	sample(e, e->x, e->n, false, e->y, e->eps);
+	double square = mean_square_difference(e->x, e->y, e->n * e->d);
+	out->n = (int64_t)e->n;
+	out->transport_cost = square * (double)e->d;
+	out->identity_distance = sqrt(square);
+	const float *second = e->targets + e->n * e->d;
+	out->target_distance = otp_sliced_w2(e->y, e->targets, e->n, e->d, DIRECTIONS, e->options.seed);
+	out->floor = otp_sliced_w2(second, e->targets, e->n, e->d, DIRECTIONS, e->options.seed);
+	out->grey_source = e->channels == 3 && is_grey(e);
+	measure_inputs(e, out);
+	if (out->grey_source)
+		out->grey_rmse = grey_rmse(e);
+	out->isoluminant = out->grey_source && strstr(otp_dataset_describe(e->target).spec, "isoluminant");
+	if (out->isoluminant) {
+		double level = otp_colouring_level(e->x, e->n, e->targets, 2 * e->n, e->pixels);
+		otp_colouring_measure(e->x, e->eps, e->y, e->n, e->pixels, level, &out->colouring);
+	}
+	return true;
+}
+
+bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *target,
+		  const otp_evaluate_options *o, otp_evaluation *out, otp_error *err)
+{
+	memset(out, 0, sizeof *out);
+	otp_dataset_info a = otp_dataset_describe(source), b = otp_dataset_describe(target);
+	int64_t n = o->n;
+	if (a.count && a.count < n)
+		n = a.count;
+	if (b.count && b.count / 2 < n)
+		n = b.count / 2;
+	if (n < 1)
+		return otp_fail(err, b.spec, "has %lld samples, at least 2 are needed", (long long)b.count);
+	evaluator e = {.sampler = s, .source = source, .target = target, .options = *o, .n = (size_t)n};
+	e.pixels = (size_t)a.h * (size_t)a.w;
+	e.channels = (size_t)a.c;
+	e.d = e.pixels * e.channels;
+	e.x = otp_calloc(e.n * e.d, sizeof *e.x);
+	e.y = otp_calloc(e.n * e.d, sizeof *e.y);
+	e.eps = otp_calloc(e.n * e.d, sizeof *e.eps);
+	e.targets = otp_calloc(2 * e.n * e.d, sizeof *e.targets);
+	bool ok = measure(&e, out, err);
+	otp_free(e.x);
+	otp_free(e.y);
+	otp_free(e.eps);
+	otp_free(e.targets);
+	return ok;
+}

@@ -1,0 +1,39 @@
+/* evaluate: what a sampler's plan looks like against data. */
+#ifndef OTP_EVALUATE_H
+#define OTP_EVALUATE_H
+
+#include "data/dataset.h"
+#include "ot/colouring.h"
+#include "train/sampler.h"
+
+typedef struct otp_evaluation {
+	int64_t n;
+	double transport_cost;    /* E |x - T|^2, from x, summed over values */
+	double target_distance;   /* sliced W2^2 between outputs and targets */
+	double floor;             /* the same between two fresh target samples */
+	double identity_distance; /* rms of T - x over all values */
+	double diversity;         /* rms spread of a value over samples of one input */
+	bool grey_source;         /* source pictures are grey: the next are measured */
+	double grey_rmse;         /* grey of the output against grey of the input, in [0, 1] units */
+	bool isoluminant;         /* the target law is the isoluminant colouring: all of colouring is measured */
+	otp_colouring colouring;  /* hue_resultant for every grey source in colour */
+} otp_evaluation;
+
+typedef struct otp_evaluate_options {
+	int64_t n;         /* inputs measured; fewer where the data has fewer */
+	int per_input;     /* samples of one input, for the resultant */
+	uint64_t seed;
+	double sigma;
+} otp_evaluate_options;
+
+/* Both sets must be prepared to the sampler's shape. */
+bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *target,
+		  const otp_evaluate_options *o, otp_evaluation *out, otp_error *err);
+
+/* Index of the i-th evaluation sample: from the start, or, where data is generated, far from what training draws. */
+uint64_t otp_evaluate_index(const otp_dataset *d, int64_t i);
+
+/* Sliced W2^2 (Bonneel et al. 2015) between two sets of n vectors of d values, over `directions` random directions. */
+double otp_sliced_w2(const float *a, const float *b, size_t n, size_t d, int directions, uint64_t seed);
+
+#endif

@@ -1,0 +1,104 @@
+#include "train/run.h"
+#include "core/file.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+char *otp_run_path(const char *run, const char *name) { return otp_format("%s/%s", run, name); }
+
+char *otp_run_step_path(const char *run, const char *kind, int64_t step, const char *extension)
+{
+	return otp_format("%s/%s/step-%07lld.%s", run, kind, (long long)step, extension);
+}
+
+bool otp_run_exists(const char *run)
+{
+	char *config = otp_run_path(run, "config.ini");
+	bool exists = otp_file_exists(config);
+	otp_free(config);
+	return exists;
+}
+
+bool otp_run_create(const char *run, otp_error *err)
+{
+	if (otp_run_exists(run))
+		return otp_fail(err, run, "holds a run already; continue it with --resume or choose another --out");
+	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
+	for (int i = 0; i < 3; i++) {
+		char *folder = otp_run_path(run, FOLDERS[i]);
+		bool made = otp_file_make_folder(folder, err);
+		otp_free(folder);
+		if (!made)
+			return false;
+	}
+	return true;
+}
+
+static int by_step(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return (x > y) - (x < y);
+}
+
+int otp_run_checkpoints(const char *run, int64_t **steps)
+{
+	int count = 0, room = 0;
+	*steps = NULL;
+	char *folder = otp_run_path(run, "checkpoints");
+	DIR *dir = opendir(folder);
+	otp_free(folder);
+	if (!dir)
+		return 0;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		long long step = 0;
+		int length = 0;
+		if (sscanf(entry->d_name, "step-%lld.h5%n", &step, &length) != 1 || length == 0 ||
+		    entry->d_name[length])
+			continue;
+		if (count == room) {
+			size_t old_bytes = (size_t)room * sizeof **steps;
+			room = room ? 2 * room : 16;
+			*steps = otp_realloc(*steps, old_bytes, (size_t)room * sizeof **steps);
+		}
+		(*steps)[count++] = step;
+	}
+	closedir(dir);
+	if (count)
+		qsort(*steps, (size_t)count, sizeof **steps, by_step);
+	return count;
+}
+
+static void remove_temporaries(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	if (!dir)
+		return;
+	for (struct dirent *entry; (entry = readdir(dir));)
+		if (strstr(entry->d_name, ".tmp-")) {
+			char *path = otp_run_path(folder, entry->d_name);
+			unlink(path);
+			otp_free(path);
+		}
+	closedir(dir);
+}
+
+void otp_run_prune(const char *run, int keep)
+{
+	int64_t *steps;
+	int count = otp_run_checkpoints(run, &steps);
+	for (int i = 0; i < count - keep; i++) {
+		char *path = otp_run_step_path(run, "checkpoints", steps[i], "h5");
+		unlink(path);
+		otp_free(path);
+	}
+	otp_free(steps);
+	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
+	for (int i = 0; i < 3; i++) {
+		char *folder = otp_run_path(run, FOLDERS[i]);
+		remove_temporaries(folder);
+		otp_free(folder);
+	}
+}

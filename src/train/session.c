@@ -1,0 +1,130 @@
+#include "train/session.h"
+#include "core/file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool find_side(const char *root, char side, char out[OTP_TEXT_BYTES], otp_error *err)
+{
+	static const char *const PREFIXES[] = {"train", "train_", ""};
+	for (int i = 0; i < 3; i++) {
+		int length = snprintf(out, OTP_TEXT_BYTES, "%s/%s%c", root, PREFIXES[i], side);
+		if (length < OTP_TEXT_BYTES && otp_file_is_folder(out))
+			return true;
+	}
+	out[0] = 0;
+	return otp_fail(err, root, "has no folder train%c, train_%c or %c", side, side, side);
+}
+
+bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
+{
+	if (!c->dataroot[0])
+		return true;
+	if (c->source[0] || c->target[0])
+		return otp_fail(err, "--dataroot", "stands beside --source or --target, expected one or the other");
+	bool forward = strcmp(c->direction, "AtoB") == 0;
+	return find_side(c->dataroot, forward ? 'A' : 'B', c->source, err) &&
+	       find_side(c->dataroot, forward ? 'B' : 'A', c->target, err);
+}
+
+bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size, otp_error *err)
+{
+	otp_dataset *d = otp_dataset_open(spec, seed, err);
+	if (!d)
+		return false;
+	otp_dataset_info info = otp_dataset_describe(d);
+	*vectors = info.kind == OTP_DATA_VECTORS;
+	*size = info.h > info.w ? info.h : info.w;
+	otp_dataset_close(d);
+	return true;
+}
+
+static bool open_sides(otp_session *s, otp_error *err)
+{
+	const otp_config *c = &s->config;
+	if (!c->source[0])
+		return otp_fail(err, "--source", "no source data set was given");
+	if (!c->target[0])
+		return otp_fail(err, "--target", "no target data set was given");
+	s->source = otp_dataset_open(c->source, c->seed, err);
+	if (!s->source)
+		return false;
+	s->target = otp_dataset_open(c->target, c->seed, err);
+	return s->target != NULL;
+}
+
+/* Channels of both sides: asked for, equal, or grey beside colour. */
+static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
+{
+	int a = s->source_info.c, b = s->target_info.c;
+	*channels = s->config.channels ? s->config.channels : a > b ? a : b;
+	if (s->source_info.kind == OTP_DATA_VECTORS) {
+		if (a != b || *channels != a)
+			return otp_fail(err, "--target", "has vectors of %d values, the source of %d", b, a);
+		return true;
+	}
+	/* An alpha channel is laid over white on the way in. */
+	int plain_a = a == 4 ? 3 : a, plain_b = b == 4 ? 3 : b;
+	if (!s->config.channels)
+		*channels = plain_a > plain_b ? plain_a : plain_b;
+	if (*channels != 1 && *channels != 3)
+		return otp_fail(err, "--channels", "is %d, expected 1 or 3", *channels);
+	if (plain_a != plain_b && plain_a != 1 && plain_b != 1)
+		return otp_fail(err, "--target", "has %d channels, the source %d: these cannot be reconciled", b, a);
+	return true;
+}
+
+static bool settle_size(const otp_session *s, int *size, otp_error *err)
+{
+	const otp_dataset_info *a = &s->source_info, *b = &s->target_info;
+	*size = s->config.image_size;
+	if (*size || a->kind == OTP_DATA_VECTORS)
+		return true;
+	if (!a->one_size || !b->one_size || a->h != b->h || a->w != b->w)
+		return otp_fail(err, "--image-size", "is needed: the images differ in size (source %dx%d, target %dx%d)",
+				a->w, a->h, b->w, b->h);
+	return true;
+}
+
+static bool prepare(otp_session *s, otp_error *err)
+{
+	int size = 0, channels = 0;
+	s->source_info = otp_dataset_describe(s->source);
+	s->target_info = otp_dataset_describe(s->target);
+	if (s->source_info.kind != s->target_info.kind)
+		return otp_fail(err, "--target", "holds %s, the source %s",
+				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
+				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
+	if (!settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
+	    !otp_dataset_prepare(s->source, size, channels, s->config.workers, err) ||
+	    !otp_dataset_prepare(s->target, size, channels, s->config.workers, err))
+		return false;
+	s->source_info = otp_dataset_describe(s->source);
+	s->target_info = otp_dataset_describe(s->target);
+	return true;
+}
+
+bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
+{
+	memset(s, 0, sizeof *s);
+	s->config = *c;
+	bool ok = open_sides(s, err) && prepare(s, err) &&
+		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h, s->source_info.w,
+				    s->source_info.c, &s->arch, err);
+	if (!ok) {
+		otp_session_close(s);
+		return false;
+	}
+	s->objective = otp_settings_objective(c, &s->arch);
+	s->smoothing = otp_settings_smoothing(c);
+	return true;
+}
+
+void otp_session_close(otp_session *s)
+{
+	if (s->source)
+		otp_dataset_close(s->source);
+	if (s->target)
+		otp_dataset_close(s->target);
+	memset(s, 0, sizeof *s);
+}

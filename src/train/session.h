@@ -1,0 +1,29 @@
+/* session: a configuration met with its data. Opens both sides, settles size
+ * and channels, and says what will be trained.
+ */
+#ifndef OTP_SESSION_H
+#define OTP_SESSION_H
+
+#include "data/dataset.h"
+#include "train/settings.h"
+
+typedef struct otp_session {
+	otp_config config;
+	otp_dataset *source, *target;
+	otp_dataset_info source_info, target_info;
+	otp_arch arch;
+	otp_objective objective;
+	otp_smoothing smoothing;
+} otp_session;
+
+/* --dataroot ROOT into --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */
+bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
+
+/* Kind and larger side of a data set, for the choice of a preset. */
+bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size, otp_error *err);
+
+/* Opens and prepares both data sets. On failure nothing stays open. */
+bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err);
+void otp_session_close(otp_session *s);
+
+#endif
