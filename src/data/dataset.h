@@ -1,7 +1,8 @@
 /* dataset: a law to draw from, whatever it is stored as.
  *
- * A spec is a folder of images, FILE.h5[:/set], an IDX image file (.gz or not),
- * FILE.npy, FILE.npz[:name], or synth:NAME, each with ?modifier&modifier...
+ * A spec is a folder or a zip of images, FILE.h5[:/set], an IDX image file (.gz
+ * or not), FILE.npy, FILE.npz[:name], or synth:NAME, each with
+ * ?modifier&modifier... (datasets/README.md lists both).
  * Images come out as floats in [-1, 1], (h, w, c); vectors as they are, (1, 1, d).
  */
 #ifndef OTP_DATASET_H
@@ -13,6 +14,13 @@ typedef enum otp_data_kind { OTP_DATA_IMAGES, OTP_DATA_VECTORS } otp_data_kind;
 
 typedef struct otp_dataset otp_dataset;
 
+/* What the stored samples are like, for those who explain a set (doctor, info). */
+typedef struct otp_data_survey {
+	int64_t grey, colour; /* images of 1 or 2, of 3 or 4 channels as stored */
+	int64_t alpha, deep;  /* with an alpha channel; with more than 8 bits a channel */
+	int h_min, h_max, w_min, w_max;
+} otp_data_survey;
+
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
 	int64_t count;      /* samples; 0: generated, as many as asked for */
@@ -21,6 +29,10 @@ typedef struct otp_dataset_info {
 	uint64_t digest;    /* of spec and content: names, sizes and a sample of the bytes */
 	const char *spec;
 	bool one_size;      /* every sample has the same h, w as stored */
+	const char *format; /* "folder", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
+	double low, high;   /* images stored as floats: the values that became -1 and 1; 0, 0 otherwise */
+	size_t memory_bytes; /* held by the set after prepare */
+	otp_data_survey survey; /* of the whole source, before part= and limit= */
 } otp_dataset_info;
 
 /* Open and look: finds files, reads headers, decodes nothing big. */
@@ -34,9 +46,14 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d);
 
 /* Sample `index` into out, h * w * c floats. `draw` refreshes what is random
  * in the law itself (hues): 0 in evaluation, the draw's number in training.
+ * Where images are decoded on demand, a file that turns out broken is named
+ * once and the next sample stands in for it.
  * Thread-safe; a function of (seed, index, draw) alone. index < count, or
  * anything where count is 0. */
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err);
+
+/* "FILE: what is wrong" of the i-th skipped file, i < skipped. Each was on stderr once. */
+const char *otp_dataset_skipped(const otp_dataset *d, int64_t i);
 
 /* The name a sample's outputs carry: path below the folder without extension,
  * or "000123". Valid until the set is closed; `buffer` may hold it. */

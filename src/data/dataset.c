@@ -1,0 +1,444 @@
+/* dataset: opens a spec by the format it names, then does what is the same for
+ * all formats: parts and limits, size and channels, memory, colours.
+ *
+ * A sample passes two stages. `settle` (decode, channels, size) depends on the
+ * index alone and is what stays in memory; `finish` (hue, level, repetition of
+ * grey) is cheap, depends on the draw, and is done for every batch.
+ */
+#include "data/dataset.h"
+
+#include "core/file.h"
+#include "core/pool.h"
+#include "data/permute.h"
+#include "data/source.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <xxhash.h>
+
+struct otp_dataset {
+	otp_spec spec;
+	otp_source *source;
+	uint64_t seed, digest;
+	otp_colour_law colour;
+	double level;
+	int64_t count;    /* 0: without end */
+	int64_t *chosen;  /* (count) the source's number of each sample, after part, limit and skipping; NULL: made by formula */
+	bool prepared;
+	int size;         /* asked for; 0: as stored */
+	int h, w, c;      /* of a finished sample */
+	int settled_c;    /* of a settled one: 1 while the grey can be repeated later */
+	uint8_t *kept;    /* (count, h, w, settled_c) settled bytes, or NULL */
+	size_t kept_bytes;
+	atomic_uchar *broken; /* (count) found broken after prepare */
+	pthread_mutex_t lock; /* of the skipped list */
+};
+
+/* ---- opening ------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t a = strlen(text), b = strlen(end);
+	return a >= b && strcasecmp(text + a - b, end) == 0;
+}
+
+static bool is_idx(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	return strstr(base, "-idx") || strstr(base, ".idx") || ends_with(base, "-ubyte") || ends_with(base, "-ubyte.gz");
+}
+
+static const struct {
+	const char *ending, *format;
+	otp_source *(*open)(const otp_spec *spec, otp_error *err);
+} formats[] = {
+	{".npy", "npy", otp_npy_open},   {".npz", "npz", otp_npz_open}, {".zip", "zip", otp_zip_open},
+	{".h5", "HDF5", otp_hdf5_open},  {".hdf5", "HDF5", otp_hdf5_open},
+};
+
+static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *err)
+{
+	otp_source *source = NULL;
+	const char *format = NULL;
+	char *file = NULL, *name = NULL;
+	if (strncmp(spec->place, "synth:", 6) == 0) {
+		format = "synth";
+		source = otp_synth_open(spec, seed, err);
+		goto out;
+	}
+	otp_source_split_name(spec->place, &file, &name);
+	for (size_t i = 0; !format && i < sizeof formats / sizeof *formats; i++)
+		if (ends_with(file, formats[i].ending) && !otp_file_is_folder(file)) {
+			format = formats[i].format;
+			if (!otp_file_exists(file))
+				otp_fail(err, file, "no such file");
+			else
+				source = formats[i].open(spec, err);
+		}
+	if (format)
+		goto out;
+	if (!otp_file_exists(spec->place)) {
+		otp_fail(err, spec->place, "no such file or folder");
+	} else if (otp_file_is_folder(spec->place)) {
+		format = "folder";
+		source = otp_folder_open(spec, err);
+	} else if (is_idx(spec->place)) {
+		format = "IDX";
+		source = otp_idx_open(spec, err);
+	} else {
+		otp_fail(err, spec->place, "what format is this? expected a folder, .zip, .h5, .hdf5, .npy, .npz, *-idx3-ubyte[.gz] "
+					   "or synth:NAME");
+	}
+out:
+	if (source)
+		source->format = format;
+	otp_free(file);
+	otp_free(name);
+	return source;
+}
+
+/* Position j of this part, as a number of the whole. Fixed sets are dealt out by
+ * one permutation for all seeds, so that parts stay disjoint between runs and
+ * every part sees every class of a sorted set; endless ones by turns. */
+static uint64_t position_in_whole(const otp_spec *spec, uint64_t j, uint64_t whole)
+{
+	static const otp_stream dealer = {{0x706c616e, 0x6f74, 0, 0}};
+	uint64_t position = j * (uint64_t)spec->parts + (uint64_t)spec->part - 1;
+	return whole && spec->parts > 1 ? otp_permute(dealer, position, whole) : position;
+}
+
+static bool choose(otp_dataset *d, otp_error *err)
+{
+	const otp_spec *spec = &d->spec;
+	int64_t whole = d->source->count;
+	if (whole == 0) {
+		d->count = spec->limit;
+		return true;
+	}
+	d->count = whole / spec->parts + (whole % spec->parts >= spec->part);
+	if (d->count == 0)
+		return otp_fail(err, spec->text, "part %lld of %lld is empty: the set has %lld samples",
+				(long long)spec->part, (long long)spec->parts, (long long)whole);
+	if (spec->limit && d->count > spec->limit)
+		d->count = spec->limit;
+	d->chosen = otp_calloc((size_t)d->count, sizeof *d->chosen);
+	for (int64_t j = 0; j < d->count; j++)
+		d->chosen[j] = (int64_t)position_in_whole(spec, (uint64_t)j, (uint64_t)whole);
+	return true;
+}
+
+static int natural_channels(const otp_dataset *d)
+{
+	const otp_source *s = d->source;
+	if (s->kind == OTP_DATA_VECTORS)
+		return s->c;
+	return d->colour != OTP_COLOUR_NONE ? 3 : d->spec.grey ? 1 : s->c == 4 ? 3 : s->c;
+}
+
+static bool check_modifiers(const otp_dataset *d, otp_error *err)
+{
+	const otp_spec *s = &d->spec;
+	bool pictures = s->grey || s->colour != OTP_COLOUR_NONE || s->level >= 0 || s->low < s->high || s->size;
+	if (d->source->kind == OTP_DATA_VECTORS && pictures)
+		return otp_fail(err, s->text, "grey, colorize, level, range and size are for images, this set holds vectors");
+	if (d->source->kind == OTP_DATA_IMAGES && (s->grey || d->colour != OTP_COLOUR_NONE) &&
+	    (d->source->c == 2 || d->source->c > 4))
+		return otp_fail(err, s->text, "grey and colorize need 1, 3 or 4 channels, this set has %d", d->source->c);
+	if (s->low < s->high && d->source->low == d->source->high)
+		return otp_fail(err, s->text, "modifier `range' is for images stored as floats, this set holds bytes");
+	return true;
+}
+
+otp_dataset *otp_dataset_open(const char *text, uint64_t seed, otp_error *err)
+{
+	otp_spec spec;
+	if (!otp_spec_parse(text, &spec, err))
+		return NULL;
+	otp_dataset *d = otp_calloc(1, sizeof *d);
+	d->spec = spec;
+	d->seed = seed;
+	pthread_mutex_init(&d->lock, NULL);
+	d->source = open_source(&d->spec, seed, err);
+	if (!d->source)
+		goto fail;
+	d->colour = spec.colour != OTP_COLOUR_NONE ? spec.colour : d->source->colour;
+	d->level = spec.level >= 0 ? spec.level : d->source->level;
+	if (!check_modifiers(d, err) || !choose(d, err))
+		goto fail;
+	d->h = d->source->h;
+	d->w = d->source->w;
+	d->c = natural_channels(d);
+	char *modifiers = otp_spec_modifiers(&d->spec);
+	d->digest = XXH3_64bits_withSeed(modifiers, strlen(modifiers), d->source->digest);
+	otp_free(modifiers);
+	return d;
+fail:
+	otp_dataset_close(d);
+	return NULL;
+}
+
+void otp_dataset_close(otp_dataset *d)
+{
+	if (!d)
+		return;
+	if (d->source)
+		d->source->ops->close(d->source);
+	otp_free(d->chosen);
+	otp_free(d->kept);
+	otp_free(d->broken);
+	pthread_mutex_destroy(&d->lock);
+	otp_spec_free(&d->spec);
+	otp_free(d);
+}
+
+otp_dataset_info otp_dataset_describe(const otp_dataset *d)
+{
+	const otp_source *s = d->source;
+	return (otp_dataset_info){
+		.kind = s->kind, .count = d->count, .h = d->h, .w = d->w, .c = d->c, .skipped = s->skipped_count,
+		.digest = d->digest, .spec = d->spec.text, .one_size = s->h > 0, .format = s->format, .low = s->low,
+		.high = s->high, .survey = s->survey,
+		.memory_bytes = d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
+	};
+}
+
+const char *otp_dataset_skipped(const otp_dataset *d, int64_t i)
+{
+	OTP_ASSERT(i >= 0 && i < d->source->skipped_count, "skipped file %lld", (long long)i);
+	return d->source->skipped[i];
+}
+
+static uint64_t number_in_source(const otp_dataset *d, uint64_t index)
+{
+	OTP_ASSERT(d->count == 0 || index < (uint64_t)d->count, "sample %llu of %lld", (unsigned long long)index,
+		   (long long)d->count);
+	return d->chosen ? (uint64_t)d->chosen[index] : position_in_whole(&d->spec, index, 0);
+}
+
+const char *otp_dataset_name(const otp_dataset *d, uint64_t index, char *buffer, size_t bytes)
+{
+	uint64_t number = number_in_source(d, index);
+	if (d->source->ops->name)
+		return d->source->ops->name(d->source, number, buffer, bytes);
+	snprintf(buffer, bytes, "%06llu", (unsigned long long)number);
+	return buffer;
+}
+
+/* ---- the first stage ------------------------------------------------------------- */
+
+static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_error *err)
+{
+	if (!d->source->ops->read(d->source, number_in_source(d, index), image, err))
+		return false;
+	if (d->source->kind == OTP_DATA_VECTORS)
+		return true;
+	bool bytes = image->u8 != NULL;
+	if (image->c != d->settled_c)
+		otp_image_to_channels(image, d->settled_c);
+	if (d->size)
+		otp_image_to_square(image, d->size);
+	if (bytes)
+		otp_image_to_bytes(image);
+	return true;
+}
+
+/* Name a broken file once, whichever thread met it first. */
+static void leave_out(const otp_dataset *d, uint64_t index, const char *why)
+{
+	if (atomic_exchange(&d->broken[index], 1))
+		return;
+	pthread_mutex_lock((pthread_mutex_t *)&d->lock);
+	otp_source_skip(d->source, why);
+	pthread_mutex_unlock((pthread_mutex_t *)&d->lock);
+}
+
+typedef struct filling {
+	otp_dataset *d;
+	size_t sample_bytes;
+	atomic_int_fast64_t next;
+} filling;
+
+static void fill(void *argument, int worker)
+{
+	(void)worker;
+	filling *f = argument;
+	for (int64_t i; (i = atomic_fetch_add(&f->next, 1)) < f->d->count;) {
+		otp_error trouble = {0};
+		otp_image image = {0};
+		if (settle(f->d, (uint64_t)i, &image, &trouble))
+			memcpy(f->d->kept + (size_t)i * f->sample_bytes, image.u8, f->sample_bytes);
+		else
+			leave_out(f->d, (uint64_t)i, trouble.text);
+		otp_image_free(&image);
+	}
+}
+
+/* Close the gaps that broken files left. */
+static bool close_gaps(otp_dataset *d, size_t sample_bytes, otp_error *err)
+{
+	int64_t good = 0;
+	for (int64_t i = 0; i < d->count; i++) {
+		if (d->broken[i])
+			continue;
+		if (good < i) {
+			d->chosen[good] = d->chosen[i];
+			memcpy(d->kept + (size_t)good * sample_bytes, d->kept + (size_t)i * sample_bytes, sample_bytes);
+		}
+		d->broken[good++] = 0;
+	}
+	d->count = good;
+	return good > 0 || otp_fail(err, d->spec.text, "none of its images can be decoded; the first trouble: %s",
+				    d->source->skipped[0]);
+}
+
+/* Bytes are worth keeping where a read costs more than a copy, and where half
+ * of what the machine can spare holds them. */
+static bool keep_in_memory(otp_dataset *d, int threads, otp_error *err)
+{
+	const otp_source *s = d->source;
+	bool reshaped = d->size && (s->h != d->size || s->w != d->size);
+	bool bytes = s->kind == OTP_DATA_IMAGES && s->count > 0 && s->low == s->high;
+	size_t sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c;
+	if (!bytes || !(s->costly || reshaped || s->c != d->settled_c) || !d->spec.keep ||
+	    (size_t)d->count > otp_memory_available() / 2 / sample_bytes)
+		return true;
+	d->kept_bytes = otp_mul_size((size_t)d->count, sample_bytes);
+	d->kept = otp_calloc(d->kept_bytes, 1);
+	filling f = {.d = d, .sample_bytes = sample_bytes};
+	otp_pool *pool = otp_pool_new(threads > 0 ? threads : 1);
+	otp_pool_run(pool, fill, &f);
+	otp_pool_free(pool);
+	return close_gaps(d, sample_bytes, err);
+}
+
+/* Which channels come out, and which are kept until then. */
+static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
+{
+	const otp_source *s = d->source;
+	const char *where = d->spec.text;
+	int natural = natural_channels(d);
+	if (s->kind == OTP_DATA_VECTORS) {
+		if (channels && channels != s->c)
+			return otp_fail(err, where, "holds vectors of dimension %d, %d expected", s->c, channels);
+		d->c = d->settled_c = s->c;
+		return true;
+	}
+	d->c = channels ? channels : natural;
+	bool plain = s->c == 1 || s->c == 3 || s->c == 4;
+	if (!plain && d->c != s->c)
+		return otp_fail(err, where, "has images of %d channels, which cannot become %d; 1, 3 and 4 can", s->c, d->c);
+	if (plain && d->c != 1 && d->c != 3 && d->c != 4)
+		return otp_fail(err, where, "has images of %d channel%s, which cannot become %d; 1, 3 and 4 can be had", s->c,
+				s->c == 1 ? "" : "s", d->c);
+	if (d->colour != OTP_COLOUR_NONE && d->c == 1)
+		return otp_fail(err, where, "is coloured, 1 channel was asked for: leave --channels at 3");
+	if (!plain)
+		d->settled_c = s->c;
+	else if (d->colour != OTP_COLOUR_NONE || d->spec.grey)
+		d->settled_c = 1;
+	else if (d->c == 3)
+		d->settled_c = s->c == 1 ? 1 : 3;
+	else
+		d->settled_c = d->c;
+	return true;
+}
+
+bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err)
+{
+	otp_source *s = d->source;
+	otp_free(d->kept);
+	otp_free(d->broken);
+	d->kept = NULL;
+	d->broken = NULL;
+	d->kept_bytes = 0;
+	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, size, err)))
+		return false;
+	d->size = s->kind == OTP_DATA_IMAGES ? size : 0;
+	if (!d->size && s->h == 0)
+		return otp_fail(err, d->spec.text, "has images of several sizes, from %d x %d to %d x %d (height x width): give --image-size",
+				s->survey.h_min, s->survey.w_min, s->survey.h_max, s->survey.w_max);
+	d->h = d->size ? d->size : s->h;
+	d->w = d->size ? d->size : s->w;
+	if (s->may_break)
+		d->broken = otp_calloc((size_t)d->count, sizeof *d->broken);
+	d->prepared = true;
+	return keep_in_memory(d, threads, err);
+}
+
+/* ---- the second stage ------------------------------------------------------------ */
+
+static double hue_of(const otp_dataset *d, uint64_t number, uint32_t draw)
+{
+	const double turn = 6.28318530717958648;
+	if (d->spec.hue >= 0)
+		return turn * d->spec.hue;
+	uint64_t key = d->seed ^ (number >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+	return turn * (double)otp_random_uniform(otp_stream_make(key, (uint32_t)number, draw), OTP_PURPOSE_HUE, 0);
+}
+
+/* Settled grey to the coloured, dimmed or repeated channels that come out. */
+static void spread_grey(const otp_dataset *d, const otp_image *in, const float factor[3], float *out)
+{
+	size_t pixels = (size_t)d->h * (size_t)d->w, c = (size_t)d->c;
+	for (size_t i = 0; i < pixels; i++) {
+		float v = in->u8 ? (float)in->u8[i] / 127.5f - 1 : in->f32[i];
+		for (size_t k = 0; k < c; k++)
+			out[i * c + k] = k == 3 ? 1 : factor[k] == 1 ? v : factor[k] * (v + 1) - 1;
+	}
+}
+
+static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, uint32_t draw, float *out)
+{
+	size_t values = otp_image_values(in);
+	float level = (float)d->level, factor[3] = {1, 1, 1};
+	if (d->source->kind == OTP_DATA_VECTORS) {
+		memcpy(out, in->f32, values * sizeof *out);
+		return;
+	}
+	if (d->colour != OTP_COLOUR_NONE)
+		otp_colour_factors(d->colour, hue_of(d, number, draw), factor);
+	for (int k = 0; k < 3; k++)
+		factor[k] *= level;
+	if (in->c == 1) {
+		spread_grey(d, in, factor, out);
+		return;
+	}
+	for (size_t i = 0; i < values; i++) {
+		float v = in->u8 ? (float)in->u8[i] / 127.5f - 1 : in->f32[i];
+		bool alpha = in->c == 4 && i % 4 == 3;
+		out[i] = level == 1 || alpha ? v : level * (v + 1) - 1;
+	}
+}
+
+/* A sample that can be read: `index` itself, or the next good one. */
+static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *image, otp_error *err)
+{
+	if (!d->broken)
+		return settle(d, *index, image, err);
+	for (int64_t tries = 0; tries < d->count; tries++) {
+		otp_error trouble = {0};
+		if (!d->broken[*index]) {
+			if (settle(d, *index, image, &trouble))
+				return true;
+			leave_out(d, *index, trouble.text);
+		}
+		*index = (*index + 1) % (uint64_t)d->count;
+	}
+	return otp_fail(err, d->spec.text, "none of its images can be decoded any more");
+}
+
+bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err)
+{
+	OTP_ASSERT(d->prepared, "otp_dataset_prepare comes first");
+	otp_image image = {.h = d->h, .w = d->w, .c = d->settled_c};
+	if (d->kept)
+		image.u8 = d->kept + (size_t)index * otp_image_values(&image);
+	else if (!settle_or_next(d, &index, &image, err))
+		return false;
+	finish(d, &image, number_in_source(d, index), draw, out);
+	otp_image_free(&image);
+	return true;
+}

@@ -1,0 +1,356 @@
+/* folder: a folder of images with its sub-folders, or a zip of one. Sorted by
+ * name, hidden files left out; files that cannot be read are named and skipped.
+ */
+#include "data/source.h"
+
+#include "core/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zip.h>
+
+typedef struct entry {
+	char *name;        /* below the folder, with extension */
+	size_t stem;       /* length without extension */
+	bool shares_stem;  /* a.jpg beside a.png: outputs keep the extension */
+	uint64_t in_zip;   /* its number there */
+	uint64_t bytes;
+} entry;
+
+enum { MOST_KINDS = 8 };
+
+typedef struct folder {
+	otp_source base;
+	char *root;
+	zip_t *zip; /* NULL: a folder */
+	pthread_mutex_t zip_lock; /* libzip serves one thread */
+	entry *entries;
+	size_t count, room;
+	struct { /* what else lies there, for the message when nothing can be used */
+		char extension[12];
+		int64_t count;
+	} others[MOST_KINDS];
+} folder;
+
+/* ---- what is there ---------------------------------------------------------- */
+
+static bool is_hidden(const char *name)
+{
+	return name[0] == '.' || strcmp(name, "__MACOSX") == 0;
+}
+
+static void count_other(folder *f, const char *name)
+{
+	const char *base = strrchr(name, '/'), *dot = strrchr(base ? base : name, '.');
+	char extension[12];
+	snprintf(extension, sizeof extension, "%s", dot ? dot : "(none)");
+	for (int i = 0; i < MOST_KINDS; i++)
+		if (!f->others[i].count || strcasecmp(f->others[i].extension, extension) == 0) {
+			strcpy(f->others[i].extension, extension);
+			f->others[i].count++;
+			return;
+		}
+}
+
+/* Takes `name` over. */
+static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
+{
+	if (!otp_image_name_fits(name)) {
+		count_other(f, name);
+		otp_free(name);
+		return;
+	}
+	if (f->count == f->room) {
+		size_t room = f->room ? 2 * f->room : 256;
+		f->entries = otp_realloc(f->entries, f->count * sizeof(entry), room * sizeof(entry));
+		f->room = room;
+	}
+	f->entries[f->count++] = (entry){.name = name, .stem = (size_t)(strrchr(name, '.') - name),
+					 .in_zip = in_zip, .bytes = bytes};
+}
+
+/* The folders above the one being read: a link to one of them would never end. */
+typedef struct above {
+	dev_t device;
+	ino_t inode;
+	const struct above *next;
+} above;
+
+static bool walk(folder *f, const char *below, const above *up, otp_error *err)
+{
+	struct stat info;
+	char *path = *below ? otp_format("%s/%s", f->root, below) : otp_strdup(f->root);
+	bool ok = true;
+	DIR *dir = opendir(path);
+	if (!dir || fstat(dirfd(dir), &info) != 0) {
+		ok = otp_fail(err, path, "cannot be listed: %s", strerror(errno));
+		goto out;
+	}
+	above here = {info.st_dev, info.st_ino, up};
+	for (const above *a = up; a; a = a->next)
+		if (a->device == here.device && a->inode == here.inode)
+			goto out;
+	for (struct dirent *e; ok && (e = readdir(dir));) {
+		if (is_hidden(e->d_name))
+			continue;
+		char *name = *below ? otp_format("%s/%s", below, e->d_name) : otp_strdup(e->d_name);
+		if (fstatat(dirfd(dir), e->d_name, &info, 0) != 0) {
+			char *text = otp_format("%s/%s: %s", f->root, name, strerror(errno));
+			otp_source_skip(&f->base, text);
+			otp_free(text);
+			otp_free(name);
+		} else if (S_ISDIR(info.st_mode)) {
+			ok = walk(f, name, &here, err);
+			otp_free(name);
+		} else {
+			note_file(f, name, 0, (uint64_t)info.st_size);
+		}
+	}
+out:
+	if (dir)
+		closedir(dir);
+	otp_free(path);
+	return ok;
+}
+
+static void walk_zip(folder *f)
+{
+	zip_int64_t count = zip_get_num_entries(f->zip, 0);
+	for (zip_int64_t i = 0; i < count; i++) {
+		zip_stat_t info;
+		if (zip_stat_index(f->zip, (zip_uint64_t)i, 0, &info) != 0)
+			continue;
+		const char *slash = strrchr(info.name, '/'), *base = slash ? slash + 1 : info.name;
+		if (*base && !is_hidden(base) && !is_hidden(info.name))
+			note_file(f, otp_strdup(info.name), (uint64_t)i, info.size);
+	}
+}
+
+/* By stem, then extension, so that files that share a stem are neighbours. */
+static int by_name(const void *a, const void *b)
+{
+	const entry *p = a, *q = b;
+	size_t shorter = p->stem < q->stem ? p->stem : q->stem;
+	int order = memcmp(p->name, q->name, shorter);
+	if (order == 0)
+		order = (p->stem > q->stem) - (p->stem < q->stem);
+	return order ? order : strcmp(p->name + p->stem, q->name + q->stem);
+}
+
+/* ---- reading ------------------------------------------------------------------ */
+
+static char *path_of(const folder *f, const entry *e)
+{
+	return otp_format("%s/%s", f->root, e->name);
+}
+
+/* An entry's bytes, `most` at most. otp_free it. */
+static void *read_bytes(const folder *f, const entry *e, size_t most, size_t *bytes, otp_error *err)
+{
+	char *path = path_of(f, e);
+	size_t room = e->bytes < most ? (size_t)e->bytes : most, done = 0;
+	char *data = NULL;
+	if (f->zip) {
+		pthread_mutex_t *lock = (pthread_mutex_t *)&f->zip_lock;
+		pthread_mutex_lock(lock);
+		zip_file_t *file = zip_fopen_index(f->zip, e->in_zip, 0);
+		data = otp_calloc(room + 1, 1);
+		for (zip_int64_t got = 1; file && done < room && got > 0; done += got > 0 ? (size_t)got : 0)
+			got = zip_fread(file, data + done, room - done);
+		if (file)
+			zip_fclose(file);
+		pthread_mutex_unlock(lock);
+	} else {
+		FILE *file = fopen(path, "rb");
+		if (file) {
+			data = otp_calloc(room + 1, 1);
+			done = fread(data, 1, room, file);
+			fclose(file);
+		}
+	}
+	if (!data || done < room) {
+		otp_fail(err, path, "cannot be read%s", data ? " to its end" : "");
+		otp_free(data);
+		data = NULL;
+	}
+	*bytes = done;
+	otp_free(path);
+	return data;
+}
+
+static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, otp_error *err)
+{
+	const folder *f = (const folder *)base;
+	const entry *e = &f->entries[index];
+	size_t bytes;
+	void *data = read_bytes(f, e, SIZE_MAX, &bytes, err);
+	if (!data)
+		return false;
+	char *path = path_of(f, e);
+	bool ok = otp_image_decode(data, bytes, path, out, err);
+	otp_free(path);
+	otp_free(data);
+	return ok;
+}
+
+static const char *folder_name(const otp_source *base, uint64_t index, char *buffer, size_t bytes)
+{
+	const entry *e = &((const folder *)base)->entries[index];
+	if (e->shares_stem)
+		return e->name;
+	snprintf(buffer, bytes, "%.*s", (int)e->stem, e->name);
+	return buffer;
+}
+
+static void folder_close(otp_source *base)
+{
+	folder *f = (folder *)base;
+	for (size_t i = 0; i < f->count; i++)
+		otp_free(f->entries[i].name);
+	otp_free(f->entries);
+	otp_free(f->root);
+	if (f->zip)
+		zip_discard(f->zip);
+	pthread_mutex_destroy(&f->zip_lock);
+	otp_source_free(base);
+}
+
+/* ---- opening ------------------------------------------------------------------ */
+
+/* Head of one file into survey and digest; false where it is no image. */
+static bool look(folder *f, const entry *e, otp_error *err)
+{
+	enum { HEAD = 1 << 16 };
+	size_t bytes;
+	int h = 0, w = 0, c = 0;
+	bool deep = false, known = false;
+	/* A JPEG may carry more than a head's worth of notes before it tells its size. */
+	for (size_t most = HEAD; !known; most = SIZE_MAX) {
+		void *data = read_bytes(f, e, most, &bytes, err);
+		if (!data)
+			return false;
+		known = otp_image_look(data, bytes, &h, &w, &c, &deep);
+		if (known)
+			f->base.digest = XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->base.digest);
+		otp_free(data);
+		if (bytes >= e->bytes)
+			break;
+	}
+	if (!known) {
+		char *path = path_of(f, e);
+		otp_fail(err, path, "is no image that can be read, or is cut short (%llu bytes)",
+			 (unsigned long long)e->bytes);
+		otp_free(path);
+		return false;
+	}
+	f->base.digest = XXH3_64bits_withSeed(e->name, strlen(e->name), f->base.digest ^ e->bytes);
+	otp_data_survey *s = &f->base.survey;
+	bool first = s->grey + s->colour == 0;
+	s->grey += c <= 2;
+	s->colour += c > 2;
+	s->alpha += c % 2 == 0;
+	s->deep += deep;
+	s->h_min = first || h < s->h_min ? h : s->h_min;
+	s->w_min = first || w < s->w_min ? w : s->w_min;
+	s->h_max = h > s->h_max ? h : s->h_max;
+	s->w_max = w > s->w_max ? w : s->w_max;
+	return true;
+}
+
+static bool fail_empty(const folder *f, otp_error *err)
+{
+	char found[256] = "";
+	for (int i = 0; i < MOST_KINDS && f->others[i].count; i++) {
+		char *one = otp_format("%s%lld %s", i ? ", " : "", (long long)f->others[i].count,
+				       f->others[i].extension);
+		strncat(found, one, sizeof found - strlen(found) - 1);
+		otp_free(one);
+	}
+	if (f->base.skipped_count)
+		return otp_fail(err, f->root, "holds no usable image: %lld file%s cannot be read, the first is %s",
+				(long long)f->base.skipped_count, f->base.skipped_count == 1 ? "" : "s",
+				f->base.skipped[0]);
+	if (*found)
+		return otp_fail(err, f->root, "holds no images, found %s files; expected %s", found,
+				OTP_IMAGE_EXTENSIONS);
+	return otp_fail(err, f->root, "holds no files, expected images: %s", OTP_IMAGE_EXTENSIONS);
+}
+
+static const otp_source_ops folder_ops = {.read = folder_read, .close = folder_close, .name = folder_name};
+
+static folder *folder_new(const char *root)
+{
+	folder *f = otp_calloc(1, sizeof *f);
+	f->base = (otp_source){.ops = &folder_ops, .kind = OTP_DATA_IMAGES, .costly = true, .may_break = true,
+			       .level = 1};
+	f->root = otp_strdup(root);
+	pthread_mutex_init(&f->zip_lock, NULL);
+	return f;
+}
+
+/* Sort what was found, look at each, keep what is an image. */
+static otp_source *folder_finish(folder *f, otp_error *err)
+{
+	if (f->count)
+		qsort(f->entries, f->count, sizeof *f->entries, by_name);
+	size_t kept = 0;
+	for (size_t i = 0; i < f->count; i++) {
+		otp_error trouble = {0};
+		if (look(f, &f->entries[i], &trouble)) {
+			f->entries[kept++] = f->entries[i];
+		} else {
+			otp_source_skip(&f->base, trouble.text);
+			otp_free(f->entries[i].name);
+		}
+	}
+	f->count = kept;
+	for (size_t i = 1; i < kept; i++) {
+		entry *a = &f->entries[i - 1], *b = &f->entries[i];
+		if (a->stem == b->stem && memcmp(a->name, b->name, a->stem) == 0)
+			a->shares_stem = b->shares_stem = true;
+	}
+	if (!kept) {
+		fail_empty(f, err);
+		folder_close(&f->base);
+		return NULL;
+	}
+	const otp_data_survey *s = &f->base.survey;
+	bool one_size = s->h_min == s->h_max && s->w_min == s->w_max;
+	f->base.count = (int64_t)kept;
+	f->base.h = one_size ? s->h_min : 0;
+	f->base.w = one_size ? s->w_min : 0;
+	f->base.c = s->colour ? 3 : 1;
+	return &f->base;
+}
+
+otp_source *otp_folder_open(const otp_spec *spec, otp_error *err)
+{
+	folder *f = folder_new(spec->place);
+	if (walk(f, "", NULL, err))
+		return folder_finish(f, err);
+	folder_close(&f->base);
+	return NULL;
+}
+
+otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
+{
+	int code = 0;
+	zip_t *zip = zip_open(spec->place, ZIP_RDONLY, &code);
+	if (!zip) {
+		otp_fail(err, spec->place, "cannot be opened as a zip: damaged or cut short");
+		return NULL;
+	}
+	folder *f = folder_new(spec->place);
+	f->zip = zip;
+	walk_zip(f);
+	return folder_finish(f, err);
+}

@@ -1,0 +1,282 @@
+/* image: decoding and PNG writing by stb, resampling and channel arithmetic.
+ * All arithmetic is on floats in [-1, 1]; bytes come back by one rounding. */
+#include "data/image.h"
+
+#include "core/file.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+#include <strings.h>
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_NO_STDIO
+#define STBI_NO_HDR
+#define STBI_NO_LINEAR
+#define STBI_NO_PIC
+#define STBI_NO_PSD
+#include <stb_image.h>
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
+#include <stb_image_write.h>
+
+void otp_image_free(otp_image *image)
+{
+	otp_free(image->owned);
+	*image = (otp_image){0};
+}
+
+size_t otp_image_values(const otp_image *image)
+{
+	return otp_mul_size(otp_mul_size((size_t)image->h, (size_t)image->w), (size_t)image->c);
+}
+
+/* ---- decoding ------------------------------------------------------------ */
+
+bool otp_image_name_fits(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	if (!dot || !dot[1])
+		return false;
+	for (const char *at = OTP_IMAGE_EXTENSIONS; *at;) {
+		size_t length = strcspn(at, " ");
+		if (strlen(dot + 1) == length && strncasecmp(dot + 1, at, length) == 0)
+			return true;
+		at += length + (at[length] == ' ');
+	}
+	return false;
+}
+
+/* stb_image fills the missing part of a JPEG with grey and says nothing, so a
+ * file that stops early is told by the end marker it lacks. Thumbnails in the
+ * header have end markers of their own: only what follows the scan counts. */
+static bool is_cut_jpeg(const uint8_t *b, size_t count)
+{
+	if (count < 4 || b[0] != 0xff || b[1] != 0xd8)
+		return false;
+	size_t at = 2;
+	while (at + 4 <= count && b[at] == 0xff && b[at + 1] != 0xda) {
+		bool fill = b[at + 1] == 0xff;
+		at += fill ? 1 : 2 + ((size_t)b[at + 2] << 8 | b[at + 3]);
+	}
+	for (; at + 1 < count; at++)
+		if (b[at] == 0xff && b[at + 1] == 0xd9)
+			return false;
+	return true;
+}
+
+bool otp_image_decode(const void *bytes, size_t count, const char *where, otp_image *out, otp_error *err)
+{
+	int h, w, c;
+	if (count > INT_MAX)
+		return otp_fail(err, where, "is %zu bytes long, images of up to 2 GiB can be read", count);
+	if (is_cut_jpeg(bytes, count))
+		return otp_fail(err, where, "JPEG ends early: its end marker is missing");
+	uint8_t *pixels = stbi_load_from_memory(bytes, (int)count, &w, &h, &c, 0);
+	if (!pixels)
+		return otp_fail(err, where, "cannot be decoded (%s), expected a whole image: %s",
+				stbi_failure_reason(), OTP_IMAGE_EXTENSIONS);
+	*out = (otp_image){.h = h, .w = w, .c = c};
+	size_t values = otp_image_values(out);
+	out->u8 = out->owned = memcpy(otp_calloc(values, 1), pixels, values);
+	stbi_image_free(pixels);
+	return true;
+}
+
+bool otp_image_read(const char *path, otp_image *out, otp_error *err)
+{
+	size_t count;
+	void *bytes = otp_file_read(path, &count, err);
+	bool ok = bytes && otp_image_decode(bytes, count, path, out, err);
+	otp_free(bytes);
+	return ok;
+}
+
+bool otp_image_look(const void *bytes, size_t count, int *h, int *w, int *c, bool *deep)
+{
+	int length = count < INT_MAX ? (int)count : INT_MAX;
+	if (!stbi_info_from_memory(bytes, length, w, h, c))
+		return false;
+	*deep = stbi_is_16_bit_from_memory(bytes, length) != 0;
+	return true;
+}
+
+/* ---- bytes and floats ------------------------------------------------------ */
+
+uint8_t otp_image_byte(float value)
+{
+	if (!(value > -1))
+		return 0;
+	/* Exact in double, so that halves are true halves; nearbyint rounds them to even. */
+	return value >= 1 ? 255 : (uint8_t)nearbyint(((double)value + 1) * 127.5);
+}
+
+static void replace_by_floats(otp_image *image, float *values, int h, int w, int c)
+{
+	otp_image_free(image);
+	*image = (otp_image){.h = h, .w = w, .c = c, .f32 = values, .owned = values};
+}
+
+void otp_image_to_float(otp_image *image)
+{
+	if (image->f32)
+		return;
+	size_t count = otp_image_values(image);
+	float *values = otp_calloc(count, sizeof *values);
+	for (size_t i = 0; i < count; i++)
+		values[i] = (float)image->u8[i] / 127.5f - 1;
+	replace_by_floats(image, values, image->h, image->w, image->c);
+}
+
+void otp_image_to_bytes(otp_image *image)
+{
+	if (image->u8)
+		return;
+	otp_image made = {.h = image->h, .w = image->w, .c = image->c};
+	size_t count = otp_image_values(image);
+	uint8_t *bytes = otp_calloc(count, 1);
+	for (size_t i = 0; i < count; i++)
+		bytes[i] = otp_image_byte(image->f32[i]);
+	made.u8 = made.owned = bytes;
+	otp_image_free(image);
+	*image = made;
+}
+
+/* ---- channels ---------------------------------------------------------------- */
+
+static void convert_pixel(const float *in, int c_in, float *out, int c_out)
+{
+	bool grey = c_in <= 2;
+	float alpha = c_in % 2 == 0 ? (in[c_in - 1] + 1) / 2 : 1;
+	float rgb[3] = {in[0], in[grey ? 0 : 1], in[grey ? 0 : 2]};
+	if (c_out == 4) {
+		memcpy(out, rgb, sizeof rgb);
+		out[3] = 2 * alpha - 1;
+		return;
+	}
+	for (int i = 0; i < 3; i++)
+		rgb[i] = 1 + alpha * (rgb[i] - 1); /* over white */
+	if (c_out == 3)
+		memcpy(out, rgb, sizeof rgb);
+	else
+		out[0] = grey ? rgb[0] : 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2];
+}
+
+void otp_image_to_channels(otp_image *image, int channels)
+{
+	OTP_ASSERT(image->c >= 1 && image->c <= 4 && (channels == 1 || channels == 3 || channels == 4),
+		   "from %d to %d channels", image->c, channels);
+	if (image->c == channels)
+		return;
+	otp_image_to_float(image);
+	size_t pixels = otp_mul_size((size_t)image->h, (size_t)image->w);
+	float *out = otp_calloc(otp_mul_size(pixels, (size_t)channels), sizeof *out);
+	for (size_t i = 0; i < pixels; i++)
+		convert_pixel(image->f32 + i * (size_t)image->c, image->c, out + i * (size_t)channels, channels);
+	replace_by_floats(image, out, image->h, image->w, channels);
+}
+
+/* ---- size --------------------------------------------------------------------- */
+
+/* One axis of the resampling: output i is the weighted sum of `taps` inputs from first[i]. */
+typedef struct axis {
+	int taps;
+	int *first;
+	float *weight; /* (count, taps) */
+} axis;
+
+/* The triangle filter in units of the coarser of the two grids (what Pillow
+ * calls BILINEAR), for the `count` outputs from `offset` of a length `to` axis. */
+static axis axis_new(int from, double to, double offset, int count)
+{
+	double scale = (double)from / to, reach = fmax(scale, 1);
+	axis a = {.taps = (int)ceil(reach) * 2 + 1};
+	if (a.taps > from)
+		a.taps = from;
+	a.first = otp_calloc((size_t)count, sizeof *a.first);
+	a.weight = otp_calloc(otp_mul_size((size_t)count, (size_t)a.taps), sizeof *a.weight);
+	for (int i = 0; i < count; i++) {
+		double centre = (i + offset + 0.5) * scale, sum = 0;
+		int first = (int)floor(centre - reach);
+		first = first < 0 ? 0 : first > from - a.taps ? from - a.taps : first;
+		float *weight = a.weight + (size_t)i * (size_t)a.taps;
+		a.first[i] = first;
+		for (int t = 0; t < a.taps; t++)
+			sum += weight[t] = (float)fmax(0, 1 - fabs(first + t + 0.5 - centre) / reach);
+		for (int t = 0; t < a.taps; t++)
+			weight[t] = (float)(weight[t] / sum);
+	}
+	return a;
+}
+
+static void axis_free(axis *a)
+{
+	otp_free(a->first);
+	otp_free(a->weight);
+}
+
+void otp_image_to_square(otp_image *image, int size)
+{
+	if (image->h == size && image->w == size)
+		return;
+	otp_image_to_float(image);
+	int h = image->h, w = image->w, c = image->c;
+	/* The longer side keeps its exact ratio; the crop's offset is whole pixels of the result. */
+	double ratio = (double)size / (h < w ? h : w);
+	double to_h = h < w ? size : h * ratio, to_w = h < w ? w * ratio : size;
+	axis down = axis_new(h, to_h, floor((to_h - size) / 2), size);
+	axis across = axis_new(w, to_w, floor((to_w - size) / 2), size);
+	float *rows = otp_calloc(otp_mul_size((size_t)h * (size_t)size, (size_t)c), sizeof *rows);
+	float *out = otp_calloc(otp_mul_size((size_t)size * (size_t)size, (size_t)c), sizeof *out);
+
+	for (int y = 0; y < h; y++)
+		for (int x = 0; x < size; x++)
+			for (int t = 0; t < across.taps; t++) {
+				float weight = across.weight[x * across.taps + t];
+				const float *in = image->f32 + ((size_t)y * (size_t)w + (size_t)(across.first[x] + t)) * (size_t)c;
+				for (int k = 0; k < c; k++)
+					rows[((size_t)y * (size_t)size + (size_t)x) * (size_t)c + (size_t)k] += weight * in[k];
+			}
+	size_t row = (size_t)size * (size_t)c;
+	for (int y = 0; y < size; y++)
+		for (int t = 0; t < down.taps; t++) {
+			float weight = down.weight[y * down.taps + t];
+			const float *in = rows + (size_t)(down.first[y] + t) * row;
+			for (size_t i = 0; i < row; i++)
+				out[(size_t)y * row + i] += weight * in[i];
+		}
+	axis_free(&down);
+	axis_free(&across);
+	otp_free(rows);
+	replace_by_floats(image, out, size, size, c);
+}
+
+/* ---- writing ------------------------------------------------------------------- */
+
+typedef struct sink {
+	uint8_t *bytes;
+	size_t used, room;
+} sink;
+
+static void sink_write(void *context, void *data, int count)
+{
+	sink *s = context;
+	if (s->used + (size_t)count > s->room) {
+		size_t room = (s->used + (size_t)count) * 2;
+		s->bytes = otp_realloc(s->bytes, s->used, room);
+		s->room = room;
+	}
+	memcpy(s->bytes + s->used, data, (size_t)count);
+	s->used += (size_t)count;
+}
+
+bool otp_image_write_png(const char *path, const uint8_t *pixels, int h, int w, int c, otp_error *err)
+{
+	sink s = {0};
+	bool ok = stbi_write_png_to_func(sink_write, &s, w, h, c, pixels, w * c) != 0;
+	if (!ok)
+		otp_fail_machine(err, path, "a PNG of %d x %d x %d could not be made", h, w, c);
+	ok = ok && otp_file_write(path, s.bytes, s.used, err);
+	otp_free(s.bytes);
+	return ok;
+}

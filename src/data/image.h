@@ -1,0 +1,42 @@
+/* image: one picture or vector in memory; decoding, resizing, channels, PNG.
+ * Floats are in [-1, 1]; bytes stand for byte / 127.5 - 1. */
+#ifndef OTP_IMAGE_H
+#define OTP_IMAGE_H
+
+#include "core/base.h"
+
+/* Exactly one of u8 and f32 is set: (h, w, c), dense. `owned` is what
+ * otp_image_free releases; NULL where the pixels belong to somebody else. */
+typedef struct otp_image {
+	int h, w, c; /* c: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; vectors (1, 1, d) */
+	const uint8_t *u8;
+	const float *f32;
+	void *owned;
+} otp_image;
+
+void otp_image_free(otp_image *image);
+size_t otp_image_values(const otp_image *image); /* h * w * c */
+
+/* What stb_image reads, from bytes: 16-bit becomes 8-bit. `where` names it in errors. */
+bool otp_image_decode(const void *bytes, size_t count, const char *where, otp_image *out, otp_error *err);
+bool otp_image_read(const char *path, otp_image *out, otp_error *err);
+/* Size and channels from the head of a file; deep: more than 8 bits a channel. */
+bool otp_image_look(const void *bytes, size_t count, int *h, int *w, int *c, bool *deep);
+/* Does a file of this name claim to be an image that can be decoded? */
+bool otp_image_name_fits(const char *name);
+#define OTP_IMAGE_EXTENSIONS "png jpg jpeg bmp gif tga ppm pgm"
+
+/* Each of these replaces the image's pixels by new ones. */
+void otp_image_to_float(otp_image *image);
+void otp_image_to_bytes(otp_image *image);
+/* Channels 1, 3 or 4 from 1, 2, 3 or 4: grey is repeated, colour becomes its
+ * luminance (Rec. 601), alpha is laid over white unless 4 keeps it. */
+void otp_image_to_channels(otp_image *image, int channels);
+/* Shorter side to `size` (triangle filter, widened when shrinking), then the centre size x size. */
+void otp_image_to_square(otp_image *image, int size);
+
+/* The byte of a value: clamped, rounded half to even, NaN to 0. */
+uint8_t otp_image_byte(float value);
+bool otp_image_write_png(const char *path, const uint8_t *pixels, int h, int w, int c, otp_error *err);
+
+#endif

@@ -1,0 +1,193 @@
+/* loader: a ring of prepared batches. Threads take draw numbers in turn, fill
+ * the slot of that number, and sleep while the ring is full; what a batch holds
+ * depends on its number alone, so the number of threads changes nothing else.
+ */
+#include "data/loader.h"
+
+#include "data/permute.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct slot {
+	float *values;
+	bool ready;
+	uint32_t draw; /* which one, where ready */
+	otp_error trouble;
+} slot;
+
+struct otp_loader {
+	const otp_dataset *set;
+	int batch, h, w, c;
+	uint64_t seed, count; /* count 0: generated */
+	int which;
+	bool flip;
+	slot *slots;
+	uint32_t slot_count;
+	uint32_t handed_out; /* the caller's draw; its slot is the caller's until the next call */
+	bool any_handed_out;
+	uint32_t next_draw;  /* to be taken by a thread */
+	pthread_t *threads;
+	int workers;
+	pthread_mutex_t lock; /* of ready, handed_out, next_draw, stop */
+	pthread_cond_t filled, freed;
+	atomic_bool stop;
+};
+
+uint64_t otp_loader_index(uint64_t seed, int which, uint64_t position, uint64_t count)
+{
+	OTP_ASSERT(count > 0, "a walk over nothing");
+	otp_stream key = otp_stream_make(seed, (uint32_t)which, (uint32_t)(position / count));
+	return otp_permute(key, position % count, count);
+}
+
+/* ---- filling --------------------------------------------------------------------- */
+
+static void mirror(float *image, int h, int w, int c)
+{
+	for (int y = 0; y < h; y++)
+		for (int x = 0; x < w / 2; x++)
+			for (int k = 0; k < c; k++) {
+				float *a = image + (y * w + x) * c + k, *b = image + (y * w + w - 1 - x) * c + k;
+				float kept = *a;
+				*a = *b;
+				*b = kept;
+			}
+}
+
+static bool wants_mirror(const otp_loader *l, uint32_t draw, int i)
+{
+	otp_stream s = otp_stream_make(l->seed, (uint32_t)i * 2 + (uint32_t)(l->which & 1), draw);
+	return l->flip && (otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1);
+}
+
+static void fill(otp_loader *l, slot *s, uint32_t draw)
+{
+	size_t values = (size_t)l->h * (size_t)l->w * (size_t)l->c;
+	s->trouble = (otp_error){0};
+	for (int i = 0; i < l->batch && !atomic_load(&l->stop); i++) {
+		uint64_t position = (uint64_t)draw * (uint64_t)l->batch + (uint64_t)i;
+		uint64_t index = l->count ? otp_loader_index(l->seed, l->which, position, l->count) : position;
+		float *image = s->values + (size_t)i * values;
+		/* Draw 0 of a hue belongs to evaluation. */
+		if (!otp_dataset_get(l->set, index, draw + 1, image, &s->trouble))
+			return;
+		if (wants_mirror(l, draw, i))
+			mirror(image, l->h, l->w, l->c);
+	}
+}
+
+/* May this draw's slot be written? Under lock. Its former owner was slot_count draws earlier. */
+static bool slot_is_free(const otp_loader *l, uint32_t draw)
+{
+	uint32_t held = l->any_handed_out ? l->handed_out : l->handed_out - 1;
+	return draw - held < l->slot_count;
+}
+
+static void *worker_main(void *argument)
+{
+	otp_loader *l = argument;
+	for (;;) {
+		pthread_mutex_lock(&l->lock);
+		while (!l->stop && !slot_is_free(l, l->next_draw))
+			pthread_cond_wait(&l->freed, &l->lock);
+		uint32_t draw = l->next_draw++;
+		slot *s = &l->slots[draw % l->slot_count];
+		s->ready = false;
+		pthread_mutex_unlock(&l->lock);
+		if (atomic_load(&l->stop))
+			return NULL;
+		fill(l, s, draw);
+		pthread_mutex_lock(&l->lock);
+		s->draw = draw;
+		s->ready = true;
+		pthread_cond_broadcast(&l->filled);
+		pthread_mutex_unlock(&l->lock);
+	}
+}
+
+/* ---- life ------------------------------------------------------------------------- */
+
+static void start_threads(otp_loader *l)
+{
+	/* Signals belong to the trainer's own thread. */
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	for (int i = 0; i < l->workers; i++) {
+		int code = pthread_create(&l->threads[i], NULL, worker_main, l);
+		if (code != 0) {
+			fprintf(stderr, "otplan: threads: a loader's could not be started: %s\n", strerror(code));
+			exit(OTP_EXIT_FAILED);
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+otp_loader *otp_loader_new(const otp_dataset *d, int batch, uint64_t seed, int which, bool flip, int workers,
+			   uint32_t first_draw)
+{
+	OTP_ASSERT(batch > 0 && workers >= 0, "batch %d, %d workers", batch, workers);
+	otp_dataset_info info = otp_dataset_describe(d);
+	otp_loader *l = otp_calloc(1, sizeof *l);
+	*l = (otp_loader){.set = d, .batch = batch, .h = info.h, .w = info.w, .c = info.c, .seed = seed,
+			  .count = (uint64_t)info.count, .which = which,
+			  .flip = flip && info.kind == OTP_DATA_IMAGES, .handed_out = first_draw,
+			  .next_draw = first_draw, .workers = workers};
+	/* One with the caller, one ready, and one in every thread's hands. */
+	l->slot_count = workers ? (uint32_t)workers + 2 : 1;
+	l->slots = otp_calloc(l->slot_count, sizeof *l->slots);
+	size_t values = otp_mul_size((size_t)batch, (size_t)info.h * (size_t)info.w * (size_t)info.c);
+	for (uint32_t i = 0; i < l->slot_count; i++)
+		l->slots[i].values = otp_calloc(values, sizeof(float));
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->filled, NULL);
+	pthread_cond_init(&l->freed, NULL);
+	l->threads = otp_calloc((size_t)workers, sizeof *l->threads);
+	start_threads(l);
+	return l;
+}
+
+void otp_loader_free(otp_loader *l)
+{
+	if (!l)
+		return;
+	pthread_mutex_lock(&l->lock);
+	atomic_store(&l->stop, true);
+	pthread_cond_broadcast(&l->freed);
+	pthread_mutex_unlock(&l->lock);
+	for (int i = 0; i < l->workers; i++)
+		pthread_join(l->threads[i], NULL);
+	for (uint32_t i = 0; i < l->slot_count; i++)
+		otp_free(l->slots[i].values);
+	pthread_cond_destroy(&l->freed);
+	pthread_cond_destroy(&l->filled);
+	pthread_mutex_destroy(&l->lock);
+	otp_free(l->threads);
+	otp_free(l->slots);
+	otp_free(l);
+}
+
+const float *otp_loader_next(otp_loader *l, otp_error *err)
+{
+	pthread_mutex_lock(&l->lock);
+	uint32_t draw = l->any_handed_out ? l->handed_out + 1 : l->handed_out;
+	slot *s = &l->slots[draw % l->slot_count];
+	l->handed_out = draw;
+	l->any_handed_out = true;
+	pthread_cond_broadcast(&l->freed);
+	while (l->workers && !(s->ready && s->draw == draw))
+		pthread_cond_wait(&l->filled, &l->lock);
+	pthread_mutex_unlock(&l->lock);
+	if (!l->workers)
+		fill(l, s, draw);
+	if (s->trouble.exit_code == 0)
+		return s->values;
+	if (err->exit_code == 0)
+		*err = s->trouble;
+	return NULL;
+}

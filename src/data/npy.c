@@ -1,0 +1,93 @@
+/* npy: NumPy's array files, mapped. Little-endian float32, float64 and uint8 in
+ * C order; what else there is gets a sentence on how to save it again. */
+#include "data/npy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The text after 'key': in the header's Python dictionary, or NULL. */
+static const char *value_of(const char *header, const char *key)
+{
+	const char *at = strstr(header, key);
+	at = at ? strchr(at + strlen(key), ':') : NULL;
+	return at ? at + 1 + strspn(at + 1, " ") : NULL;
+}
+
+static bool parse_shape(const char *where, const char *text, otp_array *array, otp_error *err)
+{
+	array->rank = 0;
+	if (!text || *text++ != '(')
+		return otp_fail(err, where, "has no shape in its npy header");
+	while (*text && *text != ')') {
+		char *end;
+		long long value = strtoll(text, &end, 10);
+		if (end == text || array->rank == 4)
+			return otp_fail(err, where, "has a shape of more than 4 dimensions, expected (N, d) or (N, H, W[, C])");
+		array->dim[array->rank++] = value;
+		text = end + strspn(end, ", L");
+	}
+	return true;
+}
+
+bool otp_npy_header(const char *where, const void *data, size_t count, otp_array *array, size_t *data_at,
+		    otp_error *err)
+{
+	const uint8_t *b = data;
+	char header[4096];
+	if (count < 12 || memcmp(b, "\x93NUMPY", 6) != 0)
+		return otp_fail(err, where, "is no npy array: its first bytes are not \\x93NUMPY");
+	size_t fixed = b[6] == 1 ? 10 : 12;
+	size_t length = b[6] == 1 ? (size_t)b[8] | (size_t)b[9] << 8
+				  : (size_t)b[8] | (size_t)b[9] << 8 | (size_t)b[10] << 16 | (size_t)b[11] << 24;
+	if (length >= sizeof header || fixed + length > count)
+		return otp_fail(err, where, "ends within its npy header, or has one of %zu bytes", length);
+	memcpy(header, b + fixed, length);
+	header[length] = 0;
+	*data_at = fixed + length;
+
+	const char *type = value_of(header, "'descr'"), *order = value_of(header, "'fortran_order'");
+	if (type && (strncmp(type, "'|u1'", 5) == 0 || strncmp(type, "'<u1'", 5) == 0))
+		array->type = OTP_ARRAY_U8;
+	else if (type && strncmp(type, "'<f4'", 5) == 0)
+		array->type = OTP_ARRAY_F32;
+	else if (type && strncmp(type, "'<f8'", 5) == 0)
+		array->type = OTP_ARRAY_F64;
+	else
+		return otp_fail(err, where, "has the type %.12s, expected uint8, float32 or float64 (little-endian)",
+				type ? type : "(none)");
+	if (order && strncmp(order, "False", 5) != 0)
+		return otp_fail(err, where, "is in Fortran order, expected C order: save numpy.ascontiguousarray(a)");
+	otp_source shape;
+	return parse_shape(where, value_of(header, "'shape'"), array, err) &&
+	       otp_array_shape(where, array->rank, array->dim, &shape, err);
+}
+
+size_t otp_npy_bytes(const otp_array *array)
+{
+	size_t bytes = otp_array_type_bytes(array->type);
+	for (int i = 0; i < array->rank; i++)
+		bytes = otp_mul_size(bytes, (size_t)array->dim[i]);
+	return bytes;
+}
+
+otp_source *otp_npy_open(const otp_spec *spec, otp_error *err)
+{
+	const char *path = spec->place;
+	otp_array array = {0};
+	uint8_t head[8192];
+	size_t data_at;
+	FILE *file = fopen(path, "rb");
+	if (!file) {
+		otp_fail(err, path, "cannot be opened: %s", strerror(errno));
+		return NULL;
+	}
+	size_t got = fread(head, 1, sizeof head, file);
+	fclose(file);
+	if (!otp_npy_header(path, head, got, &array, &data_at, err) ||
+	    !otp_array_map(path, data_at, otp_npy_bytes(&array), &array, err))
+		return NULL;
+	return otp_array_source(path, array, spec, err);
+}

@@ -1,0 +1,62 @@
+/* source: the seam between the data set and the formats. A source hands out
+ * raw samples as stored; parts, colours, sizes and memory are the data set's.
+ */
+#ifndef OTP_SOURCE_H
+#define OTP_SOURCE_H
+
+#include "data/dataset.h"
+#include "data/image.h"
+#include "data/spec.h"
+
+typedef struct otp_source otp_source;
+
+typedef struct otp_source_ops {
+	/* Sample `index` as stored; floats are in [-1, 1] for images. Thread-safe. */
+	bool (*read)(const otp_source *s, uint64_t index, otp_image *out, otp_error *err);
+	void (*close)(otp_source *s);
+	/* NULL: the number is the name. */
+	const char *(*name)(const otp_source *s, uint64_t index, char *buffer, size_t bytes);
+	/* Called once the size is known (0: as stored) and before anything is read in bulk. NULL: nothing to do. */
+	bool (*prepare)(otp_source *s, int size, otp_error *err);
+} otp_source_ops;
+
+/* First member of each format's own struct. */
+struct otp_source {
+	const otp_source_ops *ops;
+	otp_data_kind kind;
+	int64_t count;
+	int h, w, c;     /* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted */
+	bool costly;     /* a read decodes: worth keeping the result */
+	bool may_break;  /* a single sample may turn out unreadable and is then left out */
+	uint64_t digest; /* of the content */
+	double low, high; /* images stored as floats: what stands for -1 and 1 */
+	double level;    /* brightness unless the spec says otherwise */
+	otp_colour_law colour; /* colouring that belongs to the set itself */
+	otp_data_survey survey;
+	const char *format;
+	size_t memory_bytes; /* that the source holds */
+	char **skipped;  /* "FILE: what is wrong" of what could not even be opened */
+	int64_t skipped_count;
+};
+
+/* Each opens one format, or returns NULL with err set. */
+otp_source *otp_folder_open(const otp_spec *spec, otp_error *err);
+otp_source *otp_zip_open(const otp_spec *spec, otp_error *err);
+otp_source *otp_idx_open(const otp_spec *spec, otp_error *err);
+otp_source *otp_npy_open(const otp_spec *spec, otp_error *err);
+otp_source *otp_npz_open(const otp_spec *spec, otp_error *err);
+otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err);
+otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err);
+
+/* Note a file that is left out: on stderr now, in the list for later. */
+void otp_source_skip(otp_source *s, const char *text);
+/* Free what the base holds and the source itself. */
+void otp_source_free(otp_source *s);
+
+/* "FILE.ext:name" into file and name (NULL where none is given); both otp_free'd by the caller. */
+void otp_source_split_name(const char *place, char **file, char **name);
+
+/* Bytes that the machine could still give to this process (half of them are ours to fill). */
+size_t otp_memory_available(void);
+
+#endif

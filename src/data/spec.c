@@ -1,0 +1,229 @@
+/* spec: parsing of data-set specifications. One table of modifiers says what
+ * each may hold; an unknown one is answered with the nearest known. */
+#include "data/spec.h"
+
+#include "core/file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct modifier {
+	const char *name;
+	bool synth_only;
+	bool (*set)(otp_spec *spec, const char *value);
+	const char *expected;
+} modifier;
+
+static bool to_real(const char *text, double low, double high, double *out)
+{
+	char *end;
+	errno = 0;
+	double value = strtod(text, &end);
+	if (end == text || *end || errno || !(value >= low && value <= high))
+		return false;
+	*out = value;
+	return true;
+}
+
+static bool to_count(const char *text, int64_t low, int64_t high, int64_t *out)
+{
+	char *end;
+	errno = 0;
+	long long value = strtoll(text, &end, 10);
+	if (end == text || *end || errno || value < low || value > high)
+		return false;
+	*out = value;
+	return true;
+}
+
+static bool to_int(const char *text, int low, int high, int *out)
+{
+	int64_t value;
+	if (!to_count(text, low, high, &value))
+		return false;
+	*out = (int)value;
+	return true;
+}
+
+/* "a<separator>b" into two texts. */
+static bool split(const char *value, char separator, char first[32], char second[32])
+{
+	const char *mark = strchr(value, separator);
+	if (!mark || mark - value >= 32 || strlen(mark + 1) >= 32)
+		return false;
+	memcpy(first, value, (size_t)(mark - value));
+	first[mark - value] = 0;
+	strcpy(second, mark + 1);
+	return true;
+}
+
+static bool set_grey(otp_spec *s, const char *value)
+{
+	s->grey = true;
+	return *value == 0;
+}
+
+static bool set_colorize(otp_spec *s, const char *value)
+{
+	s->colour = strcmp(value, "hsv") == 0 ? OTP_COLOUR_HSV
+		  : strcmp(value, "isoluminant") == 0 ? OTP_COLOUR_ISOLUMINANT : OTP_COLOUR_NONE;
+	return s->colour != OTP_COLOUR_NONE;
+}
+
+static bool set_hue(otp_spec *s, const char *value)
+{
+	return to_real(value, 0, 1, &s->hue);
+}
+
+static bool set_level(otp_spec *s, const char *value)
+{
+	return to_real(value, 0, 1, &s->level);
+}
+
+static bool set_part(otp_spec *s, const char *value)
+{
+	char part[32], parts[32];
+	return split(value, '/', part, parts) && to_count(parts, 1, INT64_C(1) << 31, &s->parts) &&
+	       to_count(part, 1, s->parts, &s->part);
+}
+
+static bool set_limit(otp_spec *s, const char *value)
+{
+	return to_count(value, 1, INT64_MAX, &s->limit);
+}
+
+static bool set_range(otp_spec *s, const char *value)
+{
+	char low[32], high[32];
+	return split(value, ':', low, high) && to_real(low, -1e30, 1e30, &s->low) &&
+	       to_real(high, -1e30, 1e30, &s->high) && s->low < s->high;
+}
+
+static bool set_keep(otp_spec *s, const char *value)
+{
+	s->keep = strcmp(value, "on") == 0;
+	return s->keep || strcmp(value, "off") == 0;
+}
+
+static bool set_size(otp_spec *s, const char *value) { return to_int(value, 4, 4096, &s->size); }
+static bool set_d(otp_spec *s, const char *value) { return to_int(value, 1, 4096, &s->d); }
+static bool set_m(otp_spec *s, const char *value) { return to_int(value, 1, 4096, &s->m); }
+static bool set_strata(otp_spec *s, const char *value) { return to_int(value, 1, 1 << 20, &s->strata); }
+static bool set_cond(otp_spec *s, const char *value) { return to_real(value, 1, 1e12, &s->cond); }
+static bool set_noise(otp_spec *s, const char *value) { return to_real(value, 0, 1e6, &s->noise); }
+
+static const modifier modifiers[] = {
+	{"grey", false, set_grey, "no value"},
+	{"colorize", false, set_colorize, "hsv or isoluminant"},
+	{"hue", false, set_hue, "a number from 0 to 1, a share of the full turn"},
+	{"level", false, set_level, "a number from 0 to 1"},
+	{"part", false, set_part, "K/M, the K-th of M parts, K from 1"},
+	{"limit", false, set_limit, "a count from 1"},
+	{"range", false, set_range, "LOW:HIGH, the stored values of black and white"},
+	{"keep", false, set_keep, "on or off"},
+	{"size", true, set_size, "pixels from 4 to 4096"},
+	{"d", true, set_d, "a dimension from 1 to 4096"},
+	{"m", true, set_m, "a dimension from 1 to 4096"},
+	{"k", true, set_m, "a dimension from 1 to 4096"},
+	{"strata", true, set_strata, "a count from 1"},
+	{"cond", true, set_cond, "a condition number from 1"},
+	{"noise", true, set_noise, "a standard deviation from 0"},
+};
+enum { MODIFIERS = sizeof modifiers / sizeof *modifiers };
+
+/* ---- nearest name -------------------------------------------------------------- */
+
+static int least(int a, int b)
+{
+	return a < b ? a : b;
+}
+
+/* Levenshtein's distance; names longer than 31 are cut. */
+static int distance(const char *a, const char *b)
+{
+	int la = least((int)strlen(a), 31), lb = least((int)strlen(b), 31), row[32];
+	for (int j = 0; j <= lb; j++)
+		row[j] = j;
+	for (int i = 1; i <= la; i++) {
+		int diagonal = row[0];
+		row[0] = i;
+		for (int j = 1; j <= lb; j++) {
+			int change = diagonal + (a[i - 1] != b[j - 1]);
+			diagonal = row[j];
+			row[j] = least(change, least(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[lb];
+}
+
+static const modifier *nearest(const char *name, bool synth)
+{
+	const modifier *best = &modifiers[0];
+	for (int i = 1; i < MODIFIERS; i++)
+		if ((synth || !modifiers[i].synth_only) &&
+		    distance(name, modifiers[i].name) < distance(name, best->name))
+			best = &modifiers[i];
+	return best;
+}
+
+/* ---- parsing --------------------------------------------------------------------- */
+
+static bool apply(otp_spec *spec, char *item, otp_error *err)
+{
+	bool synth = strncmp(spec->place, "synth:", 6) == 0;
+	char *value = strchr(item, '=');
+	if (value)
+		*value++ = 0;
+	for (int i = 0; i < MODIFIERS; i++) {
+		const modifier *m = &modifiers[i];
+		if (strcmp(item, m->name) != 0)
+			continue;
+		if (m->synth_only && !synth)
+			return otp_fail(err, spec->text, "modifier `%s' belongs to synth: sets only", item);
+		if (!m->set(spec, value ? value : ""))
+			return otp_fail(err, spec->text, "modifier `%s' has the value `%s', expected %s", item,
+					value ? value : "", m->expected);
+		return true;
+	}
+	return otp_fail(err, spec->text, "unknown modifier `%s', the nearest is `%s'", item,
+			nearest(item, synth)->name);
+}
+
+bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err)
+{
+	*spec = (otp_spec){.text = otp_strdup(text), .place = otp_strdup(text), .hue = -1, .level = -1,
+			   .part = 1, .parts = 1, .keep = true, .noise = -1};
+	bool ok = true;
+	/* A name with a question mark in it is a name, where such a file exists. */
+	char *mark = otp_file_exists(text) ? NULL : strrchr(spec->place, '?');
+	if (mark) {
+		*mark = 0;
+		char *rest = NULL;
+		for (char *item = strtok_r(mark + 1, "&", &rest); item && ok; item = strtok_r(NULL, "&", &rest))
+			ok = apply(spec, item, err);
+	}
+	if (ok && !*spec->place)
+		ok = otp_fail(err, text, "is empty, expected a folder, a file or synth:NAME");
+	if (ok && spec->hue >= 0 && spec->colour == OTP_COLOUR_NONE)
+		ok = otp_fail(err, text, "modifier `hue' says nothing without colorize=hsv or colorize=isoluminant");
+	if (!ok)
+		otp_spec_free(spec);
+	return ok;
+}
+
+void otp_spec_free(otp_spec *spec)
+{
+	otp_free(spec->text);
+	otp_free(spec->place);
+	*spec = (otp_spec){0};
+}
+
+char *otp_spec_modifiers(const otp_spec *s)
+{
+	return otp_format("grey=%d colour=%d hue=%.9g level=%.9g part=%lld/%lld limit=%lld range=%.9g:%.9g "
+			  "size=%d d=%d m=%d strata=%d cond=%.9g noise=%.9g",
+			  s->grey, (int)s->colour, s->hue, s->level, (long long)s->part, (long long)s->parts,
+			  (long long)s->limit, s->low, s->high, s->size, s->d, s->m, s->strata, s->cond, s->noise);
+}

@@ -1,0 +1,29 @@
+/* spec: what a user wrote as a data set, taken apart: PLACE?modifier&key=value... */
+#ifndef OTP_SPEC_H
+#define OTP_SPEC_H
+
+#include "core/base.h"
+#include "data/colour.h"
+
+typedef struct otp_spec {
+	char *text;  /* as written */
+	char *place; /* before the question mark */
+	bool grey;
+	otp_colour_law colour;
+	double hue;   /* fixed, in [0, 1) of a turn; below 0: drawn for each image */
+	double level; /* factor on brightness in [0, 1]; below 0: the set's own */
+	int64_t part, parts; /* the part-th of `parts`, from 1; 1 of 1: all */
+	int64_t limit;       /* 0: none */
+	double low, high;    /* stored values that stand for -1 and 1; equal: found out */
+	bool keep;           /* decoded images may stay in memory */
+	/* synth: */
+	int size, d, m, strata;
+	double cond, noise;
+} otp_spec;
+
+bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err);
+void otp_spec_free(otp_spec *spec);
+/* The modifiers in one fixed spelling, for digests. otp_free it. */
+char *otp_spec_modifiers(const otp_spec *spec);
+
+#endif
