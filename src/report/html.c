@@ -216,17 +216,18 @@ bool otp_report_run(const char *run, const char *settings, const otp_report_row 
 	pictures = otp_calloc(found.gl_pathc, sizeof *pictures);
 	for (size_t i = 0; i < found.gl_pathc; i++)
 		pictures[i] = (otp_report_picture){found.gl_pathv[i], caption_of(found.gl_pathv[i])};
-	otp_report report = {.title = title,
-			     .rows = rows,
-			     .row_count = row_count,
-			     .metrics = metrics,
-			     .metric_count = metric_count,
-			     .pictures = pictures,
-			     .picture_count = (int)found.gl_pathc,
-			     .pictures_note =
-				 "Each row: a source, then samples of what the plan makes of it. Inputs "
-				 "and noise are the same at every step.",
-			     .settings = settings};
+	otp_report report = {
+	    .title = title,
+	    .rows = rows,
+	    .row_count = row_count,
+	    .metrics = metrics,
+	    .metric_count = metric_count,
+	    .pictures = pictures,
+	    .picture_count = (int)found.gl_pathc,
+	    .pictures_note = "Images: each row is a source, then samples of what the plan makes of it. "
+			     "Points: lines join sources to their samples. Inputs and noise are the same at "
+			     "every step.",
+	    .settings = settings};
 	ok = otp_report_write(page, &report, err);
 out:
 	for (size_t i = 0; pictures && i < found.gl_pathc; i++)

@@ -86,6 +86,8 @@ static const option *find(const char *key)
 	return NULL;
 }
 
+static int lesser(int a, int b) { return a < b ? a : b; }
+
 /* Insertions, deletions, replacements and swaps of neighbours that lead from a to b. */
 static int edit_distance(const char *a, const char *b)
 {
@@ -93,24 +95,18 @@ static int edit_distance(const char *a, const char *b)
 	int n = (int)strlen(a), m = (int)strlen(b);
 	if (n >= MOST || m >= MOST)
 		return MOST;
-	int d[MOST][MOST];
-	for (int i = 0; i <= n; i++) {
-		for (int j = 0; j <= m; j++) {
-			if (i == 0 || j == 0) {
-				d[i][j] = i + j;
-				continue;
-			}
-			int best = d[i - 1][j - 1] + (fold(a[i - 1]) != fold(b[j - 1]));
-			if (d[i - 1][j] + 1 < best)
-				best = d[i - 1][j] + 1;
-			if (d[i][j - 1] + 1 < best)
-				best = d[i][j - 1] + 1;
-			if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) &&
-			    fold(a[i - 2]) == fold(b[j - 1]) && d[i - 2][j - 2] + 1 < best)
-				best = d[i - 2][j - 2] + 1;
-			d[i][j] = best;
+	int d[MOST][MOST]; /* between the first i letters of a and the first j of b */
+	for (int i = 0; i <= n; i++)
+		d[i][0] = i;
+	for (int j = 0; j <= m; j++)
+		d[0][j] = j;
+	for (int i = 1; i <= n; i++)
+		for (int j = 1; j <= m; j++) {
+			char x = fold(a[i - 1]), y = fold(b[j - 1]);
+			d[i][j] = lesser(d[i - 1][j - 1] + (x != y), lesser(d[i - 1][j], d[i][j - 1]) + 1);
+			if (i > 1 && j > 1 && x == fold(b[j - 2]) && y == fold(a[i - 2]))
+				d[i][j] = lesser(d[i][j], d[i - 2][j - 2] + 1);
 		}
-	}
 	return d[n][m];
 }
 
