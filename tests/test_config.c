@@ -215,13 +215,13 @@ static void test_check(void **state)
 	assert_check_fails(&c, "sigma-start = 0.1\nsigma-end = 0.2", "--sigma-end: ");
 	assert_check_fails(&c, "smoothing = vp\nsigma-start = 2", "--smoothing: ");
 	assert_check_fails(&c, "cost-from = clean", "--cost-from: ");
-	assert_check_fails(&c, "formulation = uotm", "--formulation: ");
 	assert_check_fails(&c, "g = kl", "--g: ");
 	assert_check_fails(&c, "source = a", "--source: ");
 	assert_check_fails(&c, "source = a\ntarget = b\ndataroot = c", "--dataroot: ");
 	assert_check_fails(&c, "multipliers = 1,,2", "--multipliers: ");
 	assert_check_fails(&c, "attention = sixteen", "--attention: ");
 	assert_check_fails(&c, "r1-end = -0.5", "--r1-end: ");
+	assert_check_fails(&c, "r1 = 0\nr1-end = 1", "--r1-end: ");
 	assert_check_fails(&c, "steps = 10\nwarmup = 10", "--warmup: ");
 
 	static const char *const fine[] = {
@@ -229,7 +229,7 @@ static void test_check(void **state)
 	    "formulation = otm\nsigma-end = 0",
 	    "anneal = none\nsigma-start = 0",
 	    "cost-from = clean\ncondition-noise = off",
-	    "formulation = uotm\ng = softplus",
+	    "formulation = uotm\nr1-end = 0",
 	    "attention = none",
 	    "smoothing = vp\nanneal = none\nsigma-start = 2",
 	};

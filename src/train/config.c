@@ -567,19 +567,14 @@ static bool check_smoothing(const otp_config *c, otp_error *err)
 
 static bool check_schedule(const otp_config *c, otp_error *err)
 {
-	if (is(c->formulation, "uotm") && is(c->g, "linear"))
-		return otp_fail(err, "--formulation",
-				"uotm with a linear g is balanced, expected --g softplus or kl");
 	if (!is(c->formulation, "uotm") && !is(c->g, "linear"))
 		return otp_fail(err, "--g", "%s is unbalanced transport, expected --formulation uotm", c->g);
 	if (c->r1_end < 0 && c->r1_end != -1)
 		return otp_fail(err, "--r1-end", "%g is no weight, expected 0 or more, or -1 for --r1",
 				c->r1_end);
-	if (c->r1_end == 0 && c->r1 > 0)
-		return otp_fail(err, "--r1-end",
-				"the way is geometric and never reaches 0, expected a value above 0");
 	if (c->r1_end > 0 && c->r1 == 0)
-		return otp_fail(err, "--r1-end", "the way from --r1 0 is geometric, expected --r1 above 0");
+		return otp_fail(err, "--r1-end", "%g with --r1 0, expected a weight to begin with",
+				c->r1_end);
 	if (c->warmup >= c->steps)
 		return otp_fail(err, "--warmup", "%d steps of %d, expected less than --steps", c->warmup,
 				c->steps);
