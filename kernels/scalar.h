@@ -15,13 +15,13 @@
 /* e^x in float, relative error below 2e-7 on [-87, 88], clamped outside.
  * Range reduction x = k log 2 + r in two steps (Cody-Waite), degree-6
  * polynomial on |r| <= log(2)/2 (coefficients: Cephes expf), exponent added
- * as bits. */
+ * as bits. Adding and taking away 1.5 2^23 rounds to a whole number without a
+ * branch: branches would keep compilers from vectorising. */
 static inline OTP_HD float otp_exp_f(float x)
 {
-	x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-	float k = x * 1.44269504088896341f;
-	int32_t ki = (int32_t)(k + (k < 0.0f ? -0.5f : 0.5f));
-	float kf = (float)ki;
+	x = x < -87.0f ? -87.0f : x;
+	x = x > 88.0f ? 88.0f : x;
+	float kf = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
 	float r = x - kf * 0.693359375f + kf * 2.12194440e-4f;
 	float p = 1.9875691500e-4f;
 	p = p * r + 1.3981999507e-3f;
@@ -30,7 +30,7 @@ static inline OTP_HD float otp_exp_f(float x)
 	p = p * r + 1.6666665459e-1f;
 	p = p * r + 5.0000001201e-1f;
 	p = p * r * r + r + 1.0f;
-	uint32_t bits = (uint32_t)(ki + 127) << 23;
+	uint32_t bits = (uint32_t)((int32_t)kf + 127) << 23;
 	float two_to_k;
 	memcpy(&two_to_k, &bits, sizeof two_to_k);
 	return p * two_to_k;
@@ -122,12 +122,19 @@ static inline OTP_HD void otp_normal_pair(uint32_t a, uint32_t b, float *n0, flo
 	*n1 = radius * sine;
 }
 
+typedef struct otp_normals {
+	float v[4];
+} otp_normals;
+
 /* Elements 4 block .. 4 block + 3 of a sample's normal tensor. */
-static inline OTP_HD void otp_normal_block(otp_stream stream, uint32_t purpose, uint32_t block, float draw[4])
+static inline OTP_HD otp_normals otp_normal_block(otp_stream stream, uint32_t purpose, uint32_t block)
 {
 	otp_philox words = otp_philox_block(stream, purpose, block);
-	otp_normal_pair(words.v[0], words.v[1], &draw[0], &draw[1]);
-	otp_normal_pair(words.v[2], words.v[3], &draw[2], &draw[3]);
+	float a, b, c, d;
+	otp_normal_pair(words.v[0], words.v[1], &a, &b);
+	otp_normal_pair(words.v[2], words.v[3], &c, &d);
+	otp_normals draw = {{a, b, c, d}};
+	return draw;
 }
 
 #endif

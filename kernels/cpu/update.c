@@ -11,12 +11,11 @@ OTP_SIMD static void draw_chunk(float *y, otp_stream stream, uint32_t purpose, u
 	float lane[4][CHUNK];
 #pragma omp simd
 	for (uint32_t b = 0; b < CHUNK; b++) {
-		float draw[4];
-		otp_normal_block(stream, purpose, first + b, draw);
-		lane[0][b] = draw[0];
-		lane[1][b] = draw[1];
-		lane[2][b] = draw[2];
-		lane[3][b] = draw[3];
+		otp_normals draw = otp_normal_block(stream, purpose, first + b);
+		lane[0][b] = draw.v[0];
+		lane[1][b] = draw.v[1];
+		lane[2][b] = draw.v[2];
+		lane[3][b] = draw.v[3];
 	}
 	for (int b = 0; b < CHUNK; b++)
 		for (int k = 0; k < 4; k++)

@@ -10,9 +10,8 @@ OTP_REF_KERNEL(normal)
 		for (int k = 0; k < 4; k++)
 			stream.word[k] = (uint32_t)*otp_ref_at(&call->in[0], otp_shape4(i.n, 0, 0, k));
 		uint32_t element = (uint32_t)(((int64_t)i.h * s.w + i.w) * s.c + i.c);
-		float draw[4];
-		otp_normal_block(stream, call->attr.noise.purpose, element / 4, draw);
-		*otp_ref_at(&call->out, i) = draw[element % 4];
+		otp_normals draw = otp_normal_block(stream, call->attr.noise.purpose, element / 4);
+		*otp_ref_at(&call->out, i) = draw.v[element % 4];
 	}
 }
 

@@ -11,6 +11,10 @@
 
 #if defined(__CUDACC__) || defined(OTP_CUDA_SHIM)
 #define OTP_HD __host__ __device__
+#elif defined(__GNUC__)
+/* Always: compilers do not inline of their own accord into a function that has
+ * clones for other instruction sets, and its loop would then stay scalar. */
+#define OTP_HD __attribute__((always_inline))
 #else
 #define OTP_HD
 #endif
