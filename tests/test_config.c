@@ -222,7 +222,6 @@ static void test_check(void **state)
 	assert_check_fails(&c, "attention = sixteen", "--attention: ");
 	assert_check_fails(&c, "r1-end = -0.5", "--r1-end: ");
 	assert_check_fails(&c, "r1 = 0\nr1-end = 1", "--r1-end: ");
-	assert_check_fails(&c, "steps = 10\nwarmup = 10", "--warmup: ");
 
 	static const char *const fine[] = {
 	    "anneal = linear\nsigma-end = 0",

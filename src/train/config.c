@@ -575,9 +575,6 @@ static bool check_schedule(const otp_config *c, otp_error *err)
 	if (c->r1_end > 0 && c->r1 == 0)
 		return otp_fail(err, "--r1-end", "%g with --r1 0, expected a weight to begin with",
 				c->r1_end);
-	if (c->warmup >= c->steps)
-		return otp_fail(err, "--warmup", "%d steps of %d, expected less than --steps", c->warmup,
-				c->steps);
 	return true;
 }
 
