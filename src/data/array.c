@@ -24,8 +24,9 @@ size_t otp_array_type_bytes(otp_array_type type)
 bool otp_array_shape(const char *where, int rank, const int64_t *dim, otp_source *out, otp_error *err)
 {
 	if (rank < 2 || rank > 4)
-		return otp_fail(err, where, "has %d dimension%s, expected (N, d) vectors or (N, H, W[, C]) images",
-				rank, rank == 1 ? "" : "s");
+		return otp_fail(err, where,
+				"has %d dimension%s, expected (N, d) vectors or (N, H, W[, C]) images", rank,
+				rank == 1 ? "" : "s");
 	double bytes = 8;
 	for (int i = 0; i < rank; i++) {
 		if (dim[i] < 1 || (i > 0 && dim[i] > 1 << 20))
@@ -36,17 +37,23 @@ bool otp_array_shape(const char *where, int rank, const int64_t *dim, otp_source
 	if (bytes > 1e15)
 		return otp_fail(err, where, "claims %.3g bytes", bytes);
 	if (rank == 4 && dim[3] > 4 && dim[1] <= 4)
-		return otp_fail(err, where, "of %lld x %lld x %lld x %lld looks like N x C x H x W, expected N x H x W x C",
-				(long long)dim[0], (long long)dim[1], (long long)dim[2], (long long)dim[3]);
+		return otp_fail(
+		    err, where,
+		    "of %lld x %lld x %lld x %lld looks like N x C x H x W, expected N x H x W x C",
+		    (long long)dim[0], (long long)dim[1], (long long)dim[2], (long long)dim[3]);
 	out->kind = rank == 2 ? OTP_DATA_VECTORS : OTP_DATA_IMAGES;
 	out->count = dim[0];
 	out->h = rank == 2 ? 1 : (int)dim[1];
 	out->w = rank == 2 ? 1 : (int)dim[2];
 	out->c = rank == 2 ? (int)dim[1] : rank == 3 ? 1 : (int)dim[3];
 	if (out->kind == OTP_DATA_IMAGES)
-		out->survey = (otp_data_survey){
-			.grey = out->c <= 2 ? out->count : 0, .colour = out->c >= 3 ? out->count : 0,
-			.alpha = out->c == 4 ? out->count : 0, .h_min = out->h, .h_max = out->h, .w_min = out->w, .w_max = out->w};
+		out->survey = (otp_data_survey){.grey = out->c <= 2 ? out->count : 0,
+						.colour = out->c >= 3 ? out->count : 0,
+						.alpha = out->c == 4 ? out->count : 0,
+						.h_min = out->h,
+						.h_max = out->h,
+						.w_min = out->w,
+						.w_max = out->w};
 	return true;
 }
 
@@ -60,8 +67,8 @@ bool otp_array_map(const char *path, uint64_t offset, size_t bytes, otp_array *a
 		goto out;
 	}
 	if ((uint64_t)info.st_size < offset || (uint64_t)info.st_size - offset < bytes) {
-		otp_fail(err, path, "ends early: %lld bytes, %llu expected by its header", (long long)info.st_size,
-			 (unsigned long long)(offset + bytes));
+		otp_fail(err, path, "ends early: %lld bytes, %llu expected by its header",
+			 (long long)info.st_size, (unsigned long long)(offset + bytes));
 		goto out;
 	}
 	size_t lead = (size_t)(offset % (uint64_t)sysconf(_SC_PAGESIZE));
@@ -98,8 +105,10 @@ bool otp_array_range(const char *where, const otp_spec *spec, double least, doub
 		out->low = spec->low;
 		out->high = spec->high;
 	} else if (least < -1 || most > 255 || (least < 0 && most > 1)) {
-		return otp_fail(err, where, "image values from %g to %g, expected -1..1, 0..1 or 0..255; "
-				"say ?range=LOW:HIGH", least, most);
+		return otp_fail(err, where,
+				"image values from %g to %g, expected -1..1, 0..1 or 0..255; "
+				"say ?range=LOW:HIGH",
+				least, most);
 	} else {
 		out->low = least < 0 ? -1 : 0;
 		out->high = most > 1 ? 255 : 1;
@@ -124,9 +133,12 @@ uint64_t otp_array_digest(const void *data, size_t bytes, const otp_source *shap
 static double value_at(const array_source *s, size_t i)
 {
 	switch (s->array.type) {
-	case OTP_ARRAY_U8: return ((const uint8_t *)s->array.data)[i];
-	case OTP_ARRAY_F32: return (double)((const float *)s->array.data)[i];
-	case OTP_ARRAY_F64: return ((const double *)s->array.data)[i];
+	case OTP_ARRAY_U8:
+		return ((const uint8_t *)s->array.data)[i];
+	case OTP_ARRAY_F32:
+		return (double)((const float *)s->array.data)[i];
+	case OTP_ARRAY_F64:
+		return ((const double *)s->array.data)[i];
 	}
 	return 0;
 }
@@ -167,7 +179,8 @@ static bool array_read(const otp_source *base, uint64_t index, otp_image *out, o
 		float *values = otp_calloc(s->values, sizeof *values);
 		for (size_t i = 0; i < s->values; i++) {
 			double value = value_at(s, at + i);
-			values[i] = (float)(rescale ? 2 * (value - base->low) / (base->high - base->low) - 1 : value);
+			values[i] =
+			    (float)(rescale ? 2 * (value - base->low) / (base->high - base->low) - 1 : value);
 		}
 		out->f32 = out->owned = values;
 	}
@@ -191,7 +204,8 @@ otp_source *otp_array_source(const char *where, otp_array array, const otp_spec 
 	if (!otp_array_shape(where, array.rank, array.dim, &s->base, err))
 		goto fail;
 	s->values = (size_t)s->base.h * (size_t)s->base.w * (size_t)s->base.c;
-	size_t bytes = otp_mul_size(otp_mul_size((size_t)s->base.count, s->values), otp_array_type_bytes(array.type));
+	size_t bytes =
+	    otp_mul_size(otp_mul_size((size_t)s->base.count, s->values), otp_array_type_bytes(array.type));
 	if ((uintptr_t)array.data % otp_array_type_bytes(array.type) != 0) {
 		/* A file may put its floats anywhere; the processor may not read them there. */
 		void *copy = memcpy(otp_calloc(bytes, 1), array.data, bytes);

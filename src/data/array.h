@@ -10,10 +10,10 @@ typedef enum otp_array_type { OTP_ARRAY_U8, OTP_ARRAY_F32, OTP_ARRAY_F64 } otp_a
 typedef struct otp_array {
 	otp_array_type type;
 	int rank;
-	int64_t dim[4];   /* (n, d), (n, h, w) or (n, h, w, c) */
+	int64_t dim[4];	  /* (n, d), (n, h, w) or (n, h, w, c) */
 	const void *data; /* dense, native byte order */
-	void *owned;      /* otp_free'd, or NULL */
-	void *mapped;     /* munmap'd, or NULL */
+	void *owned;	  /* otp_free'd, or NULL */
+	void *mapped;	  /* munmap'd, or NULL */
 	size_t mapped_bytes;
 } otp_array;
 

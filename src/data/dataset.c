@@ -25,13 +25,14 @@ struct otp_dataset {
 	uint64_t seed, digest;
 	otp_colour_law colour;
 	double level;
-	int64_t count;    /* 0: without end */
-	int64_t *chosen;  /* (count) the source's number of each sample, after part, limit and skipping; NULL: made by formula */
+	int64_t count;	 /* 0: without end */
+	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
+			    made by formula */
 	bool prepared;
-	int size;         /* asked for; 0: as stored */
-	int h, w, c;      /* of a finished sample */
-	int settled_c;    /* of a settled one: 1 while the grey can be repeated later */
-	uint8_t *kept;    /* (count, h, w, settled_c) settled bytes, or NULL */
+	int size;      /* asked for; 0: as stored */
+	int h, w, c;   /* of a finished sample */
+	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
+	uint8_t *kept; /* (count, h, w, settled_c) settled bytes, or NULL */
 	size_t kept_bytes;
 	atomic_uchar *broken; /* (count) found broken after prepare */
 	pthread_mutex_t lock; /* of the skipped list */
@@ -48,15 +49,16 @@ static bool ends_with(const char *text, const char *end)
 static bool is_idx(const char *path)
 {
 	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-	return strstr(base, "-idx") || strstr(base, ".idx") || ends_with(base, "-ubyte") || ends_with(base, "-ubyte.gz");
+	return strstr(base, "-idx") || strstr(base, ".idx") || ends_with(base, "-ubyte") ||
+	       ends_with(base, "-ubyte.gz");
 }
 
 static const struct {
 	const char *ending, *format;
 	otp_source *(*open)(const otp_spec *spec, otp_error *err);
 } formats[] = {
-	{".npy", "npy", otp_npy_open},   {".npz", "npz", otp_npz_open}, {".zip", "zip", otp_zip_open},
-	{".h5", "HDF5", otp_hdf5_open},  {".hdf5", "HDF5", otp_hdf5_open},
+    {".npy", "npy", otp_npy_open},  {".npz", "npz", otp_npz_open},    {".zip", "zip", otp_zip_open},
+    {".h5", "HDF5", otp_hdf5_open}, {".hdf5", "HDF5", otp_hdf5_open},
 };
 
 static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *err)
@@ -89,8 +91,10 @@ static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *e
 		format = "IDX";
 		source = otp_idx_open(spec, err);
 	} else {
-		otp_fail(err, spec->place, "what format is this? expected a folder, .zip, .h5, .hdf5, .npy, .npz, *-idx3-ubyte[.gz] "
-					   "or synth:NAME");
+		otp_fail(
+		    err, spec->place,
+		    "what format is this? expected a folder, .zip, .h5, .hdf5, .npy, .npz, *-idx3-ubyte[.gz] "
+		    "or synth:NAME");
 	}
 out:
 	if (source)
@@ -141,14 +145,19 @@ static int natural_channels(const otp_dataset *d)
 static bool check_modifiers(const otp_dataset *d, otp_error *err)
 {
 	const otp_spec *s = &d->spec;
-	bool pictures = s->grey || s->colour != OTP_COLOUR_NONE || s->level >= 0 || s->low < s->high || s->size;
+	bool pictures =
+	    s->grey || s->colour != OTP_COLOUR_NONE || s->level >= 0 || s->low < s->high || s->size;
 	if (d->source->kind == OTP_DATA_VECTORS && pictures)
-		return otp_fail(err, s->text, "grey, colorize, level, range and size are for images, this set holds vectors");
+		return otp_fail(
+		    err, s->text,
+		    "grey, colorize, level, range and size are for images, this set holds vectors");
 	if (d->source->kind == OTP_DATA_IMAGES && (s->grey || d->colour != OTP_COLOUR_NONE) &&
 	    (d->source->c == 2 || d->source->c > 4))
-		return otp_fail(err, s->text, "grey and colorize need 1, 3 or 4 channels, this set has %d", d->source->c);
+		return otp_fail(err, s->text, "grey and colorize need 1, 3 or 4 channels, this set has %d",
+				d->source->c);
 	if (s->low < s->high && d->source->low == d->source->high)
-		return otp_fail(err, s->text, "modifier `range' is for images stored as floats, this set holds bytes");
+		return otp_fail(err, s->text,
+				"modifier `range' is for images stored as floats, this set holds bytes");
 	return true;
 }
 
@@ -198,10 +207,21 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 {
 	const otp_source *s = d->source;
 	return (otp_dataset_info){
-		.kind = s->kind, .count = d->count, .h = d->h, .w = d->w, .c = d->c, .skipped = s->skipped_count,
-		.digest = d->digest, .spec = d->spec.text, .one_size = s->h > 0, .format = s->format, .low = s->low,
-		.high = s->high, .survey = s->survey,
-		.memory_bytes = d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
+	    .kind = s->kind,
+	    .count = d->count,
+	    .h = d->h,
+	    .w = d->w,
+	    .c = d->c,
+	    .skipped = s->skipped_count,
+	    .digest = d->digest,
+	    .spec = d->spec.text,
+	    .one_size = s->h > 0,
+	    .format = s->format,
+	    .low = s->low,
+	    .high = s->high,
+	    .survey = s->survey,
+	    .memory_bytes =
+		d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
 	};
 }
 
@@ -213,8 +233,8 @@ const char *otp_dataset_skipped(const otp_dataset *d, int64_t i)
 
 static uint64_t number_in_source(const otp_dataset *d, uint64_t index)
 {
-	OTP_ASSERT(d->count == 0 || index < (uint64_t)d->count, "sample %llu of %lld", (unsigned long long)index,
-		   (long long)d->count);
+	OTP_ASSERT(d->count == 0 || index < (uint64_t)d->count, "sample %llu of %lld",
+		   (unsigned long long)index, (long long)d->count);
 	return d->chosen ? (uint64_t)d->chosen[index] : position_in_whole(&d->spec, index, 0);
 }
 
@@ -285,13 +305,15 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, otp_error *err)
 			continue;
 		if (good < i) {
 			d->chosen[good] = d->chosen[i];
-			memcpy(d->kept + (size_t)good * sample_bytes, d->kept + (size_t)i * sample_bytes, sample_bytes);
+			memcpy(d->kept + (size_t)good * sample_bytes, d->kept + (size_t)i * sample_bytes,
+			       sample_bytes);
 		}
 		d->broken[good++] = 0;
 	}
 	d->count = good;
-	return good > 0 || otp_fail(err, d->spec.text, "none of its images can be decoded; the first trouble: %s",
-				    d->source->skipped[0]);
+	return good > 0 ||
+	       otp_fail(err, d->spec.text, "none of its images can be decoded; the first trouble: %s",
+			d->source->skipped[0]);
 }
 
 /* Bytes are worth keeping where a read costs more than a copy, and where half
@@ -322,17 +344,21 @@ static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
 	int natural = natural_channels(d);
 	if (s->kind == OTP_DATA_VECTORS) {
 		if (channels && channels != s->c)
-			return otp_fail(err, where, "holds vectors of dimension %d, %d expected", s->c, channels);
+			return otp_fail(err, where, "holds vectors of dimension %d, %d expected", s->c,
+					channels);
 		d->c = d->settled_c = s->c;
 		return true;
 	}
 	d->c = channels ? channels : natural;
 	bool plain = s->c == 1 || s->c == 3 || s->c == 4;
 	if (!plain && d->c != s->c)
-		return otp_fail(err, where, "has images of %d channels, which cannot become %d; 1, 3 and 4 can", s->c, d->c);
+		return otp_fail(err, where,
+				"has images of %d channels, which cannot become %d; 1, 3 and 4 can", s->c,
+				d->c);
 	if (plain && d->c != 1 && d->c != 3 && d->c != 4)
-		return otp_fail(err, where, "has images of %d channel%s, which cannot become %d; 1, 3 and 4 can be had", s->c,
-				s->c == 1 ? "" : "s", d->c);
+		return otp_fail(err, where,
+				"has images of %d channel%s, which cannot become %d; 1, 3 and 4 can be had",
+				s->c, s->c == 1 ? "" : "s", d->c);
 	if (d->colour != OTP_COLOUR_NONE && d->c == 1)
 		return otp_fail(err, where, "is coloured, 1 channel was asked for: leave --channels at 3");
 	if (!plain)
@@ -358,7 +384,9 @@ bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, ot
 		return false;
 	d->size = s->kind == OTP_DATA_IMAGES ? size : 0;
 	if (!d->size && s->h == 0)
-		return otp_fail(err, d->spec.text, "has images of several sizes, from %d x %d to %d x %d (height x width): give --image-size",
+		return otp_fail(err, d->spec.text,
+				"has images of several sizes, from %d x %d to %d x %d (height x width): give "
+				"--image-size",
 				s->survey.h_min, s->survey.w_min, s->survey.h_max, s->survey.w_max);
 	d->h = d->size ? d->size : s->h;
 	d->w = d->size ? d->size : s->w;
@@ -376,7 +404,8 @@ static double hue_of(const otp_dataset *d, uint64_t number, uint32_t draw)
 	if (d->spec.hue >= 0)
 		return turn * d->spec.hue;
 	uint64_t key = d->seed ^ (number >> 32) * UINT64_C(0x9e3779b97f4a7c15);
-	return turn * (double)otp_random_uniform(otp_stream_make(key, (uint32_t)number, draw), OTP_PURPOSE_HUE, 0);
+	return turn *
+	       (double)otp_random_uniform(otp_stream_make(key, (uint32_t)number, draw), OTP_PURPOSE_HUE, 0);
 }
 
 /* Settled grey to the coloured, dimmed or repeated channels that come out. */

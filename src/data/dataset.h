@@ -23,15 +23,15 @@ typedef struct otp_data_survey {
 
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
-	int64_t count;      /* samples; 0: generated, as many as asked for */
-	int h, w, c;        /* of one sample; h = w = 0 before prepare where sizes differ */
-	int64_t skipped;    /* files that could not be read, each named on stderr once */
-	uint64_t digest;    /* of spec and content: names, sizes and a sample of the bytes */
+	int64_t count;	 /* samples; 0: generated, as many as asked for */
+	int h, w, c;	 /* of one sample; h = w = 0 before prepare where sizes differ */
+	int64_t skipped; /* files that could not be read, each named on stderr once */
+	uint64_t digest; /* of spec and content: names, sizes and a sample of the bytes */
 	const char *spec;
-	bool one_size;      /* every sample has the same h, w as stored */
-	const char *format; /* "folder", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
-	double low, high;   /* images stored as floats: the values that became -1 and 1; 0, 0 otherwise */
-	size_t memory_bytes; /* held by the set after prepare */
+	bool one_size;		/* every sample has the same h, w as stored */
+	const char *format;	/* "folder", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
+	double low, high;	/* images stored as floats: the values that became -1 and 1; 0, 0 otherwise */
+	size_t memory_bytes;	/* held by the set after prepare */
 	otp_data_survey survey; /* of the whole source, before part= and limit= */
 } otp_dataset_info;
 

@@ -13,22 +13,23 @@ static const float pi = 3.14159265f;
  * the right. LINE and CURVE start where the part before ended, unless it was MOVE. */
 typedef struct part {
 	enum { END, MOVE, LINE, CURVE, ARC } kind;
-	float a, b, c, d, e, f; /* MOVE, LINE: x, y. CURVE: control x, y, end x, y. ARC: centre, radii, from, to */
+	float a, b, c, d, e,
+	    f; /* MOVE, LINE: x, y. CURVE: control x, y, end x, y. ARC: centre, radii, from, to */
 } part;
 
 enum { MOST_PARTS = 6, MOST_POINTS = 96 };
 
 static const part glyphs[10][MOST_PARTS] = {
-	{{ARC, .50f, .50f, .26f, .38f, 0, 360}},
-	{{MOVE, .34f, .28f}, {LINE, .54f, .12f}, {LINE, .54f, .88f}},
-	{{ARC, .49f, .34f, .24f, .22f, -165, 25}, {CURVE, .62f, .60f, .24f, .88f}, {LINE, .78f, .88f}},
-	{{ARC, .47f, .31f, .24f, .19f, -150, 90}, {ARC, .47f, .69f, .28f, .19f, -90, 150}},
-	{{MOVE, .60f, .88f}, {LINE, .60f, .12f}, {LINE, .21f, .63f}, {LINE, .80f, .63f}},
-	{{MOVE, .74f, .12f}, {LINE, .34f, .12f}, {LINE, .30f, .46f}, {ARC, .48f, .63f, .27f, .25f, -135, 145}},
-	{{MOVE, .66f, .12f}, {CURVE, .26f, .28f, .26f, .64f}, {ARC, .50f, .66f, .24f, .22f, -180, 180}},
-	{{MOVE, .21f, .13f}, {LINE, .79f, .13f}, {CURVE, .50f, .48f, .42f, .88f}},
-	{{ARC, .50f, .30f, .20f, .18f, -90, 270}, {ARC, .50f, .68f, .25f, .20f, -90, 270}},
-	{{ARC, .50f, .34f, .24f, .22f, 0, 360}, {CURVE, .74f, .66f, .60f, .88f}},
+    {{ARC, .50f, .50f, .26f, .38f, 0, 360}},
+    {{MOVE, .34f, .28f}, {LINE, .54f, .12f}, {LINE, .54f, .88f}},
+    {{ARC, .49f, .34f, .24f, .22f, -165, 25}, {CURVE, .62f, .60f, .24f, .88f}, {LINE, .78f, .88f}},
+    {{ARC, .47f, .31f, .24f, .19f, -150, 90}, {ARC, .47f, .69f, .28f, .19f, -90, 150}},
+    {{MOVE, .60f, .88f}, {LINE, .60f, .12f}, {LINE, .21f, .63f}, {LINE, .80f, .63f}},
+    {{MOVE, .74f, .12f}, {LINE, .34f, .12f}, {LINE, .30f, .46f}, {ARC, .48f, .63f, .27f, .25f, -135, 145}},
+    {{MOVE, .66f, .12f}, {CURVE, .26f, .28f, .26f, .64f}, {ARC, .50f, .66f, .24f, .22f, -180, 180}},
+    {{MOVE, .21f, .13f}, {LINE, .79f, .13f}, {CURVE, .50f, .48f, .42f, .88f}},
+    {{ARC, .50f, .30f, .20f, .18f, 90, 450}, {ARC, .50f, .68f, .25f, .20f, -90, 270}},
+    {{ARC, .50f, .34f, .24f, .22f, 0, 360}, {CURVE, .74f, .66f, .60f, .88f}},
 };
 
 typedef struct stroke {
@@ -55,8 +56,8 @@ static void add_curve(stroke *s, const part *p)
 	}
 }
 
-/* An arc joins what stands before it only where it starts on it: the two bowls
- * of 3 and 8 touch, the neck of 5 runs on. */
+/* An arc is joined to what stands before it: the two bowls of 3 and 8 touch, the
+ * neck of 5 runs on. */
 static void add_arc(stroke *s, const part *p)
 {
 	int steps = (int)ceilf(fabsf(p->f - p->e) / 15);
@@ -72,18 +73,41 @@ static void flatten(const part *glyph, stroke *s)
 	for (int i = 0; i < MOST_PARTS && glyph[i].kind != END; i++) {
 		const part *p = &glyph[i];
 		switch (p->kind) {
-		case MOVE: add(s, p->a, p->b, false); break;
-		case LINE: add(s, p->a, p->b, true); break;
-		case CURVE: add_curve(s, p); break;
-		case ARC: add_arc(s, p); break;
-		case END: break;
+		case MOVE:
+			add(s, p->a, p->b, false);
+			break;
+		case LINE:
+			add(s, p->a, p->b, true);
+			break;
+		case CURVE:
+			add_curve(s, p);
+			break;
+		case ARC:
+			add_arc(s, p);
+			break;
+		case END:
+			break;
 		}
 	}
 }
 
 /* ---- randomness ---------------------------------------------------------------- */
 
-enum draw { LABEL, ANGLE, SLANT, SCALE_X, SCALE_Y, SHIFT_X, SHIFT_Y, WIDTH, SHADE, BEND_X, BEND_Y, PHASE_X, PHASE_Y };
+enum draw {
+	LABEL,
+	ANGLE,
+	SLANT,
+	SCALE_X,
+	SCALE_Y,
+	SHIFT_X,
+	SHIFT_Y,
+	WIDTH,
+	SHADE,
+	BEND_X,
+	BEND_Y,
+	PHASE_X,
+	PHASE_Y
+};
 
 static float between(otp_stream stream, enum draw what, float low, float high)
 {
@@ -99,8 +123,10 @@ int otp_digit_label(otp_stream stream)
 static void place(stroke *s, otp_stream stream)
 {
 	float angle = between(stream, ANGLE, -.2f, .2f), slant = between(stream, SLANT, -.28f, .16f);
-	float scale_x = between(stream, SCALE_X, .78f, 1.08f), scale_y = between(stream, SCALE_Y, .82f, 1.04f);
-	float shift_x = between(stream, SHIFT_X, -.05f, .05f), shift_y = between(stream, SHIFT_Y, -.04f, .04f);
+	float scale_x = between(stream, SCALE_X, .78f, 1.08f),
+	      scale_y = between(stream, SCALE_Y, .82f, 1.04f);
+	float shift_x = between(stream, SHIFT_X, -.05f, .05f),
+	      shift_y = between(stream, SHIFT_Y, -.04f, .04f);
 	float bend_x = between(stream, BEND_X, -.05f, .05f), bend_y = between(stream, BEND_Y, -.04f, .04f);
 	float phase_x = between(stream, PHASE_X, 0, 2 * pi), phase_y = between(stream, PHASE_Y, 0, 2 * pi);
 	for (int i = 0; i < s->count; i++) {

@@ -19,10 +19,10 @@
 #include <zip.h>
 
 typedef struct entry {
-	char *name;        /* below the folder, with extension */
-	size_t stem;       /* length without extension */
-	bool shares_stem;  /* a.jpg beside a.png: outputs keep the extension */
-	uint64_t in_zip;   /* its number there */
+	char *name;	  /* below the folder, with extension */
+	size_t stem;	  /* length without extension */
+	bool shares_stem; /* a.jpg beside a.png: outputs keep the extension */
+	uint64_t in_zip;  /* its number there */
 	uint64_t bytes;
 } entry;
 
@@ -31,7 +31,7 @@ enum { MOST_KINDS = 8 };
 typedef struct folder {
 	otp_source base;
 	char *root;
-	zip_t *zip; /* NULL: a folder */
+	zip_t *zip;		  /* NULL: a folder */
 	pthread_mutex_t zip_lock; /* libzip serves one thread */
 	entry *entries;
 	size_t count, room;
@@ -43,10 +43,7 @@ typedef struct folder {
 
 /* ---- what is there ---------------------------------------------------------- */
 
-static bool is_hidden(const char *name)
-{
-	return name[0] == '.' || strcmp(name, "__MACOSX") == 0;
-}
+static bool is_hidden(const char *name) { return name[0] == '.' || strcmp(name, "__MACOSX") == 0; }
 
 static void count_other(folder *f, const char *name)
 {
@@ -74,8 +71,8 @@ static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
 		f->entries = otp_realloc(f->entries, f->count * sizeof(entry), room * sizeof(entry));
 		f->room = room;
 	}
-	f->entries[f->count++] = (entry){.name = name, .stem = (size_t)(strrchr(name, '.') - name),
-					 .in_zip = in_zip, .bytes = bytes};
+	f->entries[f->count++] = (entry){
+	    .name = name, .stem = (size_t)(strrchr(name, '.') - name), .in_zip = in_zip, .bytes = bytes};
 }
 
 /* The folders above the one being read: a link to one of them would never end. */
@@ -148,10 +145,7 @@ static int by_name(const void *a, const void *b)
 
 /* ---- reading ------------------------------------------------------------------ */
 
-static char *path_of(const folder *f, const entry *e)
-{
-	return otp_format("%s/%s", f->root, e->name);
-}
+static char *path_of(const folder *f, const entry *e) { return otp_format("%s/%s", f->root, e->name); }
 
 /* An entry's bytes, `most` at most. otp_free it. */
 static void *read_bytes(const folder *f, const entry *e, size_t most, size_t *bytes, otp_error *err)
@@ -240,7 +234,8 @@ static bool look(folder *f, const entry *e, otp_error *err)
 			return false;
 		known = otp_image_look(data, bytes, &h, &w, &c, &deep);
 		if (known)
-			f->base.digest = XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->base.digest);
+			f->base.digest =
+			    XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->base.digest);
 		otp_free(data);
 		if (bytes >= e->bytes)
 			break;
@@ -276,7 +271,8 @@ static bool fail_empty(const folder *f, otp_error *err)
 		otp_free(one);
 	}
 	if (f->base.skipped_count)
-		return otp_fail(err, f->root, "holds no usable image: %lld file%s cannot be read, the first is %s",
+		return otp_fail(err, f->root,
+				"holds no usable image: %lld file%s cannot be read, the first is %s",
 				(long long)f->base.skipped_count, f->base.skipped_count == 1 ? "" : "s",
 				f->base.skipped[0]);
 	if (*found)
@@ -290,8 +286,8 @@ static const otp_source_ops folder_ops = {.read = folder_read, .close = folder_c
 static folder *folder_new(const char *root)
 {
 	folder *f = otp_calloc(1, sizeof *f);
-	f->base = (otp_source){.ops = &folder_ops, .kind = OTP_DATA_IMAGES, .costly = true, .may_break = true,
-			       .level = 1};
+	f->base = (otp_source){
+	    .ops = &folder_ops, .kind = OTP_DATA_IMAGES, .costly = true, .may_break = true, .level = 1};
 	f->root = otp_strdup(root);
 	pthread_mutex_init(&f->zip_lock, NULL);
 	return f;

@@ -14,7 +14,7 @@ typedef struct hdf5_source {
 	int rank;
 	hsize_t dim[4];
 	size_t value_bytes, values; /* values: of one sample */
-	void *loaded;      /* the whole set, or NULL */
+	void *loaded;		    /* the whole set, or NULL */
 	bool rescale;
 } hdf5_source;
 
@@ -23,7 +23,7 @@ typedef struct hdf5_source {
 typedef struct search {
 	const char *file;
 	char found[128]; /* the first usable set */
-	char list[512];  /* everything, for the message */
+	char list[512];	 /* everything, for the message */
 } search;
 
 static bool usable(hid_t set, int *rank_out, hsize_t dim[4])
@@ -80,7 +80,8 @@ static hid_t open_set(hid_t file, const char *path, const char *name, otp_error 
 	if (name)
 		otp_fail(err, path, "holds no data set `%s', found: %s", name, *s.list ? s.list : "none");
 	else if (!*s.found)
-		otp_fail(err, path, "holds no N x H x W[ x C] uint8 or float set and no N x d float set, found: %s",
+		otp_fail(err, path,
+			 "holds no N x H x W[ x C] uint8 or float set and no N x d float set, found: %s",
 			 *s.list ? s.list : "no data sets");
 	else
 		set = H5Dopen2(file, s.found, H5P_DEFAULT);
@@ -114,7 +115,8 @@ static bool hdf5_read(const otp_source *base, uint64_t index, otp_image *out, ot
 			memcpy(out->owned, data, bytes);
 		else if (!read_samples(s, index, 1, out->owned)) {
 			otp_image_free(out);
-			return otp_fail_machine(err, "HDF5", "sample %llu cannot be read", (unsigned long long)index);
+			return otp_fail_machine(err, "HDF5", "sample %llu cannot be read",
+						(unsigned long long)index);
 		}
 		data = out->owned;
 	}
@@ -140,11 +142,13 @@ static bool hdf5_prepare(otp_source *base, int size, otp_error *err)
 		s->loaded = otp_calloc(bytes, 1);
 		base->memory_bytes = bytes;
 		return read_samples(s, 0, (uint64_t)base->count, s->loaded) ||
-		       otp_fail(err, "HDF5", "the data set cannot be read: damaged, or a filter is not installed");
+		       otp_fail(err, "HDF5",
+				"the data set cannot be read: damaged, or a filter is not installed");
 	}
 	hbool_t safe = false;
 	H5is_library_threadsafe(&safe);
-	return safe || otp_fail(err, "HDF5", "the set does not fit into memory and this HDF5 library serves one thread "
+	return safe || otp_fail(err, "HDF5",
+				"the set does not fit into memory and this HDF5 library serves one thread "
 				"only; pack it without chunks (otplan pack)");
 }
 
@@ -230,7 +234,8 @@ static otp_source *open_found(hid_t file, hid_t set, const char *path, const otp
 	if (native_type(set, &array.type) && lies_flat(set, &offset)) {
 		size_t bytes = (size_t)s->base.count * s->values * otp_array_type_bytes(array.type);
 		otp_source *mapped = otp_array_map(path, offset, bytes, &array, err)
-				   ? otp_array_source(spec->place, array, spec, err) : NULL;
+					 ? otp_array_source(spec->place, array, spec, err)
+					 : NULL;
 		hdf5_close(&s->base);
 		return mapped;
 	}

@@ -12,7 +12,8 @@ static uint32_t big_endian(const uint8_t *b)
 	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-static bool read_exact(gzFile file, const char *path, void *out, size_t bytes, const char *what, otp_error *err)
+static bool read_exact(gzFile file, const char *path, void *out, size_t bytes, const char *what,
+		       otp_error *err)
 {
 	size_t done = 0;
 	while (done < bytes) {
@@ -21,8 +22,8 @@ static bool read_exact(gzFile file, const char *path, void *out, size_t bytes, c
 		if (got <= 0) {
 			int code;
 			const char *why = gzerror(file, &code);
-			return otp_fail(err, path, "ends early: %zu of the %zu bytes of its %s%s%s", done, bytes, what,
-					code == Z_OK || code == Z_STREAM_END ? "" : "; ",
+			return otp_fail(err, path, "ends early: %zu of the %zu bytes of its %s%s%s", done,
+					bytes, what, code == Z_OK || code == Z_STREAM_END ? "" : "; ",
 					code == Z_OK || code == Z_STREAM_END ? "" : why);
 		}
 		done += (size_t)got;
@@ -36,14 +37,16 @@ static bool read_header(gzFile file, const char *path, otp_array *array, otp_err
 	if (!read_exact(file, path, head, 4, "header", err))
 		return false;
 	if (head[0] != 0 || head[1] != 0)
-		return otp_fail(err, path, "is no IDX file: it starts with %02x%02x, expected 0000", head[0], head[1]);
+		return otp_fail(err, path, "is no IDX file: it starts with %02x%02x, expected 0000", head[0],
+				head[1]);
 	if (head[2] != 8)
 		return otp_fail(err, path, "holds IDX type 0x%02x, expected 0x08 (unsigned bytes)", head[2]);
 	array->rank = head[3];
 	if (array->rank == 1)
 		return otp_fail(err, path, "holds labels, expected the file of images (idx3)");
 	if (array->rank < 2 || array->rank > 4)
-		return otp_fail(err, path, "has %d dimensions, expected 3 (N, H, W) or 4 (N, H, W, C)", array->rank);
+		return otp_fail(err, path, "has %d dimensions, expected 3 (N, H, W) or 4 (N, H, W, C)",
+				array->rank);
 	for (int i = 0; i < array->rank; i++) {
 		if (!read_exact(file, path, size, 4, "header", err))
 			return false;
@@ -64,12 +67,15 @@ otp_source *otp_idx_open(const otp_spec *spec, otp_error *err)
 		goto out;
 	}
 	gzbuffer(file, 1 << 17);
-	if (!read_header(file, path, &array, err) || !otp_array_shape(path, array.rank, array.dim, &shape, err))
+	if (!read_header(file, path, &array, err) ||
+	    !otp_array_shape(path, array.rank, array.dim, &shape, err))
 		goto out;
-	size_t bytes = otp_mul_size((size_t)array.dim[0], (size_t)shape.h * (size_t)shape.w * (size_t)shape.c);
+	size_t bytes =
+	    otp_mul_size((size_t)array.dim[0], (size_t)shape.h * (size_t)shape.w * (size_t)shape.c);
 	/* No gzip member packs tighter than about 1032:1: a header that asks for more is damaged. */
 	if (bytes / 1040 > (size_t)info.st_size) {
-		otp_fail(err, path, "is %lld bytes long, but its header speaks of %zu", (long long)info.st_size, bytes);
+		otp_fail(err, path, "is %lld bytes long, but its header speaks of %zu",
+			 (long long)info.st_size, bytes);
 		goto out;
 	}
 	array.data = array.owned = otp_calloc(bytes, 1);

@@ -172,7 +172,8 @@ void otp_image_to_channels(otp_image *image, int channels)
 	size_t pixels = otp_mul_size((size_t)image->h, (size_t)image->w);
 	float *out = otp_calloc(otp_mul_size(pixels, (size_t)channels), sizeof *out);
 	for (size_t i = 0; i < pixels; i++)
-		convert_pixel(image->f32 + i * (size_t)image->c, image->c, out + i * (size_t)channels, channels);
+		convert_pixel(image->f32 + i * (size_t)image->c, image->c, out + i * (size_t)channels,
+			      channels);
 	replace_by_floats(image, out, image->h, image->w, channels);
 }
 
@@ -233,9 +234,12 @@ void otp_image_to_square(otp_image *image, int size)
 		for (int x = 0; x < size; x++)
 			for (int t = 0; t < across.taps; t++) {
 				float weight = across.weight[x * across.taps + t];
-				const float *in = image->f32 + ((size_t)y * (size_t)w + (size_t)(across.first[x] + t)) * (size_t)c;
+				const float *in =
+				    image->f32 +
+				    ((size_t)y * (size_t)w + (size_t)(across.first[x] + t)) * (size_t)c;
 				for (int k = 0; k < c; k++)
-					rows[((size_t)y * (size_t)size + (size_t)x) * (size_t)c + (size_t)k] += weight * in[k];
+					rows[((size_t)y * (size_t)size + (size_t)x) * (size_t)c +
+					     (size_t)k] += weight * in[k];
 			}
 	size_t row = (size_t)size * (size_t)c;
 	for (int y = 0; y < size; y++)

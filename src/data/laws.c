@@ -45,10 +45,7 @@ static double normal_of(otp_stream stream, uint32_t i)
 	return radius * (i & 1 ? sin(2 * pi * v) : cos(2 * pi * v));
 }
 
-static double normal(const draw *s, uint32_t i)
-{
-	return normal_of(s->stream, i);
-}
+static double normal(const draw *s, uint32_t i) { return normal_of(s->stream, i); }
 
 /* Coordinate i, uniform in [0, 1]. Within each block of `strata` samples every
  * cell of width 1/strata is hit once, in an order of the coordinate's own (a
@@ -60,7 +57,8 @@ static double stratified(const draw *s, uint32_t i)
 	if (strata <= 1)
 		return u;
 	uint64_t key = s->law->seed + 1000003u * (2 * (uint64_t)i + (uint64_t)s->side);
-	uint64_t cell = otp_permute(stream_of(key, STREAM_STRATA, s->index / strata), s->index % strata, strata);
+	uint64_t cell =
+	    otp_permute(stream_of(key, STREAM_STRATA, s->index / strata), s->index % strata, strata);
 	return ((double)cell + u) / (double)strata;
 }
 
@@ -139,26 +137,27 @@ typedef struct otp_law_kind {
 	const char *name;
 	bool pair; /* NAME-source and NAME-target; else NAME alone */
 	void (*sample)(const draw *s, double *out);
-	int d;     /* default dimension; 0: from m */
+	int d; /* default dimension; 0: from m */
 	bool any_d;
 	double noise;
 } law_kind;
 
 static const law_kind kinds[] = {
-	{"gaussian", true, gaussian_pair, 2, true, 0},
-	{"gaussian", false, gaussian_standard, 2, true, 0},
-	{"perpendicular", true, perpendicular, 0, false, 0},
-	{"one-to-many", true, one_to_many, 0, true, 0},
-	{"parallel", true, parallel, 2, false, 0},
-	{"8gaussians", false, eight_gaussians, 2, false, 0.1},
-	{"moons", false, moons, 2, false, 0.05},
-	{"spiral", false, spiral, 2, false, 0.05},
+    {"gaussian", true, gaussian_pair, 2, true, 0},
+    {"gaussian", false, gaussian_standard, 2, true, 0},
+    {"perpendicular", true, perpendicular, 0, false, 0},
+    {"one-to-many", true, one_to_many, 0, true, 0},
+    {"parallel", true, parallel, 2, false, 0},
+    {"8gaussians", false, eight_gaussians, 2, false, 0.1},
+    {"moons", false, moons, 2, false, 0.05},
+    {"spiral", false, spiral, 2, false, 0.05},
 };
 
 const char *otp_law_names(void)
 {
 	return "gaussian, gaussian-source, gaussian-target, perpendicular-source, perpendicular-target, "
-	       "one-to-many-source, one-to-many-target, parallel-source, parallel-target, 8gaussians, moons, spiral";
+	       "one-to-many-source, one-to-many-target, parallel-source, parallel-target, 8gaussians, moons, "
+	       "spiral";
 }
 
 static const law_kind *find(const char *name, otp_law_side *side)
@@ -229,7 +228,9 @@ static void make_covariance(otp_law *law, int side)
 	otp_law_orthogonal(law->seed, 1 + (uint32_t)side, d, basis);
 	otp_stream stream = stream_of(law->seed, STREAM_EIGENVALUES, (uint64_t)side);
 	for (int j = 0; j < d; j++) {
-		double u = j == 0 ? 0 : j == 1 ? 1 : otp_random_uniform(stream, OTP_PURPOSE_SYNTH, (uint32_t)j);
+		double u = j == 0   ? 0
+			   : j == 1 ? 1
+				    : otp_random_uniform(stream, OTP_PURPOSE_SYNTH, (uint32_t)j);
 		trace += scale[j] = exp(u * log(law->params.cond));
 	}
 	law->root[side] = otp_calloc(n * n, sizeof(double));
@@ -239,7 +240,8 @@ static void make_covariance(otp_law *law, int side)
 			law->root[side][i * d + j] = basis[i * d + j] * sqrt(scale[j] * d / trace);
 	for (int i = 0; i < d; i++)
 		for (int j = 0; j < d; j++)
-			law->covariance[side][i * d + j] = dot(law->root[side] + i * d, law->root[side] + j * d, d);
+			law->covariance[side][i * d + j] =
+			    dot(law->root[side] + i * d, law->root[side] + j * d, d);
 	otp_free(basis);
 	otp_free(scale);
 }
@@ -269,8 +271,9 @@ static bool settle_params(const law_kind *kind, otp_law_params *p, const char *n
 	int least = kind->sample == one_to_many ? p->m + 1 : kind->sample == perpendicular ? 2 * p->m : 1;
 	int own = kind->d ? kind->d : least;
 	if (p->m < 1 || p->m > 4096 || p->strata < 1 || p->cond < 1)
-		return otp_fail(err, name, "m=%d, strata=%d, cond=%g: m and strata from 1, cond from 1 expected",
-				p->m, p->strata, p->cond);
+		return otp_fail(err, name,
+				"m=%d, strata=%d, cond=%g: m and strata from 1, cond from 1 expected", p->m,
+				p->strata, p->cond);
 	if (!p->d)
 		p->d = own;
 	if (!kind->any_d && p->d != own)

@@ -11,10 +11,11 @@
 typedef enum otp_law_side { OTP_LAW_SOURCE, OTP_LAW_TARGET } otp_law_side;
 
 typedef struct otp_law_params {
-	int d;        /* dimension; 0: the law's own */
-	int m;        /* of the source's support: k of perpendicular, m of one-to-many; 0: 1 */
-	int strata;   /* every `strata` consecutive uniforms fall one into each equal cell; 0 or 1: independent */
-	double cond;  /* gaussian: condition number of both covariances; 0: 100 */
+	int d;	     /* dimension; 0: the law's own */
+	int m;	     /* of the source's support: k of perpendicular, m of one-to-many; 0: 1 */
+	int strata;  /* every `strata` consecutive uniforms fall one into each equal cell; 0 or 1: independent
+		      */
+	double cond; /* gaussian: condition number of both covariances; 0: 100 */
 	double noise; /* toys: standard deviation around the curve; below 0: the toy's own */
 } otp_law_params;
 
@@ -26,7 +27,7 @@ typedef struct otp_law {
 	double *rotation;      /* (d, d), orthogonal: sample = rotation * plain sample; NULL: identity */
 	double *covariance[2]; /* gaussian: (d, d) of source and target, else NULL */
 	double *root[2];       /* gaussian: any F with covariance = F F^T */
-	double *mean;          /* gaussian: of the target, (d) */
+	double *mean;	       /* gaussian: of the target, (d) */
 } otp_law;
 
 /* `name` is that of a set, with or without its side: "gaussian",

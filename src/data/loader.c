@@ -30,7 +30,7 @@ struct otp_loader {
 	uint32_t slot_count;
 	uint32_t handed_out; /* the caller's draw; its slot is the caller's until the next call */
 	bool any_handed_out;
-	uint32_t next_draw;  /* to be taken by a thread */
+	uint32_t next_draw; /* to be taken by a thread */
 	pthread_t *threads;
 	int workers;
 	pthread_mutex_t lock; /* of ready, handed_out, next_draw, stop */
@@ -52,7 +52,8 @@ static void mirror(float *image, int h, int w, int c)
 	for (int y = 0; y < h; y++)
 		for (int x = 0; x < w / 2; x++)
 			for (int k = 0; k < c; k++) {
-				float *a = image + (y * w + x) * c + k, *b = image + (y * w + w - 1 - x) * c + k;
+				float *a = image + (y * w + x) * c + k,
+				      *b = image + (y * w + w - 1 - x) * c + k;
 				float kept = *a;
 				*a = *b;
 				*b = kept;
@@ -71,7 +72,8 @@ static void fill(otp_loader *l, slot *s, uint32_t draw)
 	s->trouble = (otp_error){0};
 	for (int i = 0; i < l->batch && !atomic_load(&l->stop); i++) {
 		uint64_t position = (uint64_t)draw * (uint64_t)l->batch + (uint64_t)i;
-		uint64_t index = l->count ? otp_loader_index(l->seed, l->which, position, l->count) : position;
+		uint64_t index =
+		    l->count ? otp_loader_index(l->seed, l->which, position, l->count) : position;
 		float *image = s->values + (size_t)i * values;
 		/* Draw 0 of a hue belongs to evaluation. */
 		if (!otp_dataset_get(l->set, index, draw + 1, image, &s->trouble))
@@ -121,7 +123,8 @@ static void start_threads(otp_loader *l)
 	for (int i = 0; i < l->workers; i++) {
 		int code = pthread_create(&l->threads[i], NULL, worker_main, l);
 		if (code != 0) {
-			fprintf(stderr, "otplan: threads: a loader's could not be started: %s\n", strerror(code));
+			fprintf(stderr, "otplan: threads: a loader's could not be started: %s\n",
+				strerror(code));
 			exit(OTP_EXIT_FAILED);
 		}
 	}
@@ -134,10 +137,18 @@ otp_loader *otp_loader_new(const otp_dataset *d, int batch, uint64_t seed, int w
 	OTP_ASSERT(batch > 0 && workers >= 0, "batch %d, %d workers", batch, workers);
 	otp_dataset_info info = otp_dataset_describe(d);
 	otp_loader *l = otp_calloc(1, sizeof *l);
-	*l = (otp_loader){.set = d, .batch = batch, .h = info.h, .w = info.w, .c = info.c, .seed = seed,
-			  .count = (uint64_t)info.count, .which = which,
-			  .flip = flip && info.kind == OTP_DATA_IMAGES, .handed_out = first_draw,
-			  .next_draw = first_draw, .workers = workers};
+	*l = (otp_loader){.set = d,
+			  .batch = batch,
+			  .h = info.h,
+			  .w = info.w,
+			  .c = info.c,
+			  .seed = seed,
+			  .count = (uint64_t)info.count,
+			  .which = which,
+			  .flip = flip && info.kind == OTP_DATA_IMAGES,
+			  .handed_out = first_draw,
+			  .next_draw = first_draw,
+			  .workers = workers};
 	/* One with the caller, one ready, and one in every thread's hands. */
 	l->slot_count = workers ? (uint32_t)workers + 2 : 1;
 	l->slots = otp_calloc(l->slot_count, sizeof *l->slots);

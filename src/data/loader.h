@@ -12,8 +12,8 @@ typedef struct otp_loader otp_loader;
 
 /* `which` tells apart loaders of the same seed (0 source, 1 target). Batches
  * from first_draw on are prepared ahead by `workers` threads (0: on demand). */
-otp_loader *otp_loader_new(const otp_dataset *d, int batch, uint64_t seed, int which, bool flip,
-			   int workers, uint32_t first_draw);
+otp_loader *otp_loader_new(const otp_dataset *d, int batch, uint64_t seed, int which, bool flip, int workers,
+			   uint32_t first_draw);
 void otp_loader_free(otp_loader *l);
 /* The next draw: batch * h * w * c floats, valid until the next call. NULL with
  * err set where a sample could not be read. */

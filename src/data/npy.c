@@ -25,7 +25,9 @@ static bool parse_shape(const char *where, const char *text, otp_array *array, o
 		char *end;
 		long long value = strtoll(text, &end, 10);
 		if (end == text || array->rank == 4)
-			return otp_fail(err, where, "has a shape of more than 4 dimensions, expected (N, d) or (N, H, W[, C])");
+			return otp_fail(
+			    err, where,
+			    "has a shape of more than 4 dimensions, expected (N, d) or (N, H, W[, C])");
 		array->dim[array->rank++] = value;
 		text = end + strspn(end, ", L");
 	}
@@ -40,8 +42,9 @@ bool otp_npy_header(const char *where, const void *data, size_t count, otp_array
 	if (count < 12 || memcmp(b, "\x93NUMPY", 6) != 0)
 		return otp_fail(err, where, "is no npy array: its first bytes are not \\x93NUMPY");
 	size_t fixed = b[6] == 1 ? 10 : 12;
-	size_t length = b[6] == 1 ? (size_t)b[8] | (size_t)b[9] << 8
-				  : (size_t)b[8] | (size_t)b[9] << 8 | (size_t)b[10] << 16 | (size_t)b[11] << 24;
+	size_t length = b[6] == 1
+			    ? (size_t)b[8] | (size_t)b[9] << 8
+			    : (size_t)b[8] | (size_t)b[9] << 8 | (size_t)b[10] << 16 | (size_t)b[11] << 24;
 	if (length >= sizeof header || fixed + length > count)
 		return otp_fail(err, where, "ends within its npy header, or has one of %zu bytes", length);
 	memcpy(header, b + fixed, length);
@@ -56,10 +59,12 @@ bool otp_npy_header(const char *where, const void *data, size_t count, otp_array
 	else if (type && strncmp(type, "'<f8'", 5) == 0)
 		array->type = OTP_ARRAY_F64;
 	else
-		return otp_fail(err, where, "has the type %.12s, expected uint8, float32 or float64 (little-endian)",
+		return otp_fail(err, where,
+				"has the type %.12s, expected uint8, float32 or float64 (little-endian)",
 				type ? type : "(none)");
 	if (order && strncmp(order, "False", 5) != 0)
-		return otp_fail(err, where, "is in Fortran order, expected C order: save numpy.ascontiguousarray(a)");
+		return otp_fail(err, where,
+				"is in Fortran order, expected C order: save numpy.ascontiguousarray(a)");
 	otp_source shape;
 	return parse_shape(where, value_of(header, "'shape'"), array, err) &&
 	       otp_array_shape(where, array->rank, array->dim, &shape, err);

@@ -46,13 +46,15 @@ static bool usable(zip_t *zip, zip_uint64_t entry, char *why, size_t room)
 	zip_int64_t got = file ? zip_fread(file, head, sizeof head) : -1;
 	if (file)
 		zip_fclose(file);
-	bool ok = got >= 0 && otp_npy_header(zip_get_name(zip, entry, 0), head, (size_t)got, &array, &data_at, &trouble);
+	bool ok = got >= 0 &&
+		  otp_npy_header(zip_get_name(zip, entry, 0), head, (size_t)got, &array, &data_at, &trouble);
 	if (!ok && why[0] == 0)
 		snprintf(why, room, "%.400s", got < 0 ? "an entry cannot be unpacked" : trouble.text);
 	return ok;
 }
 
-static zip_int64_t find_entry(zip_t *zip, const otp_spec *spec, const char *file, const char *name, otp_error *err)
+static zip_int64_t find_entry(zip_t *zip, const otp_spec *spec, const char *file, const char *name,
+			      otp_error *err)
 {
 	zip_int64_t count = zip_get_num_entries(zip, 0), found = -1;
 	char names[512] = "", why[512] = "";
@@ -71,8 +73,8 @@ static zip_int64_t find_entry(zip_t *zip, const otp_spec *spec, const char *file
 	if (found < 0 && name)
 		otp_fail(err, file, "holds no array `%s', found: %s", name, *names ? names : "no arrays");
 	else if (found < 0)
-		otp_fail(err, spec->place, "holds no array of images or vectors, found: %s%s%s", *names ? names : "no arrays",
-			 *why ? "; " : "", why);
+		otp_fail(err, spec->place, "holds no array of images or vectors, found: %s%s%s",
+			 *names ? names : "no arrays", *why ? "; " : "", why);
 	return found;
 }
 
@@ -101,8 +103,8 @@ otp_source *otp_npz_open(const otp_spec *spec, otp_error *err)
 	if (!otp_npy_header(spec->place, data, bytes, &array, &data_at, err)) {
 		otp_free(data);
 	} else if (bytes - data_at < otp_npy_bytes(&array)) {
-		otp_fail(err, spec->place, "ends early: %zu bytes of data, %zu expected by its header", bytes - data_at,
-			 otp_npy_bytes(&array));
+		otp_fail(err, spec->place, "ends early: %zu bytes of data, %zu expected by its header",
+			 bytes - data_at, otp_npy_bytes(&array));
 		otp_free(data);
 	} else {
 		array.owned = data;

@@ -13,7 +13,8 @@ static inline uint64_t otp_permute(otp_stream key, uint64_t i, uint64_t count)
 	while (bits < 63 && (UINT64_C(1) << bits) < count)
 		bits++;
 	do {
-		/* Halves may differ by one bit; they trade places every round, and the number of rounds is even. */
+		/* Halves may differ by one bit; they trade places every round, and the number of rounds is
+		 * even. */
 		int low_bits = bits / 2, high_bits = bits - low_bits;
 		uint64_t low = i & ((UINT64_C(1) << low_bits) - 1), high = i >> low_bits;
 		for (uint32_t round = 0; round < ROUNDS; round++) {

@@ -16,7 +16,8 @@ typedef struct otp_source_ops {
 	void (*close)(otp_source *s);
 	/* NULL: the number is the name. */
 	const char *(*name)(const otp_source *s, uint64_t index, char *buffer, size_t bytes);
-	/* Called once the size is known (0: as stored) and before anything is read in bulk. NULL: nothing to do. */
+	/* Called once the size is known (0: as stored) and before anything is read in bulk. NULL: nothing to
+	 * do. */
 	bool (*prepare)(otp_source *s, int size, otp_error *err);
 } otp_source_ops;
 
@@ -25,17 +26,17 @@ struct otp_source {
 	const otp_source_ops *ops;
 	otp_data_kind kind;
 	int64_t count;
-	int h, w, c;     /* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted */
-	bool costly;     /* a read decodes: worth keeping the result */
-	bool may_break;  /* a single sample may turn out unreadable and is then left out */
-	uint64_t digest; /* of the content */
-	double low, high; /* images stored as floats: what stands for -1 and 1 */
-	double level;    /* brightness unless the spec says otherwise */
+	int h, w, c; /* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted */
+	bool costly; /* a read decodes: worth keeping the result */
+	bool may_break;	       /* a single sample may turn out unreadable and is then left out */
+	uint64_t digest;       /* of the content */
+	double low, high;      /* images stored as floats: what stands for -1 and 1 */
+	double level;	       /* brightness unless the spec says otherwise */
 	otp_colour_law colour; /* colouring that belongs to the set itself */
 	otp_data_survey survey;
 	const char *format;
 	size_t memory_bytes; /* that the source holds */
-	char **skipped;  /* "FILE: what is wrong" of what could not even be opened */
+	char **skipped;	     /* "FILE: what is wrong" of what could not even be opened */
 	int64_t skipped_count;
 };
 

@@ -67,20 +67,15 @@ static bool set_grey(otp_spec *s, const char *value)
 
 static bool set_colorize(otp_spec *s, const char *value)
 {
-	s->colour = strcmp(value, "hsv") == 0 ? OTP_COLOUR_HSV
-		  : strcmp(value, "isoluminant") == 0 ? OTP_COLOUR_ISOLUMINANT : OTP_COLOUR_NONE;
+	s->colour = strcmp(value, "hsv") == 0		? OTP_COLOUR_HSV
+		    : strcmp(value, "isoluminant") == 0 ? OTP_COLOUR_ISOLUMINANT
+							: OTP_COLOUR_NONE;
 	return s->colour != OTP_COLOUR_NONE;
 }
 
-static bool set_hue(otp_spec *s, const char *value)
-{
-	return to_real(value, 0, 1, &s->hue);
-}
+static bool set_hue(otp_spec *s, const char *value) { return to_real(value, 0, 1, &s->hue); }
 
-static bool set_level(otp_spec *s, const char *value)
-{
-	return to_real(value, 0, 1, &s->level);
-}
+static bool set_level(otp_spec *s, const char *value) { return to_real(value, 0, 1, &s->level); }
 
 static bool set_part(otp_spec *s, const char *value)
 {
@@ -89,10 +84,7 @@ static bool set_part(otp_spec *s, const char *value)
 	       to_count(part, 1, s->parts, &s->part);
 }
 
-static bool set_limit(otp_spec *s, const char *value)
-{
-	return to_count(value, 1, INT64_MAX, &s->limit);
-}
+static bool set_limit(otp_spec *s, const char *value) { return to_count(value, 1, INT64_MAX, &s->limit); }
 
 static bool set_range(otp_spec *s, const char *value)
 {
@@ -115,30 +107,27 @@ static bool set_cond(otp_spec *s, const char *value) { return to_real(value, 1, 
 static bool set_noise(otp_spec *s, const char *value) { return to_real(value, 0, 1e6, &s->noise); }
 
 static const modifier modifiers[] = {
-	{"grey", false, set_grey, "no value"},
-	{"colorize", false, set_colorize, "hsv or isoluminant"},
-	{"hue", false, set_hue, "a number from 0 to 1, a share of the full turn"},
-	{"level", false, set_level, "a number from 0 to 1"},
-	{"part", false, set_part, "K/M, the K-th of M parts, K from 1"},
-	{"limit", false, set_limit, "a count from 1"},
-	{"range", false, set_range, "LOW:HIGH, the stored values of black and white"},
-	{"keep", false, set_keep, "on or off"},
-	{"size", true, set_size, "pixels from 4 to 4096"},
-	{"d", true, set_d, "a dimension from 1 to 4096"},
-	{"m", true, set_m, "a dimension from 1 to 4096"},
-	{"k", true, set_m, "a dimension from 1 to 4096"},
-	{"strata", true, set_strata, "a count from 1"},
-	{"cond", true, set_cond, "a condition number from 1"},
-	{"noise", true, set_noise, "a standard deviation from 0"},
+    {"grey", false, set_grey, "no value"},
+    {"colorize", false, set_colorize, "hsv or isoluminant"},
+    {"hue", false, set_hue, "a number from 0 to 1, a share of the full turn"},
+    {"level", false, set_level, "a number from 0 to 1"},
+    {"part", false, set_part, "K/M, the K-th of M parts, K from 1"},
+    {"limit", false, set_limit, "a count from 1"},
+    {"range", false, set_range, "LOW:HIGH, the stored values of black and white"},
+    {"keep", false, set_keep, "on or off"},
+    {"size", true, set_size, "pixels from 4 to 4096"},
+    {"d", true, set_d, "a dimension from 1 to 4096"},
+    {"m", true, set_m, "a dimension from 1 to 4096"},
+    {"k", true, set_m, "a dimension from 1 to 4096"},
+    {"strata", true, set_strata, "a count from 1"},
+    {"cond", true, set_cond, "a condition number from 1"},
+    {"noise", true, set_noise, "a standard deviation from 0"},
 };
 enum { MODIFIERS = sizeof modifiers / sizeof *modifiers };
 
 /* ---- nearest name -------------------------------------------------------------- */
 
-static int least(int a, int b)
-{
-	return a < b ? a : b;
-}
+static int least(int a, int b) { return a < b ? a : b; }
 
 /* Levenshtein's distance; names longer than 31 are cut. */
 static int distance(const char *a, const char *b)
@@ -183,8 +172,8 @@ static bool apply(otp_spec *spec, char *item, otp_error *err)
 		if (m->synth_only && !synth)
 			return otp_fail(err, spec->text, "modifier `%s' belongs to synth: sets only", item);
 		if (!m->set(spec, value ? value : ""))
-			return otp_fail(err, spec->text, "modifier `%s' has the value `%s', expected %s", item,
-					value ? value : "", m->expected);
+			return otp_fail(err, spec->text, "modifier `%s' has the value `%s', expected %s",
+					item, value ? value : "", m->expected);
 		return true;
 	}
 	return otp_fail(err, spec->text, "unknown modifier `%s', the nearest is `%s'", item,
@@ -193,21 +182,29 @@ static bool apply(otp_spec *spec, char *item, otp_error *err)
 
 bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err)
 {
-	*spec = (otp_spec){.text = otp_strdup(text), .place = otp_strdup(text), .hue = -1, .level = -1,
-			   .part = 1, .parts = 1, .keep = true, .noise = -1};
+	*spec = (otp_spec){.text = otp_strdup(text),
+			   .place = otp_strdup(text),
+			   .hue = -1,
+			   .level = -1,
+			   .part = 1,
+			   .parts = 1,
+			   .keep = true,
+			   .noise = -1};
 	bool ok = true;
 	/* A name with a question mark in it is a name, where such a file exists. */
 	char *mark = otp_file_exists(text) ? NULL : strrchr(spec->place, '?');
 	if (mark) {
 		*mark = 0;
 		char *rest = NULL;
-		for (char *item = strtok_r(mark + 1, "&", &rest); item && ok; item = strtok_r(NULL, "&", &rest))
+		for (char *item = strtok_r(mark + 1, "&", &rest); item && ok;
+		     item = strtok_r(NULL, "&", &rest))
 			ok = apply(spec, item, err);
 	}
 	if (ok && !*spec->place)
 		ok = otp_fail(err, text, "is empty, expected a folder, a file or synth:NAME");
 	if (ok && spec->hue >= 0 && spec->colour == OTP_COLOUR_NONE)
-		ok = otp_fail(err, text, "modifier `hue' says nothing without colorize=hsv or colorize=isoluminant");
+		ok = otp_fail(err, text,
+			      "modifier `hue' says nothing without colorize=hsv or colorize=isoluminant");
 	if (!ok)
 		otp_spec_free(spec);
 	return ok;
@@ -225,5 +222,6 @@ char *otp_spec_modifiers(const otp_spec *s)
 	return otp_format("grey=%d colour=%d hue=%.9g level=%.9g part=%lld/%lld limit=%lld range=%.9g:%.9g "
 			  "size=%d d=%d m=%d strata=%d cond=%.9g noise=%.9g",
 			  s->grey, (int)s->colour, s->hue, s->level, (long long)s->part, (long long)s->parts,
-			  (long long)s->limit, s->low, s->high, s->size, s->d, s->m, s->strata, s->cond, s->noise);
+			  (long long)s->limit, s->low, s->high, s->size, s->d, s->m, s->strata, s->cond,
+			  s->noise);
 }

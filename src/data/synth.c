@@ -67,9 +67,9 @@ static const struct {
 	double level;
 	otp_colour_law colour;
 } digit_sets[] = {
-	{"digits", 0.5, OTP_COLOUR_NONE},
-	{"digits-isoluminant", 1, OTP_COLOUR_ISOLUMINANT},
-	{"digits-hsv", 1, OTP_COLOUR_HSV},
+    {"digits", 0.5, OTP_COLOUR_NONE},
+    {"digits-isoluminant", 1, OTP_COLOUR_ISOLUMINANT},
+    {"digits-hsv", 1, OTP_COLOUR_HSV},
 };
 
 static bool open_digits(synth *s, const char *name, const otp_spec *spec)
@@ -91,8 +91,8 @@ static bool open_digits(synth *s, const char *name, const otp_spec *spec)
 
 static bool open_law(synth *s, const char *name, const otp_spec *spec, uint64_t seed, otp_error *err)
 {
-	otp_law_params params = {.d = spec->d, .m = spec->m, .strata = spec->strata, .cond = spec->cond,
-				 .noise = spec->noise};
+	otp_law_params params = {
+	    .d = spec->d, .m = spec->m, .strata = spec->strata, .cond = spec->cond, .noise = spec->noise};
 	s->law = otp_law_new(name, params, seed, &s->side, err);
 	if (!s->law)
 		return false;
@@ -113,7 +113,8 @@ otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err)
 	bool ok = open_digits(s, name, spec);
 	bool vector_keys = spec->d || spec->m || spec->strata || spec->cond > 0 || spec->noise >= 0;
 	if (ok && vector_keys)
-		ok = otp_fail(err, spec->text, "d, m, k, strata, cond and noise are for vectors, this set holds images");
+		ok = otp_fail(err, spec->text,
+			      "d, m, k, strata, cond and noise are for vectors, this set holds images");
 	else if (!ok && !otp_law_exists(name))
 		otp_fail(err, spec->text, "no such set, expected digits, digits-isoluminant, digits-hsv, %s",
 			 otp_law_names());
