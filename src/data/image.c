@@ -111,6 +111,12 @@ uint8_t otp_image_byte(float value)
 	return value >= 1 ? 255 : (uint8_t)nearbyint(((double)value + 1) * 127.5);
 }
 
+void otp_image_floats(const uint8_t *restrict bytes, size_t count, float *restrict out)
+{
+	for (size_t i = 0; i < count; i++)
+		out[i] = (float)bytes[i] / 127.5f - 1;
+}
+
 static void replace_by_floats(otp_image *image, float *values, int h, int w, int c)
 {
 	otp_image_free(image);
@@ -123,8 +129,7 @@ void otp_image_to_float(otp_image *image)
 		return;
 	size_t count = otp_image_values(image);
 	float *values = otp_calloc(count, sizeof *values);
-	for (size_t i = 0; i < count; i++)
-		values[i] = (float)image->u8[i] / 127.5f - 1;
+	otp_image_floats(image->u8, count, values);
 	replace_by_floats(image, values, image->h, image->w, image->c);
 }
 

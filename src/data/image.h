@@ -35,6 +35,8 @@ void otp_image_to_channels(otp_image *image, int channels);
 /* Shorter side to `size` (triangle filter, widened when shrinking), then the centre size x size. */
 void otp_image_to_square(otp_image *image, int size);
 
+/* byte / 127.5 - 1 for `count` bytes. */
+void otp_image_floats(const uint8_t *bytes, size_t count, float *out);
 /* The byte of a value: clamped, rounded half to even, NaN to 0. */
 uint8_t otp_image_byte(float value);
 bool otp_image_write_png(const char *path, const uint8_t *pixels, int h, int w, int c, otp_error *err);

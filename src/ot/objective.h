@@ -34,7 +34,7 @@ typedef struct otp_step_inputs {
 
 /* Columns of a step's `report` output, (1, 1, 1, OTP_REPORT_COUNT): shares of
  * batch means, so shards add up. */
-enum otp_report {
+enum otp_report_column {
 	OTP_REPORT_LOSS,  /* the minimised loss, without R1 */
 	OTP_REPORT_COST,  /* transport step: |x - T|^2, from the clean source; potential step: E|grad V|^2 */
 	OTP_REPORT_FAKE,  /* V(T) */

@@ -27,7 +27,7 @@ struct otp_engine {
 };
 
 int otp_engine_rows(int span) { return span == OTP_SPAN_TRANSPORT ? 4 : 3; }
-const otp_params *otp_engine_params(const otp_engine *e, int span) { return e->params[span]; }
+otp_params *otp_engine_params(const otp_engine *e, int span) { return e->params[span]; }
 void *otp_engine_span(otp_engine *e, int span) { return e->spans[span]; }
 
 /* ---- where ---- */

@@ -56,7 +56,7 @@ typedef struct otp_update {
 void otp_engine_transport_step(otp_engine *e, const float *x, const otp_update *u, double *report);
 void otp_engine_potential_step(otp_engine *e, const float *x, const float *y, const otp_update *u, double *report);
 
-const otp_params *otp_engine_params(const otp_engine *e, int span); /* OTP_SPAN_TRANSPORT or _POTENTIAL */
+otp_params *otp_engine_params(const otp_engine *e, int span); /* OTP_SPAN_TRANSPORT or _POTENTIAL */
 int otp_engine_rows(int span); /* of a span's state: 4 or 3 */
 /* Whole state, rows * elements floats. */
 void otp_engine_read(otp_engine *e, int span, float *state);

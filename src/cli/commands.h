@@ -1,0 +1,35 @@
+/* commands: one function a command, each in a file of its own. A command gets
+ * the words after its name, prints results on stdout, and returns the exit code;
+ * what went wrong outside is in err (main prints the line). */
+#ifndef OTP_COMMANDS_H
+#define OTP_COMMANDS_H
+
+#include "core/base.h"
+
+typedef int otp_command(int argc, char **argv, otp_error *err);
+
+/* COMMAND(name, usage, what it does) */
+#define OTP_COMMANDS(COMMAND)                                                                                      \
+	COMMAND(train, "train (--dataroot ROOT | --source S --target T) --out RUN [--preset P] [--config F] [options]", \
+		"train a translator; --resume continues the run in RUN exactly")                                    \
+	COMMAND(translate, "translate MODEL INPUT OUTPUT [--samples K] [--seed S]",                                 \
+		"translate a file, a folder or a data set, K samples of the plan for each input")                   \
+	COMMAND(export, "export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S]",       \
+		"write evaluation samples that FID tools accept: flat PNG folders, arr_0 npz, manifest")            \
+	COMMAND(eval, "eval RUN_OR_MODEL --source S --target T [--json]",                                           \
+		"measure transport cost, target distance, diversity and faithfulness")                              \
+	COMMAND(info, "info FILE_OR_RUN [--json]", "say what a model, checkpoint, data set or run is")              \
+	COMMAND(bench, "bench [--preset P] [options] [--json]", "print the speed of the whole step and of its parts") \
+	COMMAND(help, "help [COMMAND]", "explain")
+
+#define OTP_DECLARE_COMMAND(name, usage, meaning) otp_command otp_command_##name;
+OTP_COMMANDS(OTP_DECLARE_COMMAND)
+#undef OTP_DECLARE_COMMAND
+
+/* The exit code of an error, 1 where none was recorded. */
+static inline int otp_exit_code(const otp_error *err)
+{
+	return err->exit_code ? err->exit_code : OTP_EXIT_FAILED;
+}
+
+#endif

@@ -1,0 +1,80 @@
+#include "cli/args.h"
+#include "cli/commands.h"
+#include "train/evaluate.h"
+#include "train/summary.h"
+#include "train/translator.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+typedef struct options {
+	const char *source, *target, *device;
+	int count, per_input, threads;
+	uint64_t seed;
+	bool json;
+} options;
+
+static void print_json(const otp_figure *list, int count)
+{
+	cJSON *object = cJSON_CreateObject();
+	for (int i = 0; i < count; i++)
+		cJSON_AddNumberToObject(object, list[i].key, list[i].value);
+	char *text = cJSON_PrintUnformatted(object);
+	puts(text);
+	cJSON_free(text);
+	cJSON_Delete(object);
+}
+
+static void print_table(const otp_figure *list, int count)
+{
+	for (int i = 0; i < count; i++)
+		printf("%-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "", list[i].truth);
+}
+
+static bool measure(otp_translator *t, const options *o, otp_error *err)
+{
+	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->config.source, err);
+	otp_dataset *target = source ? otp_translator_open_data(t, o->target ? o->target : t->config.target, err) : NULL;
+	otp_evaluate_options how = {.n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
+	otp_evaluation e;
+	bool ok = target && otp_evaluate(t->sampler, source, target, &how, &e, err);
+	if (ok) {
+		otp_figure list[OTP_MAX_FIGURES];
+		int count = otp_evaluation_figures(&e, list);
+		(o->json ? print_json : print_table)(list, count);
+	}
+	if (source)
+		otp_dataset_close(source);
+	if (target)
+		otp_dataset_close(target);
+	return ok;
+}
+
+int otp_command_eval(int argc, char **argv, otp_error *err)
+{
+	options o = {.count = 1000, .per_input = 512, .seed = 1, .device = "auto"};
+	const otp_arg args[] = {
+		{"source", OTP_ARG_TEXT, &o.source, 0, 0, "held-out inputs; default: what the model was trained on"},
+		{"target", OTP_ARG_TEXT, &o.target, 0, 0, "held-out targets; default: what the model was trained towards"},
+		{"count", OTP_ARG_INT, &o.count, 1, 10000000, "inputs measured"},
+		{"samples", OTP_ARG_INT, &o.per_input, 2, 1000000, "samples of one input, for the hue's evenness"},
+		{"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise"},
+		{"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
+		{"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
+		{"json", OTP_ARG_FLAG, &o.json, 0, 0, "one object instead of a table"},
+	};
+	const char *words[1];
+	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
+			    "otplan eval RUN_OR_MODEL --source S --target T [--json]", err))
+		return err->exit_code;
+	otp_place_of_work place;
+	otp_translator t;
+	if (!otp_place_open(o.device, "f32", o.threads, &place, err))
+		return err->exit_code;
+	if (otp_translator_open(words[0], &place, &t, err)) {
+		measure(&t, &o, err);
+		otp_translator_close(&t);
+	}
+	otp_place_close(&place);
+	return err->exit_code;
+}

@@ -1,0 +1,189 @@
+/* info: what lies on disk, by its kind: a run, a model, a checkpoint, a data set. */
+#include "cli/args.h"
+#include "cli/commands.h"
+#include "core/file.h"
+#include "data/dataset.h"
+#include "report/metrics.h"
+#include "train/run.h"
+#include "train/settings.h"
+#include "train/store.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <string.h>
+
+static void add_text(cJSON *o, const char *key, const char *value) { cJSON_AddStringToObject(o, key, value); }
+static void add(cJSON *o, const char *key, double value) { cJSON_AddNumberToObject(o, key, value); }
+
+static void add_digest(cJSON *o, const char *key, uint64_t digest)
+{
+	char text[24];
+	snprintf(text, sizeof text, "%016llx", (unsigned long long)digest);
+	add_text(o, key, text);
+}
+
+static void add_facts(cJSON *o, const otp_stored *s)
+{
+	add(o, "step", (double)s->step);
+	add_text(o, "samples", s->vectors ? "vectors" : "images");
+	add(o, "height", s->h);
+	add(o, "width", s->w);
+	add(o, "channels", s->c);
+	add_digest(o, "source_digest", s->source_digest);
+	add_digest(o, "target_digest", s->target_digest);
+}
+
+static bool describe_checkpoint(const char *path, cJSON *o, otp_error *err)
+{
+	otp_stored s;
+	if (!otp_checkpoint_read(path, &s, err))
+		return false;
+	add_text(o, "kind", "checkpoint");
+	add_facts(o, &s);
+	add(o, "time_s", s.time_s);
+	add_text(o, "settings", s.settings);
+	otp_stored_free(&s);
+	return true;
+}
+
+/* Layers with shapes: rebuilt from the settings, as translation does it. */
+static bool add_layers(cJSON *o, const otp_stored *s, const char *path, otp_error *err)
+{
+	otp_config c;
+	otp_arch arch;
+	otp_config_defaults(&c);
+	if (!otp_config_parse(&c, s->settings, path, err) ||
+	    !otp_settings_arch(&c, s->vectors, s->h, s->w, s->c, &arch, err))
+		return false;
+	otp_params *params = otp_params_new();
+	otp_sample_graph probe = otp_sample_build(&arch, params, 0, 1);
+	cJSON *layers = cJSON_AddArrayToObject(o, "layers");
+	for (int k = 0; k < params->count; k++) {
+		const otp_param_info *i = &params->info[k];
+		char line[160];
+		snprintf(line, sizeof line, "%-32s %dx%dx%dx%d", i->name, i->shape.n, i->shape.h, i->shape.w, i->shape.c);
+		cJSON_AddItemToArray(layers, cJSON_CreateString(line));
+	}
+	otp_graph_free(probe.graph);
+	otp_params_free(params);
+	return true;
+}
+
+static bool describe_model(const char *path, cJSON *o, otp_error *err)
+{
+	otp_stored s;
+	if (!otp_model_read(path, &s, err))
+		return false;
+	add_text(o, "kind", "model");
+	add_facts(o, &s);
+	add(o, "sigma", s.sigma);
+	add(o, "parameters", (double)s.parameters);
+	bool ok = add_layers(o, &s, path, err);
+	add_text(o, "settings", s.settings);
+	otp_stored_free(&s);
+	return ok;
+}
+
+static bool describe_run(const char *path, cJSON *o, otp_error *err)
+{
+	otp_config c;
+	otp_config_defaults(&c);
+	char *config = otp_run_path(path, "config.ini"), *history = otp_run_path(path, "metrics.jsonl");
+	int64_t *steps;
+	otp_metrics *rows = NULL;
+	size_t count = 0;
+	bool ok = otp_config_read(&c, config, err);
+	if (ok) {
+		int checkpoints = otp_run_checkpoints(path, &steps);
+		add_text(o, "kind", "run");
+		add_text(o, "source", c.source);
+		add_text(o, "target", c.target);
+		add_text(o, "preset", c.preset);
+		add(o, "steps", c.steps);
+		add(o, "checkpoints", checkpoints);
+		if (checkpoints)
+			add(o, "last_checkpoint", (double)steps[checkpoints - 1]);
+		otp_free(steps);
+		if (otp_file_exists(history) && otp_metrics_read(history, &rows, &count, err) && count) {
+			add(o, "last_step", (double)rows[count - 1].step);
+			add(o, "time_s", rows[count - 1].time_s);
+			add(o, "cost", rows[count - 1].cost);
+			add(o, "images_per_s", rows[count - 1].images_per_s);
+		}
+		otp_free(rows);
+	}
+	otp_free(config);
+	otp_free(history);
+	return ok && !err->exit_code;
+}
+
+static bool describe_data(const char *spec, cJSON *o, otp_error *err)
+{
+	otp_dataset *d = otp_dataset_open(spec, 1, err);
+	if (!d)
+		return false;
+	otp_dataset_info i = otp_dataset_describe(d);
+	add_text(o, "kind", "data set");
+	add_text(o, "format", i.format);
+	add_text(o, "samples", i.kind == OTP_DATA_IMAGES ? "images" : "vectors");
+	add(o, "count", (double)i.count);
+	if (i.one_size) {
+		add(o, "height", i.h);
+		add(o, "width", i.w);
+	}
+	add(o, "channels", i.c);
+	add(o, "skipped", (double)i.skipped);
+	add_digest(o, "digest", i.digest);
+	otp_dataset_close(d);
+	return true;
+}
+
+static bool is_hdf5_of_ours(const char *path, otp_stored_kind *kind)
+{
+	otp_error ignored = {0};
+	return otp_file_exists(path) && !otp_file_is_folder(path) && otp_stored_identify(path, kind, &ignored);
+}
+
+static bool describe(const char *path, cJSON *o, otp_error *err)
+{
+	otp_stored_kind kind;
+	if (otp_file_is_folder(path) && otp_run_exists(path))
+		return describe_run(path, o, err);
+	if (is_hdf5_of_ours(path, &kind))
+		return (kind == OTP_STORED_MODEL ? describe_model : describe_checkpoint)(path, o, err);
+	return describe_data(path, o, err);
+}
+
+static void print_item(const cJSON *item)
+{
+	if (cJSON_IsNumber(item))
+		printf("%-16s %.10g\n", item->string, item->valuedouble);
+	else if (cJSON_IsArray(item)) {
+		const cJSON *each;
+		cJSON_ArrayForEach(each, item) printf("  %s\n", each->valuestring);
+	} else if (strcmp(item->string, "settings") == 0)
+		printf("\n%s", item->valuestring);
+	else
+		printf("%-16s %s\n", item->string, item->valuestring);
+}
+
+int otp_command_info(int argc, char **argv, otp_error *err)
+{
+	bool json = false;
+	const otp_arg args[] = {{"json", OTP_ARG_FLAG, &json, 0, 0, "one object instead of a table"}};
+	const char *words[1];
+	if (!otp_args_parse(argc, argv, args, 1, words, 1, "otplan info FILE_OR_RUN [--json]", err))
+		return err->exit_code;
+	cJSON *object = cJSON_CreateObject();
+	if (describe(words[0], object, err)) {
+		char *text = json ? cJSON_PrintUnformatted(object) : NULL;
+		const cJSON *item;
+		if (json)
+			puts(text);
+		else
+			cJSON_ArrayForEach(item, object) print_item(item);
+		cJSON_free(text);
+	}
+	cJSON_Delete(object);
+	return err->exit_code;
+}

@@ -1,0 +1,93 @@
+/* main: find the command, run it, turn its error into one line. */
+#include "cli/commands.h"
+#include "core/words.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct command {
+	const char *name, *usage, *meaning;
+	otp_command *run;
+} command;
+
+static const command COMMANDS[] = {
+#define ROW(name, usage, meaning) {#name, usage, meaning, otp_command_##name},
+	OTP_COMMANDS(ROW)
+#undef ROW
+};
+enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
+
+static const command *find(const char *name)
+{
+	for (int i = 0; i < COMMAND_COUNT; i++)
+		if (strcmp(COMMANDS[i].name, name) == 0)
+			return &COMMANDS[i];
+	return NULL;
+}
+
+static int unknown(const char *name, otp_error *err)
+{
+	otp_word_search search = otp_word_search_for(name);
+	for (int i = 0; i < COMMAND_COUNT; i++)
+		otp_word_consider(&search, COMMANDS[i].name);
+	otp_fail(err, name, "unknown command, %s%s", search.nearest ? "did you mean " : "see otplan help",
+		 search.nearest ? search.nearest : "");
+	return otp_exit_code(err);
+}
+
+static void print_overview(void)
+{
+	puts("otplan: unpaired image-to-image translation by optimal transport plans\n");
+	for (int i = 0; i < COMMAND_COUNT; i++)
+		printf("  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].meaning);
+	puts("\nA data set is a folder of images, FILE.h5[:/set], an IDX image file, FILE.npy, FILE.npz[:name],\n"
+	     "or synth:NAME; ?grey&colorize=isoluminant&part=1/2&limit=N may follow.\n"
+	     "\notplan help COMMAND tells more.");
+}
+
+int otp_command_help(int argc, char **argv, otp_error *err)
+{
+	if (argc == 0) {
+		print_overview();
+		return OTP_EXIT_OK;
+	}
+	const command *c = find(argv[0]);
+	if (!c)
+		return unknown(argv[0], err);
+	printf("otplan %s\n\n%s\n", c->usage, c->meaning);
+	char *help = "--help";
+	return c->run == otp_command_help ? OTP_EXIT_OK : c->run(1, &help, err);
+}
+
+static int dispatch(int argc, char **argv, otp_error *err)
+{
+	if (argc < 2) {
+		print_overview();
+		return OTP_EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("otplan " OTPLAN_VERSION);
+		return OTP_EXIT_OK;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return otp_command_help(0, NULL, err);
+	const command *c = find(argv[1]);
+	if (!c)
+		return unknown(argv[1], err);
+	bool asks_help = argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
+	return asks_help ? otp_command_help(1, &argv[1], err) : c->run(argc - 2, argv + 2, err);
+}
+
+int main(int argc, char **argv)
+{
+	otp_error err = {0};
+	int code = dispatch(argc, argv, &err);
+	if (err.exit_code)
+		fprintf(stderr, "otplan: %s\n", err.text);
+	/* Results that did not reach their reader are no success. */
+	if (fflush(stdout) != 0 && code == OTP_EXIT_OK) {
+		fprintf(stderr, "otplan: stdout: could not be written\n");
+		code = OTP_EXIT_FAILED;
+	}
+	return code;
+}

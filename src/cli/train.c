@@ -1,0 +1,72 @@
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "report/html.h"
+#include "train/run.h"
+#include "train/summary.h"
+#include "train/trainer.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile int stop_asked;
+
+/* The first Ctrl-C asks for an orderly end, the second gets the default one. */
+static void on_interrupt(int signal_number)
+{
+	stop_asked = 1;
+	signal(signal_number, SIG_DFL);
+}
+
+static int train_session(otp_session *s, otp_error *err)
+{
+	otp_place_of_work place;
+	otp_config *c = &s->config;
+	if (!otp_place_open(c->device, c->precision, c->threads, &place, err))
+		return otp_exit_code(err);
+	/* Named in the run's settings, so that a resumed run splits its batch alike. */
+	c->threads = otp_pool_workers(place.pool);
+	snprintf(c->device, sizeof c->device, "%s", place.backend->name);
+	int code = OTP_EXIT_OK;
+	if (c->plan || c->dry_run) {
+		otp_train_print_plan(s, &place);
+	} else {
+		signal(SIGINT, on_interrupt);
+		signal(SIGTERM, on_interrupt);
+		otp_train_end end = otp_train(s, &place, &stop_asked, err);
+		code = end == OTP_TRAIN_DONE ? OTP_EXIT_OK
+		       : end == OTP_TRAIN_INTERRUPTED ? OTP_EXIT_INTERRUPTED : otp_exit_code(err);
+		if (end == OTP_TRAIN_DONE && !otp_summary_print(s, &place, err))
+			code = otp_exit_code(err);
+	}
+	otp_place_close(&place);
+	return code;
+}
+
+int otp_command_train(int argc, char **argv, otp_error *err)
+{
+	if (argc == 1 && strcmp(argv[0], "--help") == 0) {
+		char *help = otp_config_help();
+		printf("%s", help);
+		otp_free(help);
+		return OTP_EXIT_OK;
+	}
+	otp_config c;
+	otp_session s;
+	if (!otp_options_parse(argc, argv, &c, err) || !otp_config_check(&c, err))
+		return otp_exit_code(err);
+	if (!c.out[0] && !c.plan && !c.dry_run)
+		return otp_fail(err, "--out", "is needed: the folder of the run"), OTP_EXIT_USAGE;
+	/* Before hours of decoding, not after. */
+	if (c.out[0] && !c.resume && otp_run_exists(c.out))
+		return otp_fail(err, c.out, "holds a run already; continue it with --resume or choose another --out"),
+		       OTP_EXIT_USAGE;
+	if (!otp_session_open(&c, &s, err))
+		return otp_exit_code(err);
+	int code = train_session(&s, err);
+	otp_session_close(&s);
+	return code;
+}

@@ -1,0 +1,187 @@
+#include "cli/args.h"
+#include "cli/commands.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "data/image.h"
+#include "data/write.h"
+#include "train/translator.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BLOCK_INPUTS = 32 };
+
+typedef struct options {
+	int samples, threads;
+	uint64_t seed;
+	const char *device, *precision;
+} options;
+
+/* Where outputs go: one picture, a folder of pictures, or one array file. */
+typedef struct sink {
+	const char *output;
+	bool single; /* OUTPUT names the one picture itself */
+	otp_array_file *array;
+	int samples, h, w, c;
+	bool vectors;
+} sink;
+
+static char *picture_path(const sink *k, const char *name, int sample)
+{
+	if (k->single && k->samples == 1)
+		return otp_strdup(k->output);
+	if (k->single) { /* OUTPUT.png with K samples: OUTPUT_0.png ... */
+		const char *dot = strrchr(k->output, '.');
+		return otp_format("%.*s_%d.png", (int)(dot - k->output), k->output, sample);
+	}
+	return k->samples == 1 ? otp_format("%s/%s.png", k->output, name)
+			       : otp_format("%s/%s_%d.png", k->output, name, sample);
+}
+
+/* The folder of a path that may hold sub-folders of its own. */
+static bool make_folder_of(const char *path, otp_error *err)
+{
+	const char *slash = strrchr(path, '/');
+	if (!slash || slash == path)
+		return true;
+	char *folder = otp_format("%.*s", (int)(slash - path), path);
+	bool ok = otp_file_make_folder(folder, err);
+	otp_free(folder);
+	return ok;
+}
+
+static bool put_picture(const sink *k, const char *name, int sample, const uint8_t *pixels, otp_error *err)
+{
+	char *path = picture_path(k, name, sample);
+	bool ok = make_folder_of(path, err) && otp_image_write_png(path, pixels, k->h, k->w, k->c, err);
+	otp_free(path);
+	return ok;
+}
+
+/* All samples of n inputs from `first` on. */
+static bool put(const sink *k, const otp_dataset *d, int64_t first, int64_t n, const float *y, otp_error *err)
+{
+	size_t floats = (size_t)k->h * (size_t)k->w * (size_t)k->c, all = (size_t)n * (size_t)k->samples;
+	if (k->vectors)
+		return otp_array_file_append(k->array, y, n, err);
+	uint8_t *pixels = otp_calloc(all * floats, 1);
+	for (size_t i = 0; i < all * floats; i++)
+		pixels[i] = otp_image_byte(y[i]);
+	bool ok = true;
+	if (k->array)
+		ok = otp_array_file_append(k->array, pixels, n, err);
+	for (size_t i = 0; ok && !k->array && i < all; i++) {
+		char buffer[64];
+		const char *name = otp_dataset_name(d, (uint64_t)first + i / (size_t)k->samples, buffer, sizeof buffer);
+		ok = put_picture(k, name, (int)(i % (size_t)k->samples), pixels + i * floats, err);
+	}
+	otp_free(pixels);
+	return ok;
+}
+
+static bool translate_all(otp_translator *t, const otp_dataset *d, int64_t count, const options *o, const sink *k,
+			  otp_error *err)
+{
+	size_t floats = (size_t)t->sample_floats;
+	float *x = otp_calloc(BLOCK_INPUTS * floats, sizeof *x);
+	float *y = otp_calloc(BLOCK_INPUTS * floats * (size_t)o->samples, sizeof *y);
+	bool ok = true;
+	for (int64_t first = 0; ok && first < count; first += BLOCK_INPUTS) {
+		int64_t n = count - first < BLOCK_INPUTS ? count - first : BLOCK_INPUTS;
+		for (int64_t i = 0; ok && i < n; i++)
+			ok = otp_dataset_get(d, (uint64_t)(first + i), 0, x + (size_t)i * floats, err);
+		if (ok) {
+			otp_translator_run(t, x, n, o->samples, o->seed, y);
+			ok = put(k, d, first, n, y, err);
+		}
+		if (otp_log_is_live()) {
+			char line[96];
+			snprintf(line, sizeof line, "translated %lld of %lld", (long long)(first + n), (long long)count);
+			otp_log_status(line);
+		}
+	}
+	otp_log_status(NULL);
+	otp_free(x);
+	otp_free(y);
+	return ok;
+}
+
+static bool open_sink(sink *k, const otp_translator *t, const char *output, const options *o, int64_t count,
+		      bool one_picture, otp_error *err)
+{
+	*k = (sink){.output = output, .samples = o->samples, .h = t->arch.h, .w = t->arch.w, .c = t->arch.c,
+		    .vectors = t->arch.vectors};
+	if (otp_array_file_fits(output)) {
+		int64_t dims[5] = {count};
+		int rank = 1;
+		if (o->samples > 1)
+			dims[rank++] = o->samples;
+		if (!k->vectors) {
+			dims[rank++] = k->h;
+			dims[rank++] = k->w;
+		}
+		dims[rank++] = k->c;
+		k->array = otp_array_file_new(output, !k->vectors, rank, dims, err);
+		return k->array != NULL;
+	}
+	if (k->vectors)
+		return otp_fail(err, output, "cannot hold vectors, expected a name ending in .npy, .npz or .h5");
+	k->single = one_picture && otp_image_name_fits(output);
+	if (k->single) {
+		const char *dot = strrchr(output, '.');
+		if (strcmp(dot, ".png") != 0)
+			return otp_fail(err, output, "pictures are written as PNG, expected a name ending in .png");
+		return true;
+	}
+	return otp_file_make_folder(output, err);
+}
+
+static bool run(const char *model, const char *input, const char *output, const options *o, otp_error *err)
+{
+	otp_place_of_work place;
+	otp_translator t;
+	if (!otp_place_open(o->device, o->precision, o->threads, &place, err))
+		return false;
+	bool ok = otp_translator_open(model, &place, &t, err);
+	if (ok) {
+		otp_dataset *d = otp_translator_open_data(&t, input, err);
+		otp_dataset_info info = d ? otp_dataset_describe(d) : (otp_dataset_info){.count = 0};
+		sink k;
+		if (d && info.count == 0)
+			otp_fail(err, input, "is generated without end, expected ?limit=N with it");
+		ok = d && info.count &&
+		     open_sink(&k, &t, output, o, info.count, !otp_file_is_folder(input) && info.count == 1, err);
+		if (ok) {
+			ok = translate_all(&t, d, info.count, o, &k, err);
+			if (k.array && ok)
+				ok = otp_array_file_finish(k.array, err);
+			else if (k.array)
+				otp_array_file_abandon(k.array);
+		}
+		if (ok)
+			printf("translated %lld inputs, %d samples each, sigma %g: %s\n", (long long)info.count,
+			       o->samples, t.facts.sigma, output);
+		if (d)
+			otp_dataset_close(d);
+		otp_translator_close(&t);
+	}
+	otp_place_close(&place);
+	return ok;
+}
+
+int otp_command_translate(int argc, char **argv, otp_error *err)
+{
+	options o = {.samples = 1, .seed = 1, .device = "auto", .precision = "f32"};
+	const otp_arg args[] = {
+		{"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
+		{"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise; another seed, other samples"},
+		{"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
+		{"precision", OTP_ARG_TEXT, &o.precision, 0, 0, "f32, tf32 or bf16"},
+		{"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
+	};
+	const char *words[3];
+	if (otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
+			   "otplan translate MODEL INPUT OUTPUT [--samples K] [--seed S]", err))
+		run(words[0], words[1], words[2], &o, err);
+	return err->exit_code;
+}

@@ -1,0 +1,449 @@
+#include "train/trainer.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "data/loader.h"
+#include "report/grid.h"
+#include "report/progress.h"
+#include "train/evaluate.h"
+#include "train/run.h"
+#include "train/sampler.h"
+#include "train/store.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PICTURE_ROWS = 8, PICTURE_SAMPLES = 7, POINT_ROWS = 256, POINT_SAMPLES = 4 };
+
+/* A run under way. */
+typedef struct trainer {
+	otp_session *session;
+	const otp_config *config;
+	otp_engine *engine;
+	otp_sampler *sampler;
+	otp_loader *source, *target;
+	otp_metrics_log *metrics;
+	otp_progress *progress;
+	int64_t step; /* outer steps done */
+	int64_t first_step;
+	double time_before, started;
+	float *picture_x, *picture_targets;
+	int picture_rows, picture_samples;
+	otp_error *err;
+} trainer;
+
+char *otp_train_settings_text(const otp_config *c)
+{
+	otp_config shared = *c;
+	shared.out[0] = shared.config[0] = shared.dataroot[0] = 0;
+	shared.resume = shared.dry_run = shared.plan = false;
+	return otp_config_text(&shared);
+}
+
+otp_engine_settings otp_train_engine_settings(const otp_session *s)
+{
+	const otp_config *c = &s->config;
+	otp_engine_settings settings = {
+		.objective = s->objective,
+		.batch = c->batch,
+		.r1_used = c->r1 > 0 || c->r1_end > 0,
+		.plain_used = c->r1 <= 0 || c->r1_end == 0 || c->r1_every > 1,
+		.beta1 = c->beta1,
+		.beta2 = c->beta2,
+	};
+	return settings;
+}
+
+/* ---- state in and out ---- */
+
+static double time_so_far(const trainer *t) { return t->time_before + otp_seconds() - t->started; }
+
+static otp_stored facts(const trainer *t)
+{
+	const otp_session *s = t->session;
+	otp_stored facts = {
+		.step = t->step,
+		.time_s = time_so_far(t),
+		.vectors = s->arch.vectors,
+		.h = s->arch.h,
+		.w = s->arch.w,
+		.c = s->arch.c,
+		.sigma = otp_settings_sigma(t->config, t->config->steps),
+		.source_digest = s->source_info.digest,
+		.target_digest = s->target_info.digest,
+		.settings = otp_train_settings_text(t->config),
+	};
+	return facts;
+}
+
+static bool all_finite(const float *values, int64_t count)
+{
+	for (int64_t i = 0; i < count; i++)
+		if (!isfinite(values[i]))
+			return false;
+	return true;
+}
+
+static void read_state(trainer *t, otp_stored *s)
+{
+	for (int span = 0; span < 2; span++) {
+		s->elements[span] = otp_engine_params(t->engine, span)->elements;
+		s->state[span] = otp_calloc((size_t)(s->elements[span] * otp_engine_rows(span)), sizeof(float));
+		otp_engine_read(t->engine, span, s->state[span]);
+	}
+}
+
+static bool save_checkpoint(trainer *t)
+{
+	otp_stored s = facts(t);
+	read_state(t, &s);
+	const otp_params *const params[2] = {otp_engine_params(t->engine, 0), otp_engine_params(t->engine, 1)};
+	char *path = otp_run_step_path(t->config->out, "checkpoints", t->step, "h5");
+	bool ok = true;
+	/* A ruined state must not take the place of a good one. */
+	for (int span = 0; span < 2; span++)
+		if (!all_finite(s.state[span], s.elements[span] * otp_engine_rows(span)))
+			ok = otp_fail_machine(t->err, t->config->out,
+					      "weights are no longer finite at step %lld; the checkpoints before it "
+					      "are good: try a lower --lr_d, or more --r1",
+					      (long long)t->step);
+	if (ok)
+		ok = otp_checkpoint_write(path, &s, params, t->err);
+	if (ok)
+		otp_run_prune(t->config->out, t->config->keep);
+	otp_free(path);
+	otp_stored_free(&s);
+	return ok;
+}
+
+static bool save_model(trainer *t)
+{
+	otp_stored s = facts(t);
+	read_state(t, &s);
+	char *path = otp_run_path(t->config->out, "model.h5");
+	bool ok = otp_model_write(path, &s, otp_engine_params(t->engine, OTP_SPAN_TRANSPORT),
+				  s.state[OTP_SPAN_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_SPAN_TRANSPORT], t->err);
+	otp_free(path);
+	otp_stored_free(&s);
+	return ok;
+}
+
+/* A checkpoint of this run: same settings, same data, same networks. */
+static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *path)
+{
+	if (s->source_digest != t->session->source_info.digest)
+		return otp_fail(t->err, t->config->source, "is not the data this run was trained on (%s)", path);
+	if (s->target_digest != t->session->target_info.digest)
+		return otp_fail(t->err, t->config->target, "is not the data this run was trained on (%s)", path);
+	for (int span = 0; span < 2; span++)
+		if (s->elements[span] != otp_engine_params(t->engine, span)->elements)
+			return otp_fail(t->err, path, "holds networks of another size than RUN/config.ini says");
+	if (s->step > t->config->steps)
+		return otp_fail(t->err, path, "is of step %lld, beyond --steps %d", (long long)s->step,
+				t->config->steps);
+	return true;
+}
+
+static bool restore(trainer *t)
+{
+	int64_t *steps;
+	int count = otp_run_checkpoints(t->config->out, &steps);
+	if (count == 0) {
+		otp_log("no checkpoint yet: starting from step 0");
+		otp_engine_init(t->engine, t->config->seed);
+		otp_free(steps);
+		return true;
+	}
+	otp_stored s;
+	char *path = otp_run_step_path(t->config->out, "checkpoints", steps[count - 1], "h5");
+	otp_free(steps);
+	bool ok = otp_checkpoint_read(path, &s, t->err);
+	if (ok) {
+		ok = check_checkpoint(t, &s, path);
+		if (ok) {
+			for (int span = 0; span < 2; span++)
+				otp_engine_write(t->engine, span, s.state[span]);
+			t->step = s.step;
+			t->time_before = s.time_s;
+			otp_log("continuing %s from step %lld", t->config->out, (long long)t->step);
+		}
+		otp_stored_free(&s);
+	}
+	otp_free(path);
+	return ok;
+}
+
+/* ---- pictures ---- */
+
+static bool read_picture_data(trainer *t)
+{
+	const otp_arch *a = &t->session->arch;
+	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
+	t->picture_rows = a->vectors ? POINT_ROWS : PICTURE_ROWS;
+	t->picture_samples = a->vectors ? POINT_SAMPLES : PICTURE_SAMPLES;
+	t->picture_x = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
+	t->picture_targets = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
+	for (int i = 0; i < t->picture_rows; i++)
+		if (!otp_dataset_get(t->session->source, otp_evaluate_index(t->session->source, 0, i), 0,
+				     t->picture_x + (size_t)i * floats, t->err) ||
+		    !otp_dataset_get(t->session->target, otp_evaluate_index(t->session->target, 1, i), 0,
+				     t->picture_targets + (size_t)i * floats, t->err))
+			return false;
+	return true;
+}
+
+/* Fixed inputs and noise through the whole run; sigma is the step's own, as trained. */
+static bool save_picture(trainer *t)
+{
+	const otp_arch *a = &t->session->arch;
+	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
+	size_t rows = (size_t)t->picture_rows, k = (size_t)t->picture_samples;
+	float *x = otp_calloc(rows * k * floats, sizeof *x), *y = otp_calloc(rows * k * floats, sizeof *y);
+	otp_stream *streams = otp_calloc(rows * k, sizeof *streams);
+	for (size_t i = 0; i < rows * k; i++) {
+		memcpy(x + i * floats, t->picture_x + i / k * floats, floats * sizeof *x);
+		streams[i] = otp_stream_make(t->config->seed ^ 0x70696374757265u, (uint32_t)(i / k), (uint32_t)(i % k));
+	}
+	otp_sampler_run(t->sampler, x, streams, (int64_t)(rows * k), otp_settings_sigma(t->config, t->step), y, NULL);
+	char *path = otp_run_step_path(t->config->out, "samples", t->step, "png");
+	bool ok = a->vectors ? otp_grid_write_points(path, t->picture_x, y, (int)rows, (int)k, t->picture_targets,
+						     (int)rows, a->c, t->err)
+			     : otp_grid_write(path, t->picture_x, y, (int)rows, (int)k, a->h, a->w, a->c, t->err);
+	otp_free(path);
+	otp_free(x);
+	otp_free(y);
+	otp_free(streams);
+	return ok;
+}
+
+/* ---- the step ---- */
+
+/* Draws of noise and source data are numbered through: k_potential + k_transport an outer step. */
+static otp_update update_for(const trainer *t, int sub_step)
+{
+	const otp_config *c = t->config;
+	int64_t step = t->step + 1;
+	double sigma = otp_settings_sigma(c, step);
+	otp_update u = {
+		.seed = c->seed,
+		.draw = (uint32_t)((uint64_t)t->step * (uint64_t)(c->k_potential + c->k_transport) + (uint64_t)sub_step),
+		.sigma = sigma,
+		.keep = otp_smoothing_keep(t->session->smoothing, sigma),
+	};
+	return u;
+}
+
+static bool potential_updates(trainer *t, double *report)
+{
+	const otp_config *c = t->config;
+	for (int k = 0; k < c->k_potential; k++) {
+		const float *x = otp_loader_next(t->source, t->err);
+		const float *y = x ? otp_loader_next(t->target, t->err) : NULL;
+		if (!y)
+			return false;
+		otp_update u = update_for(t, k);
+		u.rate = c->lr_d * otp_settings_rate(c, t->step + 1);
+		u.count = t->step * c->k_potential + k + 1;
+		if ((u.count - 1) % c->r1_every == 0)
+			u.r1 = otp_settings_r1(c, t->step + 1) * c->r1_every;
+		/* With lazy R1 the report is of the last step that had it, if it is wanted at all. */
+		otp_engine_potential_step(t->engine, x, y, &u, report);
+	}
+	return true;
+}
+
+static bool transport_updates(trainer *t, double *report)
+{
+	const otp_config *c = t->config;
+	for (int k = 0; k < c->k_transport; k++) {
+		const float *x = otp_loader_next(t->source, t->err);
+		if (!x)
+			return false;
+		otp_update u = update_for(t, c->k_potential + k);
+		u.rate = c->lr_g * otp_settings_rate(c, t->step + 1);
+		u.count = t->step * c->k_transport + k + 1;
+		/* The average moves once an outer step, and in its youth no slower than its age. */
+		double young = (double)(t->step + 1) / (double)(t->step + 10);
+		u.ema = k + 1 < c->k_transport ? 1 : c->ema < young ? c->ema : young;
+		otp_engine_transport_step(t->engine, x, &u, report);
+	}
+	return true;
+}
+
+static otp_metrics measure(const trainer *t, const double *potential, const double *transport)
+{
+	const otp_config *c = t->config;
+	otp_metrics m = otp_metrics_at(t->step);
+	double elapsed = otp_seconds() - t->started;
+	m.time_s = time_so_far(t);
+	m.sigma = otp_settings_sigma(c, t->step);
+	m.loss_potential = potential[OTP_REPORT_LOSS];
+	m.loss_transport = transport[OTP_REPORT_LOSS];
+	m.cost = transport[OTP_REPORT_COST];
+	m.r1 = potential[OTP_REPORT_COST] > 0 ? potential[OTP_REPORT_COST] : NAN; /* a lazy step has none */
+	m.r1_weight = otp_settings_r1(c, t->step);
+	m.lr_g = c->lr_g * otp_settings_rate(c, t->step);
+	m.lr_d = c->lr_d * otp_settings_rate(c, t->step);
+	m.images_per_s = elapsed > 0 ? (double)(t->step - t->first_step) * c->batch / elapsed : NAN;
+	return m;
+}
+
+static bool log_step(trainer *t, const double *potential, const double *transport)
+{
+	otp_metrics m = measure(t, potential, transport);
+	if (!isfinite(m.loss_potential) || !isfinite(m.loss_transport))
+		return otp_fail_machine(t->err, t->config->out,
+					"losses are no longer finite at step %lld; the last checkpoint is good: try a "
+					"lower --lr_d, or more --r1",
+					(long long)t->step);
+	otp_progress_show(t->progress, &m);
+	return otp_metrics_append(t->metrics, &m, t->err);
+}
+
+static bool due(int64_t step, int every, int64_t steps) { return step % every == 0 || step == steps; }
+
+static bool one_step(trainer *t)
+{
+	const otp_config *c = t->config;
+	double potential[OTP_REPORT_COUNT], transport[OTP_REPORT_COUNT];
+	bool logged = due(t->step + 1, c->log_every, c->steps) || t->step == t->first_step;
+	if (!potential_updates(t, logged ? potential : NULL) || !transport_updates(t, logged ? transport : NULL))
+		return false;
+	t->step++;
+	if (logged && !log_step(t, potential, transport))
+		return false;
+	if (due(t->step, c->sample_every, c->steps) && !save_picture(t))
+		return false;
+	if (due(t->step, c->snapshot_every, c->steps) && (!save_checkpoint(t) || !save_model(t)))
+		return false;
+	return true;
+}
+
+static otp_train_end train_steps(trainer *t, const volatile int *stop)
+{
+	while (t->step < t->config->steps) {
+		if (!one_step(t))
+			return OTP_TRAIN_FAILED;
+		if (*stop && t->step < t->config->steps) {
+			bool saved = save_checkpoint(t) && save_model(t);
+			otp_log("interrupted at step %lld; continue with --resume", (long long)t->step);
+			return saved ? OTP_TRAIN_INTERRUPTED : OTP_TRAIN_FAILED;
+		}
+	}
+	return OTP_TRAIN_DONE;
+}
+
+/* ---- set-up and end ---- */
+
+static bool write_config(const otp_config *c, otp_error *err)
+{
+	otp_config written = *c;
+	written.resume = written.dry_run = written.plan = false;
+	char *text = otp_config_text(&written), *path = otp_run_path(c->out, "config.ini");
+	bool ok = otp_file_write(path, text, strlen(text), err);
+	otp_free(text);
+	otp_free(path);
+	return ok;
+}
+
+static bool open_files(trainer *t)
+{
+	const otp_config *c = t->config;
+	char *log = otp_run_path(c->out, "log.txt"), *metrics = otp_run_path(c->out, "metrics.jsonl");
+	bool ok = (c->resume || (otp_run_create(c->out, t->err) && write_config(c, t->err))) &&
+		  otp_log_open(log, t->err) && (t->metrics = otp_metrics_open(metrics, t->err));
+	otp_free(log);
+	otp_free(metrics);
+	return ok;
+}
+
+static otp_loader *open_loader(const trainer *t, int which)
+{
+	const otp_config *c = t->config;
+	int draws = which == 0 ? c->k_potential + c->k_transport : c->k_potential;
+	const otp_dataset *d = which == 0 ? t->session->source : t->session->target;
+	return otp_loader_new(d, c->batch, c->seed, which, c->flip, c->workers, (uint32_t)(t->step * draws));
+}
+
+static void announce(const trainer *t)
+{
+	const otp_session *s = t->session;
+	otp_log("source %s: %lld samples; target %s: %lld samples (0: generated)", s->source_info.spec,
+		(long long)s->source_info.count, s->target_info.spec, (long long)s->target_info.count);
+	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, %s", s->arch.h, s->arch.w,
+		s->arch.c, (long long)otp_engine_params(t->engine, 0)->trainable,
+		(long long)otp_engine_params(t->engine, 1)->trainable, t->config->device, t->config->threads,
+		t->config->precision);
+}
+
+static bool start(trainer *t, otp_place_of_work *place)
+{
+	otp_engine_settings settings = otp_train_engine_settings(t->session);
+	t->engine = otp_engine_new(place, &settings);
+	if (!t->config->resume)
+		otp_engine_init(t->engine, t->config->seed);
+	if (!open_files(t) || (t->config->resume && !restore(t)) || !read_picture_data(t))
+		return false;
+	announce(t);
+	otp_params *params = otp_engine_params(t->engine, OTP_SPAN_TRANSPORT);
+	t->sampler = otp_sampler_new(place, &t->session->arch, params, otp_engine_span(t->engine, OTP_SPAN_TRANSPORT),
+				     OTP_ROW_EMA * params->elements, t->session->smoothing);
+	t->source = open_loader(t, 0);
+	t->target = open_loader(t, 1);
+	t->progress = otp_progress_new(t->step, t->config->steps);
+	t->first_step = t->step;
+	t->started = otp_seconds();
+	return true;
+}
+
+static void finish(trainer *t)
+{
+	if (t->progress)
+		otp_progress_free(t->progress);
+	if (t->source)
+		otp_loader_free(t->source);
+	if (t->target)
+		otp_loader_free(t->target);
+	if (t->metrics)
+		otp_metrics_close(t->metrics);
+	otp_sampler_free(t->sampler);
+	otp_engine_free(t->engine);
+	otp_free(t->picture_x);
+	otp_free(t->picture_targets);
+}
+
+otp_train_end otp_train(otp_session *s, otp_place_of_work *place, const volatile int *stop, otp_error *err)
+{
+	trainer t = {.session = s, .config = &s->config, .err = err};
+	otp_train_end end = OTP_TRAIN_FAILED;
+	if (start(&t, place)) {
+		if (t.step == s->config.steps)
+			otp_log("all %d steps are done already", s->config.steps);
+		end = train_steps(&t, stop);
+	}
+	finish(&t);
+	otp_log_close();
+	return end;
+}
+
+void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
+{
+	otp_engine_settings settings = otp_train_engine_settings(s);
+	otp_engine *e = otp_engine_new(place, &settings);
+	otp_engine_size size = otp_engine_measure(e);
+	const double mib = 1024.0 * 1024.0;
+	printf("source      %s (%s, %lld samples)\n", s->source_info.spec, s->source_info.format,
+	       (long long)s->source_info.count);
+	printf("target      %s (%s, %lld samples)\n", s->target_info.spec, s->target_info.format,
+	       (long long)s->target_info.count);
+	printf("sample      %dx%dx%d, batch %d on %d workers (%s)\n", s->arch.h, s->arch.w, s->arch.c,
+	       s->config.batch, otp_pool_workers(place->pool), place->backend->name);
+	printf("generator   %lld parameters\n", (long long)otp_engine_params(e, OTP_SPAN_TRANSPORT)->trainable);
+	printf("potential   %lld parameters\n", (long long)otp_engine_params(e, OTP_SPAN_POTENTIAL)->trainable);
+	printf("state       %.1f MiB (weights, moments, average)\n", (double)size.state_bytes / mib);
+	printf("gradients   %.1f MiB\n", (double)size.gradient_bytes / mib);
+	printf("activations %.1f MiB in %d programs of %d calls (%.1f MiB without reuse)\n",
+	       (double)size.program_bytes / mib, size.programs, size.calls, (double)size.unshared_bytes / mib);
+	printf("data        %.1f MiB\n", (double)(s->source_info.memory_bytes + s->target_info.memory_bytes) / mib);
+	otp_engine_free(e);
+}

@@ -1,0 +1,34 @@
+/* translator: a model file made ready to use. Needs no option: architecture,
+ * sample shape and sigma are in the file.
+ */
+#ifndef OTP_TRANSLATOR_H
+#define OTP_TRANSLATOR_H
+
+#include "data/dataset.h"
+#include "train/config.h"
+#include "train/sampler.h"
+#include "train/store.h"
+
+typedef struct otp_translator {
+	otp_stored facts;
+	otp_config config; /* as trained */
+	otp_arch arch;
+	otp_place_of_work *place;
+	otp_params *params;
+	void *weights; /* device memory */
+	otp_sampler *sampler;
+	int64_t sample_floats; /* h * w * c */
+} otp_translator;
+
+/* path: a model.h5, or a run's folder (then RUN/model.h5). */
+bool otp_translator_open(const char *path, otp_place_of_work *place, otp_translator *t, otp_error *err);
+void otp_translator_close(otp_translator *t);
+
+/* Opens and prepares a data set to the model's shape. */
+otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err);
+
+/* K samples for each of n inputs: x (n, h, w, c) -> y (n, K, h, w, c). Sample k of
+ * an input depends on (model, seed, the input's content, k) alone. */
+void otp_translator_run(otp_translator *t, const float *x, int64_t n, int samples, uint64_t seed, float *y);
+
+#endif
