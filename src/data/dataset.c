@@ -435,11 +435,13 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 		spread_grey(d, in, factor, out);
 		return;
 	}
-	for (size_t i = 0; i < values; i++) {
-		float v = in->u8 ? (float)in->u8[i] / 127.5f - 1 : in->f32[i];
-		bool alpha = in->c == 4 && i % 4 == 3;
-		out[i] = level == 1 || alpha ? v : level * (v + 1) - 1;
-	}
+	if (in->u8)
+		otp_image_floats(in->u8, values, out);
+	else
+		memcpy(out, in->f32, values * sizeof *out);
+	for (size_t i = 0; level != 1 && i < values; i++)
+		if (in->c != 4 || i % 4 != 3) /* alpha has no brightness */
+			out[i] = level * (out[i] + 1) - 1;
 }
 
 /* A sample that can be read: `index` itself, or the next good one. */

@@ -73,7 +73,7 @@ static void gaussian_pair(const draw *s, double *out)
 	for (int j = 0; j < d; j++) {
 		double xi = normal(s, (uint32_t)j);
 		for (int i = 0; i < d; i++)
-			out[i] += root[i * d + j] * xi;
+			out[i] += root[j * d + i] * xi;
 	}
 }
 
@@ -219,7 +219,7 @@ void otp_law_orthogonal(uint64_t seed, uint32_t which, int d, double *out)
 }
 
 /* Eigenvalues log-uniform in [1, cond] with both ends taken, scaled to trace d,
- * along the columns of a random orthogonal matrix. */
+ * along the rows of a random orthogonal matrix. */
 static void make_covariance(otp_law *law, int side)
 {
 	int d = law->d;
@@ -235,13 +235,15 @@ static void make_covariance(otp_law *law, int side)
 	}
 	law->root[side] = otp_calloc(n * n, sizeof(double));
 	law->covariance[side] = otp_calloc(n * n, sizeof(double));
-	for (int i = 0; i < d; i++)
-		for (int j = 0; j < d; j++)
-			law->root[side][i * d + j] = basis[i * d + j] * sqrt(scale[j] * d / trace);
-	for (int i = 0; i < d; i++)
-		for (int j = 0; j < d; j++)
-			law->covariance[side][i * d + j] =
-			    dot(law->root[side] + i * d, law->root[side] + j * d, d);
+	double *covariance = law->covariance[side];
+	for (int j = 0; j < d; j++) {
+		double *row = law->root[side] + j * d;
+		for (int i = 0; i < d; i++)
+			row[i] = basis[j * d + i] * sqrt(scale[j] * d / trace);
+		for (int i = 0; i < d; i++)
+			for (int k = 0; k < d; k++)
+				covariance[i * d + k] += row[i] * row[k];
+	}
 	otp_free(basis);
 	otp_free(scale);
 }

@@ -26,7 +26,7 @@ typedef struct otp_law {
 	int d;
 	double *rotation;      /* (d, d), orthogonal: sample = rotation * plain sample; NULL: identity */
 	double *covariance[2]; /* gaussian: (d, d) of source and target, else NULL */
-	double *root[2];       /* gaussian: any F with covariance = F F^T */
+	double *root[2];       /* gaussian: (d, d), covariance = root^T root */
 	double *mean;	       /* gaussian: of the target, (d) */
 } otp_law;
 
