@@ -821,17 +821,19 @@ typedef struct conv_size {
 } conv_size;
 
 /* One pixel, one channel, image channels, odd sizes, kernels as large as the
- * image, strides that leave a remainder, blocks of 16 and not; then what the
+ * image, strides that leave a remainder, patches of an image, blocks of 16 and not; then what the
  * networks spend their time in. */
 static const conv_size conv_sizes[] = {
     {1, 1, 1, 1, 1, 1, 1, 1, 0, false},	      {2, 5, 7, 3, 8, 3, 3, 1, 1, false},
     {3, 6, 6, 7, 5, 3, 3, 2, 1, false},	      {2, 8, 8, 16, 32, 4, 4, 2, 1, false},
     {2, 4, 4, 33, 17, 1, 1, 1, 0, false},     {4, 4, 4, 12, 1, 4, 4, 1, 0, false},
     {2, 9, 8, 32, 3, 3, 3, 1, 1, false},      {2, 7, 8, 16, 16, 3, 2, 2, 0, false},
+    {2, 8, 12, 3, 16, 6, 6, 2, 2, false},     {1, 16, 16, 3, 24, 12, 12, 4, 4, false},
     {1, 16, 16, 64, 32, 3, 3, 1, 1, false},   {16, 32, 32, 64, 64, 3, 3, 1, 1, true},
     {16, 16, 16, 128, 128, 3, 3, 1, 1, true}, {16, 64, 64, 32, 32, 3, 3, 1, 1, true},
     {16, 64, 64, 3, 32, 3, 3, 1, 1, true},    {16, 64, 64, 32, 3, 3, 3, 1, 1, true},
     {16, 32, 32, 64, 128, 4, 4, 2, 1, true},  {16, 32, 32, 64, 64, 1, 1, 1, 0, true},
+    {16, 64, 64, 3, 64, 6, 6, 2, 2, true},    {16, 64, 64, 3, 64, 12, 12, 4, 4, true},
 };
 
 static void check_conv(otp_op op)
