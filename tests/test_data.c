@@ -453,6 +453,10 @@ static void idx_plain_and_gzipped(void **state)
 		assert_string_equal(otp_dataset_name(d, 8, buffer, sizeof buffer), "000008");
 		otp_dataset_close(d);
 	}
+	otp_dataset *resized = ready(at("a-images-idx3-ubyte"), 8, 1);
+	assert_int_equal(otp_dataset_describe(resized).h, 8);
+	assert_true(otp_dataset_describe(resized).memory_bytes >= 9 * 64);
+	otp_dataset_close(resized);
 	put_idx("b-images-idx3-ubyte", "wbT", 9, 3);
 	put_idx("b-images-idx3-ubyte.gz", "wb", 9, 3);
 	refuses(at("b-images-idx3-ubyte"), 0, 0, "ends early: 177 of the 180 bytes", "images");

@@ -34,7 +34,7 @@ struct otp_dataset {
 	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
 	uint8_t *kept; /* (count, h, w, settled_c) settled bytes, or NULL */
 	size_t kept_bytes;
-	atomic_uchar *broken; /* (count) found broken after prepare */
+	atomic_uchar *broken; /* (count) found unreadable; NULL: made by formula */
 	pthread_mutex_t lock; /* of the skipped list */
 };
 
@@ -390,7 +390,7 @@ bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, ot
 				s->survey.h_min, s->survey.w_min, s->survey.h_max, s->survey.w_max);
 	d->h = d->size ? d->size : s->h;
 	d->w = d->size ? d->size : s->w;
-	if (s->may_break)
+	if (d->chosen)
 		d->broken = otp_calloc((size_t)d->count, sizeof *d->broken);
 	d->prepared = true;
 	return keep_in_memory(d, threads, err);

@@ -286,8 +286,7 @@ static const otp_source_ops folder_ops = {.read = folder_read, .close = folder_c
 static folder *folder_new(const char *root)
 {
 	folder *f = otp_calloc(1, sizeof *f);
-	f->base = (otp_source){
-	    .ops = &folder_ops, .kind = OTP_DATA_IMAGES, .costly = true, .may_break = true, .level = 1};
+	f->base = (otp_source){.ops = &folder_ops, .kind = OTP_DATA_IMAGES, .costly = true, .level = 1};
 	f->root = otp_strdup(root);
 	pthread_mutex_init(&f->zip_lock, NULL);
 	return f;

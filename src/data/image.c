@@ -47,22 +47,48 @@ bool otp_image_name_fits(const char *name)
 	return false;
 }
 
-/* stb_image fills the missing part of a JPEG with grey and says nothing, so a
- * file that stops early is told by the end marker it lacks. Thumbnails in the
- * header have end markers of their own: only what follows the scan counts. */
-static bool is_cut_jpeg(const uint8_t *b, size_t count)
+/* A Huffman segment's tables, each 1 + 16 + (sum of the 16) bytes, of at most 256
+ * codes: stb_image as packaged writes beyond its own where a damaged one has more. */
+static bool huffman_fits(const uint8_t *b, size_t count)
 {
-	if (count < 4 || b[0] != 0xff || b[1] != 0xd8)
-		return false;
-	size_t at = 2;
-	while (at + 4 <= count && b[at] == 0xff && b[at + 1] != 0xda) {
-		bool fill = b[at + 1] == 0xff;
-		at += fill ? 1 : 2 + ((size_t)b[at + 2] << 8 | b[at + 3]);
-	}
-	for (; at + 1 < count; at++)
-		if (b[at] == 0xff && b[at + 1] == 0xd9)
+	for (size_t at = 0; at + 17 <= count;) {
+		size_t codes = 0;
+		for (int i = 1; i <= 16; i++)
+			codes += b[at + (size_t)i];
+		if (codes > 256)
 			return false;
+		at += 17 + codes;
+	}
 	return true;
+}
+
+/* What stb_image does not notice in a JPEG: NULL or the trouble. It fills what is
+ * missing at the end with grey, so a file cut short is told by the end marker it
+ * lacks. Thumbnails have end markers of their own, but lie within segments, which
+ * are stepped over; within a scan every 0xff that is no marker is followed by 0. */
+static const char *jpeg_trouble(const uint8_t *b, size_t count)
+{
+	enum { END = 0xd9, SCAN = 0xda, HUFFMAN = 0xc4 };
+	bool in_scan = false;
+	for (size_t at = 2; at + 1 < count;) {
+		uint8_t marker = b[at + 1];
+		if (b[at] != 0xff || marker == 0 || marker == 0xff || (marker >= 0xd0 && marker <= 0xd7)) {
+			if (b[at] != 0xff && !in_scan)
+				return "JPEG is damaged: no marker where one belongs";
+			at++;
+			continue;
+		}
+		if (marker == END)
+			return NULL;
+		size_t left = count - at - 2, length = left < 2 ? 0 : (size_t)b[at + 2] << 8 | b[at + 3];
+		if (length < 2 || length > left)
+			break;
+		if (marker == HUFFMAN && !huffman_fits(b + at + 4, length - 2))
+			return "JPEG is damaged: a Huffman table of more than 256 codes";
+		in_scan = marker == SCAN;
+		at += 2 + length;
+	}
+	return "JPEG ends early: its end marker is missing";
 }
 
 bool otp_image_decode(const void *bytes, size_t count, const char *where, otp_image *out, otp_error *err)
@@ -70,8 +96,10 @@ bool otp_image_decode(const void *bytes, size_t count, const char *where, otp_im
 	int h, w, c;
 	if (count > INT_MAX)
 		return otp_fail(err, where, "is %zu bytes long, images of up to 2 GiB can be read", count);
-	if (is_cut_jpeg(bytes, count))
-		return otp_fail(err, where, "JPEG ends early: its end marker is missing");
+	const uint8_t *b = bytes;
+	const char *trouble = count > 2 && b[0] == 0xff && b[1] == 0xd8 ? jpeg_trouble(b, count) : NULL;
+	if (trouble)
+		return otp_fail(err, where, "%s", trouble);
 	uint8_t *pixels = stbi_load_from_memory(bytes, (int)count, &w, &h, &c, 0);
 	if (!pixels)
 		return otp_fail(err, where, "cannot be decoded (%s), expected a whole image: %s",

@@ -28,7 +28,6 @@ struct otp_source {
 	int64_t count;
 	int h, w, c; /* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted */
 	bool costly; /* a read decodes: worth keeping the result */
-	bool may_break;	       /* a single sample may turn out unreadable and is then left out */
 	uint64_t digest;       /* of the content */
 	double low, high;      /* images stored as floats: what stands for -1 and 1 */
 	double level;	       /* brightness unless the spec says otherwise */
