@@ -68,13 +68,11 @@ static bool huffman_fits(const uint8_t *b, size_t count)
  * are stepped over; within a scan every 0xff that is no marker is followed by 0. */
 static const char *jpeg_trouble(const uint8_t *b, size_t count)
 {
-	enum { END = 0xd9, SCAN = 0xda, HUFFMAN = 0xc4 };
-	bool in_scan = false;
+	enum { END = 0xd9, HUFFMAN = 0xc4, RESTART_0 = 0xd0, RESTART_7 = 0xd7 };
 	for (size_t at = 2; at + 1 < count;) {
 		uint8_t marker = b[at + 1];
-		if (b[at] != 0xff || marker == 0 || marker == 0xff || (marker >= 0xd0 && marker <= 0xd7)) {
-			if (b[at] != 0xff && !in_scan)
-				return "JPEG is damaged: no marker where one belongs";
+		if (b[at] != 0xff || marker == 0 || marker == 0xff ||
+		    (marker >= RESTART_0 && marker <= RESTART_7)) {
 			at++;
 			continue;
 		}
@@ -85,7 +83,6 @@ static const char *jpeg_trouble(const uint8_t *b, size_t count)
 			break;
 		if (marker == HUFFMAN && !huffman_fits(b + at + 4, length - 2))
 			return "JPEG is damaged: a Huffman table of more than 256 codes";
-		in_scan = marker == SCAN;
 		at += 2 + length;
 	}
 	return "JPEG ends early: its end marker is missing";
