@@ -1075,9 +1075,10 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 	static const struct {
 		otp_shape x;
 		int groups;
-	} sizes[] = {{{1, 1, 1, 4}, 2},	 {{2, 3, 5, 6}, 3},	{{3, 4, 4, 40}, 8},	{{2, 5, 3, 64}, 1},
-		     {{2, 4, 4, 72}, 4}, {{16, 64, 64, 32}, 8}, {{16, 16, 16, 128}, 32}};
-	for (int k = 0; k < 7; k++)
+	} sizes[] = {{{1, 1, 1, 4}, 2},	    {{2, 3, 5, 6}, 3},	    {{3, 4, 4, 40}, 8},
+		     {{2, 5, 3, 64}, 1},    {{2, 4, 4, 72}, 4},	    {{16, 64, 64, 32}, 8},
+		     {{16, 64, 64, 16}, 4}, {{16, 16, 16, 128}, 32}};
+	for (int k = 0; k < 8; k++)
 		for (int variant = 0; variant < 4; variant++) {
 			otp_shape x = sizes[k].x, channels = otp_shape4(variant & 2 ? x.n : 1, 1, 1, x.c);
 			test_case t = {.op = op,

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { BLOCK = 32 }; /* channels summed in registers */
+enum { BLOCK = 32, HALF = 16 }; /* channels summed in registers at once */
 
 /* One sample of a call, its coefficients per channel. With d = x - mean:
  * u = gain d + shift. */
@@ -70,21 +70,31 @@ OTP_INLINE void add_moments(double *sum, double *square, const float *x, int64_t
 	}
 }
 
-OTP_SIMD static void moments_block(double *sum, double *square, const float *x, int64_t rows, int64_t stride)
+OTP_INLINE void moments_of(double *sum, double *square, const float *x, int64_t rows, int64_t stride,
+			   int columns)
 {
 	double s[BLOCK] = {0}, q[BLOCK] = {0};
-	add_moments(s, q, x, rows, stride, BLOCK);
-	memcpy(sum, s, sizeof s);
-	memcpy(square, q, sizeof q);
+	add_moments(s, q, x, rows, stride, columns);
+	for (int j = 0; j < columns; j++) {
+		sum[j] = s[j];
+		square[j] = q[j];
+	}
 }
 
-OTP_SIMD static void moments_rest(double *sum, double *square, const float *x, int64_t rows, int64_t stride,
-				  int columns)
+/* Constant widths keep the sums in registers. */
+OTP_SIMD static void moments(double *sum, double *square, const float *x, int64_t rows, int64_t stride,
+			     int columns)
 {
-	memset(sum, 0, (size_t)columns * sizeof *sum);
-	memset(square, 0, (size_t)columns * sizeof *square);
-	add_moments(sum, square, x, rows, stride, columns);
+	if (columns == BLOCK)
+		moments_of(sum, square, x, rows, stride, BLOCK);
+	else if (columns == HALF)
+		moments_of(sum, square, x, rows, stride, HALF);
+	else
+		moments_of(sum, square, x, rows, stride, columns);
 }
+
+/* How many of the channels left are summed next. */
+static int next_width(int left) { return left >= BLOCK ? BLOCK : left >= HALF ? HALF : left; }
 
 static size_t stats_scratch(const otp_call *call) { return 2 * (size_t)call->in[0].shape.c * sizeof(double); }
 
@@ -97,10 +107,10 @@ static void run_norm_stats(const otp_call *call)
 	float *out = call->out.data;
 	for (int n = 0; n < shape.n; n++, out += 2 * groups) {
 		const float *x = sample_data(&call->in[0], n);
-		int j = 0;
-		for (; j + BLOCK <= c; j += BLOCK)
-			moments_block(sum + j, square + j, x + j, rows, c);
-		moments_rest(sum + j, square + j, x + j, rows, c, c - j);
+		for (int j = 0, width; j < c; j += width) {
+			width = next_width(c - j);
+			moments(sum + j, square + j, x + j, rows, c, width);
+		}
 		for (int group = 0; group < groups; group++) {
 			double s = 0, q = 0;
 			for (int k = group * size; k < (group + 1) * size; k++) {
@@ -171,21 +181,7 @@ OTP_INLINE void add_products(double *product, double *plain, const sample *s, in
 	}
 }
 
-OTP_SIMD static void sums_block(float *product, float *plain, const sample *s, int first, bool silu)
-{
-	double p[BLOCK] = {0}, q[BLOCK] = {0};
-	if (silu)
-		add_products(p, q, s, first, BLOCK, true);
-	else
-		add_products(p, q, s, first, BLOCK, false);
-	for (int j = 0; j < BLOCK; j++) {
-		product[j] = (float)p[j];
-		plain[j] = (float)q[j];
-	}
-}
-
-OTP_SIMD static void sums_rest(float *product, float *plain, const sample *s, int first, int columns,
-			       bool silu)
+OTP_INLINE void sums_of(float *product, float *plain, const sample *s, int first, int columns, bool silu)
 {
 	double p[BLOCK] = {0}, q[BLOCK] = {0};
 	add_products(p, q, s, first, columns, silu);
@@ -193,6 +189,27 @@ OTP_SIMD static void sums_rest(float *product, float *plain, const sample *s, in
 		product[j] = (float)p[j];
 		plain[j] = (float)q[j];
 	}
+}
+
+OTP_INLINE void sums_by_width(float *product, float *plain, const sample *s, int first, int columns,
+			      bool silu)
+{
+	if (columns == BLOCK)
+		sums_of(product, plain, s, first, BLOCK, silu);
+	else if (columns == HALF)
+		sums_of(product, plain, s, first, HALF, silu);
+	else
+		sums_of(product, plain, s, first, columns, silu);
+}
+
+OTP_SIMD static void sums_plain(float *product, float *plain, const sample *s, int first, int columns)
+{
+	sums_by_width(product, plain, s, first, columns, false);
+}
+
+OTP_SIMD static void sums_silu(float *product, float *plain, const sample *s, int first, int columns)
+{
+	sums_by_width(product, plain, s, first, columns, true);
 }
 
 static void run_norm_sums(const otp_call *call)
@@ -204,11 +221,10 @@ static void run_norm_sums(const otp_call *call)
 	for (int n = 0; n < shape.n; n++, out += 2 * c) {
 		sample s = open_sample(call, n);
 		s.g = sample_data(&call->in[4], n);
-		int j = 0;
-		for (; j + BLOCK <= c; j += BLOCK)
-			sums_block(out + j, out + c + j, &s, j, silu);
-		if (j < c)
-			sums_rest(out + j, out + c + j, &s, j, c - j, silu);
+		for (int j = 0, width; j < c; j += width) {
+			width = next_width(c - j);
+			(silu ? sums_silu : sums_plain)(out + j, out + c + j, &s, j, width);
+		}
 		const float *rstd = sample_data(&call->in[1], n) + groups;
 		for (int k = 0; k < c; k++)
 			out[k] *= rstd[k / size]; /* d rstd = xhat */

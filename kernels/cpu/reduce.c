@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { BLOCK = 32 }; /* columns summed in registers */
+enum { BLOCK = 32, HALF = 16 }; /* columns summed in registers at once */
 
 OTP_SIMD static double sum_row(const float *x, int64_t count)
 {
@@ -18,40 +18,39 @@ OTP_SIMD static double sum_row(const float *x, int64_t count)
 	return total;
 }
 
-/* total[j] += sum over rows of x[row][j] for BLOCK columns */
-OTP_SIMD static void add_column_block(double *total, const float *x, int64_t rows, int64_t stride)
+OTP_INLINE void add_columns_of(double *total, const float *x, int64_t rows, int64_t stride, int columns)
 {
 	double sum[BLOCK];
 	memcpy(sum, total, sizeof sum);
 	for (int64_t r = 0; r < rows; r++, x += stride) {
 #pragma omp simd
-		for (int j = 0; j < BLOCK; j++)
+		for (int j = 0; j < columns; j++)
 			sum[j] += (double)x[j];
 	}
 	memcpy(total, sum, sizeof sum);
 }
 
-OTP_SIMD static void add_columns(double *total, const float *x, int64_t rows, int64_t stride, int64_t columns)
+/* total[j] += sum over rows of x[row][j]; constant widths keep the sums in registers. */
+OTP_SIMD static void add_columns(double total[BLOCK], const float *x, int64_t rows, int64_t stride,
+				 int columns)
 {
-	for (int64_t r = 0; r < rows; r++, x += stride) {
-#pragma omp simd
-		for (int64_t j = 0; j < columns; j++)
-			total[j] += (double)x[j];
-	}
+	if (columns == BLOCK)
+		add_columns_of(total, x, rows, stride, BLOCK);
+	else if (columns == HALF)
+		add_columns_of(total, x, rows, stride, HALF);
+	else
+		add_columns_of(total, x, rows, stride, columns);
 }
 
 /* The kept columns of one (outer, middle) position: out[j] = sum over both reduced dimensions. */
 static void sum_columns(float *out, const float *x, const int64_t *count, int64_t outer_step)
 {
 	int64_t columns = count[4];
-	for (int64_t j = 0; j < columns; j += BLOCK) {
+	for (int64_t j = 0, width; j < columns; j += width) {
 		double total[BLOCK] = {0};
-		int64_t width = columns - j < BLOCK ? columns - j : BLOCK;
+		width = columns - j >= BLOCK ? BLOCK : columns - j >= HALF ? HALF : columns - j;
 		for (int64_t r = 0; r < count[1]; r++)
-			if (width == BLOCK)
-				add_column_block(total, x + r * outer_step + j, count[3], columns);
-			else
-				add_columns(total, x + r * outer_step + j, count[3], columns, width);
+			add_columns(total, x + r * outer_step + j, count[3], columns, (int)width);
 		for (int64_t i = 0; i < width; i++)
 			out[j + i] = (float)total[i];
 	}
