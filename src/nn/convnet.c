@@ -7,30 +7,32 @@
 #include <stdio.h>
 
 static const float SLOPE = 0.2f;
-/* He et al. 2015 for LeakyReLU 0.2: sqrt(2 / (1 + 0.2^2)). */
-static const float GAIN = 1.3867505f;
 
-static otp_node *halving_block(otp_builder *b, const otp_arch *a, const char *name, otp_node *x, int out)
+/* Two convolutions; `halve` takes the mean (or FIR) of 2 x 2 after the second. */
+static otp_node *block(otp_builder *b, const otp_arch *a, const char *name, otp_node *x, int out, bool halve)
 {
 	char part[96];
 	snprintf(part, sizeof part, "%s.conv1", name);
-	otp_node *h = otp_layer_conv(b, part, otp_lrelu(x, SLOPE), x->shape.c, 3, GAIN);
+	otp_node *h = otp_layer_conv(b, part, otp_lrelu(x, SLOPE), out, 3, OTP_GAIN_DEFAULT);
 	snprintf(part, sizeof part, "%s.conv2", name);
-	h = otp_layer_conv(b, part, otp_down2(otp_lrelu(h, SLOPE), a->filter, 1), out, 3, GAIN);
+	h = otp_layer_conv(b, part, otp_lrelu(h, SLOPE), out, 3, OTP_GAIN_DEFAULT);
+	if (halve) {
+		h = otp_down2(h, a->filter, 1);
+		x = otp_down2(x, a->filter, 1);
+	}
 	snprintf(part, sizeof part, "%s.skip", name);
-	otp_node *skip = otp_layer_conv(b, part, otp_down2(x, a->filter, 1), out, 1, OTP_GAIN_DEFAULT);
-	return otp_layer_merge(skip, h);
+	return otp_layer_merge(otp_layer_conv(b, part, x, out, 1, OTP_GAIN_DEFAULT), h);
 }
 
 otp_node *otp_convnet_build(otp_builder *b, const otp_arch *a, otp_node *y)
 {
-	otp_node *h = otp_layer_conv(b, "in", y, a->potential_width * a->potential_multipliers[0], 3, GAIN);
+	otp_node *h = otp_layer_to_patches(b, "in", y, a->potential_width * a->potential_multipliers[0], a->patch);
 	for (int level = 1; level < a->potential_levels; level++) {
 		char name[64];
 		snprintf(name, sizeof name, "down%d", level);
-		h = halving_block(b, a, name, h, a->potential_width * a->potential_multipliers[level]);
+		h = block(b, a, name, h, a->potential_width * a->potential_multipliers[level], true);
 	}
-	h = otp_layer_conv(b, "last", otp_lrelu(h, SLOPE), h->shape.c, 3, GAIN);
-	h = otp_sum(otp_lrelu(h, SLOPE), otp_shape4(h->shape.n, 1, 1, h->shape.c));
+	h = otp_lrelu(block(b, a, "last", h, h->shape.c, false), SLOPE);
+	h = otp_sum(h, otp_shape4(h->shape.n, 1, 1, h->shape.c));
 	return otp_layer_dense(b, "out", h, 1, OTP_GAIN_DEFAULT);
 }

@@ -29,6 +29,31 @@ otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out,
 	return otp_conv2d_bias(x, w, bias(b, name, out, 0), 1, k / 2);
 }
 
+otp_node *otp_layer_mix(otp_builder *b, const char *name, otp_node *x, int out, float gain)
+{
+	return otp_conv2d(x, weight(b, name, otp_shape4(out, 1, 1, x->shape.c), x->shape.c, gain), 1, 0);
+}
+
+/* Three patches wide, in steps of one patch: what a 3 x 3 convolution after a
+ * space-to-depth reordering is, without the reordering. */
+otp_node *otp_layer_to_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch)
+{
+	int k = 3 * patch;
+	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, OTP_GAIN_DEFAULT);
+	return otp_conv2d_bias(x, w, bias(b, name, out, 0), patch, patch);
+}
+
+/* The adjoint of the above, as a layer of its own: a transposed convolution. */
+otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch, float gain)
+{
+	if (patch == 1)
+		return otp_layer_conv(b, name, x, out, 3, gain);
+	int k = 3 * patch;
+	otp_node *w = weight(b, name, otp_shape4(x->shape.c, k, k, out), 9 * x->shape.c, gain);
+	otp_node *y = otp_conv2d_dgrad(x, w, patch, patch, x->shape.h * patch, x->shape.w * patch);
+	return otp_add(y, bias(b, name, out, 0));
+}
+
 /* x W^T for rows x: (n, 1, 1, c) seen as an (n, c) matrix. */
 static otp_node *rows_times(otp_node *x, otp_node *w)
 {

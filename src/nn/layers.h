@@ -5,12 +5,21 @@
 
 #include "nn/params.h"
 
-/* Standard deviation of a layer's initial weights is gain / sqrt(fan in). */
-#define OTP_GAIN_DEFAULT 1.0f
+/* Standard deviation of a layer's initial weights is gain / sqrt(fan in).
+ * Default: uniform in +-1/sqrt(fan in), as PyTorch's layers start. */
+#define OTP_GAIN_DEFAULT 0.57735027f
+#define OTP_GAIN_HE 1.41421356f
 #define OTP_GAIN_ZERO 0.0f
 
 /* Same-size convolution with bias, kernel k x k (odd), stride 1. x: (n, h, w, c) -> (n, h, w, out) */
 otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain);
+/* 1 x 1 convolution without bias. */
+otp_node *otp_layer_mix(otp_builder *b, const char *name, otp_node *x, int out, float gain);
+/* A 3 x 3 convolution between patches of `patch` x `patch` pixels: into them
+ * (n, h, w, c) -> (n, h/patch, w/patch, out), and back out of them. patch 1 is
+ * the plain convolution. */
+otp_node *otp_layer_to_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch);
+otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch, float gain);
 /* x: (n, 1, 1, c) -> (n, 1, 1, out); bias starts at `bias`, per half where the output is scale and shift */
 otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain);
 /* GroupNorm of min(c/4, 32) groups, optional SiLU. With an embedding (n, 1, 1, e), scale and shift come from it. */

@@ -19,11 +19,11 @@ static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks)
 	return otp_silu(h);
 }
 
-otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z)
+otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
-	otp_node *seen = a->condition_noise ? otp_concat(x, eps, OTP_AXIS_C) : x;
+	otp_node *seen = a->condition_noise ? otp_concat(in.smoothed, in.eps, OTP_AXIS_C) : in.smoothed;
 	if (a->latent)
-		seen = otp_concat(seen, z, OTP_AXIS_C);
+		seen = otp_concat(seen, in.z, OTP_AXIS_C);
 	otp_node *h = trunk(b, seen, a->width, a->blocks);
 	otp_node *y = otp_layer_dense(b, "out", h, a->c, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
 	if (!a->residual)

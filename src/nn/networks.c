@@ -1,8 +1,8 @@
 #include "nn/networks.h"
 
-otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z)
+otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
-	return (a->vectors ? otp_mlp_transport_build : otp_unet_build)(b, a, x, eps, z);
+	return (a->vectors ? otp_mlp_transport_build : otp_unet_build)(b, a, in);
 }
 
 otp_node *otp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
@@ -12,10 +12,10 @@ otp_node *otp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
 
 static bool check_halvings(const otp_arch *a, int levels, const char *key, otp_error *err)
 {
-	int step = 1 << (levels - 1);
+	int step = a->patch << (levels - 1);
 	if (a->h % step || a->w % step)
-		return otp_fail(err, key, "%d levels halve the image %d times, but %dx%d is no multiple of %d", levels,
-				levels - 1, a->w, a->h, step);
+		return otp_fail(err, key, "%d levels of patches of %d need sizes that are multiples of %d, not %dx%d",
+				levels, a->patch, step, a->w, a->h);
 	return true;
 }
 

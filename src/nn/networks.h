@@ -13,9 +13,11 @@ typedef struct otp_arch {
 	bool vectors;
 	int h, w, c;          /* of one sample; vectors: 1, 1, d */
 	bool condition_noise; /* T sees eps beside x' */
+	int noise_features;   /* images: products of x' and eps that T sees too; 0: none */
 	int latent;           /* dimension of z; 0: none */
 	int embedding;
-	bool residual;        /* T = x' + network */
+	bool residual;        /* T = x + network where eps is seen, x' + network where not */
+	int patch;            /* images: both networks work on patches of this size */
 	int width, blocks;
 	int levels, multipliers[OTP_MAX_LEVELS];
 	int attention_count, attention[OTP_MAX_LEVELS]; /* sizes with self-attention */
@@ -27,17 +29,24 @@ typedef struct otp_arch {
 /* Whether the sizes fit each other: halvings, attention, depth. */
 bool otp_arch_check(const otp_arch *a, otp_error *err);
 
-/* x': (n, h, w, c) smoothed source; eps: the same shape, NULL unless
- * condition_noise; z: (n, 1, 1, latent), NULL if latent is 0. -> (n, h, w, c) */
-otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z);
+/* What T is given. x' = keep x + sigma eps. */
+typedef struct otp_transport_input {
+	otp_node *smoothed; /* x', (n, h, w, c) */
+	otp_node *clean;    /* x, the same shape; read only with condition_noise, where it adds nothing new */
+	otp_node *eps;      /* the same shape; read only with condition_noise */
+	otp_node *z;        /* (n, 1, 1, latent); NULL if latent is 0 */
+} otp_transport_input;
+
+/* -> (n, h, w, c) */
+otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in);
 
 /* y: (n, h, w, c) -> (n, 1, 1, 1) */
 otp_node *otp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y);
 
 /* The kinds behind the two, unet.c, convnet.c, mlp.c. */
-otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z);
+otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_transport_input in);
 otp_node *otp_convnet_build(otp_builder *b, const otp_arch *a, otp_node *y);
-otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z);
+otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in);
 otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y);
 
 #endif

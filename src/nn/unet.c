@@ -1,8 +1,15 @@
 /* The generator for images: a U-Net of the DDPM/NCSN++ kind (Ho et al. 2020,
- * Song et al. 2021). z enters through adaptive GroupNorm, eps as channels. */
+ * Song et al. 2021). z enters through adaptive GroupNorm, eps as channels.
+ *
+ * Which answer the noise chooses is a matter of its projections on the picture
+ * (for colouring: the hue is the angle of sum_p v_p eps_p), and a convolutional
+ * network is slow to find products of its inputs. So it is handed some: features
+ * (A (x' + 1)) (B eps) per pixel, with learned mixes A and B, as channels, and
+ * their sums over the picture through adaptive GroupNorm. */
 #include "nn/layers.h"
 #include "nn/networks.h"
 
+#include <math.h>
 #include <stdio.h>
 
 enum { MAX_SKIPS = OTP_MAX_LEVELS * 20 };
@@ -10,20 +17,39 @@ enum { MAX_SKIPS = OTP_MAX_LEVELS * 20 };
 typedef struct unet {
 	otp_builder *b;
 	const otp_arch *a;
-	otp_node *embedding; /* NULL without z */
+	otp_node *embedding; /* (n, 1, 1, embedding); NULL without z and noise features */
 	otp_node *skips[MAX_SKIPS];
 	int skip_count;
 } unet;
 
-static otp_node *embed(otp_builder *b, const otp_arch *a, otp_node *z)
+static otp_node *dense_stack(otp_builder *b, const otp_arch *a, const char *prefix, otp_node *h, int layers)
 {
-	otp_node *h = otp_layer_pixel_norm(z);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < layers; i++) {
 		char name[96];
-		snprintf(name, sizeof name, "latent.dense%d", i);
-		h = otp_silu(otp_layer_dense(b, name, h, a->embedding, OTP_GAIN_DEFAULT));
+		snprintf(name, sizeof name, "%s.dense%d", prefix, i);
+		h = otp_silu(otp_layer_dense(b, name, h, a->embedding, OTP_GAIN_HE));
 	}
 	return h;
+}
+
+static otp_node *noise_products(otp_builder *b, const otp_arch *a, const otp_transport_input *in)
+{
+	/* x' + 1 is intensity: no light, no product. */
+	otp_node *picture = otp_layer_mix(b, "noise.picture", otp_affine(in->smoothed, 1, 1), a->noise_features, 1);
+	return otp_mul(picture, otp_layer_mix(b, "noise.eps", in->eps, a->noise_features, 1));
+}
+
+/* All that modulates the blocks: z, and the products summed over the picture (of unit order: / sqrt(h w)). */
+static otp_node *embed(otp_builder *b, const otp_arch *a, otp_node *z, otp_node *products)
+{
+	otp_node *latent = a->latent ? dense_stack(b, a, "latent", otp_layer_pixel_norm(z), 4) : NULL;
+	if (!products)
+		return latent;
+	otp_shape s = products->shape;
+	otp_node *sums = otp_sum(products, otp_shape4(s.n, 1, 1, s.c));
+	sums = otp_affine(sums, 1 / sqrtf((float)s.h * (float)s.w), 0);
+	otp_node *noise = dense_stack(b, a, "noise", sums, 2);
+	return latent ? otp_add(latent, noise) : noise;
 }
 
 static otp_node *residual_block(unet *u, const char *name, otp_node *x, int out)
@@ -104,15 +130,19 @@ static otp_node *ascend(unet *u, otp_node *x)
 	return x;
 }
 
-otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_node *x, otp_node *eps, otp_node *z)
+otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
 	unet u = {.b = b, .a = a};
-	if (a->latent)
-		u.embedding = embed(b, a, z);
-	otp_node *h = a->condition_noise ? otp_concat(x, eps, OTP_AXIS_C) : x;
-	h = otp_layer_conv(b, "in", h, a->width * a->multipliers[0], 3, OTP_GAIN_DEFAULT);
+	otp_node *h = a->condition_noise ? otp_concat(in.smoothed, in.eps, OTP_AXIS_C) : in.smoothed;
+	otp_node *products = a->condition_noise && a->noise_features ? noise_products(b, a, &in) : NULL;
+	u.embedding = embed(b, a, in.z, products);
+	if (products)
+		h = otp_concat(h, products, OTP_AXIS_C);
+	h = otp_layer_to_patches(b, "in", h, a->width * a->multipliers[0], a->patch);
 	h = ascend(&u, middle(&u, descend(&u, h)));
 	h = otp_layer_norm(b, "out.norm", h, u.embedding, true);
-	h = otp_layer_conv(b, "out", h, a->c, 3, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
-	return a->residual ? otp_add(x, h) : h;
+	h = otp_layer_from_patches(b, "out", h, a->c, a->patch, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
+	if (!a->residual)
+		return h;
+	return otp_add(a->condition_noise ? in.clean : in.smoothed, h);
 }

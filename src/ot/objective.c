@@ -22,7 +22,7 @@ static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs 
 	s.eps = otp_normal(in->streams, sample_shape(a, n), OTP_PURPOSE_EPS);
 	s.smoothed = otp_smooth(s.x, s.eps, in->keep, in->sigma);
 	otp_node *z = a->latent ? otp_normal(in->streams, otp_shape4(n, 1, 1, a->latent), OTP_PURPOSE_LATENT) : NULL;
-	s.y = otp_transport_build(b, a, s.smoothed, a->condition_noise ? s.eps : NULL, z);
+	s.y = otp_transport_build(b, a, (otp_transport_input){s.smoothed, s.x, s.eps, z});
 	return s;
 }
 

@@ -21,6 +21,8 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->w = w;
 	arch->c = channels;
 	arch->condition_noise = c->condition_noise && strcmp(c->formulation, "otm") != 0;
+	arch->noise_features = c->noise_features;
+	arch->patch = c->patch;
 	arch->latent = c->latent;
 	arch->embedding = c->embedding;
 	arch->residual = c->residual;
