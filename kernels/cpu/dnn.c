@@ -44,20 +44,18 @@ bool otp_dnn_has_bf16(void)
 
 /* ---- memory descriptors: a value in 2.x, a handle in 3.x ---- */
 
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t layout_ref;
 typedef struct layout {
 	dnnl_memory_desc_t desc;
 } layout;
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t layout_ref;
 static layout_ref layout_get(const layout *l) { return l->desc; }
 static void layout_drop(layout *l) { DNN(dnnl_memory_desc_destroy(l->desc)); }
 #define layout_by_tag dnnl_memory_desc_create_with_tag
 #define layout_by_strides dnnl_memory_desc_create_with_strides
 #else
 typedef const dnnl_memory_desc_t *layout_ref;
-typedef struct layout {
-	dnnl_memory_desc_t desc;
-} layout;
 static layout_ref layout_get(const layout *l) { return &l->desc; }
 static void layout_drop(layout *l) { (void)l; }
 #define layout_by_tag dnnl_memory_desc_init_by_tag
