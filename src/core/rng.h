@@ -64,10 +64,10 @@ static inline OTP_HD uint32_t otp_random_u32(otp_stream stream, uint32_t purpose
 	return otp_philox_block(stream, purpose, i / 4).v[i % 4];
 }
 
-/* Uniform in (0, 1), 24 bits, never 0 or 1. */
+/* Uniform in (0, 1): 23 bits and a half, exact in float, never 0 or 1. */
 static inline OTP_HD float otp_unit_float(uint32_t u)
 {
-	return ((float)(u >> 8) + 0.5f) * (1.0f / 16777216.0f);
+	return ((float)(u >> 9) + 0.5f) * (1.0f / 8388608.0f);
 }
 
 static inline OTP_HD float otp_random_uniform(otp_stream stream, uint32_t purpose, uint32_t i)
