@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "core/words.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,13 +82,15 @@ static int dispatch(int argc, char **argv, otp_error *err)
 int main(int argc, char **argv)
 {
 	otp_error err = {0};
+	/* `otplan train ... 2>&1 | head` closes a pipe; that is no reason to drop hours of training. */
+	signal(SIGPIPE, SIG_IGN);
 	int code = dispatch(argc, argv, &err);
+	/* Results that did not reach their reader are no success. */
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == OTP_EXIT_OK) {
+		otp_fail_machine(&err, "stdout", "results could not be written");
+		code = otp_exit_code(&err);
+	}
 	if (err.exit_code)
 		fprintf(stderr, "otplan: %s\n", err.text);
-	/* Results that did not reach their reader are no success. */
-	if (fflush(stdout) != 0 && code == OTP_EXIT_OK) {
-		fprintf(stderr, "otplan: stdout: could not be written\n");
-		code = OTP_EXIT_FAILED;
-	}
 	return code;
 }
