@@ -45,6 +45,7 @@ class Arch:
     multipliers: list = field(default_factory=lambda: [1])
     attention: list = field(default_factory=list)
     filter: str = "box"
+    potential_features: int = 0
     potential_width: int = 8
     potential_blocks: int = 1
     potential_multipliers: list = field(default_factory=lambda: [1])
@@ -190,8 +191,8 @@ class Noise(DenseStack):
         super().__init__(features, embedding, 2)
         self.picture, self.eps = conv(c, features, 1, bias=False), conv(c, features, 1, bias=False)
 
-    def products(self, smoothed, eps):
-        return self.picture(smoothed + 1) * self.eps(eps)
+    def products(self, clean, eps):
+        return self.picture(clean + 1) * self.eps(eps)
 
     def forward(self, products):
         height, width = products.shape[2:]
@@ -247,20 +248,21 @@ class UNet(nn.Module):
         h = side[f"block{i}"](h, e)
         return side[f"attention{i}"](h) if f"attention{i}" in side else h
 
-    def _see(self, smoothed, eps, z):
+    def _see(self, picture, eps, z):
         """The input's channels and the embedding."""
-        seen, e = [smoothed], self.latent(z) if self.a.latent else None
+        seen, e = [picture], self.latent(z) if self.a.latent else None
         if self.a.condition_noise:
             seen.append(eps)
         if hasattr(self, "noise"):
-            seen.append(self.noise.products(smoothed, eps))
+            seen.append(self.noise.products(picture, eps))
             sums = self.noise(seen[-1])
             e = sums if e is None else e + sums
-        return torch.cat(seen, 1) if len(seen) > 1 else smoothed, e
+        return torch.cat(seen, 1) if len(seen) > 1 else picture, e
 
     def forward(self, smoothed, clean, eps, z):
         a, levels = self.a, len(self.a.multipliers)
-        h, e = self._see(smoothed, eps, z)
+        picture = clean if a.condition_noise else smoothed
+        h, e = self._see(picture, eps, z)
         h = getattr(self, "in")(h)
         skips = [h]
         for level in range(levels):
@@ -280,7 +282,7 @@ class UNet(nn.Module):
             if level > 0:
                 h = self.resample.up(h)
         h = self.out(self.out.norm(h, e))
-        return (clean if a.condition_noise else smoothed) + h if a.residual else h
+        return picture + h if a.residual else h
 
 
 class PotentialBlock(nn.Module):
@@ -297,7 +299,9 @@ class ConvPotential(nn.Module):
     def __init__(self, a):
         super().__init__()
         widths = [a.potential_width * m for m in a.potential_multipliers]
-        self.add_module("in", to_patches(a.c, widths[0], a.patch))
+        if a.potential_features:
+            self.colour = conv(a.c, a.potential_features, 1)
+        self.add_module("in", to_patches(a.c + a.potential_features, widths[0], a.patch))
         for level in range(1, len(widths)):
             self.add_module(f"down{level}", PotentialBlock(widths[level - 1], widths[level]))
         self.last = PotentialBlock(widths[-1], widths[-1])
@@ -306,6 +310,8 @@ class ConvPotential(nn.Module):
         self.levels = len(widths)
 
     def forward(self, y):
+        if hasattr(self, "colour"):
+            y = torch.cat([y, lrelu(self.colour(y))], 1)
         h = getattr(self, "in")(y)
         for level in range(1, self.levels):
             h = getattr(self, f"down{level}")(h, self.resample.down)

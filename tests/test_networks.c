@@ -24,12 +24,12 @@
 #include <string.h>
 
 static const double FLOAT_UNIT = 0x1p-24, DOUBLE_UNIT = 0x1p-53, FIXTURE_UNIT = 0x1p-32, ALLOWANCE = 4;
-static const char *const NETWORKS = OTPLAN_SOURCE_DIR "/tests/golden/networks.h5",
-			*const STEPS = OTPLAN_SOURCE_DIR "/tests/golden/steps.h5";
+static const char *const NETWORKS = OTPLAN_SOURCE_DIR "/tests/golden/networks.h5";
+static const char *const STEPS = OTPLAN_SOURCE_DIR "/tests/golden/steps.h5";
 
 /* ---- fixtures ---- */
 
-/* A group of a fixture file; `last` is the last thing read, freed by the next read. */
+/* A group of a fixture file. */
 typedef struct fixture {
 	hid_t file, group;
 	const char *name;
@@ -76,7 +76,8 @@ static float *read_floats(const fixture *f, const char *name, int64_t count)
 {
 	values x = read_values(f, name);
 	if (x.count != count)
-		fail_msg("%s/%s holds %lld values, not %lld", f->name, name, (long long)x.count, (long long)count);
+		fail_msg("%s/%s holds %lld values, not %lld", f->name, name, (long long)x.count,
+			 (long long)count);
 	float *floats = otp_calloc((size_t)count, sizeof *floats);
 	for (int64_t i = 0; i < count; i++)
 		floats[i] = (float)x.v[i];
@@ -136,7 +137,8 @@ static piece_list match_params(const fixture *f, const char *names_attribute, co
 	otp_shape s;
 	int length = 0;
 	for (char *line = text;
-	     sscanf(line, "%95s %d %d %d %d\n%n", name, &s.n, &s.h, &s.w, &s.c, &length) == 5; line += length) {
+	     sscanf(line, "%95s %d %d %d %d\n%n", name, &s.n, &s.h, &s.w, &s.c, &length) == 5;
+	     line += length) {
 		const otp_param_info *info = find_param(p, name);
 		if (!otp_shape_equal(info->shape, s))
 			fail_msg("%s is %dx%dx%dx%d, in the fixture %dx%dx%dx%d", name, info->shape.n,
@@ -169,7 +171,7 @@ typedef struct judge {
 	int compared;
 } judge;
 
-/* `got` in units of `unit`, where that is coarser than the judge's (reports pass through float). */
+/* `unit`: the judge's, or a coarser one (reports pass through float). */
 static void compare(judge *j, const char *what, const double *got, const double *want, int64_t count,
 		    double float_error, double unit)
 {
@@ -177,8 +179,8 @@ static void compare(judge *j, const char *what, const double *got, const double 
 		double allowed = ALLOWANCE * float_error * unit / FLOAT_UNIT + FIXTURE_UNIT * fabs(want[i]);
 		double error = fabs(got[i] - want[i]);
 		if (!(error <= allowed))
-			fail_msg("%s on %s, %s[%lld]: %.12g, PyTorch has %.12g, %.3g off, %.3g allowed", j->test,
-				 j->backend, what, (long long)i, got[i], want[i], error, allowed);
+			fail_msg("%s on %s, %s[%lld]: %.12g, PyTorch has %.12g, %.3g off, %.3g allowed",
+				 j->test, j->backend, what, (long long)i, got[i], want[i], error, allowed);
 		if (allowed > 0 && error / allowed > j->worst)
 			j->worst = error / allowed;
 		j->compared++;
@@ -198,8 +200,8 @@ static void compare_pieces(judge *j, const char *what, const double *row, const 
 
 static void say(const judge *j)
 {
-	print_message("             %s on %s: %d values, at worst %.2f of what is allowed\n", j->test, j->backend,
-		      j->compared, j->worst);
+	print_message("             %s on %s: %d values, at worst %.2f of what is allowed\n", j->test,
+		      j->backend, j->compared, j->worst);
 }
 
 /* ---- whole networks ---- */
@@ -320,7 +322,8 @@ static void feed(const fixture *f, const network_graph *n, otp_program *p)
 	}
 }
 
-static void judge_result(judge *j, const fixture *f, const place *at, const network_graph *n, otp_program *p, int i)
+static void judge_result(judge *j, const fixture *f, const place *at, const network_graph *n, otp_program *p,
+			 int i)
 {
 	char error_name[64];
 	snprintf(error_name, sizeof error_name, "%s_error", n->result_name[i]);
@@ -388,6 +391,7 @@ static void check_network(const network_case *c, const char *backend_name)
 }
 
 /* As in make_fixtures.py. */
+/* clang-format off */
 static const network_case NETWORK_CASES[] = {
     {"unet_full", false, 2,
      {.h = 8, .w = 8, .c = 3, .condition_noise = true, .noise_features = 4, .latent = 5, .embedding = 8,
@@ -400,8 +404,8 @@ static const network_case NETWORK_CASES[] = {
      {.h = 8, .w = 8, .c = 3, .patch = 1, .width = 4, .blocks = 1, .levels = 2, .multipliers = {1, 2},
       .filter = OTP_FILTER_BOX}},
     {"potential_fir", true, 2,
-     {.h = 8, .w = 8, .c = 3, .patch = 1, .filter = OTP_FILTER_FIR, .potential_width = 8, .potential_levels = 2,
-      .potential_multipliers = {1, 1}}},
+     {.h = 8, .w = 8, .c = 3, .patch = 1, .filter = OTP_FILTER_FIR, .potential_features = 5, .potential_width = 8,
+      .potential_levels = 2, .potential_multipliers = {1, 1}}},
     {"potential_patches", true, 2,
      {.h = 8, .w = 8, .c = 1, .patch = 2, .filter = OTP_FILTER_BOX, .potential_width = 4, .potential_levels = 2,
       .potential_multipliers = {1, 2}}},
@@ -411,6 +415,7 @@ static const network_case NETWORK_CASES[] = {
     {"mlp_potential", true, 3,
      {.vectors = true, .h = 1, .w = 1, .c = 3, .potential_width = 8, .potential_blocks = 2}},
 };
+/* clang-format on */
 enum { NETWORK_COUNT = sizeof NETWORK_CASES / sizeof *NETWORK_CASES };
 
 static void network_is_pytorchs(void **state)
@@ -426,17 +431,19 @@ typedef struct step_case {
 	otp_objective objective;
 } step_case;
 
+/* clang-format off */
 static const step_case STEP_CASES[] = {
     {"image",
      {.arch = {.h = 8, .w = 8, .c = 2, .condition_noise = true, .noise_features = 2, .latent = 3, .embedding = 4,
 	       .residual = true, .patch = 1, .width = 4, .blocks = 1, .levels = 2, .multipliers = {1, 1},
-	       .filter = OTP_FILTER_FIR, .potential_width = 4, .potential_levels = 2,
+	       .filter = OTP_FILTER_FIR, .potential_features = 3, .potential_width = 4, .potential_levels = 2,
 	       .potential_multipliers = {1, 2}}}},
     {"vectors",
      {.arch = {.vectors = true, .h = 1, .w = 1, .c = 2, .condition_noise = true, .latent = 2, .residual = true,
 	       .width = 8, .blocks = 2, .potential_width = 8, .potential_blocks = 1},
       .g = OTP_G_SOFTPLUS}},
 };
+/* clang-format on */
 enum { STEP_COUNT = sizeof STEP_CASES / sizeof *STEP_CASES, OUTER_STEPS = 2 };
 
 /* Whose turn it is: everything that differs between the two networks' halves. */
@@ -485,7 +492,8 @@ static void judge_state(judge *j, const fixture *step, otp_engine *e, const plac
 	int64_t elements = otp_engine_params(e, s->span)->elements;
 	int rows = (int)(want.count / list->elements);
 	assert_true(rows >= 1 && rows <= otp_engine_rows(s->span));
-	double *got = fetch(at->backend, at->device, otp_engine_span(e, s->span), elements * otp_engine_rows(s->span));
+	double *got =
+	    fetch(at->backend, at->device, otp_engine_span(e, s->span), elements * otp_engine_rows(s->span));
 	for (int row = 0; row < rows; row++) {
 		snprintf(label, sizeof label, "%s %s %s of", step->name, s->name, ROWS[row]);
 		compare_pieces(j, label, got + row * elements, want.v + row * list->elements,
@@ -506,16 +514,14 @@ static void run_half(otp_engine *e, const fixture *f, const fixture *step, const
 		otp_free(x);
 		return;
 	}
-	float *x = read_floats(step, "potential_x", elements), *y = read_floats(step, "potential_y", elements);
+	float *x = read_floats(step, "potential_x", elements),
+	      *y = read_floats(step, "potential_y", elements);
 	otp_engine_potential_step(e, x, y, &u, report);
 	otp_free(x);
 	otp_free(y);
 }
 
-static uint64_t read_seed(const fixture *f)
-{
-	return (uint64_t)read_number(f, "seed"); /* below 2^53 */
-}
+static uint64_t read_seed(const fixture *f) { return (uint64_t)read_number(f, "seed"); /* below 2^53 */ }
 
 static otp_update update_settings(const fixture *f)
 {
@@ -536,8 +542,10 @@ static void check_steps(const step_case *c, const char *backend_name, int thread
 		fail_msg("%s", err.text);
 	place at = {work.backend, work.device};
 	fixture f = fixture_open(STEPS, c->group);
-	otp_engine_settings settings = {.objective = c->objective, .batch = (int)read_number(&f, "batch"),
-					.r1_used = true, .beta1 = read_number(&f, "beta1"),
+	otp_engine_settings settings = {.objective = c->objective,
+					.batch = (int)read_number(&f, "batch"),
+					.r1_used = true,
+					.beta1 = read_number(&f, "beta1"),
 					.beta2 = read_number(&f, "beta2")};
 	settings.objective.tau = read_number(&f, "tau");
 	otp_engine *e = otp_engine_new(&work, &settings);
@@ -558,7 +566,8 @@ static void check_steps(const step_case *c, const char *backend_name, int thread
 		for (int i = 0; i < 2; i++) {
 			double report[OTP_REPORT_COUNT];
 			u.draw = (uint32_t)(2 * k + i);
-			run_half(e, &f, &step, &SIDES[i], u, (int64_t)settings.batch * a->h * a->w * a->c, report);
+			run_half(e, &f, &step, &SIDES[i], u, (int64_t)settings.batch * a->h * a->w * a->c,
+				 report);
 			judge_report(&j, &step, &SIDES[i], report);
 			judge_state(&j, &step, e, &at, &SIDES[i], &lists[i]);
 		}
@@ -612,8 +621,8 @@ static double *draw(const place *at, const fixture *f, otp_shape to)
 /* Against Box and Muller's formula in float64, r (cos, sin). scalar.h promises
  * log to 2e-7 of itself, so r to 1e-7, and the circle to 2e-7; the square root
  * and the product round once each. */
-static void check_draws(const char *backend_name, const fixture *f, const double *exact, const double *float_draws,
-			otp_shape to)
+static void check_draws(const char *backend_name, const fixture *f, const double *exact,
+			const double *float_draws, otp_shape to)
 {
 	place at = place_open(backend_name);
 	double *got = draw(&at, f, to);
@@ -652,8 +661,8 @@ int main(void)
 	int count = 0;
 	tests[count++] = (struct CMUnitTest)cmocka_unit_test(philox_keeps_its_words_apart);
 	for (int i = 0; i < STEP_COUNT; i++)
-		tests[count++] = (struct CMUnitTest){"draws_are_box_and_mullers", draws_are_box_and_mullers, NULL, NULL,
-						     (void *)&STEP_CASES[i]};
+		tests[count++] = (struct CMUnitTest){"draws_are_box_and_mullers", draws_are_box_and_mullers,
+						     NULL, NULL, (void *)&STEP_CASES[i]};
 	for (int i = 0; i < NETWORK_COUNT; i++)
 		tests[count++] = (struct CMUnitTest){"network_is_pytorchs", network_is_pytorchs, NULL, NULL,
 						     (void *)&NETWORK_CASES[i]};

@@ -213,7 +213,7 @@ CASES = {
     "unet_noise": Arch(8, 8, 2, condition_noise=True, noise_features=3, embedding=4, patch=2, width=4,
                        multipliers=[1, 2], filter="box"),
     "unet_plain": Arch(8, 8, 3, residual=False, width=4, multipliers=[1, 2], filter="box"),
-    "potential_fir": Arch(8, 8, 3, filter="fir", potential_width=8, potential_multipliers=[1, 1]),
+    "potential_fir": Arch(8, 8, 3, filter="fir", potential_features=5, potential_width=8, potential_multipliers=[1, 1]),
     "potential_patches": Arch(8, 8, 1, patch=2, filter="box", potential_width=4, potential_multipliers=[1, 2]),
     "mlp_transport": Arch(1, 1, 3, vectors=True, condition_noise=True, latent=2, width=8, blocks=2),
     "mlp_potential": Arch(1, 1, 3, vectors=True, potential_width=8, potential_blocks=2),
@@ -276,7 +276,7 @@ def make_potential(group, a, rng, n):
 STEP_CASES = {
     "image": (
         Arch(8, 8, 2, condition_noise=True, noise_features=2, latent=3, embedding=4, width=4, multipliers=[1, 1], filter="fir",
-             potential_width=4, potential_multipliers=[1, 2]),
+             potential_features=3, potential_width=4, potential_multipliers=[1, 2]),
         Objective(tau=0.05, batch=3),
     ),
     "vectors": (
