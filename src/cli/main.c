@@ -75,8 +75,10 @@ static int dispatch(int argc, char **argv, otp_error *err)
 	const command *c = find(argv[1]);
 	if (!c)
 		return unknown(argv[1], err);
-	bool asks_help = argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
-	return asks_help ? otp_command_help(1, &argv[1], err) : c->run(argc - 2, argv + 2, err);
+	for (int i = 2; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return otp_command_help(1, &argv[1], err);
+	return c->run(argc - 2, argv + 2, err);
 }
 
 int main(int argc, char **argv)

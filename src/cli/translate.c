@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { BLOCK_OUTPUTS = 256 };
+enum { BLOCK_OUTPUTS = 256, NAME_BYTES = 4096 };
 
 typedef struct options {
 	int samples, threads;
@@ -73,7 +73,7 @@ static bool put(const sink *k, const otp_dataset *d, int64_t first, int64_t n, c
 	if (k->array)
 		ok = otp_array_file_append(k->array, pixels, n, err);
 	for (size_t i = 0; ok && !k->array && i < all; i++) {
-		char buffer[64];
+		char buffer[NAME_BYTES];
 		const char *name = otp_dataset_name(d, (uint64_t)first + i / (size_t)k->samples, buffer, sizeof buffer);
 		ok = put_picture(k, name, (int)(i % (size_t)k->samples), pixels + i * floats, err);
 	}
@@ -111,17 +111,27 @@ static bool translate_all(otp_translator *t, const otp_dataset *d, int64_t count
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-/* A name is a file's without its extension: of cat.jpg beside cat.png one would overwrite the other. */
+static bool leads_out(const char *name)
+{
+	size_t length = strlen(name);
+	return name[0] == '/' || strcmp(name, "..") == 0 || strncmp(name, "../", 3) == 0 || strstr(name, "/../") ||
+	       (length > 3 && strcmp(name + length - 3, "/..") == 0);
+}
+
+/* Every output has a place of its own, inside the folder that was named: a zip may hold "../x". */
 static bool check_names(const otp_dataset *d, int64_t count, const char *input, otp_error *err)
 {
-	char buffer[64], **names = otp_calloc((size_t)count, sizeof *names);
+	char buffer[NAME_BYTES], **names = otp_calloc((size_t)count, sizeof *names);
 	for (int64_t i = 0; i < count; i++)
 		names[i] = otp_strdup(otp_dataset_name(d, (uint64_t)i, buffer, sizeof buffer));
 	qsort(names, (size_t)count, sizeof *names, by_text);
 	bool ok = true;
-	for (int64_t i = 1; ok && i < count; i++)
-		ok = strcmp(names[i - 1], names[i]) != 0 ||
-		     otp_fail(err, input, "holds two pictures named %s, whose outputs would have one name", names[i]);
+	for (int64_t i = 0; ok && i < count; i++) {
+		if (leads_out(names[i]))
+			ok = otp_fail(err, input, "holds %s, which leads out of the folder of outputs", names[i]);
+		else if (i && strcmp(names[i - 1], names[i]) == 0)
+			ok = otp_fail(err, input, "holds two pictures whose outputs would be named %s", names[i]);
+	}
 	for (int64_t i = 0; i < count; i++)
 		otp_free(names[i]);
 	otp_free(names);
