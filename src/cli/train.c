@@ -37,8 +37,9 @@ static int train_session(otp_session *s, otp_error *err)
 		signal(SIGINT, on_interrupt);
 		signal(SIGTERM, on_interrupt);
 		otp_train_end end = otp_train(s, &place, &stop_asked, err);
-		code = end == OTP_TRAIN_DONE ? OTP_EXIT_OK
-		       : end == OTP_TRAIN_INTERRUPTED ? OTP_EXIT_INTERRUPTED : otp_exit_code(err);
+		code = end == OTP_TRAIN_DONE	      ? OTP_EXIT_OK
+		       : end == OTP_TRAIN_INTERRUPTED ? OTP_EXIT_INTERRUPTED
+						      : otp_exit_code(err);
 		if (end == OTP_TRAIN_DONE && !otp_summary_print(s, &place, err))
 			code = otp_exit_code(err);
 	}
@@ -62,7 +63,8 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 		return otp_fail(err, "--out", "is needed: the folder of the run"), OTP_EXIT_USAGE;
 	/* Before hours of decoding, not after. */
 	if (c.out[0] && !c.resume && otp_run_exists(c.out))
-		return otp_fail(err, c.out, "holds a run already; continue it with --resume or choose another --out"),
+		return otp_fail(err, c.out,
+				"holds a run already; continue it with --resume or choose another --out"),
 		       OTP_EXIT_USAGE;
 	if (!otp_session_open(&c, &s, err))
 		return otp_exit_code(err);

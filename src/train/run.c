@@ -25,7 +25,8 @@ bool otp_run_exists(const char *run)
 bool otp_run_create(const char *run, otp_error *err)
 {
 	if (otp_run_exists(run))
-		return otp_fail(err, run, "holds a run already; continue it with --resume or choose another --out");
+		return otp_fail(err, run,
+				"holds a run already; continue it with --resume or choose another --out");
 	static const char *const FOLDERS[] = {"samples", "checkpoints"};
 	bool ok = otp_file_make_folder(run, err);
 	for (int i = 0; ok && i < 2; i++) {

@@ -115,13 +115,13 @@ for path in config.ini model.h5 metrics.jsonl samples/step-0000$steps.png; do sa
 diff <(ls before/checkpoints) <(ls part/checkpoints) || fail "checkpoints changed"
 
 title "what may be said again, and what may not"
-does train "${digits[@]}" "${images[@]}" --out done
-does train --resume --out done --log-every 1 --keep 1 --workers 2 --seed 1 --batch_size 4 "${digits[@]}"
+does train "${digits[@]}" "${images[@]}" --out short
+does train --resume --out short --log-every 1 --keep 1 --workers 2 --seed 1 --batch_size 4 "${digits[@]}"
 for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --steps=7 --flip --latent=3 --threads=1; do
-	refuses 2 "${change%=*}" train --resume --out done "$change"
+	refuses 2 "${change%=*}" train --resume --out short "$change"
 	warns 'started with'
 done
-refuses 2 --nonsense train --resume --out done --nonsense 3
+refuses 2 --nonsense train --resume --out short --nonsense 3
 
 title "--dataroot again"
 mkdir -p root/train_A root/train_B
