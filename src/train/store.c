@@ -1,8 +1,8 @@
 #include "train/store.h"
 #include "core/file.h"
+#include "data/hdf5_library.h"
 
 #include <errno.h>
-#include <hdf5.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,7 +38,8 @@ static bool write_integer(hid_t file, const char *name, int64_t value)
 	return write_number(file, name, H5T_NATIVE_INT64, &value);
 }
 
-/* Every data set carries the digest of its bytes; of its own structures HDF5 keeps checksums (create_file). */
+/* Every data set carries the digest of its bytes; of its own structures HDF5 keeps checksums (create_file).
+ */
 static bool write_data(hid_t file, const char *name, hid_t type, const void *data, const hsize_t *dims,
 		       int rank)
 {
@@ -135,12 +136,9 @@ static bool make_group(hid_t file, const char *name)
 	return group >= 0 && H5Gclose(group) >= 0;
 }
 
-/* The library prints its own stack of errors otherwise; ours are one line. */
-static void silence_library(void) { H5Eset_auto2(H5E_DEFAULT, NULL, NULL); }
-
 static hid_t open_file(const char *path, otp_stored_kind *kind, otp_error *err)
 {
-	silence_library();
+	otp_hdf5_start();
 	if (access(path, R_OK) != 0) {
 		otp_fail(err, path, "cannot be read: %s", strerror(errno));
 		return -1;
@@ -277,7 +275,7 @@ static bool write_network(hid_t file, const otp_stored *s, int network, const ot
 bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[2],
 			  otp_error *err)
 {
-	silence_library();
+	otp_hdf5_start();
 	errno = 0;
 	char *temporary = otp_file_temporary(path);
 	hid_t file = create_file(temporary);
@@ -322,7 +320,7 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 bool otp_model_write(const char *path, const otp_stored *s, const otp_params *params, const float *row,
 		     otp_error *err)
 {
-	silence_library();
+	otp_hdf5_start();
 	errno = 0;
 	char *temporary = otp_file_temporary(path);
 	hid_t file = create_file(temporary);
