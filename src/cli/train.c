@@ -34,6 +34,8 @@ static int train_session(otp_session *s, otp_error *err)
 	if (c->plan || c->dry_run) {
 		otp_train_print_plan(s, &place);
 	} else {
+		if (c->resume)
+			otp_run_sweep(c->out);
 		signal(SIGINT, on_interrupt);
 		signal(SIGTERM, on_interrupt);
 		otp_train_end end = otp_train(s, &place, &stop_asked, err);

@@ -85,6 +85,16 @@ static void remove_temporaries(const char *folder)
 	closedir(dir);
 }
 
+void otp_run_sweep(const char *run)
+{
+	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
+	for (int i = 0; i < 3; i++) {
+		char *folder = otp_run_path(run, FOLDERS[i]);
+		remove_temporaries(folder);
+		otp_free(folder);
+	}
+}
+
 void otp_run_prune(const char *run, int keep)
 {
 	int64_t *steps;
@@ -95,10 +105,4 @@ void otp_run_prune(const char *run, int keep)
 		otp_free(path);
 	}
 	otp_free(steps);
-	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
-	for (int i = 0; i < 3; i++) {
-		char *folder = otp_run_path(run, FOLDERS[i]);
-		remove_temporaries(folder);
-		otp_free(folder);
-	}
 }
