@@ -21,6 +21,15 @@ static void on_interrupt(int signal_number)
 	signal(signal_number, SIG_DFL);
 }
 
+/* The presets by size are for GPUs; who trains on a CPU should hear of the small one in time. */
+static void hint_at_small_preset(const otp_config *c)
+{
+	bool large = strcmp(c->preset, "quickstart") != 0 && strcmp(c->preset, "vector") != 0;
+	if (large && strcmp(c->device, "cpu") == 0)
+		otp_log("preset %s is made for a GPU; on a CPU --preset quickstart --image-size %d trains in minutes",
+			c->preset, c->image_size ? c->image_size : 32);
+}
+
 static int train_session(otp_session *s, otp_error *err)
 {
 	otp_place_of_work place;
@@ -30,6 +39,7 @@ static int train_session(otp_session *s, otp_error *err)
 	/* Named in the run's settings, so that a resumed run splits its batch alike. */
 	c->threads = otp_pool_workers(place.pool);
 	snprintf(c->device, sizeof c->device, "%s", place.backend->name);
+	hint_at_small_preset(c);
 	int code = OTP_EXIT_OK;
 	if (c->plan || c->dry_run) {
 		otp_train_print_plan(s, &place);
