@@ -125,7 +125,6 @@ rm a/cut.png
 for most in 2 100 $((($(bytes whole.h5) - 1) / 1024)); do
 	rm -rf starved
 	full "$most" starved train --source a --target b "${images[@]}" --snapshot-every 3 --out starved
-	missing starved/model.h5
 done
 does train --resume --out starved
 same model.h5 starved/model.h5
