@@ -49,10 +49,10 @@ static bool apply(const pairs *p, otp_config *c, otp_error *err)
 {
 	for (int i = 0; i < p->count; i++) {
 		const pair *q = &p->each[i];
+		if (!q->value && otp_config_knows(q->key))
+			return otp_fail(err, q->where, "needs a value");
 		if (!otp_config_set(c, q->key, q->value ? q->value : "", q->where, err))
 			return false;
-		if (!q->value)
-			return otp_fail(err, q->where, "needs a value");
 	}
 	return true;
 }

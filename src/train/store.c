@@ -310,7 +310,8 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 	if (!ok) {
 		otp_stored_free(s);
 		return otp_fail(err, path,
-				"is a damaged checkpoint: a part is missing or its digest differs");
+				"is a damaged checkpoint: a part is missing or its digest differs; delete it to go on from the "
+				"one before");
 	}
 	return true;
 }
