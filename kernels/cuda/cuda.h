@@ -15,6 +15,10 @@
 extern "C" {
 #endif
 
+extern const otp_backend otp_cuda_backend;
+/* What the plugin exports. Sizes that differ from the caller's mean another build. */
+const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count, otp_error *err);
+
 #define OP(name, inputs, attribute, in_place, meaning) extern const otp_kernel otp_cuda_##name;
 #include "graph/ops.def"
 #undef OP

@@ -14,20 +14,16 @@ struct rows {
 	unsigned to, begin, length, skip, a_row, b_row;
 };
 
-template <class T> __device__ T zero_of();
-template <> __device__ uint32_t zero_of<uint32_t>() { return 0; }
-
 struct alignas(16) words4 {
 	uint32_t v[4];
 };
-template <> __device__ words4 zero_of<words4>() { return {{0, 0, 0, 0}}; }
 
 template <class T> __global__ void fill_rows(T *y, rows r, unsigned count)
 {
 	const T *a = static_cast<const T *>(r.a), *b = static_cast<const T *>(r.b);
 	for (int64_t item = otp_first_item(); item < count; item += otp_item_step()) {
 		unsigned row = (unsigned)item / r.to, at = (unsigned)item - row * r.to;
-		T value = zero_of<T>();
+		T value = {};
 		if (at >= r.begin && at - r.begin < r.length)
 			value = a[(int64_t)row * r.a_row + r.skip + (at - r.begin)];
 		else if (b)

@@ -98,7 +98,7 @@ typedef struct otp_call {
 
 typedef struct otp_kernel {
 	void (*run)(const otp_call *call);
-	void (*bind)(otp_call *call);                  /* optional: make call->bound; shapes are known, pointers are not */
+	void (*bind)(otp_call *call);                  /* optional: make call->bound; all but scratch is known */
 	void (*unbind)(otp_call *call);                /* optional */
 	size_t (*scratch_bytes)(const otp_call *call); /* optional; asked after bind */
 } otp_kernel;
