@@ -40,24 +40,27 @@ static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
 	return l;
 }
 
-/* From what is best to what always exists: a fused bias before none, bfloat16
- * operands before float32 ones in TF32, a float32 result before a bfloat16 one. */
+/* Wanted first: an engine that needs no compiling, bfloat16 operands before
+ * float32 ones in TF32, a float32 result, the bias in the same kernel. */
 static const otp_dnn_plan *first_plan(otp_device *device, otp_dnn_conv conv, bool bias,
 				      otp_precision precision)
 {
 	static const struct {
 		bool bf16_in, bf16_out;
 	} ways[] = {{true, false}, {true, true}, {false, false}};
-	for (int way = precision == OTP_PRECISION_BF16 ? 0 : 2; way < 3; way++)
-		for (int fused = bias; fused >= 0; fused--) {
-			conv.bf16_in = ways[way].bf16_in;
-			conv.bf16_out = ways[way].bf16_out;
-			conv.tf32 = precision != OTP_PRECISION_F32;
-			conv.bias = fused;
-			const otp_dnn_plan *plan = otp_dnn_plan_for(device, &conv);
-			if (plan)
-				return plan;
-		}
+	int first_way = precision == OTP_PRECISION_BF16 ? 0 : 2;
+	conv.tf32 = precision != OTP_PRECISION_F32;
+	for (int compiled = 0; compiled < 2; compiled++)
+		for (int way = first_way; way < 3; way++)
+			for (int fused = bias; fused >= 0; fused--) {
+				conv.compiled = compiled;
+				conv.bf16_in = ways[way].bf16_in;
+				conv.bf16_out = ways[way].bf16_out;
+				conv.bias = fused;
+				const otp_dnn_plan *plan = otp_dnn_plan_for(device, &conv);
+				if (plan)
+					return plan;
+			}
 	return NULL;
 }
 

@@ -19,6 +19,7 @@ typedef struct otp_dnn_conv {
 	bool bias;		/* forward only: added as an epilogue, float32 */
 	bool bf16_in, bf16_out; /* the two operands; the result */
 	bool tf32;		/* float32 operands may be rounded to TF32 */
+	bool compiled;		/* by an engine that is compiled for it, which takes seconds */
 } otp_dnn_conv;
 
 typedef struct otp_dnn_graph {
@@ -40,12 +41,11 @@ typedef struct otp_dnn_candidate {
 	cudnnBackendDescriptor_t config;
 	cudnnBackendHeurMode_t mode;
 	int rank;
-	bool compiles; /* takes seconds to build */
 } otp_dnn_candidate;
 
 enum { OTP_DNN_MOST_CANDIDATES = 64 };
 
-/* Those of modes A, B and fallback whose engines are allowed for the convolution; release with
+/* Those of modes A, B and fallback whose engines the convolution allows; release with
  * cudnnBackendDestroyDescriptor(config). */
 int otp_dnn_candidates(const otp_dnn_graph *g, const otp_dnn_conv *conv,
 		       otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES]);

@@ -265,8 +265,8 @@ int otp_dnn_candidates(const otp_dnn_graph *g, const otp_dnn_conv *conv,
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(heuristics));
 		for (int rank = 0; rank < proposed; rank++) {
 			bool compiles;
-			if (config_allowed(config[rank], conv, &compiles))
-				list[count++] = (otp_dnn_candidate){config[rank], modes[m], rank, compiles};
+			if (config_allowed(config[rank], conv, &compiles) && compiles == conv->compiled)
+				list[count++] = (otp_dnn_candidate){config[rank], modes[m], rank};
 			else
 				CUDNN_CHECK(cudnnBackendDestroyDescriptor(config[rank]));
 		}

@@ -11,20 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Timed at most: of engines that are there, and of those that take seconds to compile. */
-enum { MOST_READY = 10, MOST_COMPILED = 3, TIMED_RUNS = 4 };
+/* Timed at most, of engines that are there and of those that take seconds to compile. */
+enum { MOST_READY = 12, MOST_COMPILED = 1, TIMED_RUNS = 4 };
 static const int64_t MOST_WORKSPACE = (int64_t)512 << 20;
 
 static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
 {
 	static const char *const names[] = {"forward", "dgrad", "wgrad"};
-	int length = snprintf(key, bytes, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s",
+	int length = snprintf(key, bytes, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
 			      names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w,
 			      c->w.c, c->stride, c->pad, c->bias ? " bias" : "",
 			      c->bf16_in ? "bf16"
 			      : c->tf32	 ? "tf32"
 					 : "f32",
-			      c->bf16_out ? "bf16" : "f32");
+			      c->bf16_out ? "bf16" : "f32", c->compiled ? " compiled" : "");
 	OTP_ASSERT(length > 0 && (size_t)length < bytes, "cudnn: the key '%s' is too long", key);
 }
 
@@ -188,18 +188,15 @@ static void take(otp_dnn_plan *p, cudnnBackendDescriptor_t plan, int64_t workspa
 static int time_candidates(otp_device *d, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
 {
 	bench b;
-	int fastest = -1, ready = 0, compiled = 0;
+	int fastest = -1, tried = 0, most = p->conv.compiled ? MOST_COMPILED : MOST_READY;
 	float least = INFINITY;
 	open_bench(&b, &p->conv);
-	for (int i = 0; i < count; i++) {
-		int *tried = list[i].compiles ? &compiled : &ready;
+	for (int i = 0; i < count && tried < most; i++) {
 		int64_t workspace_bytes = 0;
-		if (*tried >= (list[i].compiles ? MOST_COMPILED : MOST_READY))
-			continue;
 		cudnnBackendDescriptor_t plan = build_plan(d, &list[i], &workspace_bytes);
 		if (!plan)
 			continue;
-		++*tried;
+		tried++;
 		float taken = time_plan(d, &b, plan, p->conv.bias, workspace_bytes);
 		if (taken < least) {
 			take(p, plan, workspace_bytes);
