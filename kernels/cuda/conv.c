@@ -20,9 +20,6 @@ static const otp_dnn_role operand_roles[][2] = {
     [OTP_DNN_DGRAD] = {OTP_DNN_Y, OTP_DNN_W},
     [OTP_DNN_WGRAD] = {OTP_DNN_X, OTP_DNN_Y},
 };
-static const otp_dnn_role result_role[] = {
-    [OTP_DNN_FORWARD] = OTP_DNN_Y, [OTP_DNN_DGRAD] = OTP_DNN_X, [OTP_DNN_WGRAD] = OTP_DNN_W};
-
 static size_t place(size_t *at, bool needed, otp_shape s)
 {
 	size_t here = *at;
@@ -81,6 +78,9 @@ static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, 
 			     .stride = call->attr.conv.stride,
 			     .pad = call->attr.conv.pad};
 	bool bias = call->op == OTP_OP_conv2d_bias;
+	OTP_ASSERT((uintptr_t)call->in[0].data % 16 == 0 && (uintptr_t)call->in[1].data % 16 == 0 &&
+		       (uintptr_t)call->out.data % 16 == 0,
+		   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
 	bound *b = otp_calloc(1, sizeof *b);
 	otp_device_enter(call->device);
 	b->plan = first_plan(call->device, conv, bias, call->precision);
@@ -123,7 +123,7 @@ static void run_conv(const otp_call *call)
 		data[operand_roles[conv->direction][i]] = operand;
 	}
 	void *result = conv->bf16_out ? (void *)(scratch + l.result) : call->out.data;
-	data[result_role[conv->direction]] = result;
+	data[otp_dnn_result(conv)] = result;
 	data[OTP_DNN_BIAS] = call->in[2].data;
 	otp_dnn_run(call->device, b->plan, data, scratch);
 	if (conv->bf16_out)

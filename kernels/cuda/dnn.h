@@ -22,6 +22,8 @@ typedef struct otp_dnn_conv {
 	bool compiled;		/* by an engine that is compiled for it, which takes seconds */
 } otp_dnn_conv;
 
+otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv);
+
 typedef struct otp_dnn_graph {
 	cudnnBackendDescriptor_t made[12]; /* in order of dependence; the last is the operation graph */
 	int count;

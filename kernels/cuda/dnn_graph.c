@@ -83,7 +83,7 @@ static const struct {
 		       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
 };
 
-static otp_dnn_role result_of(const otp_dnn_conv *conv)
+otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv)
 {
 	return conv->direction == OTP_DNN_FORWARD ? OTP_DNN_Y
 	       : conv->direction == OTP_DNN_DGRAD ? OTP_DNN_X
@@ -97,7 +97,7 @@ static bool make_convolution(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBa
 	const otp_shape shape[3] = {conv->x, conv->w, conv->y};
 	cudnnBackendDescriptor_t geometry;
 	for (int role = 0; role < 3; role++) {
-		bool result = role == (int)result_of(conv), between = result && conv->bias;
+		bool result = role == (int)otp_dnn_result(conv), between = result && conv->bias;
 		bool narrow = result ? conv->bf16_out && !between : conv->bf16_in;
 		if (!make_tensor(g, shape[role], narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT,
 				 between ? OTP_DNN_ROLES : role, between, &tensors[role]))

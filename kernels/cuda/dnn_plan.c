@@ -1,8 +1,10 @@
 /* dnn_plan.c: which of cuDNN's candidates computes a convolution. The first
  * time on a machine they are timed; the choice goes to a file, one line a
- * convolution, "MODE RANK KEY", the last of a key counting. A choice that
- * cannot be built any more is made again. */
+ * convolution, "MODE RANK KEY", the last of a key counting. Every plan must
+ * agree with probe.cu before it is used; a choice that does not, or that cannot
+ * be built any more, is made again. */
 #include "cuda/dnn.h"
+#include "cuda/probe.h"
 
 #include "core/file.h"
 
@@ -126,103 +128,209 @@ void otp_dnn_run(otp_device *d, const otp_dnn_plan *p, void *const data[OTP_DNN_
 	CUDNN_CHECK(execute(d, p->plan, p->conv.bias, data, workspace));
 }
 
-/* ---- timing ---- */
+/* ---- trying a plan on made-up data ---- */
+
+enum { PROBES = 4096 };
 
 typedef struct bench {
-	void *data[OTP_DNN_ROLES], *workspace;
+	otp_device *device;
+	const otp_dnn_conv *conv;
+	otp_shape shape[OTP_DNN_ROLES];
+	float *data[OTP_DNN_ROLES]; /* float32 */
+	void *given[OTP_DNN_ROLES]; /* what plans are handed: the same, or bfloat16 */
+	float *value, *size;	    /* of the probes */
 	cudaEvent_t start, end;
 } bench;
 
-static void open_bench(bench *b, const otp_dnn_conv *conv)
+static void *bench_alloc(size_t bytes)
 {
-	const otp_shape shape[] = {conv->x, conv->w, conv->y, otp_shape4(1, 1, 1, conv->y.c)};
+	void *memory = NULL;
+	CUDA_CHECK(cudaMalloc(&memory, bytes ? bytes : 1));
+	return memory;
+}
+
+static void open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
+{
+	otp_call call = {.device = d};
+	*b = (bench){.device = d, .conv = conv, .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}}};
 	for (int role = 0; role < OTP_DNN_ROLES; role++) {
-		size_t bytes = (size_t)otp_shape_count(shape[role]) * sizeof(float);
-		CUDA_CHECK(cudaMalloc(&b->data[role], bytes));
-		CUDA_CHECK(
-		    cudaMemset(b->data[role], 0x3c, bytes)); /* small positive numbers in either type */
+		int64_t count = otp_shape_count(b->shape[role]);
+		b->given[role] = b->data[role] = bench_alloc((size_t)count * sizeof(float));
+		otp_cuda_fill(&call, b->data[role], count, (uint32_t)role);
+		bool result = role == (int)otp_dnn_result(conv);
+		if (role == OTP_DNN_BIAS || !(result ? conv->bf16_out : conv->bf16_in))
+			continue;
+		b->given[role] = bench_alloc((size_t)count * sizeof(uint16_t));
+		otp_cuda_to_bf16(&call, b->given[role], b->data[role], count);
 	}
+	b->value = bench_alloc(PROBES * sizeof *b->value);
+	b->size = bench_alloc(PROBES * sizeof *b->size);
 	CUDA_CHECK(cudaEventCreate(&b->start));
 	CUDA_CHECK(cudaEventCreate(&b->end));
 }
 
 static void close_bench(bench *b)
 {
-	for (int role = 0; role < OTP_DNN_ROLES; role++)
+	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
+	for (int role = 0; role < OTP_DNN_ROLES; role++) {
+		if (b->given[role] != b->data[role])
+			CUDA_CHECK(cudaFree(b->given[role]));
 		CUDA_CHECK(cudaFree(b->data[role]));
+	}
+	CUDA_CHECK(cudaFree(b->value));
+	CUDA_CHECK(cudaFree(b->size));
 	CUDA_CHECK(cudaEventDestroy(b->start));
 	CUDA_CHECK(cudaEventDestroy(b->end));
 }
 
-/* Milliseconds of the fastest run after the first; INFINITY where it does not run. */
-static float time_plan(otp_device *d, bench *b, cudnnBackendDescriptor_t plan, bool bias,
-		       int64_t workspace_bytes)
+/* A plan on trial. */
+typedef struct trial {
+	cudnnBackendDescriptor_t plan;
+	int64_t workspace_bytes;
+	float taken; /* milliseconds of the fastest run after the first; INFINITY where it does not run */
+	int candidate;
+} trial;
+
+static void run_trial(bench *b, trial *t)
 {
-	float best = INFINITY;
-	CUDA_CHECK(cudaMalloc(&b->workspace, workspace_bytes ? (size_t)workspace_bytes : 1));
+	void *workspace = bench_alloc((size_t)t->workspace_bytes);
+	t->taken = INFINITY;
 	for (int run = 0; run < TIMED_RUNS; run++) {
 		float taken;
-		CUDA_CHECK(cudaEventRecord(b->start, d->stream));
-		if (execute(d, plan, bias, b->data, b->workspace) != CUDNN_STATUS_SUCCESS)
+		CUDA_CHECK(cudaEventRecord(b->start, b->device->stream));
+		if (execute(b->device, t->plan, b->conv->bias, b->given, workspace) != CUDNN_STATUS_SUCCESS)
 			break;
-		CUDA_CHECK(cudaEventRecord(b->end, d->stream));
+		CUDA_CHECK(cudaEventRecord(b->end, b->device->stream));
 		CUDA_CHECK(cudaEventSynchronize(b->end));
 		CUDA_CHECK(cudaEventElapsedTime(&taken, b->start, b->end));
-		if (run > 0 && taken < best)
-			best = taken;
+		if (run > 0 && taken < t->taken)
+			t->taken = taken;
 	}
-	CUDA_CHECK(cudaStreamSynchronize(d->stream));
-	CUDA_CHECK(cudaFree(b->workspace));
-	return best;
+	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
+	CUDA_CHECK(cudaFree(workspace));
 }
 
-static void take(otp_dnn_plan *p, cudnnBackendDescriptor_t plan, int64_t workspace_bytes)
+/* Products that one element of the result adds up. */
+static double terms_of(const otp_dnn_conv *c)
 {
-	if (p->plan)
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
-	p->plan = plan;
-	p->workspace_bytes = (size_t)workspace_bytes;
+	double taps = (double)c->w.h * c->w.w;
+	return c->direction == OTP_DNN_FORWARD ? taps * c->x.c
+	       : c->direction == OTP_DNN_DGRAD ? taps * c->y.c
+					       : (double)c->y.n * c->y.h * c->y.w;
 }
 
-/* Tries candidates within the limits; returns the fastest's index, or -1, its plan taken into p. */
-static int time_candidates(otp_device *d, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+/* What an error may be, in units of the sum of absolute products: the operands' rounding (2^-11 each for
+ * TF32, 2^-9 for bfloat16, whose result may be rounded too), and float32 sums, whose roundings differ in
+ * sign and so add up like a square root. */
+static double tolerance_of(const otp_dnn_conv *c)
 {
-	bench b;
-	int fastest = -1, tried = 0, most = p->conv.compiled ? MOST_COMPILED : MOST_READY;
-	float least = INFINITY;
-	open_bench(&b, &p->conv);
+	return (c->bf16_in ? 0x1p-7 : c->tf32 ? 0x1p-10 : 0) + 0x1p-24 * (8 + sqrt(terms_of(c)));
+}
+
+/* Some elements of the last run's result against the probe's, whose step is odd so that it meets all
+ * channels. */
+static bool agrees(bench *b, const char *key)
+{
+	static const otp_probe_into into[] = {OTP_PROBE_Y, OTP_PROBE_X, OTP_PROBE_W}; /* by direction */
+	const otp_dnn_conv *c = b->conv;
+	int result = (int)otp_dnn_result(c);
+	int64_t all = otp_shape_count(b->shape[result]), count = all < PROBES ? all : PROBES;
+	int64_t step = all / count > 1 ? (all / count - 1) | 1 : 1;
+	otp_call call = {.device = b->device};
+	otp_probe probe = {
+	    into[c->direction], c->x, c->w, c->y, c->stride, c->pad, b->data[OTP_DNN_X], b->data[OTP_DNN_W],
+	    b->data[OTP_DNN_Y]};
+	float *host = otp_calloc(3 * PROBES + (size_t)c->y.c, sizeof *host);
+	float *got = host, *want = host + PROBES, *size = host + 2 * PROBES, *bias = host + 3 * PROBES;
+	otp_cuda_probe(&call, &probe, count, step, b->value, b->size);
+	if (c->bf16_out)
+		otp_cuda_from_bf16(&call, b->data[result], b->given[result], all);
+	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
+	CUDA_CHECK(cudaMemcpy2D(got, sizeof *got, b->data[result], (size_t)step * sizeof *got, sizeof *got,
+				(size_t)count, cudaMemcpyDeviceToHost));
+	CUDA_CHECK(cudaMemcpy(want, b->value, (size_t)count * sizeof *want, cudaMemcpyDeviceToHost));
+	CUDA_CHECK(cudaMemcpy(size, b->size, (size_t)count * sizeof *size, cudaMemcpyDeviceToHost));
+	if (c->bias)
+		CUDA_CHECK(cudaMemcpy(bias, b->data[OTP_DNN_BIAS], (size_t)c->y.c * sizeof *bias,
+				      cudaMemcpyDeviceToHost));
+	double worst = 0, allowed = tolerance_of(c);
+	for (int64_t i = 0; i < count; i++) {
+		double added = c->bias ? (double)bias[i * step % c->y.c] : 0;
+		double error =
+		    fabs((double)got[i] - (double)want[i] - added) / ((double)size[i] + fabs(added) + 1e-30);
+		worst = error <= worst ? worst : error; /* a NaN stays */
+	}
+	otp_free(host);
+	if (!(worst <= allowed))
+		fprintf(
+		    stderr,
+		    "otplan: cudnn: an engine is off by %.3g, at most %.3g is allowed, and is not used: %s\n",
+		    worst, allowed, key);
+	return worst <= allowed;
+}
+
+/* ---- choosing ---- */
+
+static void take(otp_dnn_plan *p, const trial *t)
+{
+	p->plan = t->plan;
+	p->workspace_bytes = (size_t)t->workspace_bytes;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const trial *x = a, *y = b;
+	return (x->taken > y->taken) - (x->taken < y->taken);
+}
+
+/* The fastest that agrees is taken into p; returns the candidate's index, or -1. */
+static int time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+{
+	trial trials[MOST_READY];
+	int tried = 0, most = p->conv.compiled ? MOST_COMPILED : MOST_READY, chosen = -1;
 	for (int i = 0; i < count && tried < most; i++) {
-		int64_t workspace_bytes = 0;
-		cudnnBackendDescriptor_t plan = build_plan(d, &list[i], &workspace_bytes);
-		if (!plan)
+		trial *t = &trials[tried];
+		*t = (trial){.candidate = i};
+		t->plan = build_plan(b->device, &list[i], &t->workspace_bytes);
+		if (!t->plan)
 			continue;
+		run_trial(b, t);
 		tried++;
-		float taken = time_plan(d, &b, plan, p->conv.bias, workspace_bytes);
-		if (taken < least) {
-			take(p, plan, workspace_bytes);
-			least = taken;
-			fastest = i;
-		} else {
-			CUDNN_CHECK(cudnnBackendDestroyDescriptor(plan));
-		}
 	}
-	close_bench(&b);
-	return fastest;
+	qsort(trials, (size_t)tried, sizeof *trials, by_time);
+	for (int i = 0; i < tried; i++) {
+		if (chosen < 0 && trials[i].taken < INFINITY) {
+			run_trial(b, &trials[i]);
+			if (agrees(b, p->key)) {
+				take(p, &trials[i]);
+				chosen = trials[i].candidate;
+				continue;
+			}
+		}
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(trials[i].plan));
+	}
+	return chosen;
 }
 
-static bool build_chosen(otp_device *d, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
 {
 	int mode, rank;
-	int64_t workspace_bytes = 0;
-	if (!find_choice(d, p->key, &mode, &rank))
+	if (!find_choice(b->device, p->key, &mode, &rank))
 		return false;
-	for (int i = 0; i < count; i++)
-		if ((int)list[i].mode == mode && list[i].rank == rank) {
-			cudnnBackendDescriptor_t plan = build_plan(d, &list[i], &workspace_bytes);
-			if (plan)
-				take(p, plan, workspace_bytes);
-			return plan != NULL;
+	for (int i = 0; i < count; i++) {
+		if ((int)list[i].mode != mode || list[i].rank != rank)
+			continue;
+		trial t = {.candidate = i};
+		t.plan = build_plan(b->device, &list[i], &t.workspace_bytes);
+		if (!t.plan)
+			return false;
+		run_trial(b, &t);
+		if (t.taken < INFINITY && agrees(b, p->key)) {
+			take(p, &t);
+			return true;
 		}
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(t.plan));
+	}
 	return false;
 }
 
@@ -230,13 +338,18 @@ static bool choose(otp_device *d, otp_dnn_plan *p)
 {
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
 	int count = otp_dnn_candidates(&p->graph, &p->conv, list);
-	bool good = build_chosen(d, p, list, count);
+	if (!count)
+		return false;
+	bench b;
+	open_bench(&b, d, &p->conv);
+	bool good = build_chosen(&b, p, list, count);
 	if (!good) {
-		int fastest = time_candidates(d, p, list, count);
-		good = fastest >= 0;
+		int chosen = time_candidates(&b, p, list, count);
+		good = chosen >= 0;
 		if (good)
-			keep_choice(d, p->key, &list[fastest]);
+			keep_choice(d, p->key, &list[chosen]);
 	}
+	close_bench(&b);
 	for (int i = 0; i < count; i++)
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
 	return good;

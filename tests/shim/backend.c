@@ -2,6 +2,7 @@
  * only. What the GPU leaves to a library has no kernel here: its run is NULL. */
 #include "shim/backend.h"
 #include "cuda/cuda.h"
+#include "cuda/probe.h"
 
 #include <string.h>
 
@@ -61,9 +62,55 @@ static int shim_workers(otp_device *device)
 	return 1;
 }
 
-/* cuDNN's and cuBLASLt's: docs/gpu-status.md lists them. */
-const otp_kernel otp_cuda_conv2d = {0}, otp_cuda_conv2d_bias = {0}, otp_cuda_conv2d_dgrad = {0},
-		 otp_cuda_conv2d_wgrad = {0}, otp_cuda_matmul = {0};
+/* cuBLASLt's: docs/gpu-status.md names what is excused. */
+const otp_kernel otp_cuda_matmul = {0};
+
+/* cuDNN's, in whose place the kernels that cuDNN's plans are compared with are tested here. */
+static void run_probe(const otp_call *call, otp_probe p)
+{
+	p.stride = call->attr.conv.stride;
+	p.pad = call->attr.conv.pad;
+	float *y = call->out.data;
+	otp_cuda_probe(call, &p, otp_shape_count(call->out.shape), 1, y, NULL);
+	if (call->op == OTP_OP_conv2d_bias)
+		otp_cuda_add_bias(call, y, call->in[2].data, otp_shape_count(p.y) / p.y.c, p.y.c);
+}
+
+static void run_forward(const otp_call *call)
+{
+	const otp_tensor *x = &call->in[0], *w = &call->in[1];
+	run_probe(call, (otp_probe){.into = OTP_PROBE_Y,
+				    .x = x->shape,
+				    .w = w->shape,
+				    .y = call->out.shape,
+				    .x_data = x->data,
+				    .w_data = w->data});
+}
+
+static void run_dgrad(const otp_call *call)
+{
+	const otp_tensor *y = &call->in[0], *w = &call->in[1];
+	run_probe(call, (otp_probe){.into = OTP_PROBE_X,
+				    .x = call->out.shape,
+				    .w = w->shape,
+				    .y = y->shape,
+				    .y_data = y->data,
+				    .w_data = w->data});
+}
+
+static void run_wgrad(const otp_call *call)
+{
+	const otp_tensor *x = &call->in[0], *y = &call->in[1];
+	run_probe(call, (otp_probe){.into = OTP_PROBE_W,
+				    .x = x->shape,
+				    .w = call->out.shape,
+				    .y = y->shape,
+				    .x_data = x->data,
+				    .y_data = y->data});
+}
+
+const otp_kernel otp_cuda_conv2d = {.run = run_forward}, otp_cuda_conv2d_bias = {.run = run_forward},
+		 otp_cuda_conv2d_dgrad = {.run = run_dgrad}, otp_cuda_conv2d_wgrad = {.run = run_wgrad};
 
 static const otp_kernel *const shim_kernels[OTP_OP_COUNT] = {
 #define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = &otp_cuda_##name,
