@@ -7,6 +7,9 @@
  * E u / 2^-24. Four times that is allowed, since our exponential may be off by
  * 2e-7 = 3.4 roundoffs where the C library's is within one; and the fixture's
  * own rounding to 32 bits is added.
+ *
+ * In bfloat16 the error of a whole result, as a root mean square, is held to
+ * one and a half times that of PyTorch's autocast.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +19,7 @@
 
 #include "ref/ref.h"
 #include "scalar.h"
+#include "shim/backend.h"
 #include "train/engine.h"
 
 #include <hdf5.h>
@@ -25,6 +29,7 @@
 #include <string.h>
 
 static const double FLOAT_UNIT = 0x1p-24, DOUBLE_UNIT = 0x1p-53, FIXTURE_UNIT = 0x1p-32, ALLOWANCE = 4;
+static const double BF16_ALLOWANCE = 1.5;
 static const char NETWORKS[] = "networks.h5", STEPS[] = "steps.h5";
 
 /* ---- fixtures ---- */
@@ -44,10 +49,10 @@ static fixture fixture_open(const char *file, const char *group)
 	f.file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
 	if (f.file < 0)
 		fail_msg("%s cannot be opened", path);
-	otp_free(path);
 	f.group = H5Gopen2(f.file, group, H5P_DEFAULT);
 	if (f.group < 0)
 		fail_msg("%s has no group %s", path, group);
+	otp_free(path);
 	return f;
 }
 
@@ -166,6 +171,17 @@ static void read_params(const fixture *f, const char *name, const piece_list *li
 	otp_free(flat);
 }
 
+/* A row of ours, in the fixture's order. */
+static void pack(double *row, const piece_list *list)
+{
+	double *flat = otp_calloc((size_t)list->elements, sizeof *flat);
+	for (int k = 0; k < list->count; k++)
+		memcpy(flat + list->pieces[k].from, row + list->pieces[k].to,
+		       (size_t)list->pieces[k].count * sizeof *row);
+	memcpy(row, flat, (size_t)list->elements * sizeof *row);
+	otp_free(flat);
+}
+
 /* ---- comparing ---- */
 
 typedef struct judge {
@@ -173,6 +189,7 @@ typedef struct judge {
 	double unit;  /* unit roundoff of what is judged */
 	double worst; /* largest error so far, in shares of what is allowed */
 	int compared;
+	bool bf16;
 } judge;
 
 /* `unit`: the judge's, or a coarser one (reports pass through float). */
@@ -189,6 +206,24 @@ static void compare(judge *j, const char *what, const double *got, const double 
 			j->worst = error / allowed;
 		j->compared++;
 	}
+}
+
+/* A network in bfloat16: the root mean square error, against the largest that PyTorch's autocast makes. */
+static void compare_bf16(judge *j, const fixture *f, const char *what, const double *got, const double *want,
+			 int64_t count)
+{
+	char name[64];
+	snprintf(name, sizeof name, "%s_bf16_error", what);
+	double sum = 0, allowed = BF16_ALLOWANCE * read_number(f, name);
+	for (int64_t i = 0; i < count; i++)
+		sum += (got[i] - want[i]) * (got[i] - want[i]);
+	double error = sqrt(sum / (double)count);
+	if (!(error <= allowed))
+		fail_msg("%s on %s, %s: %.3g off in the mean, %.3g allowed", j->test, j->backend, what, error,
+			 allowed);
+	if (error / allowed > j->worst)
+		j->worst = error / allowed;
+	j->compared += (int)count;
 }
 
 static void compare_pieces(judge *j, const char *what, const double *row, const double *want,
@@ -215,10 +250,16 @@ typedef struct place {
 	otp_device *device;
 } place;
 
+/* The product's, and the own CUDA kernels on the host. */
+static const otp_backend *find_backend(const char *name, otp_error *err)
+{
+	return strcmp(name, "shim") == 0 ? otp_shim_for_networks() : otp_backend_find(name, err);
+}
+
 static place place_open(const char *name)
 {
 	otp_error err = {0};
-	place at = {.backend = otp_backend_find(name, &err)};
+	place at = {.backend = find_backend(name, &err)};
 	if (!at.backend || !at.backend->open(0, &at.device, &err))
 		fail_msg("%s", err.text);
 	return at;
@@ -342,7 +383,10 @@ static void judge_result(judge *j, const fixture *f, const place *at, const netw
 	values want = read_values(f, n->result_name[i]), error = read_values(f, error_name);
 	assert_int_equal(want.count, count);
 	double *got = fetch(at->backend, at->device, otp_program_data(p, n->result[i]), count);
-	compare(j, n->result_name[i], got, want.v, count, error.v[0], j->unit);
+	if (j->bf16)
+		compare_bf16(j, f, n->result_name[i], got, want.v, count);
+	else
+		compare(j, n->result_name[i], got, want.v, count, error.v[0], j->unit);
 	otp_free(got);
 	otp_free(want.v);
 	otp_free(error.v);
@@ -357,13 +401,18 @@ static void judge_grads(judge *j, const fixture *f, const place *at, const void 
 	assert_int_equal(want.count, list->elements);
 	assert_int_equal(error.count, list->count);
 	double *got = fetch(at->backend, at->device, span, n->params->elements);
-	compare_pieces(j, name, got, want.v, error.v, list);
+	if (j->bf16) {
+		pack(got, list);
+		compare_bf16(j, f, name, got, want.v, list->elements);
+	} else {
+		compare_pieces(j, name, got, want.v, error.v, list);
+	}
 	otp_free(got);
 	otp_free(want.v);
 	otp_free(error.v);
 }
 
-static void check_network(const network_case *c, const char *backend_name)
+static void check_network(const network_case *c, const char *backend_name, otp_precision precision)
 {
 	place at = place_open(backend_name);
 	fixture f = fixture_open(NETWORKS, c->group);
@@ -379,10 +428,12 @@ static void check_network(const network_case *c, const char *backend_name)
 	read_params(&f, "params", &list, params);
 	at.backend->upload(at.device, spans[SPAN_PARAMS], OTP_F32, params, n.params->elements);
 
-	otp_program *p = otp_program_new(at.backend, at.device, n.graph, spans, (otp_program_options){0});
+	otp_program *p = otp_program_new(at.backend, at.device, n.graph, spans,
+					 (otp_program_options){.precision = precision});
 	feed(&f, &n, p);
 	otp_program_run(p);
-	judge j = {c->group, backend_name, unit_of(at.backend), 0, 0};
+	bool bf16 = precision == OTP_PRECISION_BF16;
+	judge j = {c->group, bf16 ? "cpu in bf16" : backend_name, unit_of(at.backend), 0, 0, bf16};
 	for (int i = 0; i < n.result_count; i++)
 		judge_result(&j, &f, &at, &n, p, i);
 	judge_grads(&j, &f, &at, spans[SPAN_GRADS], &n, &list, "grads");
@@ -415,11 +466,11 @@ static const network_case NETWORK_CASES[] = {
      {.h = 8, .w = 8, .c = 3, .patch = 1, .width = 4, .blocks = 1, .levels = 2, .multipliers = {1, 2},
       .filter = OTP_FILTER_BOX}},
     {"potential_fir", true, 2,
-     {.h = 8, .w = 8, .c = 3, .patch = 1, .filter = OTP_FILTER_FIR, .potential_features = 5, .potential_width = 8,
-      .potential_levels = 2, .potential_multipliers = {1, 1}}},
+     {.h = 8, .w = 8, .c = 3, .patch = 1, .filter = OTP_FILTER_FIR, .potential_features = 5,
+      .potential_width = 8, .potential_levels = 2, .potential_multipliers = {1, 1}}},
     {"potential_patches", true, 2,
-     {.h = 8, .w = 8, .c = 1, .patch = 2, .filter = OTP_FILTER_BOX, .potential_width = 4, .potential_levels = 2,
-      .potential_multipliers = {1, 2}}},
+     {.h = 8, .w = 8, .c = 1, .patch = 2, .filter = OTP_FILTER_BOX,
+      .potential_width = 4, .potential_levels = 2, .potential_multipliers = {1, 2}}},
     {"mlp_transport", false, 3,
      {.vectors = true, .h = 1, .w = 1, .c = 3, .condition_noise = true, .latent = 2, .residual = true,
       .width = 8, .blocks = 2}},
@@ -431,10 +482,14 @@ enum { NETWORK_COUNT = sizeof NETWORK_CASES / sizeof *NETWORK_CASES };
 
 static void network_is_pytorchs(void **state)
 {
-	check_network(*state, "ref");
-	check_network(*state, "cpu");
-	if (has_gpu())
-		check_network(*state, "cuda");
+	check_network(*state, "ref", OTP_PRECISION_F32);
+	check_network(*state, "cpu", OTP_PRECISION_F32);
+	check_network(*state, "cpu", OTP_PRECISION_BF16);
+	check_network(*state, "shim", OTP_PRECISION_F32);
+	if (has_gpu()) {
+		check_network(*state, "cuda", OTP_PRECISION_F32);
+		check_network(*state, "cuda", OTP_PRECISION_BF16);
+	}
 }
 
 /* ---- training steps ---- */
@@ -447,13 +502,13 @@ typedef struct step_case {
 /* clang-format off */
 static const step_case STEP_CASES[] = {
     {"image",
-     {.arch = {.h = 8, .w = 8, .c = 2, .condition_noise = true, .noise_features = 2, .latent = 3, .embedding = 4,
-	       .residual = true, .patch = 1, .width = 4, .blocks = 1, .levels = 2, .multipliers = {1, 1},
-	       .filter = OTP_FILTER_FIR, .potential_features = 3, .potential_width = 4, .potential_levels = 2,
-	       .potential_multipliers = {1, 2}}}},
+     {.arch = {.h = 8, .w = 8, .c = 2, .condition_noise = true, .noise_features = 2, .latent = 3,
+	       .embedding = 4, .residual = true, .patch = 1, .width = 4, .blocks = 1, .levels = 2,
+	       .multipliers = {1, 1}, .filter = OTP_FILTER_FIR, .potential_features = 3, .potential_width = 4,
+	       .potential_levels = 2, .potential_multipliers = {1, 2}}}},
     {"vectors",
-     {.arch = {.vectors = true, .h = 1, .w = 1, .c = 2, .condition_noise = true, .latent = 2, .residual = true,
-	       .width = 8, .blocks = 2, .potential_width = 8, .potential_blocks = 1},
+     {.arch = {.vectors = true, .h = 1, .w = 1, .c = 2, .condition_noise = true, .latent = 2,
+	       .residual = true, .width = 8, .blocks = 2, .potential_width = 8, .potential_blocks = 1},
       .g = OTP_G_SOFTPLUS}},
 };
 /* clang-format on */
@@ -547,11 +602,19 @@ static otp_update update_settings(const fixture *f)
 	};
 }
 
+static bool open_work(const char *backend_name, int threads, otp_place_of_work *work, otp_error *err)
+{
+	if (strcmp(backend_name, "shim") != 0)
+		return otp_place_open(backend_name, "f32", threads, work, err);
+	*work = (otp_place_of_work){.backend = otp_shim_for_networks(), .pool = otp_pool_new(threads)};
+	return work->backend->open(0, &work->device, err);
+}
+
 static void check_steps(const step_case *c, const char *backend_name, int threads)
 {
 	otp_error err = {0};
 	otp_place_of_work work;
-	if (!otp_place_open(backend_name, "f32", threads, &work, &err))
+	if (!open_work(backend_name, threads, &work, &err))
 		fail_msg("%s", err.text);
 	place at = {work.backend, work.device};
 	fixture f = fixture_open(STEPS, c->group);
@@ -569,7 +632,7 @@ static void check_steps(const step_case *c, const char *backend_name, int thread
 	}
 
 	const otp_arch *a = &c->objective.arch;
-	judge j = {c->group, backend_name, unit_of(at.backend), 0, 0};
+	judge j = {c->group, backend_name, unit_of(at.backend), 0, 0, false};
 	otp_update u = update_settings(&f);
 	for (int k = 0; k < OUTER_STEPS; k++) {
 		char name[64];
@@ -599,6 +662,7 @@ static void steps_are_pytorchs(void **state)
 	check_steps(*state, "ref", 1);
 	check_steps(*state, "cpu", 1);
 	check_steps(*state, "cpu", 2);
+	check_steps(*state, "shim", 1);
 	if (has_gpu())
 		check_steps(*state, "cuda", 1);
 }

@@ -164,15 +164,15 @@ def randomise(network, rng):
     return network.double()
 
 
-def nearby(value, rng):
-    """A float32 copy of a network or tensor, each of whose elements moved by up to one unit roundoff."""
+def nearby(value, rng, unit=UNIT):
+    """A float32 copy of a network or tensor, each of whose elements moved by up to one `unit` of itself."""
     if isinstance(value, torch.nn.Module):
         network = copy.deepcopy(value)
         with torch.no_grad():
             for p in network.parameters():
-                p.copy_(nearby(p, rng))
+                p.copy_(nearby(p, rng, unit))
         return network.float()
-    return (value * (1 + UNIT * torch.from_numpy(rng.uniform(-1, 1, value.shape)))).float()
+    return (value * (1 + unit * torch.from_numpy(rng.uniform(-1, 1, value.shape)))).float()
 
 
 def float32_errors(run, given, rng):
@@ -184,6 +184,21 @@ def float32_errors(run, given, rng):
         got = run(*(nearby(part, rng) for part in given))
         errors = np.maximum(errors, [(g.double() - e).abs().max().item() for g, e in zip(got, exact)])
     return [e.detach() for e in exact], errors
+
+
+def put_bf16_errors(group, run, given, exact, parts, rng):
+    """For each part, a slice of what run gives: the largest root mean square error that bfloat16 autocast
+    makes in REPEATS runs. Inputs move by up to an eighth of its roundoff, so that it rounds otherwise."""
+    errors = dict.fromkeys(parts, 0.0)
+    for _ in range(REPEATS):
+        near = [nearby(part, rng, 2.0**-12) for part in given]
+        with torch.autocast("cpu", torch.bfloat16):
+            got = run(*near)
+        for name, part in parts.items():
+            off = torch.cat([(g.double() - e).flatten() for g, e in zip(got[part], exact[part])])
+            errors[name] = max(errors[name], off.square().mean().sqrt().item())
+    for name, error in errors.items():
+        group.attrs[f"{name}_bf16_error"] = error
 
 
 class KinkWatch:
@@ -230,8 +245,10 @@ def make_transport(group, a, rng, n):
         y = network(*inputs)
         return [y, *torch.autograd.grad((y * seed).sum(), list(network.parameters()))]
 
-    (y, *grads), errors = float32_errors(run, [t, seed, smoothed, clean, eps, z], rng)
+    given = [t, seed, smoothed, clean, eps, z]
+    (y, *grads), errors = float32_errors(run, given, rng)
     put_network(group, "", t)
+    put_bf16_errors(group, run, given, [y, *grads], {"y": slice(0, 1), "grads": slice(1, None)}, rng)
     for name, value in (("smoothed", smoothed), ("clean", clean), ("eps", eps), ("z", z), ("seed", seed)):
         put(group, name, model.to_otplan(value).astype(np.float32))
     put(group, "y", model.to_otplan(y))
@@ -261,6 +278,9 @@ def make_potential(group, a, rng, n):
         exact, errors = float32_errors(run, [v, seed, x], rng)
     count = len(list(v.parameters()))
     put_network(group, "", v)
+    parts = {"y": slice(0, 1), "slope": slice(1, 2), "r1": slice(2, 3)}
+    parts |= {"grads": slice(3, 3 + count), "r1_grads": slice(3 + count, None)}
+    put_bf16_errors(group, run, [v, seed, x], exact, parts, rng)
     put(group, "y_at", model.to_otplan(x).astype(np.float32))
     put(group, "seed", model.to_otplan(seed).astype(np.float32))
     for i, name in enumerate(("y", "slope", "r1")):

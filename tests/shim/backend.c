@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+extern const otp_kernel otp_cpu_matmul;
+
 struct otp_device {
 	int unused;
 };
@@ -40,12 +42,16 @@ static void shim_transfer(otp_device *device, void *dst, otp_type type, const vo
 	memcpy(dst, src, (size_t)count * 4);
 }
 
+/* Any call that has something bound to it is of a library: otp_shim_for_networks. */
 static void shim_launch(otp_device *device, const otp_call *calls, int count, void **token)
 {
 	(void)device;
 	(void)token;
-	for (int i = 0; i < count; i++)
-		otp_shim_backend.kernels[calls[i].op]->run(&calls[i]);
+	for (int i = 0; i < count; i++) {
+		const otp_kernel *kernel =
+		    calls[i].bound ? &otp_cpu_matmul : otp_shim_backend.kernels[calls[i].op];
+		kernel->run(&calls[i]);
+	}
 }
 
 static void shim_forget(otp_device *device, void *token)
@@ -133,3 +139,14 @@ const otp_backend otp_shim_backend = {
     .workers = shim_workers,
     .kernels = shim_kernels,
 };
+
+const otp_backend *otp_shim_for_networks(void)
+{
+	static const otp_kernel *kernels[OTP_OP_COUNT];
+	static otp_backend backend;
+	memcpy(kernels, shim_kernels, sizeof kernels);
+	kernels[OTP_OP_matmul] = &otp_cpu_matmul;
+	backend = otp_shim_backend;
+	backend.kernels = kernels;
+	return &backend;
+}
