@@ -20,6 +20,7 @@ static const otp_dnn_role operand_roles[][2] = {
     [OTP_DNN_DGRAD] = {OTP_DNN_Y, OTP_DNN_W},
     [OTP_DNN_WGRAD] = {OTP_DNN_X, OTP_DNN_Y},
 };
+
 static size_t place(size_t *at, bool needed, otp_shape s)
 {
 	size_t here = *at;
