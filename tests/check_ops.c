@@ -2,8 +2,9 @@
  * gradient rule against finite differences. A line of ops.def without a
  * check_<name> below does not compile.
  *
- *   check_ops [op]           check all ops, or one
- *   check_ops --bench [op]   time the cases instead
+ *   check_ops [op]             check all ops, or one
+ *   check_ops --bench [op]     time the cases instead
+ *   check_ops --backend NAME   that backend alone; the gradient rules, which ref checks, not again
  *
  * Bounds are derived, never tuned: with u = 2^-24, the unit roundoff of float,
  * |got - ref| <= roundings * u * magnitude, where `roundings` counts what can
@@ -13,6 +14,7 @@
  */
 #include "graph/program.h"
 #include "ref/ref.h"
+#include "shim/backend.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -24,8 +26,14 @@
 #define UNIT 0x1p-24
 
 /* Backends compared with ref. One that cannot be opened here is skipped, and said so. */
-static const char *const tested_backends[] = {"cpu"};
+static const char *const tested_backends[] = {"cpu", "shim", "cuda"};
 enum { TESTED_COUNT = sizeof tested_backends / sizeof *tested_backends };
+
+/* The product's, and one that only tests have: the own CUDA kernels on the host. */
+static const otp_backend *find_backend(const char *name, otp_error *err)
+{
+	return strcmp(name, "shim") == 0 ? &otp_shim_backend : otp_backend_find(name, err);
+}
 
 static struct {
 	const otp_backend *backend;
@@ -35,7 +43,14 @@ static struct {
 static struct {
 	int cases, checks, failures;
 	bool bench;
+	const char *alone; /* the only backend to be tested, or NULL */
 } tally;
+
+/* Opened, and with a kernel of its own for the op. */
+static bool runs(int which, otp_op op)
+{
+	return tested[which].backend && tested[which].backend->kernels[op]->run;
+}
 
 static void report(bool good, const char *what, const char *fmt, ...) OTP_PRINTF(3, 4);
 
@@ -386,12 +401,13 @@ static void check_values(const test_case *t, const values *v)
 	run_ref(t, v->exact, false, exact);
 	find_magnitude(t, v, exact, count, magnitude);
 	for (int which = 0; which < TESTED_COUNT; which++) {
-		if (!tested[which].backend)
+		if (!runs(which, t->op))
 			continue;
 		for (int pass = 0; pass < (t->convolution ? 2 : 1); pass++) {
 			otp_precision precision = pass ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
 			check_backend(which, t, v, precision, exact, magnitude, count);
-			check_replicas(which, t, v, precision, count);
+			if (tested[which].backend != &otp_shim_backend) /* has one stream, as the GPU */
+				check_replicas(which, t, v, precision, count);
 		}
 	}
 	otp_free(exact);
@@ -567,7 +583,7 @@ static void run_case(test_case t)
 	tally.cases++;
 	if (tally.bench) {
 		for (int which = 0; which < TESTED_COUNT; which++) {
-			if (!tested[which].backend)
+			if (!runs(which, t.op))
 				continue;
 			bench(which, &t, &v, OTP_PRECISION_F32);
 			if (t.convolution)
@@ -575,7 +591,7 @@ static void run_case(test_case t)
 		}
 	} else {
 		check_values(&t, &v);
-		if (t.order > 0)
+		if (t.order > 0 && !tally.alone)
 			check_gradients(&t, &v);
 	}
 	drop_values(&t, &v);
@@ -625,20 +641,25 @@ static bool bench_mask(int mask)
 }
 
 /* A sum keeps at least the accuracy of pairwise summation: log2 of its length roundings. */
+static void check_sum_of(otp_shape x, int mask, bool bench_only)
+{
+	test_case t = {.op = OTP_OP_sum, .count = 1, .in = {x}, .bound = BY_ABS, .order = 2};
+	t.attr.shape.to = shrunk(x, mask);
+	t.roundings = 2 + log2((double)otp_shape_count(x) / (double)otp_shape_count(t.attr.shape.to));
+	t.bench_only = bench_only;
+	run_case(t);
+}
+
 static void check_sum(void)
 {
 	for (int k = 0; k < SHAPE_COUNT; k++)
-		for (int mask = 0; mask < 16; mask++) {
-			test_case t = {
-			    .op = OTP_OP_sum, .count = 1, .in = {shapes[k]}, .bound = BY_ABS, .order = 2};
-			t.attr.shape.to = shrunk(shapes[k], mask);
-			double length =
-			    (double)otp_shape_count(shapes[k]) / (double)otp_shape_count(t.attr.shape.to);
-			t.roundings = 2 + log2(length);
-			t.bench_only = k == LARGE;
-			if (!t.bench_only || bench_mask(mask))
-				run_case(t);
-		}
+		for (int mask = 0; mask < 16; mask++)
+			if (k != LARGE || bench_mask(mask))
+				check_sum_of(shapes[k], mask, k == LARGE);
+	/* Long sums of few columns, which may be cut into slices: all, over the image, over n and w. */
+	check_sum_of(otp_shape4(1, 60, 90, 1), 15, false);
+	check_sum_of(otp_shape4(1, 40, 40, 3), 7, false);
+	check_sum_of(otp_shape4(40, 2, 40, 3), 5, false);
 }
 
 static void check_spread(void)
@@ -1075,10 +1096,12 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 	static const struct {
 		otp_shape x;
 		int groups;
-	} sizes[] = {{{1, 1, 1, 4}, 2},	    {{2, 3, 5, 6}, 3},	    {{3, 4, 4, 40}, 8},
-		     {{2, 5, 3, 64}, 1},    {{2, 4, 4, 72}, 4},	    {{16, 64, 64, 32}, 8},
-		     {{16, 64, 64, 16}, 4}, {{16, 16, 16, 128}, 32}};
-	for (int k = 0; k < 8; k++)
+	} sizes[] = {{{1, 1, 1, 4}, 2},	      {{2, 3, 5, 6}, 3},	 {{3, 4, 4, 40}, 8},
+		     {{2, 5, 3, 64}, 1},      {{2, 4, 4, 72}, 4},	 {{2, 33, 31, 6}, 3},
+		     {{1, 32, 16, 24}, 6},    {{16, 64, 64, 32}, 8},     {{16, 64, 64, 16}, 4},
+		     {{16, 16, 16, 128}, 32}};
+	enum { SIZE_COUNT = sizeof sizes / sizeof *sizes, FIRST_LARGE = SIZE_COUNT - 3 };
+	for (int k = 0; k < SIZE_COUNT; k++)
 		for (int variant = 0; variant < 4; variant++) {
 			otp_shape x = sizes[k].x, channels = otp_shape4(variant & 2 ? x.n : 1, 1, 1, x.c);
 			test_case t = {.op = op,
@@ -1089,7 +1112,7 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 				       .rule = op == OTP_OP_norm_stats ? stats_magnitude : norm_magnitude,
 				       .build = build_norm,
 				       .order = order,
-				       .bench_only = k >= 5};
+				       .bench_only = k >= FIRST_LARGE};
 			t.attr.norm.groups = sizes[k].groups;
 			t.attr.norm.eps = 1e-3f;
 			t.attr.norm.silu = variant & 1;
@@ -1097,8 +1120,8 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 		}
 }
 
-/* Statistics keep the accuracy of pairwise summation, below 2^10 terms here. */
-static void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 10, 0); }
+/* Statistics keep the accuracy of pairwise summation, at most 2^11 terms here. */
+static void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0); }
 static void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1); }
 static void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0); }
 static void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0); }
@@ -1322,7 +1345,9 @@ static void open_backends(void)
 	ref.backend = &otp_ref_backend;
 	ref.backend->open(0, &ref.device, &err);
 	for (int which = 0; which < TESTED_COUNT; which++) {
-		const otp_backend *backend = otp_backend_find(tested_backends[which], &err);
+		if (tally.alone && strcmp(tally.alone, tested_backends[which]) != 0)
+			continue;
+		const otp_backend *backend = find_backend(tested_backends[which], &err);
 		if (backend && backend->open(0, &tested[which].device, &err))
 			tested[which].backend = backend;
 		else
@@ -1331,15 +1356,42 @@ static void open_backends(void)
 	}
 }
 
+static void name_library_ops(void)
+{
+	for (int which = 0; which < TESTED_COUNT; which++) {
+		int listed = 0;
+		for (int op = OTP_OP_LEAF + 1; op < OTP_OP_COUNT && tested[which].backend; op++)
+			if (!runs(which, (otp_op)op))
+				printf("%s%s", listed++ ? ", " : "library ops, not run: ",
+				       otp_op_name((otp_op)op));
+		if (listed)
+			printf(" (%s)\n", tested_backends[which]);
+	}
+}
+
+/* With --backend, not to have run anything is a failure: whoever asks wants a result. */
+static bool opened_any(void)
+{
+	for (int which = 0; which < TESTED_COUNT; which++)
+		if (tested[which].backend)
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	const char *only = NULL;
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--bench") == 0)
 			tally.bench = true;
+		else if (strcmp(argv[i], "--backend") == 0 && i + 1 < argc)
+			tally.alone = argv[++i];
 		else
 			only = argv[i];
 	open_backends();
+	if (!opened_any())
+		return OTP_EXIT_FAILED;
+	name_library_ops();
 	int ops = 0;
 	for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
 		if (only && strcmp(checks[i].name, only) != 0)

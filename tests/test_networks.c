@@ -19,17 +19,18 @@
 
 #include "ref/ref.h"
 #include "scalar.h"
+#include "shim/backend.h"
 #include "train/engine.h"
 
 #include <hdf5.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double FLOAT_UNIT = 0x1p-24, DOUBLE_UNIT = 0x1p-53, FIXTURE_UNIT = 0x1p-32, ALLOWANCE = 4;
 static const double BF16_ALLOWANCE = 1.5;
-static const char *const NETWORKS = OTPLAN_SOURCE_DIR "/tests/golden/networks.h5";
-static const char *const STEPS = OTPLAN_SOURCE_DIR "/tests/golden/steps.h5";
+static const char NETWORKS[] = "networks.h5", STEPS[] = "steps.h5";
 
 /* ---- fixtures ---- */
 
@@ -39,15 +40,19 @@ typedef struct fixture {
 	const char *name;
 } fixture;
 
-static fixture fixture_open(const char *path, const char *group)
+/* From this source tree, or from OTPLAN_GOLDEN: a package is tested where no tree is. */
+static fixture fixture_open(const char *file, const char *group)
 {
 	fixture f = {.name = group};
+	const char *folder = getenv("OTPLAN_GOLDEN");
+	char *path = otp_format("%s/%s", folder ? folder : OTPLAN_SOURCE_DIR "/tests/golden", file);
 	f.file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
 	if (f.file < 0)
 		fail_msg("%s cannot be opened", path);
 	f.group = H5Gopen2(f.file, group, H5P_DEFAULT);
 	if (f.group < 0)
 		fail_msg("%s has no group %s", path, group);
+	otp_free(path);
 	return f;
 }
 
@@ -245,13 +250,26 @@ typedef struct place {
 	otp_device *device;
 } place;
 
+/* The product's, and the own CUDA kernels on the host. */
+static const otp_backend *find_backend(const char *name, otp_error *err)
+{
+	return strcmp(name, "shim") == 0 ? otp_shim_for_networks() : otp_backend_find(name, err);
+}
+
 static place place_open(const char *name)
 {
 	otp_error err = {0};
-	place at = {.backend = otp_backend_find(name, &err)};
+	place at = {.backend = find_backend(name, &err)};
 	if (!at.backend || !at.backend->open(0, &at.device, &err))
 		fail_msg("%s", err.text);
 	return at;
+}
+
+/* The plugin says whether there is one that can be used. */
+static bool has_gpu(void)
+{
+	otp_error err = {0};
+	return otp_backend_find("cuda", &err) != NULL;
 }
 
 static double unit_of(const otp_backend *backend)
@@ -467,6 +485,11 @@ static void network_is_pytorchs(void **state)
 	check_network(*state, "ref", OTP_PRECISION_F32);
 	check_network(*state, "cpu", OTP_PRECISION_F32);
 	check_network(*state, "cpu", OTP_PRECISION_BF16);
+	check_network(*state, "shim", OTP_PRECISION_F32);
+	if (has_gpu()) {
+		check_network(*state, "cuda", OTP_PRECISION_F32);
+		check_network(*state, "cuda", OTP_PRECISION_BF16);
+	}
 }
 
 /* ---- training steps ---- */
@@ -579,11 +602,19 @@ static otp_update update_settings(const fixture *f)
 	};
 }
 
+static bool open_work(const char *backend_name, int threads, otp_place_of_work *work, otp_error *err)
+{
+	if (strcmp(backend_name, "shim") != 0)
+		return otp_place_open(backend_name, "f32", threads, work, err);
+	*work = (otp_place_of_work){.backend = otp_shim_for_networks(), .pool = otp_pool_new(threads)};
+	return work->backend->open(0, &work->device, err);
+}
+
 static void check_steps(const step_case *c, const char *backend_name, int threads)
 {
 	otp_error err = {0};
 	otp_place_of_work work;
-	if (!otp_place_open(backend_name, "f32", threads, &work, &err))
+	if (!open_work(backend_name, threads, &work, &err))
 		fail_msg("%s", err.text);
 	place at = {work.backend, work.device};
 	fixture f = fixture_open(STEPS, c->group);
@@ -631,6 +662,9 @@ static void steps_are_pytorchs(void **state)
 	check_steps(*state, "ref", 1);
 	check_steps(*state, "cpu", 1);
 	check_steps(*state, "cpu", 2);
+	check_steps(*state, "shim", 1);
+	if (has_gpu())
+		check_steps(*state, "cuda", 1);
 }
 
 /* ---- draws ---- */
@@ -694,6 +728,8 @@ static void draws_are_box_and_mullers(void **state)
 	assert_int_equal(exact.count, otp_shape_count(to));
 	check_draws("ref", &f, exact.v, float_draws.v, to);
 	check_draws("cpu", &f, exact.v, float_draws.v, to);
+	if (has_gpu())
+		check_draws("cuda", &f, exact.v, float_draws.v, to);
 	otp_free(exact.v);
 	otp_free(float_draws.v);
 	fixture_close(&step);

@@ -1,7 +1,7 @@
 /* pointwise.c (cpu): element by element, in place where the plan wants it:
  * loops promise only that no iteration depends on another, so y may be x. */
 #include "cpu/cpu.h"
-#include "cpu/fold.h"
+#include "fold.h"
 #include "scalar.h"
 
 /* y = expression of x and up to two constants p, q of the attribute. */

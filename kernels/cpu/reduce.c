@@ -3,7 +3,7 @@
  * run at memory speed. The order is fixed, so that a sum is equal bit for bit
  * from run to run. */
 #include "cpu/cpu.h"
-#include "cpu/fold.h"
+#include "fold.h"
 
 #include <string.h>
 

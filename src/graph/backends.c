@@ -1,16 +1,83 @@
-/* The one place that knows which backends exist. */
+/* The one place that knows which backends exist. ref and cpu are part of the
+ * program; cuda is a plugin, opened when it is asked for, so that the program
+ * starts as fast, and at all, where CUDA's libraries are not. */
 #include "graph/op.h"
 
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 extern const otp_backend otp_ref_backend, otp_cpu_backend;
 
+#define PLUGIN "otplan_cuda.so"
+/* Names the plugin's file, instead of the places below. */
+#define PLUGIN_VARIABLE "OTPLAN_CUDA_PLUGIN"
+
+typedef const otp_backend *plugin_function(size_t call_bytes, int op_count, otp_error *err);
+
+static bool find_plugin(char path[static PATH_MAX + 64], otp_error *err)
+{
+	static const char *const places[] = {"", "../lib/otplan/"};
+	const char *named = getenv(PLUGIN_VARIABLE);
+	if (named && snprintf(path, PATH_MAX, "%s", named) < PATH_MAX)
+		return true;
+	char program[PATH_MAX] = "";
+	if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+		return otp_fail_machine(err, "cuda",
+					"this program's own folder is unknown, set " PLUGIN_VARIABLE);
+	*(strrchr(program, '/') + 1) = '\0';
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, PATH_MAX + 64, "%s%s" PLUGIN, program, places[i]);
+		if (access(path, R_OK) == 0)
+			return true;
+	}
+	return otp_fail_machine(err, "cuda",
+				"this build has no CUDA backend: " PLUGIN
+				" is neither beside the program nor in ../lib/otplan");
+}
+
+static const otp_backend *load_cuda(otp_error *err)
+{
+	char path[PATH_MAX + 64];
+	if (!find_plugin(path, err))
+		return NULL;
+	void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* and never closed: its backend may be in use */
+	if (!plugin) {
+		otp_fail_machine(err, "cuda", "the backend cannot be loaded: %s", dlerror());
+		return NULL;
+	}
+	plugin_function *backend = NULL;
+	void *symbol = dlsym(plugin, "otp_plugin_backend");
+	memcpy(&backend, &symbol, sizeof backend); /* ISO C has no cast from object to function */
+	if (!backend) {
+		otp_fail_machine(err, "cuda", "%s is no backend of otplan", path);
+		return NULL;
+	}
+	return backend(sizeof(otp_call), OTP_OP_COUNT, err);
+}
+
+/* A driver's device file: asked before anything is loaded, because most machines have none. */
+static bool may_have_gpu(void)
+{
+	return access("/dev/nvidiactl", F_OK) == 0 || access("/dev/dxg", F_OK) == 0;
+}
+
 const otp_backend *otp_backend_find(const char *name, otp_error *err)
 {
-	if (strcmp(name, "cpu") == 0 || strcmp(name, "auto") == 0)
-		return &otp_cpu_backend;
 	if (strcmp(name, "ref") == 0)
 		return &otp_ref_backend;
-	otp_fail(err, "--device", "'%s' is no backend of this build, expected auto or cpu", name);
+	if (strcmp(name, "cpu") == 0)
+		return &otp_cpu_backend;
+	if (strcmp(name, "cuda") == 0)
+		return load_cuda(err);
+	if (strcmp(name, "auto") == 0) {
+		otp_error unusable = {0};
+		const otp_backend *cuda = may_have_gpu() ? load_cuda(&unusable) : NULL;
+		return cuda ? cuda : &otp_cpu_backend;
+	}
+	otp_fail(err, "--device", "'%s' is no backend of this build, expected auto, cpu or cuda[:i]", name);
 	return NULL;
 }

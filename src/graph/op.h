@@ -80,6 +80,8 @@ typedef struct otp_tensor {
 	otp_type type;
 } otp_tensor;
 
+typedef struct otp_device otp_device;
+
 typedef enum otp_precision { OTP_PRECISION_F32, OTP_PRECISION_TF32, OTP_PRECISION_BF16 } otp_precision;
 
 /* One kernel invocation with everything it needs; frozen when the program is made. */
@@ -88,6 +90,7 @@ typedef struct otp_call {
 	otp_attr attr;
 	otp_tensor in[OTP_MAX_INPUTS], out;
 	otp_precision precision;
+	otp_device *device; /* where it runs */
 	int part, parts;  /* adam alone: which share of the columns this call updates */
 	void *scratch;    /* scratch_bytes(call) bytes, contents undefined */
 	void *bound;      /* what the kernel's bind made; NULL without bind */
@@ -95,12 +98,10 @@ typedef struct otp_call {
 
 typedef struct otp_kernel {
 	void (*run)(const otp_call *call);
-	void (*bind)(otp_call *call);                  /* optional: make call->bound; shapes are known, pointers are not */
+	void (*bind)(otp_call *call);                  /* optional: make call->bound; all but scratch is known */
 	void (*unbind)(otp_call *call);                /* optional */
 	size_t (*scratch_bytes)(const otp_call *call); /* optional; asked after bind */
 } otp_kernel;
-
-typedef struct otp_device otp_device;
 
 /* A backend: memory, transfers, and one kernel for every op of the table.
  * Runs on one device are ordered as they are issued; wait() returns when all are done. */

@@ -51,6 +51,7 @@ static void bind_call(otp_program *p, const otp_node *node, otp_program_options 
 	call->op = node->op;
 	call->attr = node->attr;
 	call->precision = options.precision;
+	call->device = p->device;
 	call->part = options.part;
 	call->parts = options.parts ? options.parts : 1;
 	for (int i = 0; i < node->input_count; i++)

@@ -75,6 +75,8 @@ refuses 2 quickstart "${run[@]}" --preset tiny
 refuses 2 stray "${run[@]}" stray
 refuses 2 'is needed' train "${digits[@]}" "${few[@]}"
 refuses 2 'tpu' "${run[@]}" --device tpu
+OTPLAN_CUDA_PLUGIN=/nonexistent/plugin.so refuses 1 '/nonexistent/plugin.so' bench --device cuda
+OTPLAN_CUDA_PLUGIN=$OTPLAN refuses 1 'cannot be loaded' bench --device cuda
 
 title "settings that contradict each other"
 refuses 2 '15x15' "${run[@]}" --image-size 15

@@ -1,0 +1,287 @@
+/* backend.c (cuda): one GPU as a backend. Everything happens in one stream, in
+ * the order it is issued; uploads go through pinned stages, so that the caller
+ * may reuse its memory at once. A program's calls become a CUDA graph when they
+ * are launched a second time (the first loads modules, which capture forbids);
+ * OTPLAN_CUDA_GRAPHS=0 runs them one by one, for debugging. */
+#include "cuda/device.h"
+#include "cuda/dnn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void otp_device_enter(otp_device *d)
+{
+	pthread_mutex_lock(&d->lock);
+	CUDA_CHECK(cudaSetDevice(d->index));
+}
+
+void otp_device_leave(otp_device *d) { pthread_mutex_unlock(&d->lock); }
+
+void *otp_cuda_stream(const otp_device *d) { return d->stream; }
+
+void otp_cuda_launched(const otp_device *d, const char *kernel, const char *file, int line)
+{
+	(void)d;
+	cuda_check(cudaGetLastError(), kernel, file, line);
+}
+
+/* ---- opening ---- */
+
+/* How many devices there are; where none can be used, why. */
+static int count_devices(otp_error *err)
+{
+	int count = 0; /* a missing driver leaves it untouched */
+	cudaError_t status = cudaGetDeviceCount(&count);
+	if (status == cudaErrorInsufficientDriver)
+		otp_fail_machine(err, "cuda", "no NVIDIA driver, or one too old for CUDA %d.%d",
+				 CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+	else if (status != cudaSuccess)
+		otp_fail_machine(err, "cuda", "%s", cudaGetErrorString(status));
+	else if (count == 0)
+		otp_fail_machine(err, "cuda", "no NVIDIA GPU");
+	return status == cudaSuccess ? count : 0;
+}
+
+static bool usable(int index, struct cudaDeviceProp *properties, otp_error *err)
+{
+	int count = count_devices(err);
+	if (!count)
+		return false;
+	if (index < 0 || index >= count)
+		return otp_fail(err, "--device", "there is no device cuda:%d, expected cuda:0 to cuda:%d",
+				index, count - 1);
+	CUDA_CHECK(cudaGetDeviceProperties(properties, index));
+	if (properties->major < 8)
+		return otp_fail_machine(err, "cuda",
+					"%s has compute capability %d.%d, at least 8.0 is needed",
+					properties->name, properties->major, properties->minor);
+	return true;
+}
+
+static bool cuda_open(int index, otp_device **device, otp_error *err)
+{
+	struct cudaDeviceProp properties;
+	if (!usable(index, &properties, err))
+		return false;
+	otp_device *d = otp_calloc(1, sizeof *d);
+	d->index = index;
+	pthread_mutex_init(&d->lock, NULL);
+	otp_cuda_describe(index, properties.name);
+	otp_device_enter(d);
+	CUDA_CHECK(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
+	CUDNN_CHECK(cudnnCreate(&d->dnn));
+	CUDNN_CHECK(cudnnSetStream(d->dnn, d->stream));
+	CUBLAS_CHECK(cublasLtCreate(&d->blas));
+	for (int i = 0; i < OTP_STAGES; i++) {
+		CUDA_CHECK(cudaMallocHost(&d->stage[i].memory, OTP_STAGE_BYTES));
+		CUDA_CHECK(cudaEventCreateWithFlags(&d->stage[i].copied, cudaEventDisableTiming));
+	}
+	const char *graphs = getenv("OTPLAN_CUDA_GRAPHS");
+	d->captures = !graphs || strcmp(graphs, "0") != 0;
+	otp_dnn_open_choices(d, properties.name);
+	otp_device_leave(d);
+	*device = d;
+	return true;
+}
+
+static void cuda_close(otp_device *d)
+{
+	otp_device_enter(d);
+	CUDA_CHECK(cudaStreamSynchronize(d->stream));
+	otp_dnn_forget_plans(d);
+	for (int i = 0; i < OTP_STAGES; i++) {
+		CUDA_CHECK(cudaEventDestroy(d->stage[i].copied));
+		CUDA_CHECK(cudaFreeHost(d->stage[i].memory));
+	}
+	CUBLAS_CHECK(cublasLtDestroy(d->blas));
+	CUDNN_CHECK(cudnnDestroy(d->dnn));
+	CUDA_CHECK(cudaStreamDestroy(d->stream));
+	otp_device_leave(d);
+	pthread_mutex_destroy(&d->lock);
+	otp_free(d->choices);
+	otp_free(d);
+}
+
+/* ---- memory ---- */
+
+struct otp_block {
+	otp_block *next;
+	void *memory;
+	size_t bytes;
+};
+
+static void *cuda_alloc(otp_device *d, size_t bytes)
+{
+	otp_block *block = otp_calloc(1, sizeof *block);
+	block->bytes = bytes ? bytes : 1;
+	otp_device_enter(d);
+	CUDA_CHECK(cudaMalloc(&block->memory, block->bytes));
+	CUDA_CHECK(cudaMemsetAsync(block->memory, 0, block->bytes, d->stream));
+	otp_cuda_count_memory((int64_t)block->bytes);
+	block->next = d->blocks;
+	d->blocks = block;
+	otp_device_leave(d);
+	return block->memory;
+}
+
+static void cuda_release(otp_device *d, void *memory)
+{
+	if (!memory)
+		return;
+	otp_device_enter(d);
+	otp_block **at = &d->blocks;
+	while (*at && (*at)->memory != memory)
+		at = &(*at)->next;
+	otp_block *block = *at;
+	OTP_ASSERT(block, "cuda: releasing memory that was not allocated here");
+	*at = block->next;
+	CUDA_CHECK(cudaStreamSynchronize(d->stream));
+	CUDA_CHECK(cudaFree(memory));
+	otp_cuda_count_memory(-(int64_t)block->bytes);
+	otp_device_leave(d);
+	otp_free(block);
+}
+
+/* ---- transfers ---- */
+
+/* A stage that no copy reads any more. */
+static int take_stage(otp_device *d)
+{
+	int stage = d->next_stage;
+	d->next_stage = (stage + 1) % OTP_STAGES;
+	CUDA_CHECK(cudaEventSynchronize(d->stage[stage].copied));
+	return stage;
+}
+
+static void cuda_upload(otp_device *d, void *dst, otp_type type, const void *src, int64_t count)
+{
+	(void)type; /* host and device elements are the same */
+	size_t bytes = (size_t)count * 4;
+	otp_device_enter(d);
+	for (size_t at = 0; at < bytes; at += OTP_STAGE_BYTES) {
+		size_t length = bytes - at < OTP_STAGE_BYTES ? bytes - at : OTP_STAGE_BYTES;
+		int stage = take_stage(d);
+		memcpy(d->stage[stage].memory, (const char *)src + at, length);
+		CUDA_CHECK(cudaMemcpyAsync((char *)dst + at, d->stage[stage].memory, length,
+					   cudaMemcpyHostToDevice, d->stream));
+		CUDA_CHECK(cudaEventRecord(d->stage[stage].copied, d->stream));
+	}
+	otp_device_leave(d);
+}
+
+static void cuda_download(otp_device *d, void *dst, otp_type type, const void *src, int64_t count)
+{
+	(void)type;
+	size_t bytes = (size_t)count * 4;
+	otp_device_enter(d);
+	for (size_t at = 0; at < bytes; at += OTP_STAGE_BYTES) {
+		size_t length = bytes - at < OTP_STAGE_BYTES ? bytes - at : OTP_STAGE_BYTES;
+		int stage = take_stage(d);
+		CUDA_CHECK(cudaMemcpyAsync(d->stage[stage].memory, (const char *)src + at, length,
+					   cudaMemcpyDeviceToHost, d->stream));
+		CUDA_CHECK(cudaStreamSynchronize(d->stream));
+		memcpy((char *)dst + at, d->stage[stage].memory, length);
+	}
+	otp_device_leave(d);
+}
+
+/* ---- launching ---- */
+
+/* A program's token. */
+typedef struct captured {
+	bool ran; /* once, call by call */
+	cudaGraphExec_t graph;
+} captured;
+
+static void run_calls(const otp_call *calls, int count)
+{
+	for (int i = 0; i < count; i++)
+		otp_cuda_backend.kernels[calls[i].op]->run(&calls[i]);
+}
+
+static cudaGraphExec_t capture(otp_device *d, const otp_call *calls, int count)
+{
+	cudaGraph_t graph;
+	cudaGraphExec_t executable;
+	CUDA_CHECK(cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeThreadLocal));
+	run_calls(calls, count);
+	CUDA_CHECK(cudaStreamEndCapture(d->stream, &graph));
+	CUDA_CHECK(cudaGraphInstantiate(&executable, graph, 0));
+	CUDA_CHECK(cudaGraphDestroy(graph));
+	return executable;
+}
+
+static void cuda_launch(otp_device *d, const otp_call *calls, int count, void **token)
+{
+	otp_device_enter(d);
+	captured *c = *token;
+	if (!c)
+		c = *token = otp_calloc(1, sizeof *c);
+	if (!c->graph && c->ran && d->captures)
+		c->graph = capture(d, calls, count);
+	if (c->graph)
+		CUDA_CHECK(cudaGraphLaunch(c->graph, d->stream));
+	else
+		run_calls(calls, count);
+	c->ran = true;
+	otp_device_leave(d);
+}
+
+static void cuda_forget(otp_device *d, void *token)
+{
+	captured *c = token;
+	if (!c)
+		return;
+	otp_device_enter(d);
+	CUDA_CHECK(cudaStreamSynchronize(d->stream));
+	if (c->graph)
+		CUDA_CHECK(cudaGraphExecDestroy(c->graph));
+	otp_device_leave(d);
+	otp_free(c);
+}
+
+static void cuda_wait(otp_device *d)
+{
+	otp_device_enter(d);
+	CUDA_CHECK(cudaStreamSynchronize(d->stream));
+	otp_device_leave(d);
+}
+
+static int cuda_workers(otp_device *d)
+{
+	(void)d;
+	return 1;
+}
+
+static const otp_kernel *const cuda_kernels[OTP_OP_COUNT] = {
+#define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = &otp_cuda_##name,
+#include "graph/ops.def"
+#undef OP
+};
+
+const otp_backend otp_cuda_backend = {
+    .name = "cuda",
+    .element_bytes = 4,
+    .open = cuda_open,
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .release = cuda_release,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .launch = cuda_launch,
+    .forget = cuda_forget,
+    .wait = cuda_wait,
+    .workers = cuda_workers,
+    .kernels = cuda_kernels,
+};
+
+/* The plugin's one exported function: the backend, where a GPU can be used. */
+__attribute__((visibility("default"))) const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count,
+									     otp_error *err)
+{
+	if (call_bytes != sizeof(otp_call) || op_count != OTP_OP_COUNT) {
+		otp_fail_machine(err, "cuda", "the plugin belongs to another build of otplan");
+		return NULL;
+	}
+	return count_devices(err) ? &otp_cuda_backend : NULL;
+}

@@ -1,0 +1,148 @@
+/* conv.c (cuda): the convolution triple, through cuDNN. Tensors are float32;
+ * for bfloat16 the operands are rounded into scratch first. A bias is cuDNN's
+ * epilogue where an engine has it, a launch of our own where none does. */
+#include "cuda/dnn.h"
+
+#include <stdio.h>
+
+typedef struct bound {
+	const otp_dnn_plan *plan;
+	bool bias_after;
+} bound;
+
+/* Where things lie in scratch: cuDNN's workspace, then what is not float32. */
+typedef struct layout {
+	size_t operand[2], result, bytes;
+} layout;
+
+static const otp_dnn_role operand_roles[][2] = {
+    [OTP_DNN_FORWARD] = {OTP_DNN_X, OTP_DNN_W},
+    [OTP_DNN_DGRAD] = {OTP_DNN_Y, OTP_DNN_W},
+    [OTP_DNN_WGRAD] = {OTP_DNN_X, OTP_DNN_Y},
+};
+
+static size_t place(size_t *at, bool needed, otp_shape s)
+{
+	size_t here = *at;
+	if (needed)
+		*at += otp_round_up((size_t)otp_shape_count(s) * sizeof(uint16_t), 256);
+	return here;
+}
+
+static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
+{
+	layout l = {.bytes = otp_round_up(plan->workspace_bytes, 256)};
+	for (int i = 0; i < 2; i++)
+		l.operand[i] = place(&l.bytes, plan->conv.bf16_in, call->in[i].shape);
+	l.result = place(&l.bytes, plan->conv.bf16_out, call->out.shape);
+	return l;
+}
+
+/* Wanted first: an engine that needs no compiling, bfloat16 operands before
+ * float32 ones in TF32, a float32 result, the bias in the same kernel. */
+static const otp_dnn_plan *first_plan(otp_device *device, otp_dnn_conv conv, bool bias,
+				      otp_precision precision)
+{
+	static const struct {
+		bool bf16_in, bf16_out;
+	} ways[] = {{true, false}, {true, true}, {false, false}};
+	int first_way = precision == OTP_PRECISION_BF16 ? 0 : 2;
+	conv.tf32 = precision != OTP_PRECISION_F32;
+	for (int compiled = 0; compiled < 2; compiled++)
+		for (int way = first_way; way < 3; way++)
+			for (int fused = bias; fused >= 0; fused--) {
+				conv.compiled = compiled;
+				conv.bf16_in = ways[way].bf16_in;
+				conv.bf16_out = ways[way].bf16_out;
+				conv.bias = fused;
+				const otp_dnn_plan *plan = otp_dnn_plan_for(device, &conv);
+				if (plan)
+					return plan;
+			}
+	return NULL;
+}
+
+static const char *describe(const otp_dnn_conv *c)
+{
+	static char text[160];
+	snprintf(text, sizeof text, "x %dx%dx%dx%d, w %dx%dx%dx%d, stride %d, pad %d", c->x.n, c->x.h, c->x.w,
+		 c->x.c, c->w.n, c->w.h, c->w.w, c->w.c, c->stride, c->pad);
+	return text;
+}
+
+static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, otp_shape w, otp_shape y)
+{
+	otp_dnn_conv conv = {.direction = direction,
+			     .x = x,
+			     .w = w,
+			     .y = y,
+			     .stride = call->attr.conv.stride,
+			     .pad = call->attr.conv.pad};
+	bool bias = call->op == OTP_OP_conv2d_bias;
+	OTP_ASSERT((uintptr_t)call->in[0].data % 16 == 0 && (uintptr_t)call->in[1].data % 16 == 0 &&
+		       (uintptr_t)call->out.data % 16 == 0,
+		   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
+	bound *b = otp_calloc(1, sizeof *b);
+	otp_device_enter(call->device);
+	b->plan = first_plan(call->device, conv, bias, call->precision);
+	otp_device_leave(call->device);
+	if (!b->plan)
+		otp_cuda_failed("cudnn", "no deterministic engine computes this convolution", describe(&conv),
+				__FILE__, __LINE__);
+	b->bias_after = bias && !b->plan->conv.bias;
+	call->bound = b;
+}
+
+static void bind_forward(otp_call *call)
+{
+	bind_conv(call, OTP_DNN_FORWARD, call->in[0].shape, call->in[1].shape, call->out.shape);
+}
+
+static void bind_dgrad(otp_call *call)
+{
+	bind_conv(call, OTP_DNN_DGRAD, call->out.shape, call->in[1].shape, call->in[0].shape);
+}
+
+static void bind_wgrad(otp_call *call)
+{
+	bind_conv(call, OTP_DNN_WGRAD, call->in[0].shape, call->out.shape, call->in[1].shape);
+}
+
+static void run_conv(const otp_call *call)
+{
+	const bound *b = call->bound;
+	const otp_dnn_conv *conv = &b->plan->conv;
+	layout l = layout_of(call, b->plan);
+	char *scratch = call->scratch;
+	void *data[OTP_DNN_ROLES] = {NULL};
+	for (int i = 0; i < 2; i++) {
+		void *operand = call->in[i].data;
+		if (conv->bf16_in) {
+			operand = scratch + l.operand[i];
+			otp_cuda_to_bf16(call, operand, call->in[i].data, otp_shape_count(call->in[i].shape));
+		}
+		data[operand_roles[conv->direction][i]] = operand;
+	}
+	void *result = conv->bf16_out ? (void *)(scratch + l.result) : call->out.data;
+	data[otp_dnn_result(conv)] = result;
+	data[OTP_DNN_BIAS] = call->in[2].data;
+	otp_dnn_run(call->device, b->plan, data, scratch);
+	if (conv->bf16_out)
+		otp_cuda_from_bf16(call, call->out.data, result, otp_shape_count(call->out.shape));
+	if (b->bias_after)
+		otp_cuda_add_bias(call, call->out.data, call->in[2].data,
+				  otp_shape_count(call->out.shape) / call->out.shape.c, call->out.shape.c);
+}
+
+static void unbind_conv(otp_call *call) { otp_free(call->bound); }
+
+static size_t conv_scratch(const otp_call *call)
+{
+	const bound *b = call->bound;
+	return layout_of(call, b->plan).bytes;
+}
+
+const otp_kernel otp_cuda_conv2d = {run_conv, bind_forward, unbind_conv, conv_scratch};
+const otp_kernel otp_cuda_conv2d_bias = {run_conv, bind_forward, unbind_conv, conv_scratch};
+const otp_kernel otp_cuda_conv2d_dgrad = {run_conv, bind_dgrad, unbind_conv, conv_scratch};
+const otp_kernel otp_cuda_conv2d_wgrad = {run_conv, bind_wgrad, unbind_conv, conv_scratch};

@@ -1,0 +1,63 @@
+/* device: one GPU with its stream and library handles, for the host code of
+ * kernels/cuda, and the checks around every call into CUDA's libraries: a
+ * failing one ends the program with its statement, place, device and memory. */
+#ifndef OTP_CUDA_DEVICE_H
+#define OTP_CUDA_DEVICE_H
+
+#include "cuda/cuda.h"
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <cudnn.h>
+#include <pthread.h>
+
+typedef struct otp_dnn_plan otp_dnn_plan;
+typedef struct otp_block otp_block;
+
+enum { OTP_STAGES = 4, OTP_STAGE_BYTES = 4 << 20 };
+
+struct otp_device {
+	int index;
+	cudaStream_t stream;
+	cudnnHandle_t dnn;
+	cublasLtHandle_t blas;
+	pthread_mutex_t lock; /* one thread at a time talks to stream and handles */
+	bool captures;	      /* launches become CUDA graphs */
+	struct {
+		void *memory; /* pinned */
+		cudaEvent_t copied;
+	} stage[OTP_STAGES];
+	int next_stage;
+	otp_block *blocks;   /* of device memory */
+	otp_dnn_plan *plans; /* of this process, by key */
+	char *choices;	     /* the file of plans chosen before, as text */
+	char choices_path[512];
+};
+
+/* Make the calling thread's CUDA calls mean this device, alone. */
+void otp_device_enter(otp_device *device);
+void otp_device_leave(otp_device *device);
+
+OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const char *statement,
+				  const char *file, int line);
+
+/* One generator for all libraries: CUDA_CHECK(statement) and its like. */
+#define OTP_DEFINE_CHECK(library, type, success, explain)                                                    \
+	static inline void library##_check(type status, const char *statement, const char *file, int line)   \
+	{                                                                                                    \
+		if (status != success)                                                                       \
+			otp_cuda_failed(#library, explain(status), statement, file, line);                   \
+	}
+OTP_DEFINE_CHECK(cuda, cudaError_t, cudaSuccess, cudaGetErrorString)
+OTP_DEFINE_CHECK(cudnn, cudnnStatus_t, CUDNN_STATUS_SUCCESS, cudnnGetErrorString)
+OTP_DEFINE_CHECK(cublas, cublasStatus_t, CUBLAS_STATUS_SUCCESS, cublasLtGetStatusString)
+
+#define CUDA_CHECK(statement) cuda_check((statement), #statement, __FILE__, __LINE__)
+#define CUDNN_CHECK(statement) cudnn_check((statement), #statement, __FILE__, __LINE__)
+#define CUBLAS_CHECK(statement) cublas_check((statement), #statement, __FILE__, __LINE__)
+
+/* What failures report. */
+void otp_cuda_describe(int index, const char *name);
+void otp_cuda_count_memory(int64_t bytes);
+
+#endif

@@ -1,0 +1,73 @@
+/* dnn: the only door to cuDNN, through its graph interface. A convolution is
+ * described, its operation graph built (no device is needed so far), and a plan
+ * chosen for it: candidates of cuDNN's heuristics that are deterministic and
+ * precise enough, timed once, the fastest kept on disk by cuDNN version, GPU
+ * and graph, and shared by all calls of the process. */
+#ifndef OTP_CUDA_DNN_H
+#define OTP_CUDA_DNN_H
+
+#include "cuda/device.h"
+
+typedef enum otp_dnn_direction { OTP_DNN_FORWARD, OTP_DNN_DGRAD, OTP_DNN_WGRAD } otp_dnn_direction;
+typedef enum otp_dnn_role { OTP_DNN_X, OTP_DNN_W, OTP_DNN_Y, OTP_DNN_BIAS, OTP_DNN_ROLES } otp_dnn_role;
+
+/* y = x * w, or its adjoints: x from y, w from y. Weights are (out, kh, kw, in). Sums are float32. */
+typedef struct otp_dnn_conv {
+	otp_dnn_direction direction;
+	otp_shape x, w, y;
+	int stride, pad;
+	bool bias;		/* forward only: added as an epilogue, float32 */
+	bool bf16_in, bf16_out; /* the two operands; the result */
+	bool tf32;		/* float32 operands may be rounded to TF32 */
+	bool compiled;		/* by an engine that is compiled for it, which takes seconds */
+} otp_dnn_conv;
+
+otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv);
+
+typedef struct otp_dnn_graph {
+	cudnnBackendDescriptor_t made[12]; /* in order of dependence; the last is the operation graph */
+	int count;
+} otp_dnn_graph;
+
+/* handle NULL: for no device. False where cuDNN refuses the description. */
+bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle);
+void otp_dnn_graph_free(otp_dnn_graph *g);
+cudnnBackendDescriptor_t otp_dnn_graph_whole(const otp_dnn_graph *g);
+
+/* Deterministic, and precise enough for the convolution; and whether it compiles its kernels when it is
+ * built. */
+bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, const otp_dnn_conv *conv, bool *compiles);
+
+/* An engine configuration that heuristics propose, at `rank` of `mode`. */
+typedef struct otp_dnn_candidate {
+	cudnnBackendDescriptor_t config;
+	cudnnBackendHeurMode_t mode;
+	int rank;
+} otp_dnn_candidate;
+
+enum { OTP_DNN_MOST_CANDIDATES = 64 };
+
+/* Those of modes A, B and fallback whose engines the convolution allows; release with
+ * cudnnBackendDestroyDescriptor(config). */
+int otp_dnn_candidates(const otp_dnn_graph *g, const otp_dnn_conv *conv,
+		       otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES]);
+
+struct otp_dnn_plan {
+	otp_dnn_plan *next;
+	char key[256];
+	otp_dnn_conv conv;
+	otp_dnn_graph graph;
+	cudnnBackendDescriptor_t plan;
+	size_t workspace_bytes;
+};
+
+/* NULL where no allowed engine computes this convolution. The device keeps the plan. */
+const otp_dnn_plan *otp_dnn_plan_for(otp_device *device, const otp_dnn_conv *conv);
+/* data by role */
+void otp_dnn_run(otp_device *device, const otp_dnn_plan *plan, void *const data[OTP_DNN_ROLES],
+		 void *workspace);
+
+void otp_dnn_open_choices(otp_device *device, const char *gpu);
+void otp_dnn_forget_plans(otp_device *device);
+
+#endif

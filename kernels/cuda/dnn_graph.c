@@ -1,0 +1,275 @@
+/* dnn_graph.c: a convolution as a cuDNN operation graph, and the engines that
+ * its heuristics propose. Needs no device. */
+#include "cuda/dnn.h"
+
+static bool put(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+		cudnnBackendAttributeType_t type, int64_t count, const void *values)
+{
+	return cudnnBackendSetAttribute(d, name, type, count, values) == CUDNN_STATUS_SUCCESS;
+}
+
+static bool put_descriptor(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
+			   cudnnBackendDescriptor_t value)
+{
+	return put(d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
+}
+
+static cudnnBackendDescriptor_t make(otp_dnn_graph *g, cudnnBackendDescriptorType_t type)
+{
+	OTP_ASSERT(g->count < (int)(sizeof g->made / sizeof *g->made), "cudnn: too many descriptors");
+	cudnnBackendDescriptor_t d = NULL;
+	CUDNN_CHECK(cudnnBackendCreateDescriptor(type, &d));
+	return g->made[g->count++] = d;
+}
+
+static bool finish(cudnnBackendDescriptor_t d) { return cudnnBackendFinalize(d) == CUDNN_STATUS_SUCCESS; }
+
+/* cuDNN names dimensions (n, c, h, w) whatever the strides say; ours say NHWC. */
+static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int64_t id, bool virtual,
+			cudnnBackendDescriptor_t *tensor)
+{
+	const int64_t size[4] = {s.n, s.c, s.h, s.w}, alignment = 16;
+	const int64_t step[4] = {(int64_t)s.h * s.w * s.c, 1, (int64_t)s.w * s.c, s.c};
+	cudnnBackendDescriptor_t d = *tensor = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+	return put(d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type) &&
+	       put(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, size) &&
+	       put(d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, step) &&
+	       put(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id) &&
+	       put(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment) &&
+	       put(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &virtual) && finish(d);
+}
+
+static bool make_geometry(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t *geometry)
+{
+	const cudnnDataType_t sums = CUDNN_DATA_FLOAT;
+	const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+	const int64_t dimensions = 2, pad[2] = {conv->pad, conv->pad}, dilation[2] = {1, 1};
+	const int64_t stride[2] = {conv->stride, conv->stride};
+	cudnnBackendDescriptor_t d = *geometry = make(g, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+	return put(d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &dimensions) &&
+	       put(d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &sums) &&
+	       put(d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode) &&
+	       put(d, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad) &&
+	       put(d, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad) &&
+	       put(d, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride) &&
+	       put(d, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation) && finish(d);
+}
+
+/* How the three convolution operations name the same things. */
+static const struct {
+	cudnnBackendDescriptorType_t type;
+	cudnnBackendAttributeName_t role[3], geometry, alpha, beta;
+} operations[] = {
+    [OTP_DNN_FORWARD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+			 {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+			  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+			  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y},
+			 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+			 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+			 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+    [OTP_DNN_DGRAD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+		       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+			CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+			CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY},
+		       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+		       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+		       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
+    [OTP_DNN_WGRAD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+		       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+			CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+			CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY},
+		       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+		       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+		       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
+};
+
+otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv)
+{
+	return conv->direction == OTP_DNN_FORWARD ? OTP_DNN_Y
+	       : conv->direction == OTP_DNN_DGRAD ? OTP_DNN_X
+						  : OTP_DNN_W;
+}
+
+static bool make_convolution(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t tensors[3],
+			     cudnnBackendDescriptor_t *operation)
+{
+	const float one = 1, zero = 0;
+	const otp_shape shape[3] = {conv->x, conv->w, conv->y};
+	cudnnBackendDescriptor_t geometry;
+	for (int role = 0; role < 3; role++) {
+		bool result = role == (int)otp_dnn_result(conv), between = result && conv->bias;
+		bool narrow = result ? conv->bf16_out && !between : conv->bf16_in;
+		if (!make_tensor(g, shape[role], narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT,
+				 between ? OTP_DNN_ROLES : role, between, &tensors[role]))
+			return false;
+	}
+	if (!make_geometry(g, conv, &geometry))
+		return false;
+	cudnnBackendDescriptor_t d = *operation = make(g, operations[conv->direction].type);
+	for (int role = 0; role < 3; role++)
+		if (!put_descriptor(d, operations[conv->direction].role[role], tensors[role]))
+			return false;
+	return put_descriptor(d, operations[conv->direction].geometry, geometry) &&
+	       put(d, operations[conv->direction].alpha, CUDNN_TYPE_FLOAT, 1, &one) &&
+	       put(d, operations[conv->direction].beta, CUDNN_TYPE_FLOAT, 1, &zero) && finish(d);
+}
+
+/* y = (what the convolution gave) + bias */
+static bool make_bias(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t from,
+		      cudnnBackendDescriptor_t *operation)
+{
+	const cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
+	const cudnnDataType_t type = CUDNN_DATA_FLOAT;
+	cudnnBackendDescriptor_t bias, y;
+	if (!make_tensor(g, otp_shape4(1, 1, 1, conv->y.c), CUDNN_DATA_FLOAT, OTP_DNN_BIAS, false, &bias) ||
+	    !make_tensor(g, conv->y, conv->bf16_out ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT, OTP_DNN_Y,
+			 false, &y))
+		return false;
+	cudnnBackendDescriptor_t add = make(g, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+	if (!put(add, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode) ||
+	    !put(add, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type) || !finish(add))
+		return false;
+	cudnnBackendDescriptor_t d = *operation = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+	return put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, add) &&
+	       put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, from) &&
+	       put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias) &&
+	       put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y) && finish(d);
+}
+
+static bool build(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
+{
+	cudnnBackendDescriptor_t tensors[3], operation[2];
+	if (!make_convolution(g, conv, tensors, &operation[0]))
+		return false;
+	if (conv->bias && !make_bias(g, conv, tensors[OTP_DNN_Y], &operation[1]))
+		return false;
+	cudnnBackendDescriptor_t whole = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+	return put(whole, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, conv->bias ? 2 : 1,
+		   operation) &&
+	       (!handle || put(whole, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle)) &&
+	       finish(whole);
+}
+
+bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
+{
+	OTP_ASSERT(!conv->bias || conv->direction == OTP_DNN_FORWARD, "cudnn: a bias on a gradient");
+	g->count = 0;
+	if (build(g, conv, handle))
+		return true;
+	otp_dnn_graph_free(g);
+	return false;
+}
+
+void otp_dnn_graph_free(otp_dnn_graph *g)
+{
+	while (g->count > 0)
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(g->made[--g->count]));
+}
+
+cudnnBackendDescriptor_t otp_dnn_graph_whole(const otp_dnn_graph *g) { return g->made[g->count - 1]; }
+
+/* ---- candidates ---- */
+
+enum { MOST_NOTES = CUDNN_NUMERICAL_NOTE_TYPE_COUNT + CUDNN_BEHAVIOR_NOTE_TYPE_COUNT };
+
+typedef struct engine_notes {
+	bool numerical[CUDNN_NUMERICAL_NOTE_TYPE_COUNT], behaviour[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
+} engine_notes;
+
+static bool read_notes(cudnnBackendDescriptor_t engine, engine_notes *notes)
+{
+	cudnnBackendNumericalNote_t numerical[MOST_NOTES];
+	cudnnBackendBehaviorNote_t behaviour[MOST_NOTES];
+	int64_t numerical_count = 0, behaviour_count = 0;
+	*notes = (engine_notes){{false}, {false}};
+	if (cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+				     MOST_NOTES, &numerical_count, numerical) != CUDNN_STATUS_SUCCESS ||
+	    cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE,
+				     MOST_NOTES, &behaviour_count, behaviour) != CUDNN_STATUS_SUCCESS)
+		return false;
+	for (int64_t i = 0; i < numerical_count; i++)
+		if ((unsigned)numerical[i] < CUDNN_NUMERICAL_NOTE_TYPE_COUNT)
+			notes->numerical[numerical[i]] = true;
+	for (int64_t i = 0; i < behaviour_count; i++)
+		if ((unsigned)behaviour[i] < CUDNN_BEHAVIOR_NOTE_TYPE_COUNT)
+			notes->behaviour[behaviour[i]] = true;
+	return true;
+}
+
+/* Never: other bits from run to run, sums in less than float32, transforms that lose digits.
+ * Tensor cores round float32 operands, to TF32 or less: only where that was asked for. */
+bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, const otp_dnn_conv *conv, bool *compiles)
+{
+	engine_notes notes;
+	if (!read_notes(engine, &notes))
+		return false;
+	*compiles = notes.behaviour[CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION];
+	const bool *n = notes.numerical;
+	bool winograd = n[CUDNN_NUMERICAL_NOTE_WINOGRAD] || n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4] ||
+			n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6] ||
+			n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13];
+	bool rounds = n[CUDNN_NUMERICAL_NOTE_TENSOR_CORE] || n[CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS];
+	return !n[CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC] &&
+	       !n[CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION] && !n[CUDNN_NUMERICAL_NOTE_FFT] &&
+	       !winograd && (!rounds || conv->tf32 || conv->bf16_in);
+}
+
+static bool config_allowed(cudnnBackendDescriptor_t config, const otp_dnn_conv *conv, bool *compiles)
+{
+	cudnnBackendDescriptor_t engine = NULL;
+	int64_t found = 0;
+	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine));
+	bool good =
+	    cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+				     &found, &engine) == CUDNN_STATUS_SUCCESS &&
+	    otp_dnn_engine_allowed(engine, conv, compiles);
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(engine));
+	return good;
+}
+
+static bool ask_heuristics(const otp_dnn_graph *g, cudnnBackendHeurMode_t mode,
+			   cudnnBackendDescriptor_t *heuristics)
+{
+	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, heuristics));
+	return put_descriptor(*heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, otp_dnn_graph_whole(g)) &&
+	       put(*heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) &&
+	       finish(*heuristics);
+}
+
+/* All that one mode proposes, best first. */
+static int read_proposals(cudnnBackendDescriptor_t heuristics, cudnnBackendDescriptor_t *config, int most)
+{
+	int64_t count = 0;
+	for (int i = 0; i < most; i++)
+		CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[i]));
+	if (cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+				     most, &count, config) != CUDNN_STATUS_SUCCESS)
+		count = 0;
+	count = count < most ? count : most; /* more may exist than were asked for */
+	for (int i = (int)count; i < most; i++)
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(config[i]));
+	return (int)count;
+}
+
+int otp_dnn_candidates(const otp_dnn_graph *g, const otp_dnn_conv *conv,
+		       otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES])
+{
+	static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B,
+						       CUDNN_HEUR_MODE_FALLBACK};
+	enum { MODES = 3, MOST = OTP_DNN_MOST_CANDIDATES / MODES };
+	int count = 0;
+	for (int m = 0; m < MODES; m++) {
+		cudnnBackendDescriptor_t heuristics, config[MOST];
+		int proposed =
+		    ask_heuristics(g, modes[m], &heuristics) ? read_proposals(heuristics, config, MOST) : 0;
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(heuristics));
+		for (int rank = 0; rank < proposed; rank++) {
+			bool compiles;
+			if (config_allowed(config[rank], conv, &compiles) && compiles == conv->compiled)
+				list[count++] = (otp_dnn_candidate){config[rank], modes[m], rank};
+			else
+				CUDNN_CHECK(cudnnBackendDestroyDescriptor(config[rank]));
+		}
+	}
+	return count;
+}

@@ -1,0 +1,386 @@
+/* dnn_plan.c: which of cuDNN's candidates computes a convolution. The first
+ * time on a machine they are timed; the choice goes to a file, one line a
+ * convolution, "MODE RANK KEY", the last of a key counting. Every plan must
+ * agree with probe.cu before it is used; a choice that does not, or that cannot
+ * be built any more, is made again. */
+#include "cuda/dnn.h"
+#include "cuda/probe.h"
+
+#include "core/file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Timed at most, of engines that are there and of those that take seconds to compile. */
+enum { MOST_READY = 12, MOST_COMPILED = 1, TIMED_RUNS = 4 };
+static const int64_t MOST_WORKSPACE = (int64_t)512 << 20;
+
+static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
+{
+	static const char *const names[] = {"forward", "dgrad", "wgrad"};
+	int length = snprintf(key, bytes, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
+			      names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w,
+			      c->w.c, c->stride, c->pad, c->bias ? " bias" : "",
+			      c->bf16_in ? "bf16"
+			      : c->tf32	 ? "tf32"
+					 : "f32",
+			      c->bf16_out ? "bf16" : "f32", c->compiled ? " compiled" : "");
+	OTP_ASSERT(length > 0 && (size_t)length < bytes, "cudnn: the key '%s' is too long", key);
+}
+
+/* ---- the file of choices ---- */
+
+void otp_dnn_open_choices(otp_device *d, const char *gpu)
+{
+	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	char folder[256];
+	if (cache && *cache)
+		snprintf(folder, sizeof folder, "%s/otplan", cache);
+	else if (home && *home)
+		snprintf(folder, sizeof folder, "%s/.cache/otplan", home);
+	else
+		return; /* nowhere to keep them: timed anew each time */
+	otp_error ignored = {0};
+	if (!otp_file_make_folder(folder, &ignored))
+		return;
+	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%s.txt", folder, cudnnGetVersion(),
+		 gpu);
+	for (char *c = d->choices_path + strlen(folder) + 1; *c; c++)
+		if (*c == ' ' || *c == '/')
+			*c = '-';
+	size_t bytes;
+	if (otp_file_exists(d->choices_path))
+		d->choices = otp_file_read(d->choices_path, &bytes, &ignored);
+}
+
+static bool find_choice(const otp_device *d, const char *key, int *mode, int *rank)
+{
+	bool found = false;
+	for (const char *line = d->choices; line && *line;) {
+		int m, r, at = 0;
+		const char *end = strchr(line, '\n');
+		size_t length = end ? (size_t)(end - line) : strlen(line);
+		if (sscanf(line, "%d %d %n", &m, &r, &at) == 2 && at > 0 &&
+		    strlen(key) + (size_t)at == length && strncmp(line + at, key, strlen(key)) == 0) {
+			*mode = m;
+			*rank = r;
+			found = true;
+		}
+		line = end ? end + 1 : NULL;
+	}
+	return found;
+}
+
+/* One short line appended by one write: programs side by side do not tear it. */
+static void keep_choice(const otp_device *d, const char *key, const otp_dnn_candidate *c)
+{
+	FILE *file = *d->choices_path ? fopen(d->choices_path, "a") : NULL;
+	if (!file)
+		return; /* a cache: without it the next start is slower */
+	fprintf(file, "%d %d %s\n", (int)c->mode, c->rank, key);
+	fclose(file);
+}
+
+/* ---- building and running ---- */
+
+static cudnnBackendDescriptor_t build_plan(otp_device *d, const otp_dnn_candidate *c,
+					   int64_t *workspace_bytes)
+{
+	cudnnBackendDescriptor_t plan = NULL;
+	int64_t found = 0;
+	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan));
+	if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->dnn) ==
+		CUDNN_STATUS_SUCCESS &&
+	    cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+				     CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c->config) == CUDNN_STATUS_SUCCESS &&
+	    cudnnBackendFinalize(plan) == CUDNN_STATUS_SUCCESS &&
+	    cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
+				     &found, workspace_bytes) == CUDNN_STATUS_SUCCESS &&
+	    *workspace_bytes <= MOST_WORKSPACE)
+		return plan;
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(plan));
+	return NULL;
+}
+
+static cudnnStatus_t execute(otp_device *d, cudnnBackendDescriptor_t plan, bool bias,
+			     void *const data[OTP_DNN_ROLES], void *workspace)
+{
+	const int64_t ids[OTP_DNN_ROLES] = {OTP_DNN_X, OTP_DNN_W, OTP_DNN_Y, OTP_DNN_BIAS};
+	int count = bias ? 4 : 3;
+	cudnnBackendDescriptor_t pack = NULL;
+	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
+	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
+					     count, data));
+	CUDNN_CHECK(
+	    cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids));
+	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
+					     &workspace));
+	CUDNN_CHECK(cudnnBackendFinalize(pack));
+	cudnnStatus_t status = cudnnBackendExecute(d->dnn, plan, pack);
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(pack));
+	return status;
+}
+
+void otp_dnn_run(otp_device *d, const otp_dnn_plan *p, void *const data[OTP_DNN_ROLES], void *workspace)
+{
+	CUDNN_CHECK(execute(d, p->plan, p->conv.bias, data, workspace));
+}
+
+/* ---- trying a plan on made-up data ---- */
+
+enum { PROBES = 4096 };
+
+typedef struct bench {
+	otp_device *device;
+	const otp_dnn_conv *conv;
+	otp_shape shape[OTP_DNN_ROLES];
+	float *data[OTP_DNN_ROLES]; /* float32 */
+	void *given[OTP_DNN_ROLES]; /* what plans are handed: the same, or bfloat16 */
+	float *value, *size;	    /* of the probes */
+	cudaEvent_t start, end;
+} bench;
+
+static void *bench_alloc(size_t bytes)
+{
+	void *memory = NULL;
+	CUDA_CHECK(cudaMalloc(&memory, bytes ? bytes : 1));
+	return memory;
+}
+
+static void open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
+{
+	otp_call call = {.device = d};
+	*b = (bench){.device = d, .conv = conv, .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}}};
+	for (int role = 0; role < OTP_DNN_ROLES; role++) {
+		int64_t count = otp_shape_count(b->shape[role]);
+		b->given[role] = b->data[role] = bench_alloc((size_t)count * sizeof(float));
+		otp_cuda_fill(&call, b->data[role], count, (uint32_t)role);
+		bool result = role == (int)otp_dnn_result(conv);
+		if (role == OTP_DNN_BIAS || !(result ? conv->bf16_out : conv->bf16_in))
+			continue;
+		b->given[role] = bench_alloc((size_t)count * sizeof(uint16_t));
+		otp_cuda_to_bf16(&call, b->given[role], b->data[role], count);
+	}
+	b->value = bench_alloc(PROBES * sizeof *b->value);
+	b->size = bench_alloc(PROBES * sizeof *b->size);
+	CUDA_CHECK(cudaEventCreate(&b->start));
+	CUDA_CHECK(cudaEventCreate(&b->end));
+}
+
+static void close_bench(bench *b)
+{
+	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
+	for (int role = 0; role < OTP_DNN_ROLES; role++) {
+		if (b->given[role] != b->data[role])
+			CUDA_CHECK(cudaFree(b->given[role]));
+		CUDA_CHECK(cudaFree(b->data[role]));
+	}
+	CUDA_CHECK(cudaFree(b->value));
+	CUDA_CHECK(cudaFree(b->size));
+	CUDA_CHECK(cudaEventDestroy(b->start));
+	CUDA_CHECK(cudaEventDestroy(b->end));
+}
+
+/* A plan on trial. */
+typedef struct trial {
+	cudnnBackendDescriptor_t plan;
+	int64_t workspace_bytes;
+	float taken; /* milliseconds of the fastest run after the first; INFINITY where it does not run */
+	int candidate;
+} trial;
+
+static void run_trial(bench *b, trial *t)
+{
+	void *workspace = bench_alloc((size_t)t->workspace_bytes);
+	t->taken = INFINITY;
+	for (int run = 0; run < TIMED_RUNS; run++) {
+		float taken;
+		CUDA_CHECK(cudaEventRecord(b->start, b->device->stream));
+		if (execute(b->device, t->plan, b->conv->bias, b->given, workspace) != CUDNN_STATUS_SUCCESS)
+			break;
+		CUDA_CHECK(cudaEventRecord(b->end, b->device->stream));
+		CUDA_CHECK(cudaEventSynchronize(b->end));
+		CUDA_CHECK(cudaEventElapsedTime(&taken, b->start, b->end));
+		if (run > 0 && taken < t->taken)
+			t->taken = taken;
+	}
+	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
+	CUDA_CHECK(cudaFree(workspace));
+}
+
+/* Products that one element of the result adds up. */
+static double terms_of(const otp_dnn_conv *c)
+{
+	double taps = (double)c->w.h * c->w.w;
+	return c->direction == OTP_DNN_FORWARD ? taps * c->x.c
+	       : c->direction == OTP_DNN_DGRAD ? taps * c->y.c
+					       : (double)c->y.n * c->y.h * c->y.w;
+}
+
+/* What an error may be, in units of the sum of absolute products: the operands' rounding (2^-11 each for
+ * TF32, 2^-9 for bfloat16, whose result may be rounded too), and float32 sums, whose roundings differ in
+ * sign and so add up like a square root. */
+static double tolerance_of(const otp_dnn_conv *c)
+{
+	return (c->bf16_in ? 0x1p-7 : c->tf32 ? 0x1p-10 : 0) + 0x1p-24 * (8 + sqrt(terms_of(c)));
+}
+
+/* Some elements of the last run's result against the probe's, whose step is odd so that it meets all
+ * channels. */
+static bool agrees(bench *b, const char *key)
+{
+	static const otp_probe_into into[] = {OTP_PROBE_Y, OTP_PROBE_X, OTP_PROBE_W}; /* by direction */
+	const otp_dnn_conv *c = b->conv;
+	int result = (int)otp_dnn_result(c);
+	int64_t all = otp_shape_count(b->shape[result]), count = all < PROBES ? all : PROBES;
+	int64_t step = all / count > 1 ? (all / count - 1) | 1 : 1;
+	otp_call call = {.device = b->device};
+	otp_probe probe = {
+	    into[c->direction], c->x, c->w, c->y, c->stride, c->pad, b->data[OTP_DNN_X], b->data[OTP_DNN_W],
+	    b->data[OTP_DNN_Y]};
+	float *host = otp_calloc(3 * PROBES + (size_t)c->y.c, sizeof *host);
+	float *got = host, *want = host + PROBES, *size = host + 2 * PROBES, *bias = host + 3 * PROBES;
+	otp_cuda_probe(&call, &probe, count, step, b->value, b->size);
+	if (c->bf16_out)
+		otp_cuda_from_bf16(&call, b->data[result], b->given[result], all);
+	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
+	CUDA_CHECK(cudaMemcpy2D(got, sizeof *got, b->data[result], (size_t)step * sizeof *got, sizeof *got,
+				(size_t)count, cudaMemcpyDeviceToHost));
+	CUDA_CHECK(cudaMemcpy(want, b->value, (size_t)count * sizeof *want, cudaMemcpyDeviceToHost));
+	CUDA_CHECK(cudaMemcpy(size, b->size, (size_t)count * sizeof *size, cudaMemcpyDeviceToHost));
+	if (c->bias)
+		CUDA_CHECK(cudaMemcpy(bias, b->data[OTP_DNN_BIAS], (size_t)c->y.c * sizeof *bias,
+				      cudaMemcpyDeviceToHost));
+	double worst = 0, allowed = tolerance_of(c);
+	for (int64_t i = 0; i < count; i++) {
+		double added = c->bias ? (double)bias[i * step % c->y.c] : 0;
+		double error =
+		    fabs((double)got[i] - (double)want[i] - added) / ((double)size[i] + fabs(added) + 1e-30);
+		worst = error <= worst ? worst : error; /* a NaN stays */
+	}
+	otp_free(host);
+	if (!(worst <= allowed))
+		fprintf(
+		    stderr,
+		    "otplan: cudnn: an engine is off by %.3g, at most %.3g is allowed, and is not used: %s\n",
+		    worst, allowed, key);
+	return worst <= allowed;
+}
+
+/* ---- choosing ---- */
+
+static void take(otp_dnn_plan *p, const trial *t)
+{
+	p->plan = t->plan;
+	p->workspace_bytes = (size_t)t->workspace_bytes;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const trial *x = a, *y = b;
+	return (x->taken > y->taken) - (x->taken < y->taken);
+}
+
+/* The fastest that agrees is taken into p; returns the candidate's index, or -1. */
+static int time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+{
+	trial trials[MOST_READY];
+	int tried = 0, most = p->conv.compiled ? MOST_COMPILED : MOST_READY, chosen = -1;
+	for (int i = 0; i < count && tried < most; i++) {
+		trial *t = &trials[tried];
+		*t = (trial){.candidate = i};
+		t->plan = build_plan(b->device, &list[i], &t->workspace_bytes);
+		if (!t->plan)
+			continue;
+		run_trial(b, t);
+		tried++;
+	}
+	qsort(trials, (size_t)tried, sizeof *trials, by_time);
+	for (int i = 0; i < tried; i++) {
+		if (chosen < 0 && trials[i].taken < INFINITY) {
+			run_trial(b, &trials[i]);
+			if (agrees(b, p->key)) {
+				take(p, &trials[i]);
+				chosen = trials[i].candidate;
+				continue;
+			}
+		}
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(trials[i].plan));
+	}
+	return chosen;
+}
+
+static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+{
+	int mode, rank;
+	if (!find_choice(b->device, p->key, &mode, &rank))
+		return false;
+	for (int i = 0; i < count; i++) {
+		if ((int)list[i].mode != mode || list[i].rank != rank)
+			continue;
+		trial t = {.candidate = i};
+		t.plan = build_plan(b->device, &list[i], &t.workspace_bytes);
+		if (!t.plan)
+			return false;
+		run_trial(b, &t);
+		if (t.taken < INFINITY && agrees(b, p->key)) {
+			take(p, &t);
+			return true;
+		}
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(t.plan));
+	}
+	return false;
+}
+
+static bool choose(otp_device *d, otp_dnn_plan *p)
+{
+	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
+	int count = otp_dnn_candidates(&p->graph, &p->conv, list);
+	if (!count)
+		return false;
+	bench b;
+	open_bench(&b, d, &p->conv);
+	bool good = build_chosen(&b, p, list, count);
+	if (!good) {
+		int chosen = time_candidates(&b, p, list, count);
+		good = chosen >= 0;
+		if (good)
+			keep_choice(d, p->key, &list[chosen]);
+	}
+	close_bench(&b);
+	for (int i = 0; i < count; i++)
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
+	return good;
+}
+
+/* Convolutions without an engine are remembered too, as plans without a plan. */
+const otp_dnn_plan *otp_dnn_plan_for(otp_device *d, const otp_dnn_conv *conv)
+{
+	char key[sizeof d->plans->key];
+	describe(conv, key, sizeof key);
+	otp_dnn_plan *p = d->plans;
+	while (p && strcmp(p->key, key) != 0)
+		p = p->next;
+	if (p)
+		return p->plan ? p : NULL;
+	p = otp_calloc(1, sizeof *p);
+	memcpy(p->key, key, sizeof key);
+	p->conv = *conv;
+	p->next = d->plans;
+	d->plans = p;
+	return otp_dnn_graph_init(&p->graph, conv, d->dnn) && choose(d, p) ? p : NULL;
+}
+
+void otp_dnn_forget_plans(otp_device *d)
+{
+	while (d->plans) {
+		otp_dnn_plan *p = d->plans;
+		d->plans = p->next;
+		if (p->plan)
+			CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
+		otp_dnn_graph_free(&p->graph);
+		otp_free(p);
+	}
+}
