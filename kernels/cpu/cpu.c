@@ -59,9 +59,11 @@ static void cpu_forget(otp_device *device, void *token)
 static void cpu_wait(otp_device *device) { (void)device; }
 
 /* The cores this process may use, which in a container are fewer than the machine's. */
-static int cpu_workers(otp_device *device)
+static int cpu_workers(otp_device *device, int asked)
 {
 	(void)device;
+	if (asked)
+		return asked;
 	cpu_set_t usable;
 	if (sched_getaffinity(0, sizeof usable, &usable) != 0)
 		return 1;

@@ -247,8 +247,9 @@ static void cuda_wait(otp_device *d)
 	otp_device_leave(d);
 }
 
-static int cuda_workers(otp_device *d)
+static int cuda_workers(otp_device *d, int asked)
 {
+	(void)asked;
 	(void)d;
 	return 1;
 }

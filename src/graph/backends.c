@@ -2,6 +2,7 @@
  * program; cuda is a plugin, opened when it is asked for, so that the program
  * starts as fast, and at all, where CUDA's libraries are not. */
 #include "graph/op.h"
+#include "core/log.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -76,6 +77,8 @@ const otp_backend *otp_backend_find(const char *name, otp_error *err)
 	if (strcmp(name, "auto") == 0) {
 		otp_error unusable = {0};
 		const otp_backend *cuda = may_have_gpu() ? load_cuda(&unusable) : NULL;
+		if (unusable.exit_code)
+			otp_log("there is a GPU, but %s; the CPU computes", unusable.text);
 		return cuda ? cuda : &otp_cpu_backend;
 	}
 	otp_fail(err, "--device", "'%s' is no backend of this build, expected auto, cpu or cuda[:i]", name);

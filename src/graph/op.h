@@ -120,7 +120,7 @@ typedef struct otp_backend {
 	void (*launch)(otp_device *device, const otp_call *calls, int count, void **token);
 	void (*forget)(otp_device *device, void *token);
 	void (*wait)(otp_device *device);
-	int (*workers)(otp_device *device); /* how many replicas keep the device busy: cores, or 1 */
+	int (*workers)(otp_device *device, int asked); /* how many replicas share the device: asked (0: cores), or 1 */
 	const otp_kernel *const *kernels;   /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
 } otp_backend;
 

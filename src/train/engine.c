@@ -55,7 +55,7 @@ bool otp_place_open(const char *device, const char *precision, int threads, otp_
 	place->backend = otp_backend_find(name, err);
 	if (!place->backend || !place->backend->open(colon ? atoi(colon + 1) : 0, &place->device, err))
 		return false;
-	place->pool = otp_pool_new(threads ? threads : place->backend->workers(place->device));
+	place->pool = otp_pool_new(place->backend->workers(place->device, threads));
 	return true;
 }
 
