@@ -23,6 +23,8 @@ typedef struct otp_arch {
 	int attention_count, attention[OTP_MAX_LEVELS]; /* sizes with self-attention */
 	otp_filter filter;
 	int potential_width, potential_blocks;
+	float potential_gain;    /* vectors: first layer's initial weights over the usual ones */
+	int potential_quadratic; /* vectors: squares of learned directions; 0: none */
 	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];
 } otp_arch;
 

@@ -31,6 +31,8 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->filter = strcmp(c->resample, "fir") == 0 ? OTP_FILTER_FIR : OTP_FILTER_BOX;
 	arch->potential_width = c->potential_width;
 	arch->potential_blocks = c->potential_blocks;
+	arch->potential_quadratic = c->potential_quadratic;
+	arch->potential_gain = (float)c->potential_gain;
 	arch->levels = otp_config_list(c->multipliers, "--multipliers", arch->multipliers, OTP_MAX_LEVELS, err);
 	arch->potential_levels = otp_config_list(c->potential_multipliers, "--potential-multipliers",
 						 arch->potential_multipliers, OTP_MAX_LEVELS, err);
