@@ -44,15 +44,20 @@ static bool open_side(side *s, const char *out, const char *name, const otp_arch
 	return ok;
 }
 
-static bool close_side(side *s, bool ok, otp_error *err)
+static bool finish_array(side *s, bool ok, otp_error *err)
 {
 	if (s->array && ok)
 		ok = otp_array_file_finish(s->array, err);
 	else if (s->array)
 		otp_array_file_abandon(s->array);
+	s->array = NULL;
+	return ok;
+}
+
+static void free_side(side *s)
+{
 	otp_free(s->folder);
 	XXH3_freeState(s->digest);
-	return ok;
 }
 
 /* One sample as bytes, grey as three equal channels. */
@@ -161,11 +166,13 @@ static bool write_sides(const job *j, otp_error *err)
 	ok = ok && open_side(&sides[1], j->out, "reference", &j->t->arch, references, err);
 	ok = ok && write_generated(&sides[0], j->t, j->source, inputs, j->o, err) &&
 	     write_reference(&sides[1], j->t, j->target, references, err);
-	ok = ok && write_manifest(j, sides, err);
 	int64_t fewest = sides[0].written < sides[1].written ? sides[0].written : sides[1].written;
 	for (int i = 0; i < 2; i++)
-		if (sides[i].folder)
-			ok = close_side(&sides[i], ok, err);
+		ok = finish_array(&sides[i], ok, err);
+	/* The last file: where it is, the rest is whole. */
+	ok = ok && write_manifest(j, sides, err);
+	for (int i = 0; i < 2; i++)
+		free_side(&sides[i]);
 	if (ok && fewest < FID_LEAST)
 		otp_log("warning: %lld images on a side; FID's covariance needs at least %d", (long long)fewest, FID_LEAST);
 	if (ok)
@@ -174,17 +181,27 @@ static bool write_sides(const job *j, otp_error *err)
 	return ok;
 }
 
+/* FID tools take every picture of a folder: none of an earlier export may lie there, finished or not. */
+static bool is_taken(const char *out)
+{
+	static const char *const NAMES[] = {"generated", "reference", "manifest.json"};
+	bool taken = false;
+	for (int i = 0; i < 3; i++) {
+		char *path = otp_format("%s/%s", out, NAMES[i]);
+		taken |= otp_file_exists(path);
+		otp_free(path);
+	}
+	return taken;
+}
+
 static bool run(job *j, otp_error *err)
 {
 	otp_place_of_work place;
 	otp_translator t;
 	if (strcmp(j->o->purpose, "fid") != 0)
 		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose);
-	char *manifest = otp_format("%s/manifest.json", j->out);
-	bool taken = otp_file_exists(manifest);
-	otp_free(manifest);
-	if (taken)
-		return otp_fail(err, j->out, "holds an export already, choose another folder");
+	if (is_taken(j->out))
+		return otp_fail(err, j->out, "holds an export already, perhaps an unfinished one; choose another folder");
 	if (!otp_place_open(j->o->device, "f32", j->o->threads, &place, err))
 		return false;
 	bool ok = otp_translator_open(j->model, &place, &t, err);

@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "core/words.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -74,20 +75,24 @@ static int dispatch(int argc, char **argv, otp_error *err)
 	const command *c = find(argv[1]);
 	if (!c)
 		return unknown(argv[1], err);
-	bool asks_help = argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
-	return asks_help ? otp_command_help(1, &argv[1], err) : c->run(argc - 2, argv + 2, err);
+	for (int i = 2; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return otp_command_help(1, &argv[1], err);
+	return c->run(argc - 2, argv + 2, err);
 }
 
 int main(int argc, char **argv)
 {
 	otp_error err = {0};
+	/* `otplan train ... 2>&1 | head` closes a pipe; that is no reason to drop hours of training. */
+	signal(SIGPIPE, SIG_IGN);
 	int code = dispatch(argc, argv, &err);
+	/* Results that did not reach their reader are no success. */
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == OTP_EXIT_OK) {
+		otp_fail_machine(&err, "stdout", "results could not be written");
+		code = otp_exit_code(&err);
+	}
 	if (err.exit_code)
 		fprintf(stderr, "otplan: %s\n", err.text);
-	/* Results that did not reach their reader are no success. */
-	if (fflush(stdout) != 0 && code == OTP_EXIT_OK) {
-		fprintf(stderr, "otplan: stdout: could not be written\n");
-		code = OTP_EXIT_FAILED;
-	}
 	return code;
 }

@@ -38,10 +38,8 @@ static bool split(int argc, char **argv, pairs *p, otp_error *err)
 			q->value = value_follows && (strcmp(argv[i + 1], "on") == 0 || strcmp(argv[i + 1], "off") == 0)
 					   ? argv[++i]
 					   : "on";
-		else if (i + 1 < argc)
-			q->value = argv[++i];
 		else
-			q->value = NULL;
+			q->value = value_follows ? argv[++i] : NULL;
 	}
 	return true;
 }
@@ -97,7 +95,6 @@ static void copy_free_settings(otp_config *to, const otp_config *from)
 	memcpy(to->out, from->out, sizeof to->out);
 	memcpy(to->config, from->config, sizeof to->config);
 	memcpy(to->preset, from->preset, sizeof to->preset);
-	memcpy(to->dataroot, from->dataroot, sizeof to->dataroot);
 	to->resume = from->resume;
 	to->workers = from->workers;
 	to->snapshot_every = from->snapshot_every;
@@ -106,6 +103,16 @@ static void copy_free_settings(otp_config *to, const otp_config *from)
 	to->log_every = from->log_every;
 	to->dry_run = from->dry_run;
 	to->plan = from->plan;
+}
+
+/* One option of a resumed run; a folder of both sides stands for the two it holds. */
+static bool set_resumed(otp_config *c, const pair *q, otp_error *err)
+{
+	if (!otp_config_set(c, q->key, q->value ? q->value : "", q->where, err))
+		return false;
+	if (c->dataroot[0])
+		c->source[0] = c->target[0] = 0;
+	return otp_session_resolve_dataroot(c, err);
 }
 
 static bool parse_resumed(const pairs *p, const char *run, otp_config *c, otp_error *err)
@@ -120,7 +127,7 @@ static bool parse_resumed(const pairs *p, const char *run, otp_config *c, otp_er
 	for (int i = 0; ok && i < p->count; i++) {
 		const pair *q = &p->each[i];
 		otp_config changed = stored;
-		ok = otp_config_set(&changed, q->key, q->value ? q->value : "", q->where, err);
+		ok = set_resumed(&changed, q, err);
 		if (!ok)
 			break;
 		*c = changed;

@@ -7,9 +7,11 @@
 #include "train/translator.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-enum { BLOCK_INPUTS = 32 };
+enum { BLOCK_OUTPUTS = 256, NAME_BYTES = 4096 };
 
 typedef struct options {
 	int samples, threads;
@@ -71,7 +73,7 @@ static bool put(const sink *k, const otp_dataset *d, int64_t first, int64_t n, c
 	if (k->array)
 		ok = otp_array_file_append(k->array, pixels, n, err);
 	for (size_t i = 0; ok && !k->array && i < all; i++) {
-		char buffer[64];
+		char buffer[NAME_BYTES];
 		const char *name = otp_dataset_name(d, (uint64_t)first + i / (size_t)k->samples, buffer, sizeof buffer);
 		ok = put_picture(k, name, (int)(i % (size_t)k->samples), pixels + i * floats, err);
 	}
@@ -83,11 +85,12 @@ static bool translate_all(otp_translator *t, const otp_dataset *d, int64_t count
 			  otp_error *err)
 {
 	size_t floats = (size_t)t->sample_floats;
-	float *x = otp_calloc(BLOCK_INPUTS * floats, sizeof *x);
-	float *y = otp_calloc(BLOCK_INPUTS * floats * (size_t)o->samples, sizeof *y);
+	int64_t block = o->samples < BLOCK_OUTPUTS ? BLOCK_OUTPUTS / o->samples : 1;
+	float *x = otp_calloc((size_t)block * floats, sizeof *x);
+	float *y = otp_calloc((size_t)block * floats * (size_t)o->samples, sizeof *y);
 	bool ok = true;
-	for (int64_t first = 0; ok && first < count; first += BLOCK_INPUTS) {
-		int64_t n = count - first < BLOCK_INPUTS ? count - first : BLOCK_INPUTS;
+	for (int64_t first = 0; ok && first < count; first += block) {
+		int64_t n = count - first < block ? count - first : block;
 		for (int64_t i = 0; ok && i < n; i++)
 			ok = otp_dataset_get(d, (uint64_t)(first + i), 0, x + (size_t)i * floats, err);
 		if (ok) {
@@ -104,6 +107,45 @@ static bool translate_all(otp_translator *t, const otp_dataset *d, int64_t count
 	otp_free(x);
 	otp_free(y);
 	return ok;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static bool leads_out(const char *name)
+{
+	size_t length = strlen(name);
+	return name[0] == '/' || strcmp(name, "..") == 0 || strncmp(name, "../", 3) == 0 || strstr(name, "/../") ||
+	       (length > 3 && strcmp(name + length - 3, "/..") == 0);
+}
+
+/* Every output has a place of its own, inside the folder that was named: a zip may hold "../x". */
+static bool check_names(const otp_dataset *d, int64_t count, const char *input, otp_error *err)
+{
+	char buffer[NAME_BYTES], **names = otp_calloc((size_t)count, sizeof *names);
+	for (int64_t i = 0; i < count; i++)
+		names[i] = otp_strdup(otp_dataset_name(d, (uint64_t)i, buffer, sizeof buffer));
+	qsort(names, (size_t)count, sizeof *names, by_text);
+	bool ok = true;
+	for (int64_t i = 0; ok && i < count; i++) {
+		if (leads_out(names[i]))
+			ok = otp_fail(err, input, "holds %s, which leads out of the folder of outputs", names[i]);
+		else if (i && strcmp(names[i - 1], names[i]) == 0)
+			ok = otp_fail(err, input, "holds two pictures whose outputs would be named %s", names[i]);
+	}
+	for (int64_t i = 0; i < count; i++)
+		otp_free(names[i]);
+	otp_free(names);
+	return ok;
+}
+
+/* Inputs are never written over. */
+static bool is_input(const char *input, const char *output)
+{
+	struct stat a, b;
+	char *place = otp_format("%.*s", (int)strcspn(input, "?"), input);
+	bool same = stat(place, &a) == 0 && stat(output, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	otp_free(place);
+	return same;
 }
 
 static bool open_sink(sink *k, const otp_translator *t, const char *output, const options *o, int64_t count,
@@ -126,6 +168,8 @@ static bool open_sink(sink *k, const otp_translator *t, const char *output, cons
 	}
 	if (k->vectors)
 		return otp_fail(err, output, "cannot hold vectors, expected a name ending in .npy, .npz or .h5");
+	if (!one_picture && !otp_file_is_folder(output) && otp_image_name_fits(output))
+		return otp_fail(err, output, "names one picture for %lld inputs, expected a folder", (long long)count);
 	k->single = one_picture && otp_image_name_fits(output);
 	if (k->single) {
 		const char *dot = strrchr(output, '.');
@@ -149,7 +193,10 @@ static bool run(const char *model, const char *input, const char *output, const 
 		sink k;
 		if (d && info.count == 0)
 			otp_fail(err, input, "is generated without end, expected ?limit=N with it");
-		ok = d && info.count &&
+		if (d && is_input(input, output))
+			otp_fail(err, output, "is the input itself, choose another place for the outputs");
+		ok = d && info.count && !err->exit_code &&
+		     (otp_array_file_fits(output) || check_names(d, info.count, input, err)) &&
 		     open_sink(&k, &t, output, o, info.count, !otp_file_is_folder(input) && info.count == 1, err);
 		if (ok) {
 			ok = translate_all(&t, d, info.count, o, &k, err);

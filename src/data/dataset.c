@@ -87,13 +87,16 @@ static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *e
 	} else if (otp_file_is_folder(spec->place)) {
 		format = "folder";
 		source = otp_folder_open(spec, err);
+	} else if (otp_image_name_fits(spec->place)) {
+		format = "picture";
+		source = otp_picture_open(spec, err);
 	} else if (is_idx(spec->place)) {
 		format = "IDX";
 		source = otp_idx_open(spec, err);
 	} else {
 		otp_fail(
 		    err, spec->place,
-		    "what format is this? expected a folder, .zip, .h5, .hdf5, .npy, .npz, *-idx3-ubyte[.gz] "
+		    "what format is this? expected a folder, a picture, .zip, .h5, .hdf5, .npy, .npz, *-idx3-ubyte[.gz] "
 		    "or synth:NAME");
 	}
 out:

@@ -1,7 +1,7 @@
 /* dataset: a law to draw from, whatever it is stored as.
  *
- * A spec is a folder or a zip of images, FILE.h5[:/set], an IDX image file (.gz
- * or not), FILE.npy, FILE.npz[:name], or synth:NAME, each with
+ * A spec is a folder or a zip of images, one image, FILE.h5[:/set], an IDX image
+ * file (.gz or not), FILE.npy, FILE.npz[:name], or synth:NAME, each with
  * ?modifier&modifier... (datasets/README.md lists both).
  * Images come out as floats in [-1, 1], (h, w, c); vectors as they are, (1, 1, d).
  */
@@ -29,7 +29,7 @@ typedef struct otp_dataset_info {
 	uint64_t digest; /* of spec and content: names, sizes and a sample of the bytes */
 	const char *spec;
 	bool one_size;		/* every sample has the same h, w as stored */
-	const char *format;	/* "folder", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
+	const char *format;	/* "folder", "picture", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
 	double low, high;	/* images stored as floats: the values that became -1 and 1; 0, 0 otherwise */
 	size_t memory_bytes;	/* held by the set after prepare */
 	otp_data_survey survey; /* of the whole source, before part= and limit= */

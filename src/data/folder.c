@@ -336,6 +336,19 @@ otp_source *otp_folder_open(const otp_spec *spec, otp_error *err)
 	return NULL;
 }
 
+/* One file as a folder that holds nothing else. */
+otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
+{
+	struct stat info;
+	const char *slash = strrchr(spec->place, '/');
+	char *root = slash ? otp_format("%.*s", (int)(slash - spec->place), spec->place) : otp_strdup(".");
+	folder *f = folder_new(root);
+	otp_free(root);
+	bool found = stat(spec->place, &info) == 0;
+	note_file(f, otp_strdup(slash ? slash + 1 : spec->place), 0, found ? (uint64_t)info.st_size : 0);
+	return folder_finish(f, err);
+}
+
 otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
 {
 	int code = 0;

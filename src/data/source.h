@@ -41,6 +41,7 @@ struct otp_source {
 
 /* Each opens one format, or returns NULL with err set. */
 otp_source *otp_folder_open(const otp_spec *spec, otp_error *err);
+otp_source *otp_picture_open(const otp_spec *spec, otp_error *err);
 otp_source *otp_zip_open(const otp_spec *spec, otp_error *err);
 otp_source *otp_idx_open(const otp_spec *spec, otp_error *err);
 otp_source *otp_npy_open(const otp_spec *spec, otp_error *err);

@@ -3,6 +3,7 @@
 #include "data/spec.h"
 
 #include "core/file.h"
+#include "core/words.h"
 
 #include <errno.h>
 #include <math.h>
@@ -125,38 +126,6 @@ static const modifier modifiers[] = {
 };
 enum { MODIFIERS = sizeof modifiers / sizeof *modifiers };
 
-/* ---- nearest name -------------------------------------------------------------- */
-
-static int least(int a, int b) { return a < b ? a : b; }
-
-/* Levenshtein's distance; names longer than 31 are cut. */
-static int distance(const char *a, const char *b)
-{
-	int la = least((int)strlen(a), 31), lb = least((int)strlen(b), 31), row[32];
-	for (int j = 0; j <= lb; j++)
-		row[j] = j;
-	for (int i = 1; i <= la; i++) {
-		int diagonal = row[0];
-		row[0] = i;
-		for (int j = 1; j <= lb; j++) {
-			int change = diagonal + (a[i - 1] != b[j - 1]);
-			diagonal = row[j];
-			row[j] = least(change, least(row[j], row[j - 1]) + 1);
-		}
-	}
-	return row[lb];
-}
-
-static const modifier *nearest(const char *name, bool synth)
-{
-	const modifier *best = &modifiers[0];
-	for (int i = 1; i < MODIFIERS; i++)
-		if ((synth || !modifiers[i].synth_only) &&
-		    distance(name, modifiers[i].name) < distance(name, best->name))
-			best = &modifiers[i];
-	return best;
-}
-
 /* ---- parsing --------------------------------------------------------------------- */
 
 static bool apply(otp_spec *spec, char *item, otp_error *err)
@@ -176,8 +145,13 @@ static bool apply(otp_spec *spec, char *item, otp_error *err)
 					item, value ? value : "", m->expected);
 		return true;
 	}
-	return otp_fail(err, spec->text, "unknown modifier `%s', the nearest is `%s'", item,
-			nearest(item, synth)->name);
+	otp_word_search search = otp_word_search_for(item);
+	for (int i = 0; i < MODIFIERS; i++)
+		if (synth || !modifiers[i].synth_only)
+			otp_word_consider(&search, modifiers[i].name);
+	return otp_fail(err, spec->text, "unknown modifier `%s'%s%s%s", item,
+			search.nearest ? ", did you mean `" : "", search.nearest ? search.nearest : "",
+			search.nearest ? "'?" : "");
 }
 
 bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err)

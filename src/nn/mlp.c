@@ -1,6 +1,7 @@
-/* Residual MLPs for vectors. The generator's outer skip is a full linear map
- * of everything it sees, starting at the identity on x': with eps among the
- * inputs it can take the smoothing noise out again in every direction. */
+/* Residual MLPs for vectors. The generator's outer skip is a full linear map,
+ * starting at the identity; with noise conditioning it is of x and eps instead
+ * of x', so that no smoothing noise has to be taken out again where the output
+ * should have none. */
 #include "nn/layers.h"
 #include "nn/networks.h"
 
@@ -29,6 +30,8 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 	if (!a->residual)
 		return y;
 	otp_node *straight = a->condition_noise ? otp_concat(in.clean, in.eps, OTP_AXIS_C) : in.smoothed;
+	if (a->latent)
+		straight = otp_concat(straight, in.z, OTP_AXIS_C);
 	int n = straight->shape.n, d = straight->shape.c;
 	otp_node *skip = otp_param_identity(b, "skip.weight", otp_shape4(1, 1, a->c, d));
 	otp_node *rows = otp_matmul(otp_reshape(straight, otp_shape4(1, 1, n, d)), skip, false, true);

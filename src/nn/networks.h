@@ -22,6 +22,7 @@ typedef struct otp_arch {
 	int levels, multipliers[OTP_MAX_LEVELS];
 	int attention_count, attention[OTP_MAX_LEVELS]; /* sizes with self-attention */
 	otp_filter filter;
+	int potential_features; /* images: learned functions of one pixel's colour that V sees beside y; 0: none */
 	int potential_width, potential_blocks;
 	float potential_gain;    /* vectors: first layer's initial weights over the usual ones */
 	int potential_quadratic; /* vectors: squares of learned directions; 0: none */
@@ -34,7 +35,7 @@ bool otp_arch_check(const otp_arch *a, otp_error *err);
 /* What T is given. x' = keep x + sigma eps. */
 typedef struct otp_transport_input {
 	otp_node *smoothed; /* x', (n, h, w, c) */
-	otp_node *clean;    /* x, the same shape; read only with condition_noise, where it adds nothing new */
+	otp_node *clean;    /* x, the same shape; with condition_noise, images: read in place of x', which it and eps make */
 	otp_node *eps;      /* the same shape; read only with condition_noise */
 	otp_node *z;        /* (n, 1, 1, latent); NULL if latent is 0 */
 } otp_transport_input;

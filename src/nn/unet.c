@@ -4,7 +4,7 @@
  * Which answer the noise chooses is a matter of its projections on the picture
  * (for colouring: the hue is the angle of sum_p v_p eps_p), and a convolutional
  * network is slow to find products of its inputs. So it is handed some: features
- * (A (x' + 1)) (B eps) per pixel, with learned mixes A and B, as channels, and
+ * (A (x + 1)) (B eps) per pixel, with learned mixes A and B, as channels, and
  * their sums over the picture through adaptive GroupNorm. */
 #include "nn/layers.h"
 #include "nn/networks.h"
@@ -34,8 +34,8 @@ static otp_node *dense_stack(otp_builder *b, const otp_arch *a, const char *pref
 
 static otp_node *noise_products(otp_builder *b, const otp_arch *a, const otp_transport_input *in)
 {
-	/* x' + 1 is intensity: no light, no product. */
-	otp_node *picture = otp_layer_mix(b, "noise.picture", otp_affine(in->smoothed, 1, 1), a->noise_features, 1);
+	/* x + 1 is intensity: no light, no product. */
+	otp_node *picture = otp_layer_mix(b, "noise.picture", otp_affine(in->clean, 1, 1), a->noise_features, 1);
 	return otp_mul(picture, otp_layer_mix(b, "noise.eps", in->eps, a->noise_features, 1));
 }
 
@@ -133,7 +133,9 @@ static otp_node *ascend(unet *u, otp_node *x)
 otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
 	unet u = {.b = b, .a = a};
-	otp_node *h = a->condition_noise ? otp_concat(in.smoothed, in.eps, OTP_AXIS_C) : in.smoothed;
+	/* With eps at hand x and x' tell the same; x is the one that needs no cleaning. */
+	otp_node *seen = a->condition_noise ? in.clean : in.smoothed;
+	otp_node *h = a->condition_noise ? otp_concat(seen, in.eps, OTP_AXIS_C) : seen;
 	otp_node *products = a->condition_noise && a->noise_features ? noise_products(b, a, &in) : NULL;
 	u.embedding = embed(b, a, in.z, products);
 	if (products)
@@ -142,7 +144,5 @@ otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_transport_input 
 	h = ascend(&u, middle(&u, descend(&u, h)));
 	h = otp_layer_norm(b, "out.norm", h, u.embedding, true);
 	h = otp_layer_from_patches(b, "out", h, a->c, a->patch, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
-	if (!a->residual)
-		return h;
-	return otp_add(a->condition_noise ? in.clean : in.smoothed, h);
+	return a->residual ? otp_add(seen, h) : h;
 }

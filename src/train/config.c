@@ -7,6 +7,7 @@
  */
 #include "train/config.h"
 #include "core/file.h"
+#include "core/words.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -36,13 +37,6 @@ static const option options[] = {
 #define FLAG(k, f, v, h) {KIND_FLAG, k, offsetof(otp_config, f), 0, 0, NULL, h},
 #define TEXT(k, f, v, h) {KIND_TEXT, k, offsetof(otp_config, f), 0, 0, NULL, h},
 #include "train/config.def"
-#undef GROUP
-#undef INT
-#undef REAL
-#undef SEED
-#undef PICK
-#undef FLAG
-#undef TEXT
 };
 enum { OPTION_COUNT = sizeof options / sizeof *options };
 
@@ -66,14 +60,7 @@ enum { PRESET_COUNT = sizeof presets / sizeof *presets };
 
 /* ---- finding ------------------------------------------------------------- */
 
-static char fold(char c) { return c == '_' ? '-' : (char)tolower((unsigned char)c); }
-
-static bool same_key(const char *a, const char *b)
-{
-	while (*a && fold(*a) == fold(*b))
-		a++, b++;
-	return *a == *b;
-}
+static bool same_key(const char *a, const char *b) { return otp_word_same(a, b, strlen(b)); }
 
 static const option *find(const char *key)
 {
@@ -86,58 +73,15 @@ static const option *find(const char *key)
 	return NULL;
 }
 
-static int lesser(int a, int b) { return a < b ? a : b; }
-
-/* Insertions, deletions, replacements and swaps of neighbours that lead from a to b. */
-static int edit_distance(const char *a, const char *b)
-{
-	enum { MOST = 48 };
-	int n = (int)strlen(a), m = (int)strlen(b);
-	if (n >= MOST || m >= MOST)
-		return MOST;
-	int d[MOST][MOST]; /* between the first i letters of a and the first j of b */
-	for (int i = 0; i <= n; i++)
-		d[i][0] = i;
-	for (int j = 0; j <= m; j++)
-		d[0][j] = j;
-	for (int i = 1; i <= n; i++)
-		for (int j = 1; j <= m; j++) {
-			char x = fold(a[i - 1]), y = fold(b[j - 1]);
-			d[i][j] = lesser(d[i - 1][j - 1] + (x != y), lesser(d[i - 1][j], d[i][j - 1]) + 1);
-			if (i > 1 && j > 1 && x == fold(b[j - 2]) && y == fold(a[i - 2]))
-				d[i][j] = lesser(d[i][j], d[i - 2][j - 2] + 1);
-		}
-	return d[n][m];
-}
-
-/* An option whose name begins with the word counts as near, however long it goes on. */
-static int distance(const char *word, const char *key)
-{
-	size_t length = strlen(word), i = 0;
-	while (i < length && fold(word[i]) == fold(key[i]))
-		i++;
-	return i == length && length >= 3 ? 1 : edit_distance(word, key);
-}
-
 const char *otp_config_nearest(const char *key)
 {
-	int least = 1 + (int)strlen(key) / 3; /* farther off is no likeness */
-	const char *nearest = NULL;
-	for (int i = 0; i < OPTION_COUNT; i++) {
-		int away = options[i].kind == KIND_GROUP ? INT_MAX : distance(key, options[i].key);
-		if (away < least || (away == least && !nearest)) {
-			least = away;
-			nearest = options[i].key;
-		}
-	}
-	for (int i = 0; i < ALIAS_COUNT; i++) {
-		int away = distance(key, aliases[i].alias);
-		if (away < least) {
-			least = away;
-			nearest = aliases[i].alias;
-		}
-	}
-	return nearest;
+	otp_word_search search = otp_word_search_for(key);
+	for (int i = 0; i < OPTION_COUNT; i++)
+		if (options[i].kind != KIND_GROUP)
+			otp_word_consider(&search, options[i].key);
+	for (int i = 0; i < ALIAS_COUNT; i++)
+		otp_word_consider(&search, aliases[i].alias);
+	return search.nearest;
 }
 
 bool otp_config_is_flag(const char *key)
@@ -264,13 +208,6 @@ void otp_config_defaults(otp_config *c)
 #define FLAG(k, f, v, h) c->f = v;
 #define TEXT(k, f, v, h) memcpy(c->f, v, sizeof v);
 #include "train/config.def"
-#undef GROUP
-#undef INT
-#undef REAL
-#undef SEED
-#undef PICK
-#undef FLAG
-#undef TEXT
 }
 
 int otp_config_list(const char *text, const char *key, int *values, int max, otp_error *err)

@@ -21,13 +21,6 @@ typedef struct otp_config {
 #define FLAG(key, field, value, help) bool field;
 #define TEXT(key, field, value, help) char field[OTP_TEXT_BYTES];
 #include "train/config.def"
-#undef GROUP
-#undef INT
-#undef REAL
-#undef SEED
-#undef PICK
-#undef FLAG
-#undef TEXT
 } otp_config;
 
 void otp_config_defaults(otp_config *c);

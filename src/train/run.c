@@ -26,15 +26,14 @@ bool otp_run_create(const char *run, otp_error *err)
 {
 	if (otp_run_exists(run))
 		return otp_fail(err, run, "holds a run already; continue it with --resume or choose another --out");
-	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
-	for (int i = 0; i < 3; i++) {
+	static const char *const FOLDERS[] = {"samples", "checkpoints"};
+	bool ok = otp_file_make_folder(run, err);
+	for (int i = 0; ok && i < 2; i++) {
 		char *folder = otp_run_path(run, FOLDERS[i]);
-		bool made = otp_file_make_folder(folder, err);
+		ok = otp_file_make_folder(folder, err);
 		otp_free(folder);
-		if (!made)
-			return false;
 	}
-	return true;
+	return ok;
 }
 
 static int by_step(const void *a, const void *b)

@@ -23,8 +23,12 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
 	if (c->source[0] || c->target[0])
 		return otp_fail(err, "--dataroot", "stands beside --source or --target, expected one or the other");
 	bool forward = strcmp(c->direction, "AtoB") == 0;
-	return find_side(c->dataroot, forward ? 'A' : 'B', c->source, err) &&
-	       find_side(c->dataroot, forward ? 'B' : 'A', c->target, err);
+	if (!find_side(c->dataroot, forward ? 'A' : 'B', c->source, err) ||
+	    !find_side(c->dataroot, forward ? 'B' : 'A', c->target, err))
+		return false;
+	/* What it stood for is said now; kept beside it, it would contradict --source when read back. */
+	c->dataroot[0] = 0;
+	return true;
 }
 
 bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size, otp_error *err)

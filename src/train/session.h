@@ -16,7 +16,7 @@ typedef struct otp_session {
 	otp_smoothing smoothing;
 } otp_session;
 
-/* --dataroot ROOT into --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */
+/* --dataroot ROOT becomes --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */
 bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
 
 /* Kind and larger side of a data set, for the choice of a preset. */

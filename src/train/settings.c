@@ -29,6 +29,7 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->width = c->width;
 	arch->blocks = c->blocks;
 	arch->filter = strcmp(c->resample, "fir") == 0 ? OTP_FILTER_FIR : OTP_FILTER_BOX;
+	arch->potential_features = c->potential_features;
 	arch->potential_width = c->potential_width;
 	arch->potential_blocks = c->potential_blocks;
 	arch->potential_quadratic = c->potential_quadratic;

@@ -9,7 +9,7 @@
 #include <xxhash.h>
 
 static const char *const FORMATS[] = {"otplan-checkpoint", "otplan-model"};
-enum { FORMAT_VERSION = 1 };
+enum { FORMAT_VERSION = 1, MOST_TEXT_BYTES = 1 << 24 };
 static const char *const NETWORKS[] = {"transport", "potential"};
 static const int ROWS[] = {4, 3};
 
@@ -38,24 +38,27 @@ static bool write_integer(hid_t file, const char *name, int64_t value)
 	return write_number(file, name, H5T_NATIVE_INT64, &value);
 }
 
-/* Text as a data set of bytes: attributes end at 64 KiB. */
-static bool write_bytes(hid_t file, const char *name, hid_t type, const void *data, const hsize_t *dims, int rank)
+/* Every data set carries the digest of its bytes; what surrounds them HDF5 itself guards (see create_file). */
+static bool write_data(hid_t file, const char *name, hid_t type, const void *data, const hsize_t *dims, int rank)
 {
 	hid_t space = H5Screate_simple(rank, dims, NULL);
 	hid_t create = H5Pcreate(H5P_DATASET_CREATE);
 	H5Pset_obj_track_times(create, 0);
 	hid_t set = H5Dcreate2(file, name, type, space, H5P_DEFAULT, create, H5P_DEFAULT);
-	bool ok = set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
+	size_t bytes = H5Tget_size(type) * (size_t)H5Sget_simple_extent_npoints(space);
+	bool ok = set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0 &&
+		  write_integer(set, "xxh3", (int64_t)XXH3_64bits(data, bytes));
 	H5Dclose(set);
 	H5Pclose(create);
 	H5Sclose(space);
 	return ok;
 }
 
+/* Text as a data set of bytes: attributes end at 64 KiB. */
 static bool write_text(hid_t file, const char *name, const char *text)
 {
 	hsize_t bytes = strlen(text) + 1;
-	return write_bytes(file, name, H5T_NATIVE_UINT8, text, &bytes, 1);
+	return write_data(file, name, H5T_NATIVE_UINT8, text, &bytes, 1);
 }
 
 static bool read_number(hid_t file, const char *name, hid_t type, void *value)
@@ -86,8 +89,11 @@ static bool read_data(hid_t file, const char *name, hid_t type, int64_t count, v
 {
 	if (data_count(file, name) != count)
 		return false;
+	int64_t digest = 0;
 	hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
-	bool ok = set >= 0 && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
+	bool ok = set >= 0 && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0 &&
+		  read_number(set, "xxh3", H5T_NATIVE_INT64, &digest) &&
+		  digest == (int64_t)XXH3_64bits(data, H5Tget_size(type) * (size_t)count);
 	H5Dclose(set);
 	return ok;
 }
@@ -95,7 +101,7 @@ static bool read_data(hid_t file, const char *name, hid_t type, int64_t count, v
 static char *read_text(hid_t file, const char *name)
 {
 	int64_t bytes = data_count(file, name);
-	if (bytes < 1)
+	if (bytes < 1 || bytes > MOST_TEXT_BYTES)
 		return NULL;
 	char *text = otp_calloc((size_t)bytes + 1, 1);
 	if (!read_data(file, name, H5T_NATIVE_UINT8, bytes, text)) {
@@ -107,11 +113,14 @@ static char *read_text(hid_t file, const char *name)
 
 /* ---- files ---- */
 
+/* From 1.10 on HDF5 keeps checksums of all its own structures. */
 static hid_t create_file(const char *path)
 {
-	hid_t create = H5Pcreate(H5P_FILE_CREATE);
+	hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
 	H5Pset_obj_track_times(create, 0);
-	hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, create, H5P_DEFAULT);
+	H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+	hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+	H5Pclose(access);
 	H5Pclose(create);
 	return file;
 }
@@ -248,12 +257,6 @@ static char *layout_text(const otp_params *p)
 	return text;
 }
 
-static int64_t state_digest(const otp_stored *s, int network)
-{
-	size_t bytes = (size_t)(s->elements[network] * ROWS[network]) * sizeof(float);
-	return (int64_t)XXH3_64bits(s->state[network], bytes);
-}
-
 static bool write_network(hid_t file, const otp_stored *s, int network, const otp_params *params)
 {
 	char name[64];
@@ -261,11 +264,9 @@ static bool write_network(hid_t file, const otp_stored *s, int network, const ot
 	char *layout = layout_text(params);
 	bool ok = make_group(file, NETWORKS[network]);
 	snprintf(name, sizeof name, "%s/state", NETWORKS[network]);
-	ok = ok && write_bytes(file, name, H5T_NATIVE_FLOAT, s->state[network], dims, 2);
+	ok = ok && write_data(file, name, H5T_NATIVE_FLOAT, s->state[network], dims, 2);
 	snprintf(name, sizeof name, "%s/layout", NETWORKS[network]);
 	ok = ok && write_text(file, name, layout);
-	snprintf(name, sizeof name, "%s_digest", NETWORKS[network]);
-	ok = ok && write_integer(file, name, state_digest(s, network));
 	otp_free(layout);
 	return ok;
 }
@@ -287,14 +288,12 @@ static bool read_network(hid_t file, otp_stored *s, int network)
 {
 	char name[64];
 	snprintf(name, sizeof name, "%s/state", NETWORKS[network]);
-	int64_t count = data_count(file, name), digest = 0;
+	int64_t count = data_count(file, name);
 	if (count <= 0 || count % ROWS[network])
 		return false;
 	s->elements[network] = count / ROWS[network];
 	s->state[network] = otp_calloc((size_t)count, sizeof(float));
-	bool ok = read_data(file, name, H5T_NATIVE_FLOAT, count, s->state[network]);
-	snprintf(name, sizeof name, "%s_digest", NETWORKS[network]);
-	return ok && read_number(file, name, H5T_NATIVE_INT64, &digest) && digest == state_digest(s, network);
+	return read_data(file, name, H5T_NATIVE_FLOAT, count, s->state[network]);
 }
 
 bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
@@ -330,7 +329,7 @@ bool otp_model_write(const char *path, const otp_stored *s, const otp_params *pa
 		char name[128];
 		snprintf(name, sizeof name, "generator/%s", i->name);
 		hsize_t dims[4] = {(hsize_t)i->shape.n, (hsize_t)i->shape.h, (hsize_t)i->shape.w, (hsize_t)i->shape.c};
-		ok = write_bytes(file, name, H5T_NATIVE_FLOAT, row + i->offset, dims, 4);
+		ok = write_data(file, name, H5T_NATIVE_FLOAT, row + i->offset, dims, 4);
 	}
 	return finish(file, ok, temporary, path, err);
 }
@@ -363,7 +362,7 @@ bool otp_model_read_weights(const char *path, const otp_params *params, float *r
 		snprintf(name, sizeof name, "generator/%s", i->name);
 		ok = read_data(file, name, H5T_NATIVE_FLOAT, otp_shape_count(i->shape), row + i->offset);
 		if (!ok)
-			otp_fail(err, path, "parameter %s is missing or has another size than its settings say", i->name);
+			otp_fail(err, path, "parameter %s is missing, damaged, or of another size than its settings say", i->name);
 	}
 	H5Fclose(file);
 	return ok;

@@ -7,6 +7,7 @@
  *             translation needs: settings, sample shape, sigma
  *
  * Files of equal content are equal byte for byte: they hold no time of day.
+ * Every byte that matters is under a digest: damage is an error, never a result.
  */
 #ifndef OTP_STORE_H
 #define OTP_STORE_H

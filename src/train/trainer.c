@@ -286,11 +286,19 @@ static bool open_files(trainer *t)
 	return ok;
 }
 
+/* "60000 samples", or "generated". */
+static const char *count_text(const otp_dataset_info *info, char buffer[40])
+{
+	snprintf(buffer, 40, "%lld samples", (long long)info->count);
+	return info->count ? buffer : "generated";
+}
+
 static void announce(const trainer *t)
 {
 	const otp_session *s = t->session;
-	otp_log("source %s: %lld samples; target %s: %lld samples (0: generated)", s->source_info.spec,
-		(long long)s->source_info.count, s->target_info.spec, (long long)s->target_info.count);
+	char source[40], target[40];
+	otp_log("source %s: %s; target %s: %s", s->source_info.spec, count_text(&s->source_info, source),
+		s->target_info.spec, count_text(&s->target_info, target));
 	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, %s", s->arch.h, s->arch.w,
 		s->arch.c, (long long)otp_engine_params(t->game.engine, 0)->trainable,
 		(long long)otp_engine_params(t->game.engine, 1)->trainable, t->config->device, t->config->threads,
@@ -343,10 +351,11 @@ void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
 	otp_engine *e = otp_engine_new(place, &settings);
 	otp_engine_size size = otp_engine_measure(e);
 	const double mib = 1024.0 * 1024.0;
-	printf("source      %s (%s, %lld samples)\n", s->source_info.spec, s->source_info.format,
-	       (long long)s->source_info.count);
-	printf("target      %s (%s, %lld samples)\n", s->target_info.spec, s->target_info.format,
-	       (long long)s->target_info.count);
+	char count[40];
+	printf("source      %s (%s, %s)\n", s->source_info.spec, s->source_info.format,
+	       count_text(&s->source_info, count));
+	printf("target      %s (%s, %s)\n", s->target_info.spec, s->target_info.format,
+	       count_text(&s->target_info, count));
 	printf("sample      %dx%dx%d, batch %d on %d workers (%s)\n", s->arch.h, s->arch.w, s->arch.c,
 	       s->config.batch, otp_pool_workers(place->pool), place->backend->name);
 	printf("generator   %lld parameters\n", (long long)otp_engine_params(e, OTP_SPAN_TRANSPORT)->trainable);

@@ -1,0 +1,201 @@
+/* probe: what the command-line tests cannot do in a shell: make small data sets,
+ * and look into what the program wrote. Exit 0: as expected; 1: not, with a line. */
+#include "core/file.h"
+#include "data/image.h"
+#include "data/write.h"
+#include "train/store.h"
+
+#include <cjson/cJSON.h>
+#include <hdf5.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static OTP_NORETURN OTP_PRINTF(1, 2) void fail(const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+	exit(1);
+}
+
+static void need(bool ok, const otp_error *err)
+{
+	if (!ok)
+		fail("%s", err->text);
+}
+
+/* ---- making data ------------------------------------------------------------ */
+
+/* Blobs of different places and hues, so that no two pictures of a set are equal. */
+static uint8_t *picture(int which, int h, int w, int c)
+{
+	uint8_t *pixels = otp_calloc((size_t)(h * w * c), 1);
+	for (int i = 0; i < h * w; i++) {
+		int dy = i / w - h / 2 + which % 5 - 2, dx = i % w - w / 2 + which / 5 % 5 - 2;
+		int near = dy * dy + dx * dx < h * w / 9;
+		for (int k = 0; k < c; k++)
+			pixels[i * c + k] = (uint8_t)(near ? 255 - (50 * k + 7 * which) % 200 : 10 * k);
+	}
+	return pixels;
+}
+
+/* FILE W H C [WHICH] */
+static int make_png(int argc, char **argv)
+{
+	otp_error err = {0};
+	int w = atoi(argv[1]), h = atoi(argv[2]), c = atoi(argv[3]);
+	uint8_t *pixels = picture(argc > 4 ? atoi(argv[4]) : 0, h, w, c);
+	need(otp_image_write_png(argv[0], pixels, h, w, c, &err), &err);
+	otp_free(pixels);
+	return 0;
+}
+
+/* FILE N H W C: bytes, a blob each. */
+static int make_images(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	int64_t dims[4];
+	for (int i = 0; i < 4; i++)
+		dims[i] = atoi(argv[1 + i]);
+	otp_array_file *f = otp_array_file_new(argv[0], true, 4, dims, &err);
+	need(f, &err);
+	for (int i = 0; i < dims[0]; i++) {
+		uint8_t *pixels = picture(i, (int)dims[1], (int)dims[2], (int)dims[3]);
+		need(otp_array_file_append(f, pixels, 1, &err), &err);
+		otp_free(pixels);
+	}
+	need(otp_array_file_finish(f, &err), &err);
+	return 0;
+}
+
+/* FILE N D */
+static int make_vectors(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	int64_t dims[2] = {atoi(argv[1]), atoi(argv[2])};
+	otp_array_file *f = otp_array_file_new(argv[0], false, 2, dims, &err);
+	need(f, &err);
+	size_t count = (size_t)(dims[0] * dims[1]);
+	float *values = otp_calloc(count, sizeof *values);
+	for (size_t i = 0; i < count; i++)
+		values[i] = (float)(i * 37 % 101) / 50 - 1;
+	need(otp_array_file_append(f, values, dims[0], &err) && otp_array_file_finish(f, &err), &err);
+	otp_free(values);
+	return 0;
+}
+
+/* FILE: HDF5 that holds a number and nothing to train on. */
+static int make_scalar(int argc, char **argv)
+{
+	(void)argc;
+	hid_t file = H5Fcreate(argv[0], H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate(H5S_SCALAR);
+	hid_t set = H5Dcreate2(file, "alone", H5T_NATIVE_INT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+	H5Dclose(set);
+	H5Sclose(space);
+	return H5Fclose(file) < 0;
+}
+
+/* FROM TO BIT */
+static int flip(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	size_t bytes;
+	uint8_t *data = otp_file_read(argv[0], &bytes, &err);
+	need(data, &err);
+	size_t bit = (size_t)strtoull(argv[2], NULL, 10) % (8 * bytes);
+	data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	need(otp_file_write(argv[1], data, bytes, &err), &err);
+	otp_free(data);
+	return 0;
+}
+
+/* ---- looking ------------------------------------------------------------------ */
+
+/* FILE KEY...: every line an object that has the keys; KEY=TEXT: with that value. */
+static int check_json(int argc, char **argv)
+{
+	otp_error err = {0};
+	size_t bytes;
+	char *text = otp_file_read(argv[0], &bytes, &err), *rest = NULL;
+	need(text, &err);
+	int lines = 0;
+	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), lines++) {
+		cJSON *object = cJSON_Parse(line);
+		if (!cJSON_IsObject(object))
+			fail("%s: no JSON object: %s", argv[0], line);
+		for (int i = 1; i < argc; i++) {
+			char key[64];
+			size_t length = strcspn(argv[i], "=");
+			snprintf(key, sizeof key, "%.*s", (int)length, argv[i]);
+			cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+			if (!item)
+				fail("%s: no key %s in %s", argv[0], key, line);
+			char *value = cJSON_IsString(item) ? otp_strdup(item->valuestring) : cJSON_PrintUnformatted(item);
+			if (argv[i][length] && strcmp(value, argv[i] + length + 1) != 0)
+				fail("%s: %s is %s", argv[0], argv[i], value);
+			free(value);
+		}
+		cJSON_Delete(object);
+	}
+	otp_free(text);
+	if (!lines)
+		fail("%s: empty", argv[0]);
+	return 0;
+}
+
+/* W H C FILE... */
+static int check_size(int argc, char **argv)
+{
+	for (int i = 3; i < argc; i++) {
+		otp_error err = {0};
+		otp_image image;
+		need(otp_image_read(argv[i], &image, &err), &err);
+		if (image.w != atoi(argv[0]) || image.h != atoi(argv[1]) || image.c != atoi(argv[2]))
+			fail("%s: %dx%dx%d", argv[i], image.w, image.h, image.c);
+		otp_image_free(&image);
+	}
+	return 0;
+}
+
+/* A B: checkpoints of the same step with the same weights, moments and average. */
+static int check_state(int argc, char **argv)
+{
+	(void)argc;
+	static const size_t rows[] = {4, 3};
+	otp_error err = {0};
+	otp_stored a, b;
+	need(otp_checkpoint_read(argv[0], &a, &err) && otp_checkpoint_read(argv[1], &b, &err), &err);
+	if (a.step != b.step)
+		fail("steps %lld and %lld", (long long)a.step, (long long)b.step);
+	for (int i = 0; i < 2; i++)
+		if (a.elements[i] != b.elements[i] ||
+		    memcmp(a.state[i], b.state[i], rows[i] * (size_t)a.elements[i] * sizeof(float)) != 0)
+			fail("network %d differs", i);
+	otp_stored_free(&a);
+	otp_stored_free(&b);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int least;
+		int (*run)(int argc, char **argv);
+	} COMMANDS[] = {
+		{"png", 4, make_png},	   {"images", 5, make_images}, {"vectors", 3, make_vectors},
+		{"scalar", 1, make_scalar}, {"flip", 3, flip},	       {"json", 1, check_json},
+		{"size", 4, check_size},   {"state", 2, check_state},
+	};
+	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
+		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)
+			return COMMANDS[i].run(argc - 2, argv + 2);
+	fail("probe: unknown words");
+}

@@ -1,0 +1,186 @@
+#!/usr/bin/env bash
+# Wrong usage: each case one clear line, the right exit code, nothing left behind.
+. "$(dirname "$0")/lib.sh"
+
+few=("${images[@]}" --steps 2)
+run=(train "${digits[@]}" "${few[@]}" --out run)
+mkdir empty texts good cut mixed
+for i in 1 2 3 4; do "$PROBE" png good/$i.png 16 16 3 $i; done
+echo 'no picture' | tee texts/a.txt >texts/b.png
+cut_to good/1.png cut/bad.png 100
+cp good/* cut/bad.png mixed
+
+title "no data, or none that can serve"
+refuses 2 --source train "${few[@]}" --out run
+refuses 2 --source train --target good "${few[@]}" --out run
+refuses 2 --target train --source good "${few[@]}" --out run
+refuses 2 nowhere train --source nowhere --target good "${few[@]}" --out run
+refuses 2 nowhere.h5 train --source good --target nowhere.h5 "${few[@]}" --out run
+refuses 2 empty train --source empty --target good "${few[@]}" --out run
+rm texts/b.png
+refuses 2 '.txt' train --source texts --target good "${few[@]}" --out run
+exits 2 train --source cut --target good "${few[@]}" --out run
+complains 'none of its images can be decoded'
+warns cut/bad.png
+"$PROBE" scalar scalar.h5
+refuses 2 scalar.h5 train --source scalar.h5 --target good "${few[@]}" --out run
+echo garbage >garbage.h5
+refuses 2 garbage.h5 train --source garbage.h5 --target good "${few[@]}" --out run
+refuses 2 garbage.npy train --source good --target garbage.npy "${few[@]}" --out run
+refuses 2 'no such set, expected digits' train --source synth:digitz --target good "${few[@]}" --out run
+refuses 2 'limit' train --source 'good?limmit=3' --target good "${few[@]}" --out run
+{
+	printf '\0\0\010\003\0\0\0\010\0\0\0\020\0\0\0\020'
+	head -c 2048 /dev/urandom
+} >whole-idx3-ubyte
+gzip -c whole-idx3-ubyte >whole-idx3-ubyte.gz
+cut_to whole-idx3-ubyte.gz cut-idx3-ubyte.gz 900
+refuses 2 cut-idx3-ubyte.gz train --source cut-idx3-ubyte.gz --target good "${few[@]}" --out run
+does train --source whole-idx3-ubyte.gz --target good "${few[@]}" --out idx
+
+title "sides that do not fit each other"
+"$PROBE" images two.npy 8 16 16 2
+"$PROBE" images three.npy 8 16 16 3
+"$PROBE" vectors v2.npy 20 2
+"$PROBE" vectors v3.npy 20 3
+"$PROBE" png odd.png 31 17 3
+refuses 2 'channels' train --source two.npy --target three.npy "${few[@]}" --out run
+refuses 2 'vectors' train --source v2.npy --target three.npy "${few[@]}" --out run
+refuses 2 'values' train --source v2.npy --target v3.npy --preset vector --out run
+refuses 2 --image-size train --source odd.png --target good "${few[@]}" --image-size 0 --out run
+refuses 2 --channels train "${digits[@]}" "${few[@]}" --channels 2 --out run
+refuses 2 --dataroot train --dataroot . "${digits[@]}" "${few[@]}" --out run
+refuses 2 trainA train --dataroot good "${few[@]}" --out run
+
+title "one broken picture among good ones is named and left out"
+exits 0 train --source mixed --target good "${few[@]}" --out mix
+warns mixed/bad.png
+exists mix/model.h5
+
+title "values and names"
+refuses 2 'batch = -1' "${run[@]}" --batch -1
+refuses 2 'batch = 0' "${run[@]}" --batch 0
+refuses 2 'batch = many' "${run[@]}" --batch many
+refuses 2 'steps = 1e3' "${run[@]}" --steps 1e3
+refuses 2 'steps = 99999999999' "${run[@]}" --steps 99999999999
+refuses 2 'tau = 0' "${run[@]}" --tau 0
+refuses 2 'tau = nan' "${run[@]}" --tau nan
+refuses 2 'seed = -1' "${run[@]}" --seed -1
+refuses 2 'linear|cosine' "${run[@]}" --anneal linnear
+refuses 2 'on or off' "${run[@]}" --flip=maybe
+refuses 2 'did you mean "batch"' "${run[@]}" --batsh 4
+refuses 2 --batch "${run[@]}" --batch
+refuses 2 'needs a value' train --source --target good
+refuses 2 quickstart "${run[@]}" --preset tiny
+refuses 2 stray "${run[@]}" stray
+refuses 2 'is needed' train "${digits[@]}" "${few[@]}"
+refuses 2 'tpu' "${run[@]}" --device tpu
+
+title "settings that contradict each other"
+refuses 2 '15x15' "${run[@]}" --image-size 15
+refuses 2 --multipliers "${run[@]}" --multipliers 1,1,1,1,1,1
+refuses 2 --multipliers "${run[@]}" --multipliers 1,x
+refuses 2 --anneal "${run[@]}" --anneal geometric --sigma-end 0
+refuses 2 --sigma-end "${run[@]}" --sigma-start 0.1 --sigma-end 0.2
+refuses 2 --smoothing "${run[@]}" --smoothing vp --sigma-start 2
+refuses 2 --cost-from "${run[@]}" --cost-from clean
+refuses 2 --g "${run[@]}" --g kl
+
+title "configuration files"
+printf '# fine\nbatch = 4\nstepz = 4\n' >key.ini
+refuses 2 'key.ini:3: unknown option "stepz", did you mean "steps"' "${run[@]}" --config key.ini
+printf 'batch = 0\n' >value.ini
+refuses 2 'value.ini:1' "${run[@]}" --config value.ini
+printf 'batch 4\n' >form.ini
+refuses 2 'form.ini:1' "${run[@]}" --config form.ini
+refuses 2 nowhere.ini "${run[@]}" --config nowhere.ini
+refuses 2 good "${run[@]}" --config good
+
+title "places that cannot be written"
+echo mine >file
+refuses 1 file train "${digits[@]}" "${few[@]}" --out file
+refuses 1 /dev/null/x train "${digits[@]}" "${few[@]}" --out /dev/null/x
+refuses 1 /proc/x train "${digits[@]}" "${few[@]}" --out /proc/x
+[[ $(cat file) == mine ]] || fail "the file was touched"
+missing run
+
+title "folders that hold a run, and runs that are none"
+does "${run[@]}"
+cp run/model.h5 kept.h5
+refuses 2 'holds a run already' "${run[@]}"
+refuses 2 'holds a run already' "${run[@]}" --dry-run
+same run/model.h5 kept.h5
+refuses 2 'no run to resume' train --resume --out nowhere
+refuses 2 'no run to resume' train --resume --out good
+refuses 2 --out train --resume
+
+title "translate, export, eval"
+refuses 2 'expected a model' translate run/checkpoints/step-0000002.h5 good o
+refuses 2 good/1.png translate good/1.png good o
+refuses 2 texts/a.txt translate texts/a.txt good o
+refuses 2 model.h5 translate good good o
+refuses 2 nowhere translate nowhere good o
+refuses 2 nowhere translate run nowhere o
+refuses 2 texts/a.txt translate run texts/a.txt o
+refuses 2 vectors translate run v2.npy o
+refuses 2 limit translate run synth:digits o
+refuses 2 o.png translate run good o.png
+refuses 2 o.jpg translate run good/1.png o.jpg
+refuses 2 'input itself' translate run good good
+refuses 2 'input itself' translate run good/1.png good/1.png
+refuses 2 'one word too many' translate run good o more
+refuses 2 usage translate run good
+refuses 2 --samples translate run good o --samples 0
+refuses 2 --samples translate run good o --samples
+refuses 2 'did you mean --samples' translate run good o --samplez 2
+refuses 2 --seed translate run good o --seed -1
+refuses 2 f16 translate run good o --precision f16
+refuses 1 /dev/null/x translate run good/1.png /dev/null/x/y.png
+refuses 1 /proc/x translate run good /proc/x
+refuses 1 /proc/x.npy translate run good /proc/x.npy
+refuses 1 nowhere/x.h5 translate run good nowhere/x.h5
+missing o o.png o.jpg
+refuses 2 --for export run good x
+refuses 2 kid export run good x --for kid
+refuses 2 nowhere export run nowhere x --for fid
+missing x
+exits 0 export run good x --for fid
+refuses 2 'holds an export already' export run good x --for fid
+rm x/manifest.json
+refuses 2 'holds an export already' export run good x --for fid
+does train "${lines[@]}" "${points[@]}" --out points
+refuses 2 vectors export points v2.npy y --for fid
+refuses 2 '.npy' translate points v2.npy y
+refuses 2 'dimension 3, 2 expected' translate points v3.npy y.npy
+refuses 2 images translate points good y.npy
+refuses 2 nowhere eval nowhere
+refuses 2 vectors eval run --source v2.npy
+missing y y.npy
+
+title "info, bench, help, and no command at all"
+refuses 2 nowhere info nowhere
+refuses 2 texts/a.txt info texts/a.txt
+refuses 2 garbage.h5 info garbage.h5
+refuses 2 empty info empty
+refuses 2 usage info
+refuses 2 batch bench --batch 0
+refuses 2 nonsense bench --nonsense
+refuses 2 'did you mean train' trian
+refuses 2 nope help nope
+exits 2
+
+title "results that find no reader"
+code=0
+"$OTPLAN" help train >/dev/full 2>err || code=$?
+[[ $code == 1 ]] || fail "a full disk: exit code $code"
+complains stdout
+set +o pipefail
+"$OTPLAN" help train 2>err | true
+{ "$OTPLAN" train "${digits[@]}" "${images[@]}" --log-every 1 --out unread 2>&1 | head -n 1; } >out
+set -o pipefail
+sleep 0.2
+for ((wait = 0; wait < 100; wait++)); do
+	[[ -e unread/report.html ]] && break
+	sleep 0.1
+done
+exists unread/model.h5 unread/report.html

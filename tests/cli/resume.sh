@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# train --resume: a run in pieces is the run in one piece, bit for bit.
+. "$(dirname "$0")/lib.sh"
+
+# Long enough for a signal to hit the middle, on any machine.
+steps=250
+often=(--steps $steps --snapshot-every 40 --sample-every 200 --log-every 5 --keep 100)
+
+# started RUN: wait until the run has written metrics.
+started() {
+	local wait
+	for ((wait = 0; wait < 600; wait++)); do
+		[[ -s $1/metrics.jsonl ]] && return
+		sleep 0.02
+	done
+	fail "$1 does not start"
+}
+
+# interrupted SIGNAL CODE RUN ARGUMENTS...: train until a signal comes.
+interrupted() {
+	local signal=$1 expected=$2 run=$3 code=0
+	shift 3
+	"$OTPLAN" train "$@" --out "$run" >out 2>err </dev/null &
+	local pid=$!
+	started "$run"
+	sleep "0.$((RANDOM % 4))$((RANDOM % 10))"
+	kill -s "$signal" $pid 2>/dev/null || true
+	{ wait $pid || code=$?; } 2>/dev/null
+	# A machine fast enough to be done already has nothing to show here, but nothing to hide either.
+	[[ $code == "$expected" || $code == 0 ]] || fail "exit code $code after SIG$signal, expected $expected"
+}
+
+newest() { find "$1/checkpoints" -name 'step-*.h5' | sort | tail -n 1; }
+
+equal_states() {
+	"$PROBE" state "$(newest "$1")" "$(newest "$2")" || depth=${from:-1} fail "$2 has another state than $1"
+	same "$1/samples/step-0000$steps.png" "$2/samples/step-0000$steps.png"
+}
+
+# Models hold their settings too, so these must be equal as well.
+equal_runs() {
+	from=2 equal_states "$1" "$2"
+	same "$1/model.h5" "$2/model.h5"
+}
+
+# The last record of each step that both kinds of run log, without times.
+history() {
+	awk -F '[:,]' '{ step = $2 } step % 5 == 0 {
+		sub(/"time_s":[^,]*,/, "")
+		sub(/,"images_per_s":.*/, "")
+		last[step] = $0
+	} END { for (step in last) print last[step] }' "$1/metrics.jsonl" | sort
+}
+
+title "Ctrl-C, then --resume"
+setup=("${digits[@]}" "${images[@]}" "${often[@]}")
+does train "${setup[@]}" --out whole
+interrupted INT 130 part "${setup[@]}"
+exists part/model.h5 "$(newest part)"
+tidy
+warns 'interrupted at step'
+does train --resume --out part
+equal_runs whole part
+same <(history whole) <(history part)
+
+title "SIGTERM is as good"
+interrupted TERM 130 term "${setup[@]}"
+does train --resume --out term
+equal_runs whole term
+
+title "killed, several times"
+interrupted KILL 137 killed "${setup[@]}"
+for again in 1 2 3; do
+	"$OTPLAN" train --resume --out killed >out 2>err </dev/null &
+	pid=$!
+	sleep "0.$((RANDOM % 6 + 1))"
+	kill -s KILL $pid 2>/dev/null || true
+	{ wait $pid || true; } 2>/dev/null
+done
+# A line torn by the kill is no reason to give up.
+printf '{"step":3,"ti' >>killed/metrics.jsonl
+: >killed/checkpoints/step-0000001.h5.tmp-1
+does train --resume --out killed
+equal_runs whole killed
+same <(history whole) <(history killed )
+
+title "before the first checkpoint"
+interrupted KILL 137 early "${digits[@]}" "${images[@]}" "${often[@]}" --snapshot-every 1000000
+does train --resume --out early
+equal_states whole early
+
+title "everything that draws, with every count of workers"
+all=("${digits[@]}" "${images[@]}" "${often[@]}" --r1-every 3 --k-transport 2 --k-potential 2 --latent 4 --flip
+	--smoothing vp --warmup 5)
+does train "${all[@]}" --workers 0 --out all
+for workers in 0 1 3; do
+	interrupted INT 130 all$workers "${all[@]}" --workers $workers
+	does train --resume --out all$workers --workers $(((workers + 1) % 4))
+	equal_states all all$workers
+done
+
+title "vectors, and data with an end"
+"$PROBE" vectors a.npy 53 3
+"$PROBE" vectors b.npy 31 3
+does train --source a.npy --target b.npy "${points[@]}" "${often[@]}" --out finite
+interrupted INT 130 finite1 --source a.npy --target b.npy "${points[@]}" "${often[@]}"
+does train --resume --out finite1
+equal_runs finite finite1
+
+title "a finished run stays as it is"
+cp -r part before
+does train --resume --out part
+warns 'done already'
+for path in config.ini model.h5 metrics.jsonl samples/step-0000$steps.png; do same before/$path part/$path; done
+diff <(ls before/checkpoints) <(ls part/checkpoints) || fail "checkpoints changed"
+
+title "what may be said again, and what may not"
+does train "${digits[@]}" "${images[@]}" --out done
+does train --resume --out done --log-every 1 --keep 1 --workers 2 --seed 1 --batch_size 4 "${digits[@]}"
+for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --steps=7 --flip --latent=3 --threads=1; do
+	refuses 2 "${change%=*}" train --resume --out done "$change"
+	warns 'started with'
+done
+refuses 2 --nonsense train --resume --out done --nonsense 3
+
+title "--dataroot again"
+mkdir -p root/train_A root/train_B
+for i in 0 1 2 3 4 5; do
+	"$PROBE" png root/train_A/$i.png 16 16 3 $i
+	"$PROBE" png root/train_B/$i.png 16 16 3 $((i + 6))
+done
+does train --dataroot root "${images[@]}" --out rooted
+does train --dataroot root --resume --out rooted
+cp -r root elsewhere
+refuses 2 --dataroot train --dataroot elsewhere --resume --out rooted
+refuses 2 nowhere train --dataroot nowhere --resume --out rooted

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# What tells: eval, info, bench, help, --version.
+. "$(dirname "$0")/lib.sh"
+
+does train "${digits[@]}" "${images[@]}" --out run
+does train "${lines[@]}" "${points[@]}" --out points
+
+title "eval"
+keys=(n transport_cost target_distance floor identity_distance diversity)
+does eval run --count 64 --samples 16 --json
+json out "${keys[@]}" n=64 grey_rmse hue_resultant hue_agreement chroma shape_rmse shape_random
+cp out first
+does eval run/model.h5 --count 64 --samples 16 --json --threads 3
+same first out
+does eval run --count 64 --samples 16 --json --seed 2
+differ first out
+does eval run --count 64 --samples 16 --json --source synth:digits --target synth:digits-hsv
+json out "${keys[@]}" grey_rmse hue_resultant
+! grep -q hue_agreement out || fail "only isoluminant targets have a closed form"
+does eval points --count 64 --json
+json out "${keys[@]}"
+! grep -q grey out || fail "vectors have no grey"
+does eval run --count 16 --samples 4
+says 'transport cost'
+"$PROBE" images few.npy 3 16 16 3
+does eval run --source few.npy --target few.npy --json
+json out n=1 # two fresh sets of targets are needed
+
+title "info"
+does info run --json
+json out kind=run source=synth:digits steps=6 checkpoints=1 last_checkpoint=6 last_step=6 time_s
+does info run/model.h5 --json
+json out kind=model step=6 samples=images height=16 width=16 channels=3 sigma parameters layers settings source_digest
+does info points/model.h5 --json
+json out kind=model samples=vectors channels=2
+does info run/checkpoints/step-0000006.h5 --json
+json out kind=checkpoint step=6 time_s settings
+does info few.npy --json
+json out kind='data set' format=npy samples=images count=3 height=16 width=16 channels=3 digest skipped=0
+does info 'few.npy?part=2/3' --json
+json out count=1
+does info synth:moons --json
+json out format=synth samples=vectors count=0 channels=2
+mkdir pictures
+for i in 0 1 2; do "$PROBE" png pictures/$i.png 16 $((16 + i)) 3; done
+does info pictures --json
+json out format=folder count=3
+does info pictures/0.png --json
+json out format=picture count=1 height=16
+for path in run run/model.h5 run/checkpoints/step-0000006.h5 few.npy; do
+	does info $path
+	says '^kind '
+done
+
+title "bench"
+does bench "${images[@]}" --json
+json out device=cpu precision=f32 batch=4 image=16 threads=2 step_ms images_per_s transport_ms potential_ms \
+	potential_r1_ms peak_bytes spread
+does bench "${points[@]}"
+says images/s
+
+title "help"
+does --version
+says '^otplan [0-9]'
+does --help
+cp out overview
+does -h
+same out overview
+does help
+same out overview
+for command in train translate export eval info bench help; do
+	grep -q "^  $command " overview || fail "$command is not in the overview"
+	does help $command
+	says "^otplan $command"
+	cp out text
+	does $command --help
+	same text out
+done
+does help train
+for option in source target dataroot direction image-size channels seed steps batch resume device precision tau r1 \
+	sigma-start sigma-end anneal anneal-fraction k-transport k-potential ema smoothing formulation latent \
+	condition-noise snapshot-every sample-every workers dry-run plan lr_g lr_d config preset out; do
+	says "^  --$option"
+done
+does train --source a --help
+exits 2
+says 'translate'

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# train: what a run leaves, every kind of data, and the ways to say the same.
+. "$(dirname "$0")/lib.sh"
+
+title "a run leaves what it promises"
+does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --log-every 2 --out run
+files run config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
+	checkpoints/step-000000{2,4,6}.h5
+json run/metrics.jsonl step time_s sigma loss_potential loss_transport cost r1 lr_g lr_d images_per_s
+[[ $(grep -o '"step":[0-9]*' run/metrics.jsonl | tr '\n' ' ') == '"step":1 "step":2 "step":4 "step":6 ' ]] ||
+	fail "steps in metrics.jsonl"
+says 'what was learned'
+says 'run/model.h5'
+warns 'step 6/6'
+grep -q '</html>' run/report.html || fail "report.html is cut short"
+grep -q 'step 6/6' run/log.txt || fail "log.txt lacks the last step"
+
+title "a kept number of checkpoints"
+does train "${digits[@]}" "${images[@]}" --snapshot-every 1 --keep 2 --out kept
+files kept/checkpoints step-000000{5,6}.h5
+
+title "equal runs are equal bit for bit; another seed is another run"
+does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --log-every 2 --out twin
+same run/model.h5 twin/model.h5
+same run/samples/step-0000006.png twin/samples/step-0000006.png
+"$PROBE" state {run,twin}/checkpoints/step-0000006.h5 || fail "states differ"
+does train "${digits[@]}" "${images[@]}" --seed 2 --out other
+differ run/model.h5 other/model.h5
+
+title "config.ini read back is the same configuration"
+does train --config run/config.ini --out again
+same run/model.h5 again/model.h5
+same <(grep -v '^\(out\|config\) =' run/config.ini) <(grep -v '^\(out\|config\) =' again/config.ini)
+printf '# a few\nbatch = 4\n steps=3 ; fewer\nsource = synth:digits\ntarget = "synth:digits-isoluminant"\n' >few.ini
+does train "${images[@]:0:10}" --threads 2 --config few.ini --steps 4 --out few
+grep -q '^steps = 4$' few/config.ini || fail "the command line ranks above --config"
+grep -q '^batch = 4$' few/config.ini || fail "--config ranks above the preset"
+
+title "names that others use"
+does train "${digits[@]}" "${images[@]}" --batch_size 4 --image_size 16 --lr-g=1e-3 --max_steps 6 --sample-every=3 \
+	--snapshot-every 2 --log-every 2 --out alias
+same run/model.h5 alias/model.h5
+
+title "vectors"
+does train "${lines[@]}" "${points[@]}" --out points
+files points config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-0000006.png \
+	checkpoints/step-0000006.h5
+"$PROBE" vectors three.npy 40 3
+"$PROBE" vectors three.h5 40 3
+does train --source three.npy --target three.h5 "${points[@]}" --out packed
+
+title "data without end or with few samples; the preset is the data's"
+does train --source synth:one-to-many-source --target synth:one-to-many-target --width 8 --steps 2 --out chosen
+grep -q '^preset = vector$' chosen/config.ini || fail "vectors choose the vector preset"
+does train "${digits[@]}" --width 8 --steps 2 --out chosen2
+grep -q '^preset = quickstart$' chosen2/config.ini || fail "16 x 16 chooses the quickstart preset"
+
+title "folders; grey towards colour; odd sizes scaled"
+mkdir -p root/trainA/below root/trainB
+for i in 0 1 2 3 4 5; do
+	"$PROBE" png root/trainA/$i.png 16 16 1 $i
+	"$PROBE" png root/trainB/$i.png 16 16 3 $i
+done
+"$PROBE" png root/trainA/below/wide.png 37 21 4 7
+"$PROBE" png root/trainB/tall.png 19 33 2 8
+does train --dataroot root --image-size 16 "${images[@]}" --out forth
+grep -q '^source = root/trainA$' forth/config.ini || fail "trainA is the source"
+does train --dataroot root --direction BtoA --image-size 16 "${images[@]}" --out back
+grep -q '^source = root/trainB$' back/config.ini || fail "BtoA turns the sides around"
+does train --config forth/config.ini --out forth2
+same forth/model.h5 forth2/model.h5
+does train --source root/trainA --target root/trainB --channels 1 --image-size 16 "${images[@]}" --out grey
+does info grey/model.h5 --json
+json out channels=1 height=16
+does train --source root/trainA --target root/trainB --image-size 8 --flip --workers 3 "${images[@]}" --out small
+does info small --json
+
+title "modifiers"
+"$PROBE" images stack.npz 12 16 16 1
+does train --source 'stack.npz?part=1/2&level=0.5' --target 'stack.npz:arr_0?part=2/2&colorize=isoluminant' \
+	"${images[@]}" --out coloured
+
+title "--dry-run and --plan write nothing"
+for option in --dry-run --plan; do
+	does train "${digits[@]}" "${images[@]}" $option --out nothing
+	says '^generator '
+	does train "${digits[@]}" "${images[@]}" $option
+done
+missing nothing
+
+title "every formulation takes steps"
+does train "${digits[@]}" "${images[@]}" --formulation otm --out otm
+does train "${digits[@]}" "${images[@]}" --formulation uotm --g kl --out uotm
+does train "${digits[@]}" "${images[@]}" --smoothing vp --latent 4 --condition-noise off --anneal cosine --out vp
+does train "${digits[@]}" "${images[@]}" --sigma-start 0.3 --anneal constant --cost-from clean --condition-noise=off \
+	--out clean
+does train "${lines[@]}" "${points[@]}" --anneal linear --sigma-end 0 --r1-every 4 --k-potential 2 --out zero
+does train "${digits[@]}" "${images[@]}" --r1 0 --r1-end 0 --batch 1 --out one

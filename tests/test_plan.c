@@ -1,0 +1,619 @@
+/* plan and program: on random graphs and on the graphs of real training steps,
+ * no two values that are needed at once share memory, a run with free memory
+ * poisoned gives the same bits, and running allocates nothing.
+ *
+ * Lifetimes are found here again from the graph alone, without the planner's.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "graph/plan.h"
+#include "graph/program.h"
+#include "train/engine.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- counting allocations ---- */
+
+/* The program's own malloc comes before the C library's, for every shared
+ * library too. Two counts: calls from our code, which is linked into this
+ * program, and whoever's calls for a page or more. What is left out is small
+ * change: oneDNN's execute fills a hash table of its arguments every time.
+ * Sanitizers bring their own malloc, so there nothing is counted. */
+#if defined(__GLIBC__) && !defined(OTPLAN_SANITIZE)
+#define COUNTS_ALLOCATIONS 1
+static atomic_long allocations;
+
+extern const char __executable_start[], etext[];
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *old, size_t bytes);
+void *__libc_memalign(size_t alignment, size_t bytes);
+
+static void count_allocation(size_t bytes, const void *caller)
+{
+	uintptr_t at = (uintptr_t)caller;
+	bool ours = at >= (uintptr_t)__executable_start && at < (uintptr_t)etext;
+	if (ours || bytes >= 4096)
+		atomic_fetch_add(&allocations, 1);
+}
+#define COUNT(bytes) count_allocation(bytes, __builtin_return_address(0))
+
+void *malloc(size_t bytes)
+{
+	COUNT(bytes);
+	return __libc_malloc(bytes);
+}
+
+void *calloc(size_t count, size_t bytes)
+{
+	COUNT(count * bytes);
+	return __libc_calloc(count, bytes);
+}
+
+void *realloc(void *old, size_t bytes)
+{
+	COUNT(bytes);
+	return __libc_realloc(old, bytes);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes)
+{
+	COUNT(bytes);
+	return __libc_memalign(alignment, bytes);
+}
+
+int posix_memalign(void **memory, size_t alignment, size_t bytes)
+{
+	COUNT(bytes);
+	*memory = __libc_memalign(alignment, bytes);
+	return *memory ? 0 : ENOMEM;
+}
+
+static long allocation_count(void) { return atomic_load(&allocations); }
+#endif
+
+/* ---- lifetimes, found again ---- */
+
+typedef struct lifetime {
+	bool needed;
+	int base;	 /* the node whose memory this is: itself, or through reshape */
+	int first, last; /* by bases: written at first, read no later than last; -1: before the run, INT_MAX:
+			    after it */
+	int64_t begin, end;
+} lifetime;
+
+static void mark_needed(const otp_graph *g, lifetime *lives)
+{
+	for (int id = otp_graph_size(g) - 1; id >= 0; id--) {
+		const otp_node *node = otp_graph_node(g, id);
+		lives[id].needed |= node->output;
+		for (int i = 0; i < node->input_count; i++)
+			lives[node->in[i]->id].needed |= lives[id].needed;
+	}
+}
+
+static lifetime *find_lifetimes(const otp_graph *g, const otp_plan *plan)
+{
+	int count = otp_graph_size(g);
+	lifetime *lives = otp_calloc((size_t)count, sizeof *lives);
+	mark_needed(g, lives);
+	for (int id = 0; id < count; id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		lifetime *l = &lives[id];
+		bool leaf = node->op == OTP_OP_LEAF;
+		l->base = node->op == OTP_OP_reshape ? lives[node->in[0]->id].base : id;
+		l->first = leaf ? -1 : id;
+		l->last = leaf || node->output ? INT_MAX : id;
+		l->begin = plan->place[id].offset;
+		l->end = l->begin + otp_shape_count(node->shape);
+		for (int i = 0; l->needed && i < node->input_count; i++) {
+			lifetime *read = &lives[lives[node->in[i]->id].base];
+			read->last = read->last < id ? id : read->last;
+		}
+	}
+	return lives;
+}
+
+/* Whether b may be written where a lies although it reads a: ops.def says so,
+ * elements correspond, and b's other inputs lie elsewhere. */
+static bool overwrites(const otp_graph *g, const lifetime *lives, int a, int b)
+{
+	const otp_node *node = otp_graph_node(g, b);
+	if (lives[a].last != b || !otp_op_in_place(node->op) || lives[node->in[0]->id].base != a)
+		return false;
+	for (int i = 1; i < node->input_count; i++)
+		if (lives[node->in[i]->id].base == a)
+			return false;
+	return otp_shape_equal(node->in[0]->shape, node->shape) && lives[a].begin == lives[b].begin;
+}
+
+static bool in_arena(const otp_graph *g, const lifetime *lives, int id)
+{
+	return lives[id].needed && lives[id].base == id && otp_graph_node(g, id)->span == OTP_SPAN_NONE;
+}
+
+static void check_pair(const otp_graph *g, const lifetime *lives, int a, int b)
+{
+	bool apart = lives[a].end <= lives[b].begin || lives[b].end <= lives[a].begin;
+	if (!apart && lives[a].last >= lives[b].first && !overwrites(g, lives, a, b))
+		fail_msg("node %d (%s), needed until %d, shares memory with node %d (%s)", a,
+			 otp_op_name(otp_graph_node(g, a)->op), lives[a].last, b,
+			 otp_op_name(otp_graph_node(g, b)->op));
+}
+
+/* Returns the arena's share of the memory without reuse. */
+static double check_plan(const otp_graph *g)
+{
+	otp_plan *plan = otp_plan_new(g);
+	lifetime *lives = find_lifetimes(g, plan);
+	for (int b = 0; b < otp_graph_size(g); b++) {
+		if (!in_arena(g, lives, b))
+			continue;
+		assert_true(lives[b].begin >= 0 && lives[b].end <= plan->arena_elements);
+		assert_int_equal(lives[b].begin % 16, 0);
+		for (int a = 0; a < b; a++)
+			if (in_arena(g, lives, a))
+				check_pair(g, lives, a, b);
+	}
+	assert_true(plan->arena_elements <= plan->unshared_elements);
+	double share = (double)plan->arena_elements / (double)plan->unshared_elements;
+	otp_free(lives);
+	otp_plan_free(plan);
+	return share;
+}
+
+/* ---- random graphs ---- */
+
+enum { RANDOM_GRAPHS = 200, RANDOM_NODES = 60, RANDOM_SPAN = 0, VIEW_SPAN = 1, LEAVES = 3 };
+
+typedef struct dice {
+	otp_stream stream;
+	uint32_t thrown;
+} dice;
+
+static int throw_dice(dice *d, int sides)
+{
+	return (int)(otp_random_u32(d->stream, OTP_PURPOSE_SYNTH, d->thrown++) % (uint32_t)sides);
+}
+
+typedef struct random_graph {
+	otp_graph *graph;
+	otp_node *nodes[RANDOM_NODES + LEAVES]; /* all within [-1, 1] */
+	int count;
+	otp_node *leaf[LEAVES - 1];
+	otp_node *kept[RANDOM_NODES + 1];
+	int kept_count;
+	int64_t span_elements; /* of the outputs in RANDOM_SPAN */
+} random_graph;
+
+static const otp_shape RANDOM_SHAPE = {2, 3, 5, 7}; /* no multiple of the planner's 16 */
+
+static otp_node *any(random_graph *r, dice *d)
+{
+	/* Mostly the latest, so that lives are short and memory is passed on. */
+	int back = throw_dice(d, throw_dice(d, 3) ? 4 : r->count);
+	return r->nodes[back < r->count ? r->count - 1 - back : 0];
+}
+
+static otp_node *any_like(random_graph *r, dice *d, otp_shape s)
+{
+	for (int tries = 0; tries < 8; tries++) {
+		otp_node *x = any(r, d);
+		if (otp_shape_equal(x->shape, s))
+			return x;
+	}
+	return NULL;
+}
+
+static otp_node *grow(random_graph *r, dice *d)
+{
+	otp_node *a = any(r, d), *b = any_like(r, d, a->shape);
+	int c = a->shape.c;
+	b = b ? b : a;
+	switch (throw_dice(d, 12)) {
+	case 0:
+		return otp_mul(a, b);
+	case 1:
+		return otp_affine(otp_add(a, b), 0.5f, 0);
+	case 2:
+		return otp_lrelu_gate(a, b, 0.2f);
+	case 3:
+		return otp_silu(a);
+	case 4:
+		return otp_lrelu(a, 0.2f);
+	case 5:
+		return otp_softmax(a);
+	case 6:
+		return otp_copy(a);
+	case 7:
+		return otp_reshape(a, otp_shape4(a->shape.h, a->shape.n, a->shape.w, c));
+	case 8:
+		return c < 20 ? otp_concat(a, b, OTP_AXIS_C) : otp_slice(a, OTP_AXIS_C, 3, 7);
+	case 9:
+		return c > 2 ? otp_slice(a, OTP_AXIS_C, 1, c - 1) : otp_pad(a, OTP_AXIS_C, 1, c + 1);
+	case 10:
+		return otp_affine(otp_sum(a, otp_shape4(a->shape.n, 1, 1, c)),
+				  1.0f / (float)(a->shape.h * a->shape.w), 0);
+	default:
+		return otp_affine(a, -0.75f, 0.25f);
+	}
+}
+
+static void keep(random_graph *r, dice *d, otp_node *x)
+{
+	bool in_span = throw_dice(d, 2);
+	otp_node *kept = otp_output(x, in_span ? RANDOM_SPAN : OTP_SPAN_NONE, in_span ? r->span_elements : 0);
+	if (in_span)
+		r->span_elements += otp_shape_count(x->shape);
+	r->kept[r->kept_count++] = kept;
+}
+
+static random_graph random_graph_make(uint32_t which)
+{
+	dice d = {.stream = otp_stream_make(which, 0, 0)};
+	random_graph r = {.graph = otp_graph_new()};
+	for (int i = 0; i < LEAVES - 1; i++)
+		r.nodes[r.count++] = r.leaf[i] = otp_input(r.graph, "leaf", OTP_F32, RANDOM_SHAPE);
+	r.nodes[r.count++] = otp_view(r.graph, "view", VIEW_SPAN, 32, RANDOM_SHAPE);
+	while (r.count < RANDOM_NODES + LEAVES) {
+		otp_node *x = grow(&r, &d);
+		r.nodes[r.count++] = x;
+		if (throw_dice(&d, 12) == 0)
+			keep(&r, &d, x);
+	}
+	keep(&r, &d, r.nodes[r.count - 1]);
+	return r;
+}
+
+static void random_plans_keep_values_apart(void **state)
+{
+	(void)state;
+	double shares = 0;
+	for (uint32_t which = 0; which < RANDOM_GRAPHS; which++) {
+		random_graph r = random_graph_make(which);
+		shares += check_plan(r.graph);
+		otp_graph_free(r.graph);
+	}
+	print_message("             arena at %.2f of unshared memory on average\n", shares / RANDOM_GRAPHS);
+}
+
+static void fill(float *values, int64_t count, uint32_t which)
+{
+	for (int64_t i = 0; i < count; i++)
+		values[i] =
+		    2 * otp_random_uniform(otp_stream_make(which, 7, 0), OTP_PURPOSE_SYNTH, (uint32_t)i) - 1;
+}
+
+typedef struct place {
+	const otp_backend *backend;
+	otp_device *device;
+} place;
+
+static place place_open(const char *name)
+{
+	otp_error err = {0};
+	place at = {.backend = otp_backend_find(name, &err)};
+	if (!at.backend || !at.backend->open(0, &at.device, &err))
+		fail_msg("%s", err.text);
+	return at;
+}
+
+static void *make_span(const place *at, int64_t elements, uint32_t which)
+{
+	float *host = otp_calloc((size_t)elements, sizeof *host);
+	fill(host, elements, which);
+	void *span = at->backend->alloc(at->device, (size_t)elements * at->backend->element_bytes);
+	at->backend->upload(at->device, span, OTP_F32, host, elements);
+	otp_free(host);
+	return span;
+}
+
+static bool same_bytes(const place *at, const void *a, const void *b, int64_t elements)
+{
+	return memcmp(a, b, (size_t)elements * at->backend->element_bytes) == 0;
+}
+
+/* One graph, run plain and poisoned: the same bytes in every output. */
+static void check_random_poison(const char *backend_name, uint32_t which)
+{
+	place at = place_open(backend_name);
+	random_graph r = random_graph_make(which);
+	int64_t view_elements = 32 + otp_shape_count(RANDOM_SHAPE);
+	float *x = otp_calloc((size_t)otp_shape_count(RANDOM_SHAPE), sizeof *x);
+	void *spans[2][OTP_MAX_SPANS] = {{NULL}};
+	otp_program *p[2];
+	for (int poison = 0; poison < 2; poison++) {
+		spans[poison][RANDOM_SPAN] = make_span(&at, r.span_elements + 1, 50);
+		spans[poison][VIEW_SPAN] = make_span(&at, view_elements, 51);
+		p[poison] = otp_program_new(at.backend, at.device, r.graph, spans[poison],
+					    (otp_program_options){.poison = poison});
+		for (int i = 0; i < LEAVES - 1; i++) {
+			fill(x, otp_shape_count(RANDOM_SHAPE), (uint32_t)i);
+			otp_program_write(p[poison], r.leaf[i], x);
+		}
+		otp_program_run(p[poison]);
+		otp_program_run(p[poison]); /* again: inputs must have outlived the first run */
+		at.backend->wait(at.device);
+	}
+	for (int i = 0; i < r.kept_count; i++)
+		assert_true(same_bytes(&at, otp_program_data(p[0], r.kept[i]),
+				       otp_program_data(p[1], r.kept[i]), otp_shape_count(r.kept[i]->shape)));
+	assert_true(same_bytes(&at, spans[0][VIEW_SPAN], spans[1][VIEW_SPAN], view_elements));
+	for (int poison = 0; poison < 2; poison++) {
+		otp_program_free(p[poison]);
+		at.backend->release(at.device, spans[poison][RANDOM_SPAN]);
+		at.backend->release(at.device, spans[poison][VIEW_SPAN]);
+	}
+	otp_free(x);
+	otp_graph_free(r.graph);
+	at.backend->close(at.device);
+}
+
+static void random_programs_survive_poison(void **state)
+{
+	(void)state;
+	for (uint32_t which = 0; which < RANDOM_GRAPHS; which++) {
+		check_random_poison("cpu", which);
+		if (which % 8 == 0)
+			check_random_poison("ref", which);
+	}
+}
+
+/* ---- training steps ---- */
+
+/* clang-format off */
+static const otp_arch ARCHS[] = {
+    {.h = 8, .w = 8, .c = 3, .condition_noise = true, .noise_features = 4, .latent = 5, .embedding = 8,
+     .residual = true, .patch = 1, .width = 8, .blocks = 2, .levels = 2, .multipliers = {1, 2},
+     .attention_count = 1, .attention = {4}, .filter = OTP_FILTER_FIR, .potential_features = 4,
+     .potential_width = 8, .potential_levels = 3, .potential_multipliers = {1, 2, 2}},
+    {.h = 8, .w = 12, .c = 1, .condition_noise = true, .noise_features = 3, .embedding = 4, .residual = true,
+     .patch = 2, .width = 12, .blocks = 1, .levels = 2, .multipliers = {1, 1}, .filter = OTP_FILTER_BOX,
+     .potential_width = 8, .potential_levels = 2, .potential_multipliers = {1, 2}},
+    {.vectors = true, .h = 1, .w = 1, .c = 3, .condition_noise = true, .latent = 2, .residual = true,
+     .width = 8, .blocks = 2, .potential_width = 8, .potential_blocks = 2},
+};
+/* clang-format on */
+enum { ARCH_COUNT = sizeof ARCHS / sizeof *ARCHS, SAMPLES = 3 };
+enum step_kind { STEP_TRANSPORT, STEP_POTENTIAL, STEP_POTENTIAL_R1, STEP_KINDS };
+
+typedef struct step_setup {
+	otp_params *t, *v;
+	otp_step_graph step;
+	int grads_span;
+	otp_params *updated;
+} step_setup;
+
+static step_setup setup_make(const otp_arch *arch, enum step_kind kind, otp_g g)
+{
+	otp_objective o = {.arch = *arch, .tau = 0.1, .g = g};
+	step_setup s = {.t = otp_params_new(), .v = otp_params_new()};
+	bool transports = kind == STEP_TRANSPORT;
+	s.step = transports
+		     ? otp_transport_step(&o, s.t, s.v, SAMPLES, SAMPLES, 0)
+		     : otp_potential_step(&o, s.t, s.v, SAMPLES, SAMPLES, 0, kind == STEP_POTENTIAL_R1);
+	s.grads_span = transports ? OTP_SPAN_TRANSPORT_GRADS : OTP_SPAN_POTENTIAL_GRADS;
+	s.updated = transports ? s.t : s.v;
+	return s;
+}
+
+static void setup_free(step_setup *s)
+{
+	otp_graph_free(s->step.graph);
+	otp_params_free(s->t);
+	otp_params_free(s->v);
+}
+
+static void step_plans_keep_values_apart(void **state)
+{
+	const otp_arch *arch = *state;
+	for (int kind = 0; kind < STEP_KINDS; kind++) {
+		step_setup s = setup_make(arch, (enum step_kind)kind, OTP_G_SOFTPLUS);
+		double share = check_plan(s.step.graph);
+		assert_true(share < 0.75); /* a training step's values are many and most are short-lived */
+		print_message("             step kind %d: arena at %.2f of unshared memory\n", kind, share);
+		setup_free(&s);
+	}
+}
+
+/* A step as a program with memory of its own. */
+typedef struct step_program {
+	place at;
+	void *spans[OTP_MAX_SPANS];
+	otp_program *program;
+} step_program;
+
+static void write_random(otp_program *p, const otp_node *leaf, uint32_t which)
+{
+	if (!leaf)
+		return;
+	float *x = otp_calloc((size_t)otp_shape_count(leaf->shape), sizeof *x);
+	fill(x, otp_shape_count(leaf->shape), which);
+	otp_program_write(p, leaf, x);
+	otp_free(x);
+}
+
+static void write_inputs(otp_program *p, const otp_step_inputs *in)
+{
+	uint32_t words[4 * SAMPLES];
+	const float keep = 0.9f, sigma = 0.4f, r1 = 0.7f;
+	for (uint32_t i = 0; i < SAMPLES; i++)
+		memcpy(words + 4 * i, otp_stream_make(3, i, 1).word, 4 * sizeof *words);
+	otp_program_write(p, in->streams, words);
+	write_random(p, in->x, 60);
+	write_random(p, in->y, 61);
+	otp_program_write(p, in->keep, &keep);
+	otp_program_write(p, in->sigma, &sigma);
+	if (in->r1)
+		otp_program_write(p, in->r1, &r1);
+}
+
+static step_program step_program_make(const char *backend_name, const step_setup *s, bool poison)
+{
+	step_program made = {.at = place_open(backend_name)};
+	const place *at = &made.at;
+	made.spans[OTP_SPAN_TRANSPORT] = make_span(at, s->t->elements, 70);
+	made.spans[OTP_SPAN_POTENTIAL] = make_span(at, s->v->elements, 71);
+	made.spans[s->grads_span] = make_span(at, s->updated->elements, 72);
+	made.program = otp_program_new(at->backend, at->device, s->step.graph, made.spans,
+				       (otp_program_options){.poison = poison});
+	write_inputs(made.program, &s->step.in);
+	return made;
+}
+
+static void step_program_free(step_program *p)
+{
+	otp_program_free(p->program);
+	for (int i = 0; i < OTP_MAX_SPANS; i++)
+		if (p->spans[i])
+			p->at.backend->release(p->at.device, p->spans[i]);
+	p->at.backend->close(p->at.device);
+}
+
+static void check_step_poison(const char *backend_name, const otp_arch *arch, enum step_kind kind)
+{
+	step_setup s = setup_make(arch, kind, OTP_G_SOFTPLUS);
+	step_program plain = step_program_make(backend_name, &s, false),
+		     poisoned = step_program_make(backend_name, &s, true);
+	for (int run = 0; run < 2; run++) {
+		otp_program_run(plain.program);
+		otp_program_run(poisoned.program);
+	}
+	float report[OTP_REPORT_COUNT], again[OTP_REPORT_COUNT];
+	otp_program_read(plain.program, s.step.report, report);
+	otp_program_read(poisoned.program, s.step.report, again);
+	assert_memory_equal(report, again, sizeof report);
+	for (int k = 0; k < OTP_REPORT_COUNT; k++)
+		assert_true(report[k] == report[k]);
+	assert_true(same_bytes(&plain.at, plain.spans[s.grads_span], poisoned.spans[s.grads_span],
+			       s.updated->elements));
+	step_program_free(&plain);
+	step_program_free(&poisoned);
+	setup_free(&s);
+}
+
+static void steps_survive_poison(void **state)
+{
+	for (int kind = 0; kind < STEP_KINDS; kind++) {
+		check_step_poison("cpu", *state, (enum step_kind)kind);
+		check_step_poison("ref", *state, (enum step_kind)kind);
+	}
+}
+
+/* ---- allocations ---- */
+
+#ifdef COUNTS_ALLOCATIONS
+
+static void allocations_are_counted(void **state)
+{
+	(void)state;
+	long before = allocation_count();
+	otp_free(otp_calloc(3, 5));
+	assert_true(allocation_count() > before);
+}
+
+static void check_program_allocates_nothing(const char *backend_name, const otp_arch *arch,
+					    enum step_kind kind)
+{
+	step_setup s = setup_make(arch, kind, OTP_G_LINEAR);
+	step_program p = step_program_make(backend_name, &s, false);
+	otp_program_run(p.program); /* a thread's first run may set up the thread */
+	long before = allocation_count();
+	for (int run = 0; run < 10; run++) {
+		write_inputs(p.program, &(otp_step_inputs){.streams = s.step.in.streams,
+							   .keep = s.step.in.keep,
+							   .sigma = s.step.in.sigma});
+		otp_program_run(p.program);
+	}
+	long made = allocation_count() - before;
+	if (made)
+		fail_msg("%s, step kind %d: %ld allocations in 10 runs", backend_name, (int)kind, made);
+	step_program_free(&p);
+	setup_free(&s);
+}
+
+static void programs_allocate_nothing(void **state)
+{
+	for (int kind = 0; kind < STEP_KINDS; kind++) {
+		check_program_allocates_nothing("ref", *state, (enum step_kind)kind);
+		check_program_allocates_nothing("cpu", *state, (enum step_kind)kind);
+	}
+}
+
+/* Whole updates with two workers: inputs, forward, backward, Adam and EMA, reports. */
+static void engine_steps_allocate_nothing(void **state)
+{
+	const otp_arch *arch = *state;
+	otp_error err = {0};
+	otp_place_of_work work;
+	assert_true(otp_place_open("cpu", "f32", 2, &work, &err));
+	otp_engine_settings settings = {.objective = {.arch = *arch, .tau = 0.1},
+					.batch = SAMPLES,
+					.r1_used = true,
+					.plain_used = true,
+					.beta1 = 0.5,
+					.beta2 = 0.9};
+	otp_engine *e = otp_engine_new(&work, &settings);
+	otp_engine_init(e, 1);
+	int64_t floats = (int64_t)SAMPLES * arch->h * arch->w * arch->c;
+	float *x = otp_calloc((size_t)floats, sizeof *x);
+	fill(x, floats, 80);
+	otp_update u = {.seed = 1, .keep = 1, .sigma = 0.5, .rate = 1e-4, .ema = 0.9};
+	long before = 0;
+	for (int step = 0; step < 12; step++) {
+		double report[OTP_REPORT_COUNT];
+		if (step == 2)
+			before = allocation_count();
+		u.count = step + 1;
+		u.draw = (uint32_t)step;
+		u.r1 = step % 2 ? 0.5 : 0;
+		otp_engine_potential_step(e, x, x, &u, report);
+		otp_engine_transport_step(e, x, &u, report);
+	}
+	assert_int_equal(allocation_count() - before, 0);
+	otp_free(x);
+	otp_engine_free(e);
+	otp_place_close(&work);
+}
+
+#endif
+
+typedef struct test_row {
+	const char *name;
+	CMUnitTestFunction run;
+	bool for_each_arch;
+} test_row;
+
+#define ROW(run, each)                                                                                       \
+	{                                                                                                    \
+#run, run, each                                                                              \
+	}
+
+static const test_row ROWS[] = {
+    ROW(random_plans_keep_values_apart, false), ROW(random_programs_survive_poison, false),
+    ROW(step_plans_keep_values_apart, true),	ROW(steps_survive_poison, true),
+#ifdef COUNTS_ALLOCATIONS
+    ROW(allocations_are_counted, false),	ROW(programs_allocate_nothing, true),
+    ROW(engine_steps_allocate_nothing, true),
+#endif
+};
+enum { ROW_COUNT = sizeof ROWS / sizeof *ROWS };
+
+int main(void)
+{
+	struct CMUnitTest tests[ROW_COUNT * ARCH_COUNT] = {{0}}; /* empty rows are skipped */
+	size_t count = 0;
+	for (int row = 0; row < ROW_COUNT; row++)
+		for (int arch = 0; arch < (ROWS[row].for_each_arch ? ARCH_COUNT : 1); arch++)
+			tests[count++] = (struct CMUnitTest){ROWS[row].name, ROWS[row].run, NULL, NULL,
+							     (void *)&ARCHS[arch]};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,363 @@
+/* store: what is written is what is read, equal content is equal bytes, and
+ * damage is an error, never a result. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "core/file.h"
+#include "core/rng.h"
+#include "ot/objective.h"
+#include "train/store.h"
+
+#include <hdf5.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char root[] = "/tmp/otplan-store-XXXXXX";
+static const int ROWS[] = {4, 3};
+
+static const char *at(const char *name)
+{
+	static char buffers[4][512];
+	static int next;
+	char *buffer = buffers[next++ % 4];
+	snprintf(buffer, sizeof buffers[0], "%s/%s", root, name);
+	return buffer;
+}
+
+/* ---- a small run's content ---------------------------------------------------- */
+
+typedef struct content {
+	otp_params *params[2];
+	otp_stored facts;
+	float *row; /* of the generator */
+} content;
+
+static otp_params *discover(bool potential)
+{
+	otp_arch arch = {.vectors = true, .h = 1, .w = 1, .c = 3, .condition_noise = true, .embedding = 4, .residual = true,
+			 .width = 8, .blocks = 1, .potential_width = 8, .potential_blocks = 1};
+	otp_params *p = otp_params_new();
+	otp_sample_graph g = potential ? otp_value_build(&arch, p, 1) : otp_sample_build(&arch, p, 0, 1, false);
+	otp_graph_free(g.graph);
+	return p;
+}
+
+static content make(uint32_t draw)
+{
+	content c = {.facts = {.step = 41, .time_s = 1.25, .vectors = true, .h = 1, .w = 1, .c = 3, .sigma = 0.1,
+			       .source_digest = UINT64_C(0xfedcba9876543210), .target_digest = 7,
+			       .settings = otp_strdup("width = 8\nsource = \"a#b\"\n")}};
+	for (int n = 0; n < 2; n++) {
+		c.params[n] = discover(n == 1);
+		c.facts.elements[n] = c.params[n]->elements;
+		int64_t count = c.facts.elements[n] * ROWS[n];
+		c.facts.state[n] = otp_calloc((size_t)count, sizeof(float));
+		otp_stream stream = otp_stream_make(5, (uint32_t)n, draw);
+		for (int64_t i = 0; i < count; i++)
+			c.facts.state[n][i] = otp_random_uniform(stream, OTP_PURPOSE_INIT, (uint32_t)i) - 0.5f;
+	}
+	c.row = c.facts.state[0];
+	return c;
+}
+
+static void release(content *c)
+{
+	otp_params_free(c->params[0]);
+	otp_params_free(c->params[1]);
+	otp_stored_free(&c->facts);
+}
+
+static void write_checkpoint(const char *path, const content *c)
+{
+	otp_error err = {0};
+	const otp_params *const params[2] = {c->params[0], c->params[1]};
+	if (!otp_checkpoint_write(path, &c->facts, params, &err))
+		fail_msg("%s", err.text);
+}
+
+static void write_model(const char *path, const content *c)
+{
+	otp_error err = {0};
+	if (!otp_model_write(path, &c->facts, c->params[0], c->row, &err))
+		fail_msg("%s", err.text);
+}
+
+static void assert_facts(const otp_stored *a, const otp_stored *b)
+{
+	assert_true(a->step == b->step && a->vectors == b->vectors && a->h == b->h && a->w == b->w && a->c == b->c);
+	assert_true(a->source_digest == b->source_digest && a->target_digest == b->target_digest);
+	assert_string_equal(a->settings, b->settings);
+}
+
+static bool same_state(const otp_stored *a, const otp_stored *b)
+{
+	for (int n = 0; n < 2; n++)
+		if (a->elements[n] != b->elements[n] ||
+		    memcmp(a->state[n], b->state[n], (size_t)(a->elements[n] * ROWS[n]) * sizeof(float)) != 0)
+			return false;
+	return true;
+}
+
+/* Values of the generator's parameters; what pads them is nobody's. */
+static bool same_weights(const otp_params *p, const float *a, const float *b)
+{
+	for (int k = 0; k < p->count; k++) {
+		size_t bytes = (size_t)otp_shape_count(p->info[k].shape) * sizeof(float);
+		if (memcmp(a + p->info[k].offset, b + p->info[k].offset, bytes) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* ---- tests -------------------------------------------------------------------- */
+
+static void checkpoint_comes_back(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	otp_stored back;
+	otp_stored_kind kind;
+	content c = make(0);
+	write_checkpoint(at("a.h5"), &c);
+	assert_true(otp_stored_identify(at("a.h5"), &kind, &err));
+	assert_int_equal(kind, OTP_STORED_CHECKPOINT);
+	assert_true(otp_checkpoint_read(at("a.h5"), &back, &err));
+	assert_facts(&back, &c.facts);
+	assert_true(back.time_s == c.facts.time_s);
+	assert_true(same_state(&back, &c.facts));
+	otp_stored_free(&back);
+	release(&c);
+}
+
+static void model_comes_back(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	otp_stored back;
+	otp_stored_kind kind;
+	content c = make(0);
+	float *row = otp_calloc((size_t)c.facts.elements[0], sizeof *row);
+	write_model(at("m.h5"), &c);
+	assert_true(otp_stored_identify(at("m.h5"), &kind, &err));
+	assert_int_equal(kind, OTP_STORED_MODEL);
+	assert_true(otp_model_read(at("m.h5"), &back, &err));
+	assert_facts(&back, &c.facts);
+	assert_true(back.sigma == c.facts.sigma);
+	assert_true(back.parameters == c.params[0]->trainable);
+	assert_true(otp_model_read_weights(at("m.h5"), c.params[0], row, &err));
+	assert_true(same_weights(c.params[0], row, c.row));
+	otp_stored_free(&back);
+	otp_free(row);
+	release(&c);
+}
+
+static char *whole(const char *path, size_t *bytes)
+{
+	otp_error err = {0};
+	char *data = otp_file_read(path, bytes, &err);
+	if (!data)
+		fail_msg("%s", err.text);
+	return data;
+}
+
+static void equal_content_is_equal_bytes(void **state)
+{
+	(void)state;
+	static void (*const WRITE[])(const char *path, const content *c) = {write_checkpoint, write_model};
+	for (int kind = 0; kind < 2; kind++) {
+		char *data[3];
+		size_t bytes[3];
+		for (int i = 0; i < 3; i++) {
+			content c = make(i == 2);
+			char *path = otp_strdup(at(i == 0 ? "first.h5" : "second.h5"));
+			/* Over an older file too, and not within the same second of the clock. */
+			WRITE[kind](path, &c);
+			if (i == 0)
+				usleep(1100000);
+			data[i] = whole(path, &bytes[i]);
+			otp_free(path);
+			release(&c);
+		}
+		assert_true(bytes[0] == bytes[1] && memcmp(data[0], data[1], bytes[0]) == 0);
+		assert_true(bytes[0] == bytes[2] && memcmp(data[0], data[2], bytes[0]) != 0);
+		for (int i = 0; i < 3; i++)
+			otp_free(data[i]);
+	}
+}
+
+/* Reads a file that may be damaged: right, or refused in one line that names it. */
+static bool reads_right(const char *path, const content *c, otp_stored_kind kind)
+{
+	otp_error err = {0};
+	otp_stored back;
+	bool ok = kind == OTP_STORED_MODEL ? otp_model_read(path, &back, &err) : otp_checkpoint_read(path, &back, &err);
+	if (ok) {
+		assert_facts(&back, &c->facts);
+		if (kind == OTP_STORED_MODEL) {
+			float *row = otp_calloc((size_t)c->facts.elements[0], sizeof *row);
+			ok = otp_model_read_weights(path, c->params[0], row, &err);
+			assert_true(!ok || same_weights(c->params[0], row, c->row));
+			assert_true(back.sigma == c->facts.sigma);
+			otp_free(row);
+		} else {
+			assert_true(same_state(&back, &c->facts));
+			assert_true(back.time_s == c->facts.time_s);
+		}
+		otp_stored_free(&back);
+	}
+	if (!ok) {
+		assert_int_equal(err.exit_code, OTP_EXIT_USAGE);
+		assert_memory_equal(err.text, path, strlen(path));
+	}
+	return ok;
+}
+
+static void put(const char *path, const char *data, size_t bytes)
+{
+	FILE *f = fopen(path, "wb");
+	assert_non_null(f);
+	assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+	fclose(f);
+}
+
+static void damage_is_found(void **state)
+{
+	(void)state;
+	content c = make(0);
+	for (int kind = 0; kind < 2; kind++) {
+		size_t bytes;
+		(kind == OTP_STORED_MODEL ? write_model : write_checkpoint)(at("whole.h5"), &c);
+		char *data = whole(at("whole.h5"), &bytes);
+		char *path = otp_strdup(at("damaged.h5"));
+		for (size_t length = 0; length < bytes; length += 1 + length / 16) {
+			put(path, data, length);
+			assert_false(reads_right(path, &c, (otp_stored_kind)kind));
+		}
+		/* A stride coprime to every structure's size walks through all of them. */
+		int found = 0, tried = 0;
+		for (size_t bit = 5; bit < 8 * bytes; bit += 8 * bytes / 1500 + 1, tried++) {
+			data[bit / 8] ^= (char)(1 << bit % 8);
+			put(path, data, bytes);
+			found += !reads_right(path, &c, (otp_stored_kind)kind);
+			data[bit / 8] ^= (char)(1 << bit % 8);
+		}
+		assert_true(found > 0 && found <= tried);
+		put(path, data, bytes);
+		assert_true(reads_right(path, &c, (otp_stored_kind)kind));
+		otp_free(path);
+		otp_free(data);
+	}
+	release(&c);
+}
+
+static void strangers_are_refused(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	otp_stored back;
+	otp_stored_kind kind;
+	content c = make(0);
+	write_model(at("m.h5"), &c);
+	write_checkpoint(at("c.h5"), &c);
+	assert_false(otp_checkpoint_read(at("m.h5"), &back, &err));
+	assert_non_null(strstr(err.text, "is a model, expected a checkpoint"));
+	err.exit_code = 0;
+	assert_false(otp_model_read(at("c.h5"), &back, &err));
+	assert_non_null(strstr(err.text, "is a checkpoint, expected a model"));
+	err.exit_code = 0;
+	assert_false(otp_stored_identify(at("nowhere.h5"), &kind, &err));
+	assert_non_null(strstr(err.text, "nowhere.h5"));
+	err.exit_code = 0;
+	assert_false(otp_stored_identify(root, &kind, &err));
+	err.exit_code = 0;
+	H5Fclose(H5Fcreate(at("other.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+	assert_false(otp_stored_identify(at("other.h5"), &kind, &err));
+	assert_non_null(strstr(err.text, "no model or checkpoint"));
+
+	/* Tomorrow's format says so itself. */
+	hid_t file = H5Fopen(at("m.h5"), H5F_ACC_RDWR, H5P_DEFAULT), attr = H5Aopen(file, "version", H5P_DEFAULT);
+	int64_t version = 99;
+	H5Awrite(attr, H5T_NATIVE_INT64, &version);
+	H5Aclose(attr);
+	H5Fclose(file);
+	err.exit_code = 0;
+	assert_false(otp_model_read(at("m.h5"), &back, &err));
+	assert_non_null(strstr(err.text, "version 99"));
+	release(&c);
+}
+
+static void other_networks_are_refused(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	content c = make(0);
+	float *row = otp_calloc((size_t)c.facts.elements[0] * 4, sizeof *row);
+	write_model(at("m.h5"), &c);
+	strcpy(c.params[0]->info[0].name, "renamed");
+	assert_false(otp_model_read_weights(at("m.h5"), c.params[0], row, &err));
+	assert_non_null(strstr(err.text, "renamed"));
+	release(&c);
+	c = make(0);
+	c.params[0]->info[0].shape.c += 1;
+	err.exit_code = 0;
+	assert_false(otp_model_read_weights(at("m.h5"), c.params[0], row, &err));
+	assert_int_equal(err.exit_code, OTP_EXIT_USAGE);
+	otp_free(row);
+	release(&c);
+}
+
+static void failed_writes_leave_nothing(void **state)
+{
+	(void)state;
+	content c = make(0);
+	const otp_params *const params[2] = {c.params[0], c.params[1]};
+	otp_error err = {0};
+	assert_false(otp_checkpoint_write(at("nowhere/c.h5"), &c.facts, params, &err));
+	assert_int_equal(err.exit_code, OTP_EXIT_FAILED);
+	err.exit_code = 0;
+	assert_false(otp_model_write("/proc/m.h5", &c.facts, c.params[0], c.row, &err));
+	assert_int_equal(err.exit_code, OTP_EXIT_FAILED);
+	/* A folder in the file's place: the rename fails, and the temporary goes. */
+	err.exit_code = 0;
+	assert_true(otp_file_make_folder(at("taken.h5"), &err));
+	assert_false(otp_model_write(at("taken.h5"), &c.facts, c.params[0], c.row, &err));
+	assert_int_equal(err.exit_code, OTP_EXIT_FAILED);
+	char *temporary = otp_file_temporary(at("taken.h5"));
+	assert_false(otp_file_exists(temporary));
+	otp_free(temporary);
+	release(&c);
+}
+
+static int make_root(void **state)
+{
+	(void)state;
+	return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+	(void)state;
+	char *command = otp_format("rm -rf '%s'", root);
+	int code = system(command);
+	otp_free(command);
+	return code;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(checkpoint_comes_back),
+		cmocka_unit_test(model_comes_back),
+		cmocka_unit_test(equal_content_is_equal_bytes),
+		cmocka_unit_test(damage_is_found),
+		cmocka_unit_test(strangers_are_refused),
+		cmocka_unit_test(other_networks_are_refused),
+		cmocka_unit_test(failed_writes_leave_nothing),
+	};
+	return cmocka_run_group_tests(tests, make_root, remove_root);
+}
