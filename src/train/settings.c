@@ -53,6 +53,7 @@ otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch)
 	otp_objective o = {
 		.arch = *arch,
 		.tau = c->tau,
+		.noise_pairs = c->noise_pairs,
 		.cost_from_clean = strcmp(c->cost_from, "clean") == 0,
 		.g = (otp_g)PICK_OF(c->g, "linear", "softplus", "kl"),
 	};
