@@ -119,7 +119,8 @@ static void test_bures_map(void **state)
 				for (int l = 0; l < D; l++) {
 					carried += a[i * D + k] * s1[k * D + l] * a[l * D + j];
 					if (j == i)
-						cost += ((i == k) - a[i * D + k]) * s1[k * D + l] * ((i == l) - a[i * D + l]);
+						cost += ((i == k) - a[i * D + k]) * s1[k * D + l] *
+							((i == l) - a[i * D + l]);
 				}
 			assert_close(carried, s2[i * D + j], 1e-10);
 			assert_close(a[i * D + j], a[j * D + i], 1e-10);
@@ -154,8 +155,9 @@ static void test_smoothed_uniform(void **state)
 			for (int i = 0; i < N; i++)
 				mean += otp_normal_cdf((t - (-1 + 2 * (i + 0.5) / N)) / sigma) / N;
 			assert_close(otp_smoothed_uniform_cdf(t, sigma), mean, 1e-6);
-			assert_close(otp_smoothed_uniform_cdf(
-						    otp_smoothed_uniform_quantile(mean, sigma), sigma), mean, 1e-12);
+			assert_close(
+			    otp_smoothed_uniform_cdf(otp_smoothed_uniform_quantile(mean, sigma), sigma), mean,
+			    1e-12);
 		}
 	assert_close(otp_smoothed_uniform_cdf(0.5, 0), 0.75, 0);
 }
@@ -175,7 +177,8 @@ static void test_tangential_law(void **state)
 	(void)state;
 	const double sigma = 0.1, x = 0.3;
 	for (int i = 1; i < 10; i++) {
-		/* The map is monotone in eps, so its value at a quantile of eps is that quantile of its law. */
+		/* The map is monotone in eps, so its value at a quantile of eps is that quantile of its law.
+		 */
 		double eps = -2 + 0.4 * i, y = 2 * otp_smoothed_uniform_cdf(x + sigma * eps, sigma) - 1;
 		assert_close(otp_tangential_cdf(y, x, sigma), otp_normal_cdf(eps), 1e-9);
 	}
@@ -195,14 +198,14 @@ static void test_ks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_assignment_brute_force),
-		cmocka_unit_test(test_assignment_on_the_line),
-		cmocka_unit_test(test_bures_map),
-		cmocka_unit_test(test_moments),
-		cmocka_unit_test(test_smoothed_uniform),
-		cmocka_unit_test(test_tangential_cost),
-		cmocka_unit_test(test_tangential_law),
-		cmocka_unit_test(test_ks),
+	    cmocka_unit_test(test_assignment_brute_force),
+	    cmocka_unit_test(test_assignment_on_the_line),
+	    cmocka_unit_test(test_bures_map),
+	    cmocka_unit_test(test_moments),
+	    cmocka_unit_test(test_smoothed_uniform),
+	    cmocka_unit_test(test_tangential_cost),
+	    cmocka_unit_test(test_tangential_law),
+	    cmocka_unit_test(test_ks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

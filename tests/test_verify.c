@@ -73,7 +73,8 @@ static void every_problem_opens(void **state)
 		otp_config c;
 		otp_session s;
 		const otp_problem *p = &otp_problems[i];
-		if (!otp_problem_configure(p, &c, &err) || !otp_config_check(&c, &err) || !otp_session_open(&c, &s, &err))
+		if (!otp_problem_configure(p, &c, &err) || !otp_config_check(&c, &err) ||
+		    !otp_session_open(&c, &s, &err))
 			fail_msg("%s", err.text);
 		assert_int_equal(s.arch.h * s.arch.w * s.arch.c, p->d);
 		assert_non_null(p->bars[0].key);
@@ -140,12 +141,9 @@ static void smoothing_decides_one_to_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_problem_opens),
-		cmocka_unit_test(unknown_problems_are_refused),
-		cmocka_unit_test(runs_are_deterministic),
-		cmocka_unit_test(gaussian_map_is_found),
-		cmocka_unit_test(perpendicular_plan_is_found),
-		cmocka_unit_test(smoothing_decides_one_to_many),
+	    cmocka_unit_test(every_problem_opens),	   cmocka_unit_test(unknown_problems_are_refused),
+	    cmocka_unit_test(runs_are_deterministic),	   cmocka_unit_test(gaussian_map_is_found),
+	    cmocka_unit_test(perpendicular_plan_is_found), cmocka_unit_test(smoothing_decides_one_to_many),
 	};
 	return cmocka_run_group_tests(tests, open_place, close_place);
 }

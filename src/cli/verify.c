@@ -47,7 +47,9 @@ static bool take_option(request *r, int argc, char **argv, int *i, otp_error *er
 		return r->json = true;
 	const char *value = equals ? equals + 1 : NULL;
 	if (!value && otp_config_is_flag(key))
-		value = *i + 1 < argc && (!strcmp(argv[*i + 1], "on") || !strcmp(argv[*i + 1], "off")) ? argv[++*i] : "on";
+		value = *i + 1 < argc && (!strcmp(argv[*i + 1], "on") || !strcmp(argv[*i + 1], "off"))
+			    ? argv[++*i]
+			    : "on";
 	if (!value && *i + 1 < argc)
 		value = argv[++*i];
 	if (!value)
@@ -134,8 +136,8 @@ static void print_bar(const otp_bar *bar, double value)
 
 static void print_head(const otp_verification *v, const char *runs)
 {
-	printf("%s, %s, %s, %d steps, %.1f s\n", v->problem->name, v->config.formulation, runs, v->config.steps,
-	       v->seconds);
+	printf("%s, %s, %s, %d steps, %.1f s\n", v->problem->name, v->config.formulation, runs,
+	       v->config.steps, v->seconds);
 }
 
 static void print_table(const otp_verification *v)
@@ -189,7 +191,8 @@ static bool verify_problem(const request *r, const otp_problem *p, otp_error *er
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = true;
 	for (int k = 0; ok && k < r->seeds; k++, c.seed++) {
-		fprintf(stderr, "verify: %s, seed %llu, %d steps\n", p->name, (unsigned long long)c.seed, c.steps);
+		fprintf(stderr, "verify: %s, seed %llu, %d steps\n", p->name, (unsigned long long)c.seed,
+			c.steps);
 		/* Pictures are of the first seed. */
 		ok = otp_verify(p, &c, &place, k == 0 ? r->out : NULL, &runs[k], err);
 		if (ok)

@@ -11,10 +11,10 @@ typedef struct solver {
 	const double *cost;
 	int n;
 	double *u, *v;
-	int *row_of, *to;  /* partner of a column, of a row; -1: none yet */
-	double *shortest;  /* to each column, from the row in hand */
-	int *before;       /* the row from which a column was reached */
-	int *open;         /* columns not yet settled, in any order */
+	int *row_of, *to; /* partner of a column, of a row; -1: none yet */
+	double *shortest; /* to each column, from the row in hand */
+	int *before;	  /* the row from which a column was reached */
+	int *open;	  /* columns not yet settled, in any order */
 	bool *seen_row, *seen_column;
 } solver;
 
@@ -35,7 +35,8 @@ static int find_path(solver *s, int row, double *length)
 		s->seen_row[i] = true;
 		for (int k = 0; k < open_count; k++) {
 			int j = s->open[k];
-			double reduced = least + s->cost[(size_t)i * (size_t)n + (size_t)j] - s->u[i] - s->v[j];
+			double reduced =
+			    least + s->cost[(size_t)i * (size_t)n + (size_t)j] - s->u[i] - s->v[j];
 			if (reduced < s->shortest[j]) {
 				s->before[j] = i;
 				s->shortest[j] = reduced;

@@ -27,7 +27,8 @@ void otp_symmetric_power(const double *s, int d, double power, double *out)
 {
 	size_t n = (size_t)d;
 	double *vectors = otp_calloc(n * n, sizeof *vectors), *values = otp_calloc(n, sizeof *values);
-	double *scaled = otp_calloc(n * n, sizeof *scaled), *transposed = otp_calloc(n * n, sizeof *transposed);
+	double *scaled = otp_calloc(n * n, sizeof *scaled),
+	       *transposed = otp_calloc(n * n, sizeof *transposed);
 	memcpy(vectors, s, n * n * sizeof *s);
 	int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', d, vectors, d, values);
 	OTP_ASSERT(info == 0, "dsyevd returned %d for a matrix of size %d", info, d);

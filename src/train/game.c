@@ -6,12 +6,12 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s)
 {
 	const otp_config *c = &s->config;
 	otp_engine_settings settings = {
-		.objective = s->objective,
-		.batch = c->batch,
-		.r1_used = c->r1 > 0 || c->r1_end > 0,
-		.plain_used = c->r1 <= 0 || c->r1_end == 0 || c->r1_every > 1,
-		.beta1 = c->beta1,
-		.beta2 = c->beta2,
+	    .objective = s->objective,
+	    .batch = c->batch,
+	    .r1_used = c->r1 > 0 || c->r1_end > 0,
+	    .plain_used = c->r1 <= 0 || c->r1_end == 0 || c->r1_every > 1,
+	    .beta1 = c->beta1,
+	    .beta2 = c->beta2,
 	};
 	return settings;
 }
@@ -57,10 +57,11 @@ static otp_update update_for(const otp_game *g, int sub_step)
 	int64_t step = g->step + 1;
 	double sigma = otp_settings_sigma(c, step);
 	otp_update u = {
-		.seed = c->seed,
-		.draw = (uint32_t)((uint64_t)g->step * (uint64_t)(c->k_potential + c->k_transport) + (uint64_t)sub_step),
-		.sigma = sigma,
-		.keep = otp_smoothing_keep(g->session->smoothing, sigma),
+	    .seed = c->seed,
+	    .draw = (uint32_t)((uint64_t)g->step * (uint64_t)(c->k_potential + c->k_transport) +
+			       (uint64_t)sub_step),
+	    .sigma = sigma,
+	    .keep = otp_smoothing_keep(g->session->smoothing, sigma),
 	};
 	return u;
 }
@@ -113,6 +114,7 @@ bool otp_game_step(otp_game *g, double *potential, double *transport, otp_error 
 otp_sampler *otp_game_sampler(otp_game *g, bool given_noise)
 {
 	otp_params *params = otp_engine_params(g->engine, OTP_SPAN_TRANSPORT);
-	return otp_sampler_new(g->place, &g->session->arch, params, otp_engine_span(g->engine, OTP_SPAN_TRANSPORT),
-			       OTP_ROW_EMA * params->elements, g->session->smoothing, given_noise);
+	return otp_sampler_new(g->place, &g->session->arch, params,
+			       otp_engine_span(g->engine, OTP_SPAN_TRANSPORT), OTP_ROW_EMA * params->elements,
+			       g->session->smoothing, given_noise);
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-	SINGLE_POINTS = 8,	 /* inputs whose law T(x, .) is looked at */
+	SINGLE_POINTS = 8, /* inputs whose law T(x, .) is looked at */
 	DRAWS_A_POINT = 2048,
 	MOST_ASSIGNED_DIMENSION = 8 /* above, assignment rewards shrunken outputs */
 };
@@ -91,10 +91,12 @@ static void release(plan_sample *s)
 	otp_free(s->y);
 }
 
-static bool read_law(const otp_dataset *set, int side, size_t first, size_t n, size_t d, float *out, otp_error *err)
+static bool read_law(const otp_dataset *set, int side, size_t first, size_t n, size_t d, float *out,
+		     otp_error *err)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!otp_dataset_get(set, otp_evaluate_index(set, side, (int64_t)(first + i)), 0, out + i * d, err))
+		if (!otp_dataset_get(set, otp_evaluate_index(set, side, (int64_t)(first + i)), 0, out + i * d,
+				     err))
 			return false;
 	return true;
 }
@@ -145,7 +147,8 @@ static bool add_target_error(measurement *m)
 	const size_t n = OTP_ASSIGNED_POINTS;
 	plan_sample s = allocate(m, n);
 	float *targets = otp_calloc(2 * n * m->d, sizeof *targets);
-	bool ok = draw_plan(m, OTP_MEASURED_POINTS, &s) && read_law(m->target, 1, 0, 2 * n, m->d, targets, m->err);
+	bool ok =
+	    draw_plan(m, OTP_MEASURED_POINTS, &s) && read_law(m->target, 1, 0, 2 * n, m->d, targets, m->err);
 	if (ok) {
 		double error = otp_assignment_w2(s.y, targets, (int)n, (int)m->d, NULL);
 		double floor = otp_assignment_w2(targets + n * m->d, targets, (int)n, (int)m->d, NULL);
@@ -192,11 +195,13 @@ static void measure_gaussian(measurement *m, const plan_sample *s)
 	otp_free(map);
 }
 
-/* W2^2 between the normal laws of equal moments: a lower bound of W2^2 (Gelbrich 1990), exact where both are normal. */
+/* W2^2 between the normal laws of equal moments: a lower bound of W2^2 (Gelbrich 1990), exact where both are
+ * normal. */
 static void add_moment_error(measurement *m, const plan_sample *s)
 {
 	int d = (int)m->d;
-	double *mean = otp_calloc(m->d, sizeof *mean), *covariance = otp_calloc(m->d * m->d, sizeof *covariance);
+	double *mean = otp_calloc(m->d, sizeof *mean),
+	       *covariance = otp_calloc(m->d * m->d, sizeof *covariance);
 	otp_gaussian_moments(s->y, (int)s->n, d, mean, covariance);
 	double error = otp_gaussian_bures(m->law->covariance[1], covariance, d, NULL);
 	for (int i = 0; i < d; i++)
@@ -242,7 +247,8 @@ static void straighten(const measurement *m, const float *y, double *plain)
 	for (size_t j = 0; j <= (size_t)m->problem->m; j++) {
 		plain[j] = 0;
 		for (size_t i = 0; i < m->d; i++)
-			plain[j] += (double)y[i] * (m->law->rotation ? m->law->rotation[i * m->d + j] : i == j);
+			plain[j] +=
+			    (double)y[i] * (m->law->rotation ? m->law->rotation[i * m->d + j] : i == j);
 	}
 }
 
@@ -265,12 +271,27 @@ static void measure_sides(measurement *m, const plan_sample *s)
 		add(m, "off_support", "energy off the support", off / (double)s->n, "0");
 }
 
+/* KS of the tangential laws at one point: the worst over all directions, and over those away from the edge.
+ */
+static void worst_tangential(const measurement *m, const double *x, double *levels, int n, double *ks,
+			     double *inner)
+{
+	const double edge = 0.8; /* two sigma inside, at the largest sigma verify ends with */
+	for (int j = 0; j < m->problem->m; j++) {
+		double here = otp_ks_uniform(levels + (size_t)j * (size_t)n, n);
+		*ks = fmax(*ks, here);
+		if (fabs(x[j]) <= edge)
+			*inner = fmax(*inner, here);
+	}
+}
+
 /* At single points: the worst side balance, and the tangential law against the exact smoothed one. */
 static void measure_single_points(measurement *m, const plan_sample *s)
 {
 	size_t normal = (size_t)m->problem->m;
 	plan_sample at = allocate(m, DRAWS_A_POINT);
-	double *levels = otp_calloc(normal * at.n, sizeof *levels), worst = 0, ks = 0, plain[64], x[64];
+	double *levels = otp_calloc(normal * at.n, sizeof *levels), worst = 0, ks = 0, inner = 0, plain[64],
+	       x[64];
 	for (size_t point = 0; point < SINGLE_POINTS; point++) {
 		size_t above = 0;
 		straighten(m, s->x + point * 2 * m->d, x);
@@ -282,12 +303,13 @@ static void measure_single_points(measurement *m, const plan_sample *s)
 				levels[j * at.n + i] = otp_tangential_cdf(plain[j], x[j], m->sigma);
 		}
 		worst = fmax(worst, fabs((double)above / (double)at.n - 0.5));
-		for (size_t j = 0; j < normal; j++)
-			ks = fmax(ks, otp_ks_uniform(levels + j * at.n, (int)at.n));
+		worst_tangential(m, x, levels, (int)at.n, &ks, &inner);
 	}
 	add(m, "side_balance_point", "... worst distance from 0.5 at a point", worst, "0");
-	if (m->sigma > 0)
+	if (m->sigma > 0) {
 		add(m, "ks", "tangential law at points, worst KS", ks, "0");
+		add(m, "ks_inner", "... at points within +-0.8", inner, "0");
+	}
 	otp_free(levels);
 	release(&at);
 }
@@ -329,7 +351,8 @@ static bool measure_samples(measurement *m, const plan_sample *s)
 	for (size_t k = 0; ok && k < SAMPLES; k++) {
 		ok = read_law(m->target, 1, (4 + k) * n, n, m->d, targets, m->err);
 		if (ok)
-			truth += otp_assignment_w2(s->x + k * n * m->d, targets, (int)n, (int)m->d, NULL) / SAMPLES;
+			truth += otp_assignment_w2(s->x + k * n * m->d, targets, (int)n, (int)m->d, NULL) /
+				 SAMPLES;
 	}
 	if (ok)
 		add_cost(m, s, truth);
@@ -390,8 +413,8 @@ static bool collect_pairs(const measurement *m, const plan_sample *s)
 }
 
 int otp_measure_vectors(const otp_problem *p, otp_sampler *sampler, double sigma, uint64_t seed,
-			const otp_dataset *source, const otp_dataset *target, otp_figure *figures, otp_pairs *pairs,
-			otp_error *err)
+			const otp_dataset *source, const otp_dataset *target, otp_figure *figures,
+			otp_pairs *pairs, otp_error *err)
 {
 	measurement m = {p, sampler, source, target, NULL, sigma, seed, (size_t)p->d, figures, 0, pairs, err};
 	if (p->law) {

@@ -19,7 +19,8 @@ enum {
 /* Pairs of the learned plan, for a picture: first two coordinates that matter. */
 typedef struct otp_pairs {
 	int count;
-	float source[2 * OTP_PICTURED_POINTS], output[2 * OTP_PICTURED_POINTS], target[2 * OTP_PICTURED_POINTS];
+	float source[2 * OTP_PICTURED_POINTS], output[2 * OTP_PICTURED_POINTS],
+	    target[2 * OTP_PICTURED_POINTS];
 } otp_pairs;
 
 /* Vectors. `s` takes noise as given; source and target are the problem's laws,
@@ -28,7 +29,8 @@ int otp_measure_vectors(const otp_problem *p, otp_sampler *s, double sigma, uint
 			const otp_dataset *source, const otp_dataset *target, otp_figure *figures,
 			otp_pairs *pairs, otp_error *err);
 
-/* Where pictures of a colouring go: FOLDER/isoluminant-NAME.png and ...-hues.png; nowhere if folder is NULL. */
+/* Where pictures of a colouring go: FOLDER/isoluminant-NAME.png and ...-hues.png; nowhere if folder is NULL.
+ */
 typedef struct otp_pictured {
 	const char *folder, *name;
 } otp_pictured;

@@ -66,13 +66,15 @@ static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp
 	otp_dataset_info info = otp_dataset_describe(source);
 	size_t pixels = (size_t)info.h * (size_t)info.w, values = 3 * pixels;
 	float *x = otp_calloc(SPOKES * values, sizeof *x), *y = otp_calloc(SPOKES * values, sizeof *y);
-	float *eps = otp_calloc(SPOKES * values, sizeof *eps), *shown = otp_calloc(ROWS * values, sizeof *shown);
+	float *eps = otp_calloc(SPOKES * values, sizeof *eps),
+	      *shown = otp_calloc(ROWS * values, sizeof *shown);
 	double exact[SPOKES], learned[SPOKES];
 	otp_stream streams[SPOKES];
 	bool ok = true;
 	for (size_t i = 0; ok && i < SPOKES; i++) {
 		streams[i] = otp_stream_make(seed, (uint32_t)i, 0x68756573u);
-		ok = otp_dataset_get(source, otp_evaluate_index(source, 0, (int64_t)(i / COLUMNS)), 0, x + i * values, err);
+		ok = otp_dataset_get(source, otp_evaluate_index(source, 0, (int64_t)(i / COLUMNS)), 0,
+				     x + i * values, err);
 		if (i % COLUMNS == 0 && i / COLUMNS < ROWS)
 			memcpy(shown + i / COLUMNS * values, x + i * values, values * sizeof *x);
 	}
@@ -98,7 +100,8 @@ static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp
 }
 
 int otp_measure_colouring(otp_sampler *s, double sigma, uint64_t seed, const otp_dataset *source,
-			  const otp_dataset *target, otp_figure *list, const otp_pictured *pictured, otp_error *err)
+			  const otp_dataset *target, otp_figure *list, const otp_pictured *pictured,
+			  otp_error *err)
 {
 	otp_evaluate_options options = {.n = INPUTS, .per_input = DRAWS_OF_ONE, .seed = seed, .sigma = sigma};
 	otp_evaluation e;

@@ -5,123 +5,126 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GAUSSIAN(d_, lines, uvp)                                                                     \
-	{                                                                                           \
-		.name = "gaussian-" #d_, .truth = OTP_TRUTH_GAUSSIAN, .d = d_, .law = "gaussian-source", \
-		.source = "synth:gaussian-source?d=" #d_, .target = "synth:gaussian-target?d=" #d_,     \
-		.preset = "vector", .settings = SMOOTH lines, .bars = {{"l2_uvp", 0, uvp}}               \
+#define GAUSSIAN(d_, lines, uvp)                                                                             \
+	{                                                                                                    \
+		.name = "gaussian-" #d_, .truth = OTP_TRUTH_GAUSSIAN, .d = d_, .law = "gaussian-source",     \
+		.source = "synth:gaussian-source?d=" #d_, .target = "synth:gaussian-target?d=" #d_,          \
+		.preset = "vector", .settings = SMOOTH lines, .bars = {{"l2_uvp", 0, uvp}}                   \
 	}
 
 /* In 256 dimensions the first layer must see directions of variance 1/256 of the
  * whole, and the squares press the noise out of 253 directions. */
-#define HIGH                                                                                        \
-	"sigma-end = 0.05\nwidth = 128\npotential-width = 128\npotential-gain = 16\n"                  \
+#define HIGH                                                                                                 \
+	"sigma-end = 0.05\nwidth = 128\npotential-width = 128\npotential-gain = 16\n"                        \
 	"potential-quadratic = 128\nsteps = 2500\nlr_d = 2e-4\n"
 
-#define ONE_TO_MANY_256(m_)                                                                          \
-	{                                                                                           \
-		.name = "one-to-many-256-" #m_, .truth = OTP_TRUTH_ONE_TO_MANY, .d = 256, .m = m_,     \
-		.law = "one-to-many-source",                                                        \
-		.source = "synth:one-to-many-source?d=256&m=" #m_ "",                     \
-		.target = "synth:one-to-many-target?d=256&m=" #m_ "", .preset = "vector",   \
-		.settings = SINGULAR HIGH, .stratified = true,                                             \
-		.bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}          \
+#define ONE_TO_MANY_256(m_)                                                                                  \
+	{                                                                                                    \
+		.name = "one-to-many-256-" #m_, .truth = OTP_TRUTH_ONE_TO_MANY, .d = 256, .m = m_,           \
+		.law = "one-to-many-source", .source = "synth:one-to-many-source?d=256&m=" #m_ "",           \
+		.target = "synth:one-to-many-target?d=256&m=" #m_ "", .preset = "vector",                    \
+		.settings = SINGULAR HIGH, .stratified = true,                                               \
+		.bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}                  \
 	}
 
-#define SIDES                                                                                       \
+#define SIDES                                                                                                \
 	{"side_balance", 0.45, 0.55}, {"side_balance_point", 0, 0.05}, {"side_rms", 0, 0.05}, {"ks", 0, 0.1}
 
 /* What all share, beside the preset `vector`: a small network that a minute of
  * one core trains, R1 that has all but gone at the end (2 tau r1 <= 0.0024: its
  * bias on the displacement is as large), rates that fall early and far, because
  * the last of the error is the noise of the two players' steps. */
-#define SHARED                                                                                      \
-	"width = 64\npotential-width = 64\nk-transport = 1\n"                                         \
+#define SHARED                                                                                               \
+	"width = 64\npotential-width = 64\nk-transport = 1\n"                                                \
 	"anneal-fraction = 0.5\ndecay-from = 0.2\ndecay-to = 0.005\nema = 0.999\n"
 
 /* Sources with a density need no smoothing; what carries them is mostly linear. */
-#define SMOOTH                                                                                      \
-	SHARED "sigma-start = 0\nsigma-end = 0\nanneal = none\ncondition-noise = off\n"              \
+#define SMOOTH                                                                                               \
+	SHARED "sigma-start = 0\nsigma-end = 0\nanneal = none\ncondition-noise = off\n"                      \
 	       "r1-end = 1e-3\nlr_g = 1e-3\nlr_d = 1e-3\n"
 
 /* Sources without: tau 4 makes a step of the potential small beside what
  * decides between sides; pairs of +-eps keep a batch's sides even. */
-#define SINGULAR                                                                                    \
-	SHARED "sigma-start = 1\nsigma-end = 0.1\nnoise-pairs = on\n"                                 \
+#define SINGULAR                                                                                             \
+	SHARED "sigma-start = 1\nsigma-end = 0.1\nnoise-pairs = on\n"                                        \
 	       "tau = 4\nr1 = 0.03\nr1-end = 3e-4\nlr_g = 5e-4\nlr_d = 1e-4\npotential-gain = 3\n"
 
 const otp_problem otp_problems[] = {
-	GAUSSIAN(2, "steps = 3000\npotential-quadratic = 8\n", 1),
-	GAUSSIAN(16, "steps = 3000\npotential-quadratic = 32\n", 1),
-	GAUSSIAN(64, "steps = 2500\nwidth = 128\npotential-quadratic = 128\n", 3),
-	GAUSSIAN(256, "steps = 2500\nwidth = 256\npotential-quadratic = 512\n", 5),
-	{.name = "perpendicular-1",
-	 .truth = OTP_TRUTH_PERPENDICULAR,
-	 .d = 2,
-	 .m = 1,
-	 .source = "synth:perpendicular-source?m=1",
-	 .target = "synth:perpendicular-target?m=1",
-	 .preset = "vector",
-	 .settings = SINGULAR "steps = 3000\n", .stratified = true,
-	 .bars = {{"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}, {"ks", 0, 0.1}}},
-	{.name = "perpendicular-4",
-	 .truth = OTP_TRUTH_PERPENDICULAR,
-	 .d = 8,
-	 .m = 4,
-	 .source = "synth:perpendicular-source?m=4",
-	 .target = "synth:perpendicular-target?m=4",
-	 .preset = "vector",
-	 .settings = SINGULAR "steps = 4000\n", .stratified = true,
-	 .bars = {{"cost_error", 0, 0.12}, {"ks", 0, 0.1}, {"off_support", 0, 0.05}}},
-	{.name = "one-to-many",
-	 .truth = OTP_TRUTH_ONE_TO_MANY,
-	 .d = 2,
-	 .m = 1,
-	 .law = "one-to-many-source",
-	 .source = "synth:one-to-many-source?m=1",
-	 .target = "synth:one-to-many-target?m=1",
-	 .preset = "vector",
-	 .settings = SINGULAR "steps = 6000\nbatch = 512\n", .stratified = true,
-	 .bars = {SIDES, {"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
-	ONE_TO_MANY_256(2),
-	ONE_TO_MANY_256(4),
-	ONE_TO_MANY_256(8),
-	{.name = "parallel",
-	 .truth = OTP_TRUTH_PARALLEL,
-	 .d = 2,
-	 .m = 1,
-	 .source = "synth:parallel-source",
-	 .target = "synth:parallel-target",
-	 .preset = "vector",
-	 .settings = SINGULAR "steps = 3000\n", .stratified = true,
-	 .bars = {{"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
-	{.name = "gaussian-to-8gaussians",
-	 .truth = OTP_TRUTH_SAMPLES,
-	 .d = 2,
-	 .source = "synth:gaussian?d=2",
-	 .target = "synth:8gaussians?d=2",
-	 .preset = "vector",
-	 .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
-	 .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
-	{.name = "moons-to-spiral",
-	 .truth = OTP_TRUTH_SAMPLES,
-	 .d = 2,
-	 .source = "synth:moons?d=2",
-	 .target = "synth:spiral?d=2",
-	 .preset = "vector",
-	 .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
-	 .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
-	{.name = "isoluminant",
-	 .truth = OTP_TRUTH_COLOURING,
-	 .d = 768,
-	 .source = "synth:digits",
-	 .target = "synth:digits-isoluminant",
-	 .preset = "quickstart",
-	 .settings = "",
-	 .bars = {{"hue_agreement", 0.9, 1},
-		  {"hue_resultant", 0, 0.15},
-		  {"chroma", 0.85, 1.1},
-		  {"shape_ratio", 0, 0.15}}},
+    GAUSSIAN(2, "steps = 3000\npotential-quadratic = 8\n", 1),
+    GAUSSIAN(16, "steps = 3000\npotential-quadratic = 32\n", 1),
+    GAUSSIAN(64, "steps = 2500\nwidth = 128\npotential-quadratic = 128\n", 3),
+    GAUSSIAN(256, "steps = 2500\nwidth = 256\npotential-quadratic = 512\n", 5),
+    {.name = "perpendicular-1",
+     .truth = OTP_TRUTH_PERPENDICULAR,
+     .d = 2,
+     .m = 1,
+     .source = "synth:perpendicular-source?m=1",
+     .target = "synth:perpendicular-target?m=1",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 3000\n",
+     .stratified = true,
+     .bars = {{"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}, {"ks", 0, 0.1}}},
+    {.name = "perpendicular-4",
+     .truth = OTP_TRUTH_PERPENDICULAR,
+     .d = 8,
+     .m = 4,
+     .source = "synth:perpendicular-source?m=4",
+     .target = "synth:perpendicular-target?m=4",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 4000\n",
+     .stratified = true,
+     .bars = {{"cost_error", 0, 0.12}, {"ks", 0, 0.1}, {"off_support", 0, 0.05}}},
+    {.name = "one-to-many",
+     .truth = OTP_TRUTH_ONE_TO_MANY,
+     .d = 2,
+     .m = 1,
+     .law = "one-to-many-source",
+     .source = "synth:one-to-many-source?m=1",
+     .target = "synth:one-to-many-target?m=1",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 6000\nbatch = 512\n",
+     .stratified = true,
+     .bars = {SIDES, {"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
+    ONE_TO_MANY_256(2),
+    ONE_TO_MANY_256(4),
+    ONE_TO_MANY_256(8),
+    {.name = "parallel",
+     .truth = OTP_TRUTH_PARALLEL,
+     .d = 2,
+     .m = 1,
+     .source = "synth:parallel-source",
+     .target = "synth:parallel-target",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 3000\n",
+     .stratified = true,
+     .bars = {{"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
+    {.name = "gaussian-to-8gaussians",
+     .truth = OTP_TRUTH_SAMPLES,
+     .d = 2,
+     .source = "synth:gaussian?d=2",
+     .target = "synth:8gaussians?d=2",
+     .preset = "vector",
+     .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
+     .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
+    {.name = "moons-to-spiral",
+     .truth = OTP_TRUTH_SAMPLES,
+     .d = 2,
+     .source = "synth:moons?d=2",
+     .target = "synth:spiral?d=2",
+     .preset = "vector",
+     .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
+     .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
+    {.name = "isoluminant",
+     .truth = OTP_TRUTH_COLOURING,
+     .d = 768,
+     .source = "synth:digits",
+     .target = "synth:digits-isoluminant",
+     .preset = "quickstart",
+     .settings = "",
+     .bars = {{"hue_agreement", 0.9, 1},
+	      {"hue_resultant", 0, 0.15},
+	      {"chroma", 0.85, 1.1},
+	      {"shape_ratio", 0, 0.15}}},
 };
 const int otp_problem_count = sizeof otp_problems / sizeof *otp_problems;
 
@@ -133,7 +136,8 @@ const otp_problem *otp_problem_find(const char *name, otp_error *err)
 			return &otp_problems[i];
 		otp_word_consider(&search, otp_problems[i].name);
 	}
-	otp_fail(err, name, "is no problem of verify%s%s", search.nearest ? ", did you mean " : "; see otplan help verify",
+	otp_fail(err, name, "is no problem of verify%s%s",
+		 search.nearest ? ", did you mean " : "; see otplan help verify",
 		 search.nearest ? search.nearest : "");
 	return NULL;
 }

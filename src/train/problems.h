@@ -25,10 +25,10 @@ enum { OTP_MAX_BARS = 8 };
 typedef struct otp_problem {
 	const char *name;
 	otp_truth truth;
-	int d, m;	    /* dimension; intrinsic dimension of the source where it is singular */
-	const char *law;    /* both sides' law, for its rotation or moments; NULL where the truth needs none */
+	int d, m;	 /* dimension; intrinsic dimension of the source where it is singular */
+	const char *law; /* both sides' law, for its rotation or moments; NULL where the truth needs none */
 	const char *source, *target;
-	bool stratified;    /* batches and measured samples are spread evenly over the laws */
+	bool stratified;	       /* batches and measured samples are spread evenly over the laws */
 	const char *preset, *settings; /* lines on top of the preset */
 	otp_bar bars[OTP_MAX_BARS];    /* up to the first without key */
 } otp_problem;

@@ -26,7 +26,8 @@ static void stratify(const otp_problem *p, int strata, char spec[OTP_TEXT_BYTES]
 	if (!p->stratified)
 		return;
 	size_t length = strlen(spec);
-	snprintf(spec + length, OTP_TEXT_BYTES - length, "%cstrata=%d", strchr(spec, '?') ? '&' : '?', strata);
+	snprintf(spec + length, OTP_TEXT_BYTES - length, "%cstrata=%d", strchr(spec, '?') ? '&' : '?',
+		 strata);
 }
 
 static bool train(verifier *v)
@@ -43,7 +44,10 @@ static bool train(verifier *v)
 
 /* ---- measuring ----------------------------------------------------------------- */
 
-static double final_sigma(const verifier *v) { return otp_settings_sigma(&v->session.config, v->session.config.steps); }
+static double final_sigma(const verifier *v)
+{
+	return otp_settings_sigma(&v->session.config, v->session.config.steps);
+}
 
 static otp_dataset *open_measured(const verifier *v, const char *place)
 {
@@ -72,8 +76,8 @@ static bool measure_vectors(verifier *v, const otp_dataset *source, const otp_da
 {
 	otp_sampler *sampler = otp_game_sampler(&v->game, true);
 	otp_pairs *pairs = otp_calloc(1, sizeof *pairs);
-	v->out->count = otp_measure_vectors(v->problem, sampler, final_sigma(v), v->session.config.seed, source, target,
-					    v->out->figures, pairs, v->err);
+	v->out->count = otp_measure_vectors(v->problem, sampler, final_sigma(v), v->session.config.seed,
+					    source, target, v->out->figures, pairs, v->err);
 	bool ok = v->out->count > 0 && (!v->folder || write_points(v, pairs));
 	otp_free(pairs);
 	otp_sampler_free(sampler);
