@@ -40,14 +40,13 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 
 otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
 {
-	const float gain = a->potential_gain * OTP_GAIN_DEFAULT;
-	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, gain);
+	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, a->potential_gain * OTP_GAIN_DEFAULT);
 	otp_node *value = otp_layer_dense(b, "out", h, 1, OTP_GAIN_DEFAULT);
 	if (!a->potential_quadratic)
 		return value;
 	/* What carries one covariance to another is a quadratic, which the trunk
 	 * approximates badly in many dimensions (the convex-quadratic layers of
 	 * Korotin et al. 2021 serve the same end; these have either sign). */
-	otp_node *along = otp_layer_dense(b, "quadratic.in", y, a->potential_quadratic, gain);
+	otp_node *along = otp_layer_dense(b, "quadratic.in", y, a->potential_quadratic, a->quadratic_gain * OTP_GAIN_DEFAULT);
 	return otp_add(value, otp_layer_dense(b, "quadratic.out", otp_mul(along, along), 1, OTP_GAIN_ZERO));
 }

@@ -26,6 +26,7 @@ typedef struct otp_arch {
 	int potential_width, potential_blocks;
 	float potential_gain;    /* vectors: first layer's initial weights over the usual ones */
 	int potential_quadratic; /* vectors: squares of learned directions; 0: none */
+	float quadratic_gain;    /* ... their initial weights over the usual ones */
 	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];
 } otp_arch;
 

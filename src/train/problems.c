@@ -12,11 +12,14 @@
 		.preset = "vector", .settings = SMOOTH lines, .bars = {{"l2_uvp", 0, uvp}}                   \
 	}
 
-/* In 256 dimensions the first layer must see directions of variance 1/256 of the
- * whole, and the squares press the noise out of 253 directions. */
+/* In 256 dimensions most directions hold nothing but noise, and squares press it
+ * out of them; a small tau keeps the curvature that takes within reach of the
+ * rates, a small first sigma and R1 keep the trunk from inventing maxima where
+ * no data is. */
 #define HIGH                                                                                                 \
-	"sigma-end = 0.05\nwidth = 128\npotential-width = 128\npotential-gain = 16\n"                        \
-	"potential-quadratic = 128\nsteps = 2500\nlr_d = 2e-4\n"
+	"sigma-start = 0.3\nsigma-end = 0.05\ntau = 0.1\nr1 = 1\nr1-end = 0.05\nwidth = 128\n"              \
+	"potential-width = 128\npotential-quadratic = 256\nquadratic-gain = 6\nk-transport = 2\n"            \
+	"lr_g = 3e-4\ndecay-from = 0.4\nsteps = 2500\n"
 
 #define ONE_TO_MANY_256(m_)                                                                                  \
 	{                                                                                                    \
