@@ -221,7 +221,6 @@ static void test_check(void **state)
 	assert_check_fails(&c, "multipliers = 1,,2", "--multipliers: ");
 	assert_check_fails(&c, "attention = sixteen", "--attention: ");
 	assert_check_fails(&c, "r1-end = -0.5", "--r1-end: ");
-	assert_check_fails(&c, "r1 = 0\nr1-end = 1", "--r1-end: ");
 
 	static const char *const fine[] = {
 	    "anneal = linear\nsigma-end = 0",

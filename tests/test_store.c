@@ -39,8 +39,17 @@ typedef struct content {
 
 static otp_params *discover(bool potential)
 {
-	otp_arch arch = {.vectors = true, .h = 1, .w = 1, .c = 3, .condition_noise = true, .embedding = 4, .residual = true,
-			 .width = 8, .blocks = 1, .potential_width = 8, .potential_blocks = 1};
+	otp_arch arch = {.vectors = true,
+			 .h = 1,
+			 .w = 1,
+			 .c = 3,
+			 .condition_noise = true,
+			 .embedding = 4,
+			 .residual = true,
+			 .width = 8,
+			 .blocks = 1,
+			 .potential_width = 8,
+			 .potential_blocks = 1};
 	otp_params *p = otp_params_new();
 	otp_sample_graph g = potential ? otp_value_build(&arch, p, 1) : otp_sample_build(&arch, p, 0, 1, false);
 	otp_graph_free(g.graph);
@@ -49,8 +58,15 @@ static otp_params *discover(bool potential)
 
 static content make(uint32_t draw)
 {
-	content c = {.facts = {.step = 41, .time_s = 1.25, .vectors = true, .h = 1, .w = 1, .c = 3, .sigma = 0.1,
-			       .source_digest = UINT64_C(0xfedcba9876543210), .target_digest = 7,
+	content c = {.facts = {.step = 41,
+			       .time_s = 1.25,
+			       .vectors = true,
+			       .h = 1,
+			       .w = 1,
+			       .c = 3,
+			       .sigma = 0.1,
+			       .source_digest = UINT64_C(0xfedcba9876543210),
+			       .target_digest = 7,
 			       .settings = otp_strdup("width = 8\nsource = \"a#b\"\n")}};
 	for (int n = 0; n < 2; n++) {
 		c.params[n] = discover(n == 1);
@@ -59,7 +75,8 @@ static content make(uint32_t draw)
 		c.facts.state[n] = otp_calloc((size_t)count, sizeof(float));
 		otp_stream stream = otp_stream_make(5, (uint32_t)n, draw);
 		for (int64_t i = 0; i < count; i++)
-			c.facts.state[n][i] = otp_random_uniform(stream, OTP_PURPOSE_INIT, (uint32_t)i) - 0.5f;
+			c.facts.state[n][i] =
+			    otp_random_uniform(stream, OTP_PURPOSE_INIT, (uint32_t)i) - 0.5f;
 	}
 	c.row = c.facts.state[0];
 	return c;
@@ -89,7 +106,8 @@ static void write_model(const char *path, const content *c)
 
 static void assert_facts(const otp_stored *a, const otp_stored *b)
 {
-	assert_true(a->step == b->step && a->vectors == b->vectors && a->h == b->h && a->w == b->w && a->c == b->c);
+	assert_true(a->step == b->step && a->vectors == b->vectors && a->h == b->h && a->w == b->w &&
+		    a->c == b->c);
 	assert_true(a->source_digest == b->source_digest && a->target_digest == b->target_digest);
 	assert_string_equal(a->settings, b->settings);
 }
@@ -195,7 +213,8 @@ static bool reads_right(const char *path, const content *c, otp_stored_kind kind
 {
 	otp_error err = {0};
 	otp_stored back;
-	bool ok = kind == OTP_STORED_MODEL ? otp_model_read(path, &back, &err) : otp_checkpoint_read(path, &back, &err);
+	bool ok = kind == OTP_STORED_MODEL ? otp_model_read(path, &back, &err)
+					   : otp_checkpoint_read(path, &back, &err);
 	if (ok) {
 		assert_facts(&back, &c->facts);
 		if (kind == OTP_STORED_MODEL) {
@@ -280,7 +299,8 @@ static void strangers_are_refused(void **state)
 	assert_non_null(strstr(err.text, "no model or checkpoint"));
 
 	/* Tomorrow's format says so itself. */
-	hid_t file = H5Fopen(at("m.h5"), H5F_ACC_RDWR, H5P_DEFAULT), attr = H5Aopen(file, "version", H5P_DEFAULT);
+	hid_t file = H5Fopen(at("m.h5"), H5F_ACC_RDWR, H5P_DEFAULT),
+	      attr = H5Aopen(file, "version", H5P_DEFAULT);
 	int64_t version = 99;
 	H5Awrite(attr, H5T_NATIVE_INT64, &version);
 	H5Aclose(attr);
@@ -351,13 +371,10 @@ static int remove_root(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(checkpoint_comes_back),
-		cmocka_unit_test(model_comes_back),
-		cmocka_unit_test(equal_content_is_equal_bytes),
-		cmocka_unit_test(damage_is_found),
-		cmocka_unit_test(strangers_are_refused),
-		cmocka_unit_test(other_networks_are_refused),
-		cmocka_unit_test(failed_writes_leave_nothing),
+	    cmocka_unit_test(checkpoint_comes_back),	    cmocka_unit_test(model_comes_back),
+	    cmocka_unit_test(equal_content_is_equal_bytes), cmocka_unit_test(damage_is_found),
+	    cmocka_unit_test(strangers_are_refused),	    cmocka_unit_test(other_networks_are_refused),
+	    cmocka_unit_test(failed_writes_leave_nothing),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);
 }

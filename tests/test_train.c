@@ -44,17 +44,16 @@ static void sigma_falls_in_its_shape(void **state)
 		const char *shape;
 		double first, middle, last;
 	} cases[] = {
-		{"linear", 2, 2 - 1.5 * 0.5, 0.5},
-		{"cosine", 2, 0.5 + 1.5 * 0.5, 0.5},
-		{"geometric", 2, 1, 0.5},
-		{"constant", 2, 2, 2},
-		{"none", 0.5, 0.5, 0.5},
+	    {"linear", 2, 2 - 1.5 * 0.5, 0.5}, {"cosine", 2, 0.5 + 1.5 * 0.5, 0.5},
+	    {"geometric", 2, 1, 0.5},	       {"constant", 2, 2, 2},
+	    {"none", 0.5, 0.5, 0.5},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char lines[200];
-		snprintf(lines, sizeof lines,
-			 "steps = 200\nanneal-fraction = 0.5\nsigma-start = 2\nsigma-end = 0.5\nanneal = %s\n",
-			 cases[i].shape);
+		snprintf(
+		    lines, sizeof lines,
+		    "steps = 200\nanneal-fraction = 0.5\nsigma-start = 2\nsigma-end = 0.5\nanneal = %s\n",
+		    cases[i].shape);
 		otp_config c = settings(lines);
 		assert_close(otp_settings_sigma(&c, 1), cases[i].first, 1e-12);
 		assert_close(otp_settings_sigma(&c, 51), cases[i].middle, 1e-12);
@@ -100,7 +99,8 @@ static void r1_follows_the_annealing(void **state)
 static void rates_rise_and_fall(void **state)
 {
 	(void)state;
-	otp_config c = settings("steps = 100\nwarmup = 10\ndecay = linear\ndecay-from = 0.5\ndecay-to = 0.2\n");
+	otp_config c =
+	    settings("steps = 100\nwarmup = 10\ndecay = linear\ndecay-from = 0.5\ndecay-to = 0.2\n");
 	assert_close(otp_settings_rate(&c, 1), 0.1, 1e-12);
 	assert_close(otp_settings_rate(&c, 5), 0.5, 1e-12);
 	assert_close(otp_settings_rate(&c, 10), 1, 1e-12);
@@ -125,7 +125,8 @@ static void data_choose_the_preset(void **state)
 	const struct {
 		int size;
 		const char *preset;
-	} cases[] = {{8, "quickstart"}, {16, "quickstart"}, {28, "32"}, {32, "32"}, {64, "64"}, {100, "128"}, {1024, "256"}};
+	} cases[] = {{8, "quickstart"}, {16, "quickstart"}, {28, "32"},	  {32, "32"},
+		     {64, "64"},	{100, "128"},	    {1024, "256"}};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		assert_string_equal(otp_settings_preset_for(false, cases[i].size), cases[i].preset);
 }
@@ -158,9 +159,11 @@ typedef struct drawing {
 static void open_drawing(drawing *d, int threads, bool vectors)
 {
 	otp_error err = {0};
-	otp_config c = settings("width = 8\nmultipliers = 1,1\nblocks = 1\nattention = none\nlatent = 3\nembedding = 8\n");
+	otp_config c = settings(
+	    "width = 8\nmultipliers = 1,1\nblocks = 1\nattention = none\nlatent = 3\nembedding = 8\n");
 	assert_true(otp_place_open("cpu", "f32", threads, &d->place, &err));
-	assert_true(otp_settings_arch(&c, vectors, vectors ? 1 : SIZE, vectors ? 1 : SIZE, 3, &d->arch, &err));
+	assert_true(
+	    otp_settings_arch(&c, vectors, vectors ? 1 : SIZE, vectors ? 1 : SIZE, 3, &d->arch, &err));
 	d->params = otp_params_new();
 	otp_sample_graph probe = otp_sample_build(&d->arch, d->params, 0, 1, false);
 	otp_graph_free(probe.graph);
@@ -194,7 +197,8 @@ static void check_positions(bool vectors)
 	open_drawing(&three, 3, vectors);
 	size_t floats = (size_t)(one.arch.h * one.arch.w * one.arch.c);
 	float *x = otp_calloc(COUNT * floats, sizeof *x), *y = otp_calloc(COUNT * floats, sizeof *y);
-	float *eps = otp_calloc(COUNT * floats, sizeof *eps), *other = otp_calloc(COUNT * floats, sizeof *other);
+	float *eps = otp_calloc(COUNT * floats, sizeof *eps),
+	      *other = otp_calloc(COUNT * floats, sizeof *other);
 	otp_stream streams[COUNT];
 	for (size_t i = 0; i < COUNT * floats; i++)
 		x[i] = (float)((i * 7919) % 201) / 100 - 1;
@@ -208,7 +212,8 @@ static void check_positions(bool vectors)
 		size_t first = (size_t)firsts[k];
 		otp_sampler_run(three.sampler, x + first * floats, streams + first, 1, 0.3, other, NULL);
 		assert_memory_equal(y + first * floats, other, floats * sizeof *y);
-		otp_sampler_run(one.sampler, x + first * floats, streams + first, COUNT - (int64_t)first, 0.3, other, NULL);
+		otp_sampler_run(one.sampler, x + first * floats, streams + first, COUNT - (int64_t)first, 0.3,
+				other, NULL);
 		assert_memory_equal(y + first * floats, other, (COUNT - first) * floats * sizeof *y);
 	}
 	/* Another stream is another sample of the same input; the noise is handed out as it was drawn. */
@@ -263,9 +268,12 @@ static void sliced_distance_of_gaussians(void **state)
 		double m2 = cases[k].m * cases[k].m / D, truth = m2 + (1 - cases[k].s) * (1 - cases[k].s);
 		/* Directions: the square of a component of a unit vector has relative spread
 		 * sqrt(2 (D - 1) / (D + 2)); samples: a few over N. Four of each. */
-		double bound = 4 * (m2 * sqrt(2.0 * (D - 1) / (D + 2) / DIRECTIONS) + (truth + 0.05) * sqrt(4.0 / N)) + 0.01;
+		double bound =
+		    4 * (m2 * sqrt(2.0 * (D - 1) / (D + 2) / DIRECTIONS) + (truth + 0.05) * sqrt(4.0 / N)) +
+		    0.01;
 		assert_close(otp_sliced_w2(a, b, N, D, DIRECTIONS, 1), truth, bound);
-		assert_close(otp_sliced_w2(a, b, N, D, DIRECTIONS, 1), otp_sliced_w2(b, a, N, D, DIRECTIONS, 1), 1e-12);
+		assert_close(otp_sliced_w2(a, b, N, D, DIRECTIONS, 1),
+			     otp_sliced_w2(b, a, N, D, DIRECTIONS, 1), 1e-12);
 	}
 	/* In one dimension it is W2 itself: a shift costs its square exactly. */
 	for (size_t i = 0; i < N; i++)
@@ -292,7 +300,8 @@ static void colour_exactly(colours *c, double level, double turn)
 		double along1 = 0, along2 = 0;
 		for (uint32_t p = 0; p < PIXELS; p++) {
 			v[p] = otp_random_uniform(stream, OTP_PURPOSE_SYNTH, i * PIXELS + p);
-			along1 += (double)v[p] * (double)(2 * eps[3 * p] - eps[3 * p + 1] - eps[3 * p + 2]) / sqrt(6);
+			along1 += (double)v[p] * (double)(2 * eps[3 * p] - eps[3 * p + 1] - eps[3 * p + 2]) /
+				  sqrt(6);
 			along2 += (double)v[p] * (double)(eps[3 * p + 1] - eps[3 * p + 2]) / sqrt(2);
 		}
 		otp_colour_factors(OTP_COLOUR_ISOLUMINANT, atan2(along2, along1) + turn, factor);
@@ -364,7 +373,8 @@ static void evaluation_draws_apart(void **state)
 {
 	(void)state;
 	otp_error err = {0};
-	otp_dataset *endless = otp_dataset_open("synth:moons", 1, &err), *ten = otp_dataset_open("synth:moons?limit=10", 1, &err);
+	otp_dataset *endless = otp_dataset_open("synth:moons", 1, &err),
+		    *ten = otp_dataset_open("synth:moons?limit=10", 1, &err);
 	assert_true(endless && ten);
 	assert_true(otp_evaluate_index(endless, 0, 5) > UINT32_MAX);
 	assert_true(otp_evaluate_index(endless, 1, 5) - otp_evaluate_index(endless, 0, 5) > UINT32_MAX);
@@ -377,18 +387,18 @@ static void evaluation_draws_apart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sigma_falls_in_its_shape),
-		cmocka_unit_test(sigma_at_the_edges),
-		cmocka_unit_test(r1_follows_the_annealing),
-		cmocka_unit_test(rates_rise_and_fall),
-		cmocka_unit_test(data_choose_the_preset),
-		cmocka_unit_test(unbalanced_means_a_g),
-		cmocka_unit_test(samples_know_no_neighbours),
-		cmocka_unit_test(sliced_distance_of_gaussians),
-		cmocka_unit_test(exact_colouring_measures_exact),
-		cmocka_unit_test(wrong_colouring_measures_wrong),
-		cmocka_unit_test(resultant_of_hues),
-		cmocka_unit_test(evaluation_draws_apart),
+	    cmocka_unit_test(sigma_falls_in_its_shape),
+	    cmocka_unit_test(sigma_at_the_edges),
+	    cmocka_unit_test(r1_follows_the_annealing),
+	    cmocka_unit_test(rates_rise_and_fall),
+	    cmocka_unit_test(data_choose_the_preset),
+	    cmocka_unit_test(unbalanced_means_a_g),
+	    cmocka_unit_test(samples_know_no_neighbours),
+	    cmocka_unit_test(sliced_distance_of_gaussians),
+	    cmocka_unit_test(exact_colouring_measures_exact),
+	    cmocka_unit_test(wrong_colouring_measures_wrong),
+	    cmocka_unit_test(resultant_of_hues),
+	    cmocka_unit_test(evaluation_draws_apart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

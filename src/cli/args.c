@@ -37,7 +37,8 @@ static bool set_int(const otp_arg *arg, const char *text, otp_error *err)
 	errno = 0;
 	long value = strtol(text, &end, 10);
 	if (end == text || *end || errno || value < arg->min || value > arg->max)
-		return otp_fail(err, where, "'%s', expected a whole number from %d to %d", text, arg->min, arg->max);
+		return otp_fail(err, where, "'%s', expected a whole number from %d to %d", text, arg->min,
+				arg->max);
 	*(int *)arg->value = (int)value;
 	return true;
 }

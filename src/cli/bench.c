@@ -30,40 +30,35 @@ typedef struct bench {
 
 enum part { PART_TRANSPORT, PART_POTENTIAL, PART_POTENTIAL_R1 };
 
-static void run_part(bench *b, enum part part)
+/* With a report it waits for the device. */
+static void run_part(bench *b, enum part part, double *report)
 {
 	b->update.draw++;
 	b->update.count++;
 	b->update.r1 = part == PART_POTENTIAL_R1 ? 1e-3 : 0;
 	if (part == PART_TRANSPORT)
-		otp_engine_transport_step(b->engine, b->x, &b->update, NULL);
+		otp_engine_transport_step(b->engine, b->x, &b->update, report);
 	else
-		otp_engine_potential_step(b->engine, b->x, b->y, &b->update, NULL);
+		otp_engine_potential_step(b->engine, b->x, b->y, &b->update, report);
 }
 
-/* The median over rounds, each long enough for the clock; `sync` reads a report, which waits for the device. */
+/* The median over rounds, each of as many runs as fill a fifth of a second; slow steps get fewer rounds. */
 static timing time_part(bench *b, enum part part)
 {
 	double report[OTP_REPORT_COUNT], seconds[ROUNDS];
-	run_part(b, part);
-	run_part(b, part);
-	for (int r = 0; r < ROUNDS; r++) {
-		int runs = 0;
-		double start = otp_seconds(), now;
-		do {
-			run_part(b, part);
-			runs++;
-			now = otp_seconds();
-		} while (now - start < 0.2);
-		b->update.r1 = part == PART_POTENTIAL_R1 ? 1e-3 : 0;
-		if (part == PART_TRANSPORT)
-			otp_engine_transport_step(b->engine, b->x, &b->update, report);
-		else
-			otp_engine_potential_step(b->engine, b->x, b->y, &b->update, report);
-		seconds[r] = (otp_seconds() - start) / (runs + 1);
+	run_part(b, part, report);
+	double start = otp_seconds();
+	run_part(b, part, report);
+	double once = otp_seconds() - start;
+	int runs = once < 0.2 ? (int)(0.2 / once) + 1 : 1, rounds = once < 1 ? ROUNDS : 3;
+	for (int r = 0; r < rounds; r++) {
+		start = otp_seconds();
+		for (int i = 0; i < runs; i++)
+			run_part(b, part, i + 1 == runs ? report : NULL);
+		seconds[r] = (otp_seconds() - start) / runs;
 	}
-	qsort(seconds, ROUNDS, sizeof *seconds, by_value);
-	return (timing){seconds[ROUNDS / 2], seconds[0], seconds[ROUNDS - 1]};
+	qsort(seconds, (size_t)rounds, sizeof *seconds, by_value);
+	return (timing){seconds[rounds / 2], seconds[0], seconds[rounds - 1]};
 }
 
 static void fill(float *values, size_t count, uint32_t which)
@@ -128,10 +123,12 @@ static void print_results(bench *b, const otp_arch *a, const char *device, bool 
 		cJSON_Delete(o);
 		return;
 	}
-	printf("%s, %s, %d threads, batch %d, %dx%dx%d\n", device, c->precision, c->threads, c->batch, a->h, a->w, a->c);
-	printf("transport step        %9.2f ms  (%.2f to %.2f)\n", 1e3 * transport.median, 1e3 * transport.least,
-	       1e3 * transport.most);
-	printf("potential step        %9.2f ms  (%.2f to %.2f)\n", 1e3 * plain.median, 1e3 * plain.least, 1e3 * plain.most);
+	printf("%s, %s, %d threads, batch %d, %dx%dx%d\n", device, c->precision, c->threads, c->batch, a->h,
+	       a->w, a->c);
+	printf("transport step        %9.2f ms  (%.2f to %.2f)\n", 1e3 * transport.median,
+	       1e3 * transport.least, 1e3 * transport.most);
+	printf("potential step        %9.2f ms  (%.2f to %.2f)\n", 1e3 * plain.median, 1e3 * plain.least,
+	       1e3 * plain.most);
 	printf("potential step, R1    %9.2f ms  (%.2f to %.2f)\n", 1e3 * with_r1.median, 1e3 * with_r1.least,
 	       1e3 * with_r1.most);
 	printf("outer step            %9.2f ms  %.1f images/s\n", 1e3 * step, c->batch / step);
@@ -142,7 +139,8 @@ static void print_results(bench *b, const otp_arch *a, const char *device, bool 
 static bool run(const otp_config *c, bool json, otp_error *err)
 {
 	bool vectors = strcmp(c->preset, "vector") == 0;
-	int size = vectors ? 1 : c->image_size ? c->image_size : 32, channels = c->channels ? c->channels : vectors ? 2 : 3;
+	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
+	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	otp_session s = {.config = *c};
 	otp_place_of_work place;
 	if (!otp_settings_arch(c, vectors, size, size, channels, &s.arch, err) ||
@@ -181,7 +179,8 @@ int otp_command_bench(int argc, char **argv, otp_error *err)
 		else
 			words[kept++] = argv[i];
 	otp_config c;
-	if ((kept || json || argc == 0) && otp_options_parse(kept, words, &c, err) && otp_config_check(&c, err))
+	if ((kept || json || argc == 0) && otp_options_parse(kept, words, &c, err) &&
+	    otp_config_check(&c, err))
 		run(&c, json, err);
 	otp_free(words);
 	return err->exit_code;

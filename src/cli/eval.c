@@ -28,14 +28,17 @@ static void print_json(const otp_figure *list, int count)
 static void print_table(const otp_figure *list, int count)
 {
 	for (int i = 0; i < count; i++)
-		printf("%-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "", list[i].truth);
+		printf("%-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "",
+		       list[i].truth);
 }
 
 static bool measure(otp_translator *t, const options *o, otp_error *err)
 {
 	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->config.source, err);
-	otp_dataset *target = source ? otp_translator_open_data(t, o->target ? o->target : t->config.target, err) : NULL;
-	otp_evaluate_options how = {.n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
+	otp_dataset *target =
+	    source ? otp_translator_open_data(t, o->target ? o->target : t->config.target, err) : NULL;
+	otp_evaluate_options how = {
+	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
 	otp_evaluation e;
 	bool ok = target && otp_evaluate(t->sampler, source, target, &how, &e, err);
 	if (ok) {
@@ -54,14 +57,17 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 {
 	options o = {.count = 1000, .per_input = 512, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
-		{"source", OTP_ARG_TEXT, &o.source, 0, 0, "held-out inputs; default: what the model was trained on"},
-		{"target", OTP_ARG_TEXT, &o.target, 0, 0, "held-out targets; default: what the model was trained towards"},
-		{"count", OTP_ARG_INT, &o.count, 1, 10000000, "inputs measured"},
-		{"samples", OTP_ARG_INT, &o.per_input, 2, 1000000, "samples of one input, for the hue's evenness"},
-		{"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise"},
-		{"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
-		{"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
-		{"json", OTP_ARG_FLAG, &o.json, 0, 0, "one object instead of a table"},
+	    {"source", OTP_ARG_TEXT, &o.source, 0, 0,
+	     "held-out inputs; default: what the model was trained on"},
+	    {"target", OTP_ARG_TEXT, &o.target, 0, 0,
+	     "held-out targets; default: what the model was trained towards"},
+	    {"count", OTP_ARG_INT, &o.count, 1, 10000000, "inputs measured"},
+	    {"samples", OTP_ARG_INT, &o.per_input, 2, 1000000,
+	     "samples of one input, for the hue's evenness"},
+	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise"},
+	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
+	    {"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
+	    {"json", OTP_ARG_FLAG, &o.json, 0, 0, "one object instead of a table"},
 	};
 	const char *words[1];
 	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,

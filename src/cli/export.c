@@ -32,14 +32,16 @@ typedef struct side {
 	XXH3_state_t *digest;
 } side;
 
-static bool open_side(side *s, const char *out, const char *name, const otp_arch *a, int64_t count, otp_error *err)
+static bool open_side(side *s, const char *out, const char *name, const otp_arch *a, int64_t count,
+		      otp_error *err)
 {
 	*s = (side){.name = name, .h = a->h, .w = a->w, .c = a->c, .digest = XXH3_createState()};
 	XXH3_64bits_reset(s->digest);
 	s->folder = otp_format("%s/%s", out, name);
 	char *array = otp_format("%s/%s.npz", out, name);
 	int64_t dims[4] = {count, a->h, a->w, 3};
-	bool ok = otp_file_make_folder(s->folder, err) && (s->array = otp_array_file_new(array, true, 4, dims, err));
+	bool ok = otp_file_make_folder(s->folder, err) &&
+		  (s->array = otp_array_file_new(array, true, 4, dims, err));
 	otp_free(array);
 	return ok;
 }
@@ -68,14 +70,15 @@ static bool put(side *s, const float *sample, uint8_t *pixels, otp_error *err)
 		for (size_t c = 0; c < 3; c++)
 			pixels[3 * p + c] = otp_image_byte(sample[p * (size_t)s->c + (s->c == 3 ? c : 0)]);
 	char *path = otp_format("%s/%06lld.png", s->folder, (long long)s->written++);
-	bool ok = otp_image_write_png(path, pixels, s->h, s->w, 3, err) && otp_array_file_append(s->array, pixels, 1, err);
+	bool ok = otp_image_write_png(path, pixels, s->h, s->w, 3, err) &&
+		  otp_array_file_append(s->array, pixels, 1, err);
 	XXH3_64bits_update(s->digest, pixels, 3 * count);
 	otp_free(path);
 	return ok;
 }
 
-static bool write_generated(side *s, otp_translator *t, const otp_dataset *d, int64_t inputs, const options *o,
-			    otp_error *err)
+static bool write_generated(side *s, otp_translator *t, const otp_dataset *d, int64_t inputs,
+			    const options *o, otp_error *err)
 {
 	size_t floats = (size_t)t->sample_floats, k = (size_t)o->samples;
 	float *x = otp_calloc(BLOCK * floats, sizeof *x), *y = otp_calloc(BLOCK * k * floats, sizeof *y);
@@ -84,7 +87,8 @@ static bool write_generated(side *s, otp_translator *t, const otp_dataset *d, in
 	for (int64_t first = 0; ok && first < inputs; first += BLOCK) {
 		int64_t n = inputs - first < BLOCK ? inputs - first : BLOCK;
 		for (int64_t i = 0; ok && i < n; i++)
-			ok = otp_dataset_get(d, otp_evaluate_index(d, 0, first + i), 0, x + (size_t)i * floats, err);
+			ok = otp_dataset_get(d, otp_evaluate_index(d, 0, first + i), 0,
+					     x + (size_t)i * floats, err);
 		if (!ok)
 			break;
 		otp_translator_run(t, x, n, o->samples, o->seed, y);
@@ -97,7 +101,8 @@ static bool write_generated(side *s, otp_translator *t, const otp_dataset *d, in
 	return ok;
 }
 
-static bool write_reference(side *s, const otp_translator *t, const otp_dataset *d, int64_t count, otp_error *err)
+static bool write_reference(side *s, const otp_translator *t, const otp_dataset *d, int64_t count,
+			    otp_error *err)
 {
 	float *y = otp_calloc((size_t)t->sample_floats, sizeof *y);
 	uint8_t *pixels = otp_calloc(3 * (size_t)t->sample_floats, 1);
@@ -174,10 +179,12 @@ static bool write_sides(const job *j, otp_error *err)
 	for (int i = 0; i < 2; i++)
 		free_side(&sides[i]);
 	if (ok && fewest < FID_LEAST)
-		otp_log("warning: %lld images on a side; FID's covariance needs at least %d", (long long)fewest, FID_LEAST);
+		otp_log("warning: %lld images on a side; FID's covariance needs at least %d",
+			(long long)fewest, FID_LEAST);
 	if (ok)
-		printf("exported %lld generated and %lld reference images of %dx%d: %s\n", (long long)inputs * j->o->samples,
-		       (long long)references, j->t->arch.w, j->t->arch.h, j->out);
+		printf("exported %lld generated and %lld reference images of %dx%d: %s\n",
+		       (long long)inputs * j->o->samples, (long long)references, j->t->arch.w, j->t->arch.h,
+		       j->out);
 	return ok;
 }
 
@@ -201,7 +208,8 @@ static bool run(job *j, otp_error *err)
 	if (strcmp(j->o->purpose, "fid") != 0)
 		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose);
 	if (is_taken(j->out))
-		return otp_fail(err, j->out, "holds an export already, perhaps an unfinished one; choose another folder");
+		return otp_fail(err, j->out,
+				"holds an export already, perhaps an unfinished one; choose another folder");
 	if (!otp_place_open(j->o->device, "f32", j->o->threads, &place, err))
 		return false;
 	bool ok = otp_translator_open(j->model, &place, &t, err);
@@ -210,8 +218,10 @@ static bool run(job *j, otp_error *err)
 	if (ok) {
 		j->t = &t;
 		j->source = otp_translator_open_data(&t, j->input, err);
-		j->target = j->source ? otp_translator_open_data(&t, j->o->target ? j->o->target : t.config.target, err)
-				      : NULL;
+		j->target =
+		    j->source
+			? otp_translator_open_data(&t, j->o->target ? j->o->target : t.config.target, err)
+			: NULL;
 		ok = j->target && write_sides(j, err);
 		if (j->source)
 			otp_dataset_close(j->source);
@@ -227,13 +237,15 @@ int otp_command_export(int argc, char **argv, otp_error *err)
 {
 	options o = {.purpose = "", .samples = 1, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
-		{"for", OTP_ARG_TEXT, &o.purpose, 0, 0, "fid: what the samples are for"},
-		{"target", OTP_ARG_TEXT, &o.target, 0, 0, "reference data set; default: what the model was trained towards"},
-		{"count", OTP_ARG_INT, &o.count, 1, 100000000, "inputs and reference images; default: all (generated sets: 2048)"},
-		{"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
-		{"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise"},
-		{"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
-		{"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
+	    {"for", OTP_ARG_TEXT, &o.purpose, 0, 0, "fid: what the samples are for"},
+	    {"target", OTP_ARG_TEXT, &o.target, 0, 0,
+	     "reference data set; default: what the model was trained towards"},
+	    {"count", OTP_ARG_INT, &o.count, 1, 100000000,
+	     "inputs and reference images; default: all (generated sets: 2048)"},
+	    {"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
+	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise"},
+	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
+	    {"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
 	};
 	const char *words[3];
 	if (otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,

@@ -61,7 +61,8 @@ static bool add_layers(cJSON *o, const otp_stored *s, const char *path, otp_erro
 	for (int k = 0; k < params->count; k++) {
 		const otp_param_info *i = &params->info[k];
 		char line[160];
-		snprintf(line, sizeof line, "%-32s %dx%dx%dx%d", i->name, i->shape.n, i->shape.h, i->shape.w, i->shape.c);
+		snprintf(line, sizeof line, "%-32s %dx%dx%dx%d", i->name, i->shape.n, i->shape.h, i->shape.w,
+			 i->shape.c);
 		cJSON_AddItemToArray(layers, cJSON_CreateString(line));
 	}
 	otp_graph_free(probe.graph);
@@ -141,7 +142,8 @@ static bool describe_data(const char *spec, cJSON *o, otp_error *err)
 static bool is_hdf5_of_ours(const char *path, otp_stored_kind *kind)
 {
 	otp_error ignored = {0};
-	return otp_file_exists(path) && !otp_file_is_folder(path) && otp_stored_identify(path, kind, &ignored);
+	return otp_file_exists(path) && !otp_file_is_folder(path) &&
+	       otp_stored_identify(path, kind, &ignored);
 }
 
 static bool describe(const char *path, cJSON *o, otp_error *err)

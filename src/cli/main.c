@@ -13,7 +13,7 @@ typedef struct command {
 
 static const command COMMANDS[] = {
 #define ROW(name, usage, meaning) {#name, usage, meaning, otp_command_##name},
-	OTP_COMMANDS(ROW)
+    OTP_COMMANDS(ROW)
 #undef ROW
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
@@ -41,7 +41,8 @@ static void print_overview(void)
 	puts("otplan: unpaired image-to-image translation by optimal transport plans\n");
 	for (int i = 0; i < COMMAND_COUNT; i++)
 		printf("  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].meaning);
-	puts("\nA data set is a folder of images, FILE.h5[:/set], an IDX image file, FILE.npy, FILE.npz[:name],\n"
+	puts("\nA data set is a folder of images, FILE.h5[:/set], an IDX image file, FILE.npy, "
+	     "FILE.npz[:name],\n"
 	     "or synth:NAME; ?grey&colorize=isoluminant&part=1/2&limit=N may follow.\n"
 	     "\notplan help COMMAND tells more.");
 }

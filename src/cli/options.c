@@ -35,9 +35,10 @@ static bool split(int argc, char **argv, pairs *p, otp_error *err)
 		if (equals)
 			q->value = equals + 1;
 		else if (otp_config_is_flag(q->key))
-			q->value = value_follows && (strcmp(argv[i + 1], "on") == 0 || strcmp(argv[i + 1], "off") == 0)
-					   ? argv[++i]
-					   : "on";
+			q->value = value_follows &&
+					   (strcmp(argv[i + 1], "on") == 0 || strcmp(argv[i + 1], "off") == 0)
+				       ? argv[++i]
+				       : "on";
 		else
 			q->value = value_follows ? argv[++i] : NULL;
 	}
@@ -48,10 +49,10 @@ static bool apply(const pairs *p, otp_config *c, otp_error *err)
 {
 	for (int i = 0; i < p->count; i++) {
 		const pair *q = &p->each[i];
+		if (!q->value && otp_config_knows(q->key))
+			return otp_fail(err, q->where, "needs a value");
 		if (!otp_config_set(c, q->key, q->value ? q->value : "", q->where, err))
 			return false;
-		if (!q->value)
-			return otp_fail(err, q->where, "needs a value");
 	}
 	return true;
 }
@@ -64,7 +65,8 @@ static bool choose_preset(otp_config *c, otp_error *err)
 	otp_config resolved = *c;
 	if (!otp_session_resolve_dataroot(&resolved, err))
 		return false;
-	if (resolved.source[0] && !otp_session_look(resolved.source, c->seed, &vectors, size ? &(int){0} : &size, err))
+	if (resolved.source[0] &&
+	    !otp_session_look(resolved.source, c->seed, &vectors, size ? &(int){0} : &size, err))
 		return false;
 	snprintf(c->preset, sizeof c->preset, "%s", otp_settings_preset_for(vectors, size));
 	return true;
@@ -82,8 +84,8 @@ static bool parse_new(const pairs *p, otp_config *c, otp_error *err)
 	if (!first.preset[0] && !choose_preset(&first, err))
 		return false;
 	otp_config_defaults(c);
-	if (!otp_config_preset(c, first.preset, err) || (first.config[0] && !otp_config_read(c, first.config, err)) ||
-	    !apply(p, c, err))
+	if (!otp_config_preset(c, first.preset, err) ||
+	    (first.config[0] && !otp_config_read(c, first.config, err)) || !apply(p, c, err))
 		return false;
 	snprintf(c->preset, sizeof c->preset, "%s", first.preset);
 	return otp_session_resolve_dataroot(c, err);
@@ -134,8 +136,10 @@ static bool parse_resumed(const pairs *p, const char *run, otp_config *c, otp_er
 		copy_free_settings(&changed, &stored);
 		char *was = otp_config_text(&stored), *is = otp_config_text(&changed);
 		if (strcmp(was, is) != 0)
-			ok = otp_fail(err, q->where, "'%s' differs from what %s was started with; a resumed run keeps its "
-						     "settings", q->value, run);
+			ok = otp_fail(err, q->where,
+				      "'%s' differs from what %s was started with; a resumed run keeps its "
+				      "settings",
+				      q->value, run);
 		otp_free(was);
 		otp_free(is);
 		copy_free_settings(&stored, c);

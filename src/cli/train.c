@@ -21,6 +21,15 @@ static void on_interrupt(int signal_number)
 	signal(signal_number, SIG_DFL);
 }
 
+/* The presets by size are for GPUs; who trains on a CPU should hear of the small one in time. */
+static void hint_at_small_preset(const otp_config *c)
+{
+	bool large = strcmp(c->preset, "quickstart") != 0 && strcmp(c->preset, "vector") != 0;
+	if (large && strcmp(c->device, "cpu") == 0)
+		otp_log("preset %s is made for a GPU; on a CPU --preset quickstart --image-size %d trains in minutes",
+			c->preset, c->image_size ? c->image_size : 32);
+}
+
 static int train_session(otp_session *s, otp_error *err)
 {
 	otp_place_of_work place;
@@ -30,15 +39,19 @@ static int train_session(otp_session *s, otp_error *err)
 	/* Named in the run's settings, so that a resumed run splits its batch alike. */
 	c->threads = otp_pool_workers(place.pool);
 	snprintf(c->device, sizeof c->device, "%s", place.backend->name);
+	hint_at_small_preset(c);
 	int code = OTP_EXIT_OK;
 	if (c->plan || c->dry_run) {
 		otp_train_print_plan(s, &place);
 	} else {
+		if (c->resume)
+			otp_run_sweep(c->out);
 		signal(SIGINT, on_interrupt);
 		signal(SIGTERM, on_interrupt);
 		otp_train_end end = otp_train(s, &place, &stop_asked, err);
-		code = end == OTP_TRAIN_DONE ? OTP_EXIT_OK
-		       : end == OTP_TRAIN_INTERRUPTED ? OTP_EXIT_INTERRUPTED : otp_exit_code(err);
+		code = end == OTP_TRAIN_DONE	      ? OTP_EXIT_OK
+		       : end == OTP_TRAIN_INTERRUPTED ? OTP_EXIT_INTERRUPTED
+						      : otp_exit_code(err);
 		if (end == OTP_TRAIN_DONE && !otp_summary_print(s, &place, err))
 			code = otp_exit_code(err);
 	}
@@ -62,7 +75,8 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 		return otp_fail(err, "--out", "is needed: the folder of the run"), OTP_EXIT_USAGE;
 	/* Before hours of decoding, not after. */
 	if (c.out[0] && !c.resume && otp_run_exists(c.out))
-		return otp_fail(err, c.out, "holds a run already; continue it with --resume or choose another --out"),
+		return otp_fail(err, c.out,
+				"holds a run already; continue it with --resume or choose another --out"),
 		       OTP_EXIT_USAGE;
 	if (!otp_session_open(&c, &s, err))
 		return otp_exit_code(err);

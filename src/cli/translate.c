@@ -74,15 +74,16 @@ static bool put(const sink *k, const otp_dataset *d, int64_t first, int64_t n, c
 		ok = otp_array_file_append(k->array, pixels, n, err);
 	for (size_t i = 0; ok && !k->array && i < all; i++) {
 		char buffer[NAME_BYTES];
-		const char *name = otp_dataset_name(d, (uint64_t)first + i / (size_t)k->samples, buffer, sizeof buffer);
+		const char *name =
+		    otp_dataset_name(d, (uint64_t)first + i / (size_t)k->samples, buffer, sizeof buffer);
 		ok = put_picture(k, name, (int)(i % (size_t)k->samples), pixels + i * floats, err);
 	}
 	otp_free(pixels);
 	return ok;
 }
 
-static bool translate_all(otp_translator *t, const otp_dataset *d, int64_t count, const options *o, const sink *k,
-			  otp_error *err)
+static bool translate_all(otp_translator *t, const otp_dataset *d, int64_t count, const options *o,
+			  const sink *k, otp_error *err)
 {
 	size_t floats = (size_t)t->sample_floats;
 	int64_t block = o->samples < BLOCK_OUTPUTS ? BLOCK_OUTPUTS / o->samples : 1;
@@ -99,7 +100,8 @@ static bool translate_all(otp_translator *t, const otp_dataset *d, int64_t count
 		}
 		if (otp_log_is_live()) {
 			char line[96];
-			snprintf(line, sizeof line, "translated %lld of %lld", (long long)(first + n), (long long)count);
+			snprintf(line, sizeof line, "translated %lld of %lld", (long long)(first + n),
+				 (long long)count);
 			otp_log_status(line);
 		}
 	}
@@ -114,8 +116,8 @@ static int by_text(const void *a, const void *b) { return strcmp(*(char *const *
 static bool leads_out(const char *name)
 {
 	size_t length = strlen(name);
-	return name[0] == '/' || strcmp(name, "..") == 0 || strncmp(name, "../", 3) == 0 || strstr(name, "/../") ||
-	       (length > 3 && strcmp(name + length - 3, "/..") == 0);
+	return name[0] == '/' || strcmp(name, "..") == 0 || strncmp(name, "../", 3) == 0 ||
+	       strstr(name, "/../") || (length > 3 && strcmp(name + length - 3, "/..") == 0);
 }
 
 /* Every output has a place of its own, inside the folder that was named: a zip may hold "../x". */
@@ -128,9 +130,11 @@ static bool check_names(const otp_dataset *d, int64_t count, const char *input, 
 	bool ok = true;
 	for (int64_t i = 0; ok && i < count; i++) {
 		if (leads_out(names[i]))
-			ok = otp_fail(err, input, "holds %s, which leads out of the folder of outputs", names[i]);
+			ok = otp_fail(err, input, "holds %s, which leads out of the folder of outputs",
+				      names[i]);
 		else if (i && strcmp(names[i - 1], names[i]) == 0)
-			ok = otp_fail(err, input, "holds two pictures whose outputs would be named %s", names[i]);
+			ok = otp_fail(err, input, "holds two pictures whose outputs would be named %s",
+				      names[i]);
 	}
 	for (int64_t i = 0; i < count; i++)
 		otp_free(names[i]);
@@ -143,7 +147,8 @@ static bool is_input(const char *input, const char *output)
 {
 	struct stat a, b;
 	char *place = otp_format("%.*s", (int)strcspn(input, "?"), input);
-	bool same = stat(place, &a) == 0 && stat(output, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	bool same =
+	    stat(place, &a) == 0 && stat(output, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 	otp_free(place);
 	return same;
 }
@@ -151,7 +156,11 @@ static bool is_input(const char *input, const char *output)
 static bool open_sink(sink *k, const otp_translator *t, const char *output, const options *o, int64_t count,
 		      bool one_picture, otp_error *err)
 {
-	*k = (sink){.output = output, .samples = o->samples, .h = t->arch.h, .w = t->arch.w, .c = t->arch.c,
+	*k = (sink){.output = output,
+		    .samples = o->samples,
+		    .h = t->arch.h,
+		    .w = t->arch.w,
+		    .c = t->arch.c,
 		    .vectors = t->arch.vectors};
 	if (otp_array_file_fits(output)) {
 		int64_t dims[5] = {count};
@@ -167,14 +176,17 @@ static bool open_sink(sink *k, const otp_translator *t, const char *output, cons
 		return k->array != NULL;
 	}
 	if (k->vectors)
-		return otp_fail(err, output, "cannot hold vectors, expected a name ending in .npy, .npz or .h5");
+		return otp_fail(err, output,
+				"cannot hold vectors, expected a name ending in .npy, .npz or .h5");
 	if (!one_picture && !otp_file_is_folder(output) && otp_image_name_fits(output))
-		return otp_fail(err, output, "names one picture for %lld inputs, expected a folder", (long long)count);
+		return otp_fail(err, output, "names one picture for %lld inputs, expected a folder",
+				(long long)count);
 	k->single = one_picture && otp_image_name_fits(output);
 	if (k->single) {
 		const char *dot = strrchr(output, '.');
 		if (strcmp(dot, ".png") != 0)
-			return otp_fail(err, output, "pictures are written as PNG, expected a name ending in .png");
+			return otp_fail(err, output,
+					"pictures are written as PNG, expected a name ending in .png");
 		return true;
 	}
 	return otp_file_make_folder(output, err);
@@ -197,7 +209,8 @@ static bool run(const char *model, const char *input, const char *output, const 
 			otp_fail(err, output, "is the input itself, choose another place for the outputs");
 		ok = d && info.count && !err->exit_code &&
 		     (otp_array_file_fits(output) || check_names(d, info.count, input, err)) &&
-		     open_sink(&k, &t, output, o, info.count, !otp_file_is_folder(input) && info.count == 1, err);
+		     open_sink(&k, &t, output, o, info.count, !otp_file_is_folder(input) && info.count == 1,
+			       err);
 		if (ok) {
 			ok = translate_all(&t, d, info.count, o, &k, err);
 			if (k.array && ok)
@@ -206,8 +219,8 @@ static bool run(const char *model, const char *input, const char *output, const 
 				otp_array_file_abandon(k.array);
 		}
 		if (ok)
-			printf("translated %lld inputs, %d samples each, sigma %g: %s\n", (long long)info.count,
-			       o->samples, t.facts.sigma, output);
+			printf("translated %lld inputs, %d samples each, sigma %g: %s\n",
+			       (long long)info.count, o->samples, t.facts.sigma, output);
 		if (d)
 			otp_dataset_close(d);
 		otp_translator_close(&t);
@@ -220,11 +233,11 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 {
 	options o = {.samples = 1, .seed = 1, .device = "auto", .precision = "f32"};
 	const otp_arg args[] = {
-		{"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
-		{"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise; another seed, other samples"},
-		{"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
-		{"precision", OTP_ARG_TEXT, &o.precision, 0, 0, "f32, tf32 or bf16"},
-		{"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
+	    {"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
+	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise; another seed, other samples"},
+	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
+	    {"precision", OTP_ARG_TEXT, &o.precision, 0, 0, "f32, tf32 or bf16"},
+	    {"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
 	};
 	const char *words[3];
 	if (otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,

@@ -3,8 +3,8 @@
  * sample by sample otherwise.
  */
 #include "data/array.h"
+#include "data/hdf5_library.h"
 
-#include <hdf5.h>
 #include <string.h>
 
 typedef struct hdf5_source {
@@ -256,11 +256,7 @@ otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err)
 	otp_source *source = NULL;
 	char *path, *name;
 	otp_source_split_name(spec->place, &path, &name);
-	/* HDF5 prints its own stack of errors; ours is one line. */
-	H5E_auto2_t printer;
-	void *printer_data;
-	H5Eget_auto2(H5E_DEFAULT, &printer, &printer_data);
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	otp_hdf5_start();
 	hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
 	if (file < 0) {
 		otp_fail(err, path, "cannot be opened as HDF5: not such a file, or cut short");
@@ -271,7 +267,6 @@ otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err)
 		else
 			source = open_found(file, set, path, spec, err);
 	}
-	H5Eset_auto2(H5E_DEFAULT, printer, printer_data);
 	otp_free(path);
 	otp_free(name);
 	return source;

@@ -1,8 +1,8 @@
 #include "data/write.h"
 #include "core/file.h"
+#include "data/hdf5_library.h"
 
 #include <errno.h>
-#include <hdf5.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,7 +55,7 @@ static bool write_npy_header(const otp_array_file *f)
 
 static bool create_hdf5(otp_array_file *f)
 {
-	H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+	otp_hdf5_start();
 	f->file = H5Fcreate(f->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
 	if (f->file < 0)
 		return false;

@@ -84,6 +84,8 @@ const char *otp_config_nearest(const char *key)
 	return search.nearest;
 }
 
+bool otp_config_knows(const char *key) { return find(key) != NULL; }
+
 bool otp_config_is_flag(const char *key)
 {
 	const option *o = find(key);
@@ -508,9 +510,6 @@ static bool check_schedule(const otp_config *c, otp_error *err)
 		return otp_fail(err, "--g", "%s is unbalanced transport, expected --formulation uotm", c->g);
 	if (c->r1_end < 0 && c->r1_end != -1)
 		return otp_fail(err, "--r1-end", "%g is no weight, expected 0 or more, or -1 for --r1",
-				c->r1_end);
-	if (c->r1_end > 0 && c->r1 == 0)
-		return otp_fail(err, "--r1-end", "%g with --r1 0, expected a weight to begin with",
 				c->r1_end);
 	return true;
 }

@@ -27,6 +27,7 @@ void otp_config_defaults(otp_config *c);
 /* Set one option by key ("batch", "batch_size" and other aliases too). `where`
  * names the origin for the error ("--batch", "run.ini:7"). */
 bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err);
+bool otp_config_knows(const char *key);
 /* Whether key is a FLAG (its value may be left out on the command line); false for unknown keys. */
 bool otp_config_is_flag(const char *key);
 bool otp_config_preset(otp_config *c, const char *name, otp_error *err);

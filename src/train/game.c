@@ -8,7 +8,7 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s)
 	otp_engine_settings settings = {
 	    .objective = s->objective,
 	    .batch = c->batch,
-	    .r1_used = c->r1 > 0 || c->r1_end > 0,
+	    .r1_used = c->r1 > 0,
 	    .plain_used = c->r1 <= 0 || c->r1_end == 0 || c->r1_every > 1,
 	    .beta1 = c->beta1,
 	    .beta2 = c->beta2,

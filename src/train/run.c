@@ -25,7 +25,8 @@ bool otp_run_exists(const char *run)
 bool otp_run_create(const char *run, otp_error *err)
 {
 	if (otp_run_exists(run))
-		return otp_fail(err, run, "holds a run already; continue it with --resume or choose another --out");
+		return otp_fail(err, run,
+				"holds a run already; continue it with --resume or choose another --out");
 	static const char *const FOLDERS[] = {"samples", "checkpoints"};
 	bool ok = otp_file_make_folder(run, err);
 	for (int i = 0; ok && i < 2; i++) {
@@ -84,6 +85,16 @@ static void remove_temporaries(const char *folder)
 	closedir(dir);
 }
 
+void otp_run_sweep(const char *run)
+{
+	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
+	for (int i = 0; i < 3; i++) {
+		char *folder = otp_run_path(run, FOLDERS[i]);
+		remove_temporaries(folder);
+		otp_free(folder);
+	}
+}
+
 void otp_run_prune(const char *run, int keep)
 {
 	int64_t *steps;
@@ -94,10 +105,4 @@ void otp_run_prune(const char *run, int keep)
 		otp_free(path);
 	}
 	otp_free(steps);
-	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
-	for (int i = 0; i < 3; i++) {
-		char *folder = otp_run_path(run, FOLDERS[i]);
-		remove_temporaries(folder);
-		otp_free(folder);
-	}
 }

@@ -15,7 +15,9 @@ bool otp_run_exists(const char *run);
 
 /* Steps of all checkpoints, rising; returns how many. otp_free *steps. */
 int otp_run_checkpoints(const char *run, int64_t **steps);
-/* Delete all checkpoints but the newest `keep`, and temporaries that a killed process left. */
+/* Delete all checkpoints but the newest `keep`. */
 void otp_run_prune(const char *run, int keep);
+/* Delete temporaries that a killed process left; nobody else may be writing into the run. */
+void otp_run_sweep(const char *run);
 
 #endif

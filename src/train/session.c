@@ -21,7 +21,8 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
 	if (!c->dataroot[0])
 		return true;
 	if (c->source[0] || c->target[0])
-		return otp_fail(err, "--dataroot", "stands beside --source or --target, expected one or the other");
+		return otp_fail(err, "--dataroot",
+				"stands beside --source or --target, expected one or the other");
 	bool forward = strcmp(c->direction, "AtoB") == 0;
 	if (!find_side(c->dataroot, forward ? 'A' : 'B', c->source, err) ||
 	    !find_side(c->dataroot, forward ? 'B' : 'A', c->target, err))
@@ -74,7 +75,8 @@ static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
 	if (*channels != 1 && *channels != 3)
 		return otp_fail(err, "--channels", "is %d, expected 1 or 3", *channels);
 	if (plain_a != plain_b && plain_a != 1 && plain_b != 1)
-		return otp_fail(err, "--target", "has %d channels, the source %d: these cannot be reconciled", b, a);
+		return otp_fail(err, "--target", "has %d channels, the source %d: these cannot be reconciled",
+				b, a);
 	return true;
 }
 
@@ -85,8 +87,9 @@ static bool settle_size(const otp_session *s, int *size, otp_error *err)
 	if (*size || a->kind == OTP_DATA_VECTORS)
 		return true;
 	if (!a->one_size || !b->one_size || a->h != b->h || a->w != b->w)
-		return otp_fail(err, "--image-size", "is needed: the images differ in size (source %dx%d, target %dx%d)",
-				a->w, a->h, b->w, b->h);
+		return otp_fail(err, "--image-size",
+				"is needed: the images differ in size (source %dx%d, target %dx%d)", a->w,
+				a->h, b->w, b->h);
 	return true;
 }
 
@@ -113,8 +116,8 @@ bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
 	memset(s, 0, sizeof *s);
 	s->config = *c;
 	bool ok = open_sides(s, err) && prepare(s, err) &&
-		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h, s->source_info.w,
-				    s->source_info.c, &s->arch, err);
+		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
+				    s->source_info.w, s->source_info.c, &s->arch, err);
 	if (!ok) {
 		otp_session_close(s);
 		return false;

@@ -1,8 +1,8 @@
 #include "train/store.h"
 #include "core/file.h"
+#include "data/hdf5_library.h"
 
 #include <errno.h>
-#include <hdf5.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,8 +38,10 @@ static bool write_integer(hid_t file, const char *name, int64_t value)
 	return write_number(file, name, H5T_NATIVE_INT64, &value);
 }
 
-/* Every data set carries the digest of its bytes; what surrounds them HDF5 itself guards (see create_file). */
-static bool write_data(hid_t file, const char *name, hid_t type, const void *data, const hsize_t *dims, int rank)
+/* Every data set carries the digest of its bytes; of its own structures HDF5 keeps checksums (create_file).
+ */
+static bool write_data(hid_t file, const char *name, hid_t type, const void *data, const hsize_t *dims,
+		       int rank)
 {
 	hid_t space = H5Screate_simple(rank, dims, NULL);
 	hid_t create = H5Pcreate(H5P_DATASET_CREATE);
@@ -134,12 +136,9 @@ static bool make_group(hid_t file, const char *name)
 	return group >= 0 && H5Gclose(group) >= 0;
 }
 
-/* The library prints its own stack of errors otherwise; ours are one line. */
-static void silence_library(void) { H5Eset_auto2(H5E_DEFAULT, NULL, NULL); }
-
 static hid_t open_file(const char *path, otp_stored_kind *kind, otp_error *err)
 {
-	silence_library();
+	otp_hdf5_start();
 	if (access(path, R_OK) != 0) {
 		otp_fail(err, path, "cannot be read: %s", strerror(errno));
 		return -1;
@@ -233,7 +232,8 @@ static bool finish(hid_t file, bool ok, char *temporary, const char *path, otp_e
 	if (file >= 0)
 		ok &= H5Fclose(file) >= 0;
 	if (file < 0 || !ok) {
-		otp_fail_machine(err, path, "could not be written: %s", errno ? strerror(errno) : "HDF5 failed");
+		otp_fail_machine(err, path, "could not be written: %s",
+				 errno ? strerror(errno) : "HDF5 failed");
 		unlink(temporary);
 		ok = false;
 	} else {
@@ -251,8 +251,9 @@ static char *layout_text(const otp_params *p)
 	char *text = otp_calloc(room, 1);
 	for (int k = 0; k < p->count; k++) {
 		const otp_param_info *i = &p->info[k];
-		used += (size_t)snprintf(text + used, room - used, "%s %lld %dx%dx%dx%d\n", i->name,
-					 (long long)i->offset, i->shape.n, i->shape.h, i->shape.w, i->shape.c);
+		used +=
+		    (size_t)snprintf(text + used, room - used, "%s %lld %dx%dx%dx%d\n", i->name,
+				     (long long)i->offset, i->shape.n, i->shape.h, i->shape.w, i->shape.c);
 	}
 	return text;
 }
@@ -271,9 +272,10 @@ static bool write_network(hid_t file, const otp_stored *s, int network, const ot
 	return ok;
 }
 
-bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[2], otp_error *err)
+bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[2],
+			  otp_error *err)
 {
-	silence_library();
+	otp_hdf5_start();
 	errno = 0;
 	char *temporary = otp_file_temporary(path);
 	hid_t file = create_file(temporary);
@@ -307,7 +309,9 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 	H5Fclose(file);
 	if (!ok) {
 		otp_stored_free(s);
-		return otp_fail(err, path, "is a damaged checkpoint: a part is missing or its digest differs");
+		return otp_fail(err, path,
+				"is a damaged checkpoint: a part is missing or its digest differs; delete it to go on from the "
+				"one before");
 	}
 	return true;
 }
@@ -317,7 +321,7 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 bool otp_model_write(const char *path, const otp_stored *s, const otp_params *params, const float *row,
 		     otp_error *err)
 {
-	silence_library();
+	otp_hdf5_start();
 	errno = 0;
 	char *temporary = otp_file_temporary(path);
 	hid_t file = create_file(temporary);
@@ -328,7 +332,8 @@ bool otp_model_write(const char *path, const otp_stored *s, const otp_params *pa
 		const otp_param_info *i = &params->info[k];
 		char name[128];
 		snprintf(name, sizeof name, "generator/%s", i->name);
-		hsize_t dims[4] = {(hsize_t)i->shape.n, (hsize_t)i->shape.h, (hsize_t)i->shape.w, (hsize_t)i->shape.c};
+		hsize_t dims[4] = {(hsize_t)i->shape.n, (hsize_t)i->shape.h, (hsize_t)i->shape.w,
+				   (hsize_t)i->shape.c};
 		ok = write_data(file, name, H5T_NATIVE_FLOAT, row + i->offset, dims, 4);
 	}
 	return finish(file, ok, temporary, path, err);
@@ -362,7 +367,9 @@ bool otp_model_read_weights(const char *path, const otp_params *params, float *r
 		snprintf(name, sizeof name, "generator/%s", i->name);
 		ok = read_data(file, name, H5T_NATIVE_FLOAT, otp_shape_count(i->shape), row + i->offset);
 		if (!ok)
-			otp_fail(err, path, "parameter %s is missing, damaged, or of another size than its settings say", i->name);
+			otp_fail(err, path,
+				 "parameter %s is missing, damaged, or of another size than its settings say",
+				 i->name);
 	}
 	H5Fclose(file);
 	return ok;

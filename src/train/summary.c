@@ -39,7 +39,8 @@ int otp_evaluation_figures(const otp_evaluation *e, otp_figure each[OTP_MAX_FIGU
 		add(&f, "hue_resultant", "hue resultant, one image", c->hue_resultant, "0 is uniform");
 	}
 	if (e->isoluminant) {
-		add(&f, "hue_agreement", "hue agreement with the closed form", c->hue_agreement, "1 is exact");
+		add(&f, "hue_agreement", "hue agreement with the closed form", c->hue_agreement,
+		    "1 is exact");
 		add(&f, "chroma", "colour strength", c->chroma, "1 is exact");
 		snprintf(truth, sizeof truth, "random pair %.3f", c->shape_random);
 		add(&f, "shape_rmse", "shape error (rms)", c->shape_rmse, truth);
@@ -55,8 +56,8 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	char values[OTP_MAX_FIGURES][96];
 	otp_report_row rows[OTP_MAX_FIGURES];
 	for (int i = 0; i < count; i++) {
-		snprintf(values[i], sizeof values[i], "%.4g%s%s%s", list[i].value, list[i].truth[0] ? " (" : "",
-			 list[i].truth, list[i].truth[0] ? ")" : "");
+		snprintf(values[i], sizeof values[i], "%.4g%s%s%s", list[i].value,
+			 list[i].truth[0] ? " (" : "", list[i].truth, list[i].truth[0] ? ")" : "");
 		rows[i] = (otp_report_row){list[i].name, values[i], OTP_MOOD_PLAIN};
 	}
 	char *settings = otp_config_text(&s->config), *path = otp_run_path(run, "metrics.jsonl");
@@ -65,7 +66,8 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	bool ok = otp_report_run(run, settings, rows, count, err) &&
 		  otp_metrics_read(path, &metrics, &metric_count, err);
 	if (ok) {
-		char *svg = otp_plot_training(metrics, metric_count), *curves = otp_run_path(run, "curves.svg");
+		char *svg = otp_plot_training(metrics, metric_count),
+		     *curves = otp_run_path(run, "curves.svg");
 		ok = otp_file_write(curves, svg, strlen(svg), err);
 		otp_free(svg);
 		otp_free(curves);
@@ -93,7 +95,8 @@ bool otp_summary_print(const otp_session *s, otp_place_of_work *place, otp_error
 
 	puts("what was learned:");
 	for (int i = 0; i < count; i++)
-		printf("  %-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "", list[i].truth);
+		printf("  %-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "",
+		       list[i].truth);
 	char *picture = otp_run_step_path(c->out, "samples", c->steps, "png");
 	printf("picture  %s\nmodel    %s/model.h5\nreport   %s/report.html\n", picture, c->out, c->out);
 	otp_free(picture);

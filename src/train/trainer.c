@@ -76,37 +76,31 @@ static void read_state(trainer *t, otp_stored *s)
 	}
 }
 
-static bool save_checkpoint(trainer *t)
+/* The model before the checkpoint: a run killed between the two goes on from the checkpoint before and
+ * writes both again, while one that finds its last checkpoint has nothing left to do. */
+static bool save_state(trainer *t)
 {
+	const otp_config *c = t->config;
 	otp_stored s = facts(t);
 	read_state(t, &s);
 	const otp_params *const params[2] = {otp_engine_params(t->game.engine, 0), otp_engine_params(t->game.engine, 1)};
-	char *path = otp_run_step_path(t->config->out, "checkpoints", t->game.step, "h5");
+	const float *average = s.state[OTP_SPAN_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_SPAN_TRANSPORT];
+	char *model = otp_run_path(c->out, "model.h5");
+	char *checkpoint = otp_run_step_path(c->out, "checkpoints", t->game.step, "h5");
 	bool ok = true;
 	/* A ruined state must not take the place of a good one. */
-	for (int span = 0; span < 2; span++)
+	for (int span = 0; ok && span < 2; span++)
 		if (!all_finite(s.state[span], s.elements[span] * otp_engine_rows(span)))
-			ok = otp_fail_machine(t->err, t->config->out,
+			ok = otp_fail_machine(t->err, c->out,
 					      "weights are no longer finite at step %lld; the checkpoints before it "
 					      "are good: try a lower --lr_d, or more --r1",
 					      (long long)t->game.step);
+	ok = ok && otp_model_write(model, &s, params[OTP_SPAN_TRANSPORT], average, t->err) &&
+	     otp_checkpoint_write(checkpoint, &s, params, t->err);
 	if (ok)
-		ok = otp_checkpoint_write(path, &s, params, t->err);
-	if (ok)
-		otp_run_prune(t->config->out, t->config->keep);
-	otp_free(path);
-	otp_stored_free(&s);
-	return ok;
-}
-
-static bool save_model(trainer *t)
-{
-	otp_stored s = facts(t);
-	read_state(t, &s);
-	char *path = otp_run_path(t->config->out, "model.h5");
-	bool ok = otp_model_write(path, &s, otp_engine_params(t->game.engine, OTP_SPAN_TRANSPORT),
-				  s.state[OTP_SPAN_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_SPAN_TRANSPORT], t->err);
-	otp_free(path);
+		otp_run_prune(c->out, c->keep);
+	otp_free(model);
+	otp_free(checkpoint);
 	otp_stored_free(&s);
 	return ok;
 }
@@ -243,7 +237,7 @@ static bool one_step(trainer *t)
 		return false;
 	if (due(t->game.step, c->sample_every, c->steps) && !save_picture(t))
 		return false;
-	if (due(t->game.step, c->snapshot_every, c->steps) && (!save_checkpoint(t) || !save_model(t)))
+	if (due(t->game.step, c->snapshot_every, c->steps) && !save_state(t))
 		return false;
 	return true;
 }
@@ -254,7 +248,7 @@ static otp_train_end train_steps(trainer *t, const volatile int *stop)
 		if (!one_step(t))
 			return OTP_TRAIN_FAILED;
 		if (*stop && t->game.step < t->config->steps) {
-			bool saved = save_checkpoint(t) && save_model(t);
+			bool saved = save_state(t);
 			otp_log("interrupted at step %lld; continue with --resume", (long long)t->game.step);
 			return saved ? OTP_TRAIN_INTERRUPTED : OTP_TRAIN_FAILED;
 		}

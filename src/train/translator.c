@@ -21,7 +21,8 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 		return false;
 	otp_config_defaults(&t->config);
 	if (!otp_config_parse(&t->config, t->facts.settings, path, err) ||
-	    !otp_settings_arch(&t->config, t->facts.vectors, t->facts.h, t->facts.w, t->facts.c, &t->arch, err))
+	    !otp_settings_arch(&t->config, t->facts.vectors, t->facts.h, t->facts.w, t->facts.c, &t->arch,
+			       err))
 		return false;
 	const otp_place_of_work *at = t->place;
 	t->params = discover_params(&t->arch);
@@ -47,7 +48,9 @@ bool otp_translator_open(const char *path, otp_place_of_work *place, otp_transla
 		return false;
 	}
 	t->sample_floats = (int64_t)t->arch.h * t->arch.w * t->arch.c;
-	t->sampler = otp_sampler_new(place, &t->arch, t->params, t->weights, 0, otp_settings_smoothing(&t->config), false);
+	t->sampler =
+	    otp_sampler_new(place, &t->arch, t->params, t->weights, 0, otp_settings_smoothing(&t->config),
+			    false);
 	return true;
 }
 
@@ -73,8 +76,8 @@ otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec,
 	ok = ok && otp_dataset_prepare(d, vectors ? 0 : t->arch.h, t->arch.c, 1, err);
 	otp_dataset_info info = otp_dataset_describe(d);
 	if (ok && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
-		ok = otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h, info.w, info.c,
-			      t->arch.h, t->arch.w, t->arch.c);
+		ok = otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h,
+			      info.w, info.c, t->arch.h, t->arch.w, t->arch.c);
 	if (ok)
 		return d;
 	otp_dataset_close(d);

@@ -104,3 +104,33 @@ title "pictures that turn out broken"
 head -c 100 a/0.png >a/cut.png
 exits 0 translate model.h5 a some
 warns a/cut.png
+
+# full KIB WORD ARGUMENTS...: no file can grow beyond KIB, as on a full disk.
+full() {
+	local most=$1 word=$2 code=0
+	shift 2
+	(
+		trap '' XFSZ
+		ulimit -f "$most"
+		exec "$OTPLAN" "$@" 2>&1 >/dev/null </dev/null | head -c 4096 >"$work/err"
+	) || code=$?
+	: >out
+	[[ $code == 1 ]] || fail "otplan $*: exit code $code, expected 1"
+	tidy
+	complains "$word"
+}
+
+title "a full disk"
+rm a/cut.png
+for most in 2 100 $((($(bytes whole.h5) - 1) / 1024)); do
+	rm -rf starved
+	full "$most" starved train --source a --target b "${images[@]}" --snapshot-every 3 --out starved
+done
+does train --resume --out starved
+same model.h5 starved/model.h5
+for ending in npy npz h5; do
+	full 2 o.$ending translate model.h5 'synth:digits?limit=40' o.$ending
+	missing o.$ending
+done
+full 1 generated export model.h5 'synth:digits?limit=40' starved-export --for fid --target b
+missing starved-export/manifest.json starved-export/generated.npz

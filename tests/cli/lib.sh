@@ -1,8 +1,8 @@
+# shellcheck shell=bash disable=SC2034
 # What the command-line tests share; each test file sources it first.
 #   OTPLAN  the program under test      PROBE  tests/cli/probe.c, built
 # Works in a temporary folder that is gone afterwards.
 set -euo pipefail
-export OMP_WAIT_POLICY=passive
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/otplan-cli-XXXXXX")
 trap 'rm -rf "$work"' EXIT

@@ -94,7 +94,8 @@ static int make_vectors(int argc, char **argv)
 static int make_scalar(int argc, char **argv)
 {
 	(void)argc;
-	hid_t file = H5Fcreate(argv[0], H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), space = H5Screate(H5S_SCALAR);
+	hid_t file = H5Fcreate(argv[0], H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT),
+	      space = H5Screate(H5S_SCALAR);
 	hid_t set = H5Dcreate2(file, "alone", H5T_NATIVE_INT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
 	H5Dclose(set);
 	H5Sclose(space);
@@ -137,7 +138,8 @@ static int check_json(int argc, char **argv)
 			cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
 			if (!item)
 				fail("%s: no key %s in %s", argv[0], key, line);
-			char *value = cJSON_IsString(item) ? otp_strdup(item->valuestring) : cJSON_PrintUnformatted(item);
+			char *value = cJSON_IsString(item) ? otp_strdup(item->valuestring)
+							   : cJSON_PrintUnformatted(item);
 			if (argv[i][length] && strcmp(value, argv[i] + length + 1) != 0)
 				fail("%s: %s is %s", argv[0], argv[i], value);
 			free(value);
@@ -190,9 +192,9 @@ int main(int argc, char **argv)
 		int least;
 		int (*run)(int argc, char **argv);
 	} COMMANDS[] = {
-		{"png", 4, make_png},	   {"images", 5, make_images}, {"vectors", 3, make_vectors},
-		{"scalar", 1, make_scalar}, {"flip", 3, flip},	       {"json", 1, check_json},
-		{"size", 4, check_size},   {"state", 2, check_state},
+	    {"png", 4, make_png},	{"images", 5, make_images}, {"vectors", 3, make_vectors},
+	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	    {"json", 1, check_json},
+	    {"size", 4, check_size},	{"state", 2, check_state},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)

@@ -95,4 +95,4 @@ does train "${digits[@]}" "${images[@]}" --smoothing vp --latent 4 --condition-n
 does train "${digits[@]}" "${images[@]}" --sigma-start 0.3 --anneal constant --cost-from clean --condition-noise=off \
 	--out clean
 does train "${lines[@]}" "${points[@]}" --anneal linear --sigma-end 0 --r1-every 4 --k-potential 2 --out zero
-does train "${digits[@]}" "${images[@]}" --r1 0 --r1-end 0 --batch 1 --out one
+does train "${digits[@]}" "${images[@]}" --r1 0 --batch 1 --out one
