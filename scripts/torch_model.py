@@ -48,6 +48,7 @@ class Arch:
     potential_features: int = 0
     potential_width: int = 8
     potential_blocks: int = 1
+    potential_quadratic: int = 0
     potential_multipliers: list = field(default_factory=lambda: [1])
 
 
@@ -352,10 +353,26 @@ class MlpTransport(Trunk):
             self.skip = nn.Linear(seen, a.c, bias=False)
 
     def forward(self, smoothed, clean, eps, z):
-        seen = [smoothed] + [eps] * self.a.condition_noise + [z] * (self.a.latent > 0)
-        seen = torch.cat(seen, 1)
+        seen_beside = [eps] * self.a.condition_noise + [z] * (self.a.latent > 0)
+        seen = torch.cat([smoothed] + seen_beside, 1)
         y = super().forward(seen)
-        return y + self.skip(seen) if self.a.residual else y
+        if not self.a.residual:
+            return y
+        straight = [clean if self.a.condition_noise else smoothed] + seen_beside
+        return y + self.skip(torch.cat(straight, 1))
+
+
+class MlpPotential(Trunk):
+    def __init__(self, a):
+        super().__init__(a.c, a.potential_width, a.potential_blocks, 1)
+        self.quadratic = nn.Module() if a.potential_quadratic else None
+        if self.quadratic:
+            self.quadratic.add_module("in", nn.Linear(a.c, a.potential_quadratic))
+            self.quadratic.out = nn.Linear(a.potential_quadratic, 1)
+
+    def forward(self, y):
+        value = super().forward(y)
+        return value + self.quadratic.out(getattr(self.quadratic, "in")(y).square()) if self.quadratic else value
 
 
 def transport_network(a):
@@ -363,7 +380,7 @@ def transport_network(a):
 
 
 def potential_network(a):
-    return Trunk(a.c, a.potential_width, a.potential_blocks, 1) if a.vectors else ConvPotential(a)
+    return MlpPotential(a) if a.vectors else ConvPotential(a)
 
 
 # ---- layouts ----

@@ -32,7 +32,7 @@ static void write_model(const char *path)
 	strcpy(c.attention, "none");
 	assert_true(otp_settings_arch(&c, false, SIZE, SIZE, 3, &arch, &err));
 	otp_params *params = otp_params_new();
-	otp_sample_graph probe = otp_sample_build(&arch, params, 0, 1);
+	otp_sample_graph probe = otp_sample_build(&arch, params, 0, 1, false);
 	otp_graph_free(probe.graph);
 	float *row = otp_calloc((size_t)params->elements, sizeof *row);
 	otp_params_init(params, 3, 0, row);

@@ -475,7 +475,8 @@ static const network_case NETWORK_CASES[] = {
      {.vectors = true, .h = 1, .w = 1, .c = 3, .condition_noise = true, .latent = 2, .residual = true,
       .width = 8, .blocks = 2}},
     {"mlp_potential", true, 3,
-     {.vectors = true, .h = 1, .w = 1, .c = 3, .potential_width = 8, .potential_blocks = 2}},
+     {.vectors = true, .h = 1, .w = 1, .c = 3, .potential_width = 8, .potential_blocks = 2,
+      .potential_quadratic = 4}},
 };
 /* clang-format on */
 enum { NETWORK_COUNT = sizeof NETWORK_CASES / sizeof *NETWORK_CASES };

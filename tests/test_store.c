@@ -51,7 +51,7 @@ static otp_params *discover(bool potential)
 			 .potential_width = 8,
 			 .potential_blocks = 1};
 	otp_params *p = otp_params_new();
-	otp_sample_graph g = potential ? otp_value_build(&arch, p, 1) : otp_sample_build(&arch, p, 0, 1);
+	otp_sample_graph g = potential ? otp_value_build(&arch, p, 1) : otp_sample_build(&arch, p, 0, 1, false);
 	otp_graph_free(g.graph);
 	return p;
 }

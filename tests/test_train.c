@@ -165,7 +165,7 @@ static void open_drawing(drawing *d, int threads, bool vectors)
 	assert_true(
 	    otp_settings_arch(&c, vectors, vectors ? 1 : SIZE, vectors ? 1 : SIZE, 3, &d->arch, &err));
 	d->params = otp_params_new();
-	otp_sample_graph probe = otp_sample_build(&d->arch, d->params, 0, 1);
+	otp_sample_graph probe = otp_sample_build(&d->arch, d->params, 0, 1, false);
 	otp_graph_free(probe.graph);
 	size_t count = (size_t)d->params->elements;
 	float *row = otp_calloc(count, sizeof *row);
@@ -178,7 +178,7 @@ static void open_drawing(drawing *d, int threads, bool vectors)
 	backend->upload(d->place.device, d->weights, OTP_F32, row, d->params->elements);
 	backend->wait(d->place.device);
 	otp_free(row);
-	d->sampler = otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE);
+	d->sampler = otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE, false);
 }
 
 static void close_drawing(drawing *d)

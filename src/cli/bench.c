@@ -2,8 +2,7 @@
  * already in memory, by the options that train takes. */
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "train/session.h"
-#include "train/trainer.h"
+#include "train/game.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -149,7 +148,7 @@ static bool run(const otp_config *c, bool json, otp_error *err)
 		return false;
 	s.config.threads = otp_pool_workers(place.pool);
 	s.objective = otp_settings_objective(c, &s.arch);
-	otp_engine_settings settings = otp_train_engine_settings(&s);
+	otp_engine_settings settings = otp_game_engine_settings(&s);
 	settings.plain_used = settings.r1_used = true;
 	bench b = {.engine = otp_engine_new(&place, &settings), .config = &s.config};
 	otp_engine_init(b.engine, c->seed);

@@ -56,7 +56,7 @@ static bool add_layers(cJSON *o, const otp_stored *s, const char *path, otp_erro
 	    !otp_settings_arch(&c, s->vectors, s->h, s->w, s->c, &arch, err))
 		return false;
 	otp_params *params = otp_params_new();
-	otp_sample_graph probe = otp_sample_build(&arch, params, 0, 1);
+	otp_sample_graph probe = otp_sample_build(&arch, params, 0, 1, false);
 	cJSON *layers = cJSON_AddArrayToObject(o, "layers");
 	for (int k = 0; k < params->count; k++) {
 		const otp_param_info *i = &params->info[k];

@@ -1,14 +1,15 @@
-/* Residual MLPs for vectors. The generator's outer skip is a full linear map
- * of everything it sees, starting at the identity on x': with eps among the
- * inputs it can take the smoothing noise out again in every direction. */
+/* Residual MLPs for vectors. The generator's outer skip is a full linear map,
+ * starting at the identity; with noise conditioning it is of x and eps instead
+ * of x', so that no smoothing noise has to be taken out again where the output
+ * should have none. */
 #include "nn/layers.h"
 #include "nn/networks.h"
 
 #include <stdio.h>
 
-static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks)
+static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks, float gain)
 {
-	otp_node *h = otp_layer_dense(b, "in", x, width, OTP_GAIN_DEFAULT);
+	otp_node *h = otp_layer_dense(b, "in", x, width, gain);
 	for (int i = 0; i < blocks; i++) {
 		char name[64];
 		snprintf(name, sizeof name, "block%d.dense1", i);
@@ -24,18 +25,28 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 	otp_node *seen = a->condition_noise ? otp_concat(in.smoothed, in.eps, OTP_AXIS_C) : in.smoothed;
 	if (a->latent)
 		seen = otp_concat(seen, in.z, OTP_AXIS_C);
-	otp_node *h = trunk(b, seen, a->width, a->blocks);
+	otp_node *h = trunk(b, seen, a->width, a->blocks, OTP_GAIN_DEFAULT);
 	otp_node *y = otp_layer_dense(b, "out", h, a->c, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
 	if (!a->residual)
 		return y;
-	int n = seen->shape.n, d = seen->shape.c;
+	otp_node *straight = a->condition_noise ? otp_concat(in.clean, in.eps, OTP_AXIS_C) : in.smoothed;
+	if (a->latent)
+		straight = otp_concat(straight, in.z, OTP_AXIS_C);
+	int n = straight->shape.n, d = straight->shape.c;
 	otp_node *skip = otp_param_identity(b, "skip.weight", otp_shape4(1, 1, a->c, d));
-	otp_node *rows = otp_matmul(otp_reshape(seen, otp_shape4(1, 1, n, d)), skip, false, true);
+	otp_node *rows = otp_matmul(otp_reshape(straight, otp_shape4(1, 1, n, d)), skip, false, true);
 	return otp_add(y, otp_reshape(rows, y->shape));
 }
 
 otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
 {
-	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks);
-	return otp_layer_dense(b, "out", h, 1, OTP_GAIN_DEFAULT);
+	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, a->potential_gain * OTP_GAIN_DEFAULT);
+	otp_node *value = otp_layer_dense(b, "out", h, 1, OTP_GAIN_DEFAULT);
+	if (!a->potential_quadratic)
+		return value;
+	/* What carries one covariance to another is a quadratic, which the trunk
+	 * approximates badly in many dimensions (the convex-quadratic layers of
+	 * Korotin et al. 2021 serve the same end; these have either sign). */
+	otp_node *along = otp_layer_dense(b, "quadratic.in", y, a->potential_quadratic, a->quadratic_gain * OTP_GAIN_DEFAULT);
+	return otp_add(value, otp_layer_dense(b, "quadratic.out", otp_mul(along, along), 1, OTP_GAIN_ZERO));
 }

@@ -24,6 +24,9 @@ typedef struct otp_arch {
 	otp_filter filter;
 	int potential_features; /* images: learned functions of one pixel's colour that V sees beside y; 0: none */
 	int potential_width, potential_blocks;
+	float potential_gain;    /* vectors: first layer's initial weights over the usual ones */
+	int potential_quadratic; /* vectors: squares of learned directions; 0: none */
+	float quadratic_gain;    /* ... their initial weights over the usual ones */
 	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];
 } otp_arch;
 

@@ -35,8 +35,7 @@ static double cosine_between(double ax, double ay, double bx, double by)
 	return lengths > 0 ? (ax * bx + ay * by) / lengths : 0;
 }
 
-/* The noise's projection on the output's shape, in the plane of hues. */
-static otp_hue noise_hue(const float *eps, const float *y, size_t pixels)
+otp_hue otp_hue_exact(const float *eps, const float *y, size_t pixels)
 {
 	otp_hue hue = {0};
 	for (size_t p = 0; p < pixels; p++) {
@@ -54,7 +53,7 @@ void otp_colouring_measure(const float *x, const float *eps, const float *y, siz
 	for (size_t i = 0; i < n; i++) {
 		const float *xi = x + 3 * pixels * i, *yi = y + 3 * pixels * i;
 		const float *other = x + 3 * pixels * ((i + 1) % n);
-		otp_hue learned = otp_hue_of(yi, pixels), exact = noise_hue(eps + 3 * pixels * i, yi, pixels);
+		otp_hue learned = otp_hue_of(yi, pixels), exact = otp_hue_exact(eps + 3 * pixels * i, yi, pixels);
 		double source_shape = 0;
 		for (size_t p = 0; p < pixels; p++) {
 			double v = grey_of(xi + 3 * p) / level;

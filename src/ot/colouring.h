@@ -20,6 +20,8 @@ typedef struct otp_hue {
 } otp_hue;
 
 otp_hue otp_hue_of(const float *rgb, size_t pixels);
+/* The noise's projection on the output's shape: its angle is h*. */
+otp_hue otp_hue_exact(const float *eps, const float *y, size_t pixels);
 
 typedef struct otp_colouring {
 	double hue_agreement; /* mean cos(h - h*), 1 is right */

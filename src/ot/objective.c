@@ -11,7 +11,20 @@ typedef struct source_side {
 	otp_node *x, *smoothed, *eps, *y;
 } source_side;
 
-static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, int n)
+typedef enum noise_kind { NOISE_DRAWN, NOISE_PAIRED, NOISE_GIVEN } noise_kind;
+
+static otp_node *noise(otp_graph *g, const otp_arch *a, otp_step_inputs *in, int n, noise_kind kind)
+{
+	if (kind == NOISE_GIVEN)
+		return in->eps = otp_input(g, "eps", OTP_F32, sample_shape(a, n));
+	otp_node *eps = otp_normal(in->streams, sample_shape(a, n), OTP_PURPOSE_EPS);
+	if (kind == NOISE_DRAWN)
+		return eps;
+	in->signs = otp_input(g, "signs", OTP_F32, otp_shape4(n, 1, 1, 1));
+	return otp_mul(eps, in->signs);
+}
+
+static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, int n, noise_kind kind)
 {
 	otp_graph *g = b->graph;
 	in->x = otp_input(g, "x", OTP_F32, sample_shape(a, n));
@@ -19,7 +32,7 @@ static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs 
 	in->keep = otp_input(g, "keep", OTP_F32, SCALAR);
 	in->sigma = otp_input(g, "sigma", OTP_F32, SCALAR);
 	source_side s = {.x = in->x};
-	s.eps = otp_normal(in->streams, sample_shape(a, n), OTP_PURPOSE_EPS);
+	s.eps = noise(g, a, in, n, kind);
 	s.smoothed = otp_smooth(s.x, s.eps, in->keep, in->sigma);
 	otp_node *z = a->latent ? otp_normal(in->streams, otp_shape4(n, 1, 1, a->latent), OTP_PURPOSE_LATENT) : NULL;
 	s.y = otp_transport_build(b, a, (otp_transport_input){s.smoothed, s.x, s.eps, z});
@@ -69,7 +82,7 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 	otp_builder vb = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
 	float share = 1.0f / (float)batch;
 
-	source_side s = transport(&tb, &o->arch, &step.in, shard);
+	source_side s = transport(&tb, &o->arch, &step.in, shard, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	otp_node *value = otp_potential_build(&vb, &o->arch, s.y);
 	otp_node *loss = otp_layer_total(difference(cost(o, &s), value), share);
 	otp_builder_output_grads(&tb, loss, OTP_SPAN_TRANSPORT_GRADS, grads_base);
@@ -119,7 +132,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	float share = 1.0f / (float)batch;
 
 	step.in.y = otp_input(step.graph, "y", OTP_F32, sample_shape(&o->arch, shard));
-	source_side s = transport(&tb, &o->arch, &step.in, shard);
+	source_side s = transport(&tb, &o->arch, &step.in, shard, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	both_values value = potential_of_both(&vb, &o->arch, s.y, step.in.y, with_r1);
 	/* Linear g: the cost is constant in V and drops out. */
 	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : difference(value.fake, cost(o, &s));
@@ -139,11 +152,11 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	return step;
 }
 
-otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n)
+otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n, bool given_noise)
 {
 	otp_sample_graph sample = {.graph = otp_graph_new()};
 	otp_builder b = otp_builder_make(sample.graph, t, OTP_SPAN_TRANSPORT, base);
-	source_side s = transport(&b, arch, &sample.in, n);
+	source_side s = transport(&b, arch, &sample.in, n, given_noise ? NOISE_GIVEN : NOISE_DRAWN);
 	sample.y = otp_output(s.y, OTP_SPAN_NONE, 0);
 	sample.eps = otp_output(s.eps, OTP_SPAN_NONE, 0);
 	otp_builder_done(&b);

@@ -20,6 +20,7 @@ enum { OTP_SPAN_TRANSPORT, OTP_SPAN_POTENTIAL, OTP_SPAN_TRANSPORT_GRADS, OTP_SPA
 typedef struct otp_objective {
 	otp_arch arch;
 	double tau;
+	bool noise_pairs;     /* eps comes with a sign for each sample */
 	bool cost_from_clean; /* ablation: the training cost from x, not x' */
 	otp_g g;
 } otp_objective;
@@ -28,6 +29,8 @@ typedef struct otp_objective {
 typedef struct otp_step_inputs {
 	otp_node *x, *y;    /* (n, h, w, c): source and target shard */
 	otp_node *streams;  /* (n, 1, 1, 4) u32: one Philox stream a sample */
+	otp_node *eps;      /* like x; only where noise is given instead of drawn */
+	otp_node *signs;    /* (n, 1, 1, 1): factors on the drawn noise; only with noise_pairs */
 	otp_node *keep, *sigma; /* (1, 1, 1, 1): smoothing */
 	otp_node *r1;       /* (1, 1, 1, 1): weight of the R1 term, lazy factor included */
 } otp_step_inputs;
@@ -62,7 +65,8 @@ typedef struct otp_sample_graph {
 	otp_node *y;
 	otp_node *eps; /* the smoothing noise used, readable after the run; for diagnosis */
 } otp_sample_graph;
-otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n);
+/* given_noise: eps is the leaf in.eps instead of a draw from the streams. */
+otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n, bool given_noise);
 
 /* V(y) for n samples; y is in.y, values are in .y of the result. */
 otp_sample_graph otp_value_build(const otp_arch *arch, otp_params *v, int n);

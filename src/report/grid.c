@@ -168,3 +168,34 @@ bool otp_grid_write_points(const char *path, const float *sources, const float *
 	otp_canvas_free(c);
 	return ok;
 }
+
+/* ---- hues ---------------------------------------------------------------- */
+
+/* The isoluminant colour of a hue: R, G and B in turn by (1 + cos(h - 2 pi k / 3)) / 2. */
+static otp_colour colour_of_hue(double hue)
+{
+	const double third = 2.0943951023931953;
+	return (otp_colour){(float)(0.5 + 0.5 * cos(hue)), (float)(0.5 + 0.5 * cos(hue - third)),
+			    (float)(0.5 + 0.5 * cos(hue + third))};
+}
+
+bool otp_grid_write_wheel(const char *path, const double *exact, const double *learned, int count,
+			  otp_error *err)
+{
+	enum { SIZE = 480, INNER = 110, OUTER = 200 };
+	const double centre = SIZE / 2.0;
+	const otp_colour ink = otp_colour_of(0x303030);
+	otp_canvas *c = otp_canvas_new(SIZE, SIZE, otp_colour_of(0xffffff));
+	for (int i = 0; i < count; i++) {
+		double x0 = centre + INNER * cos(exact[i]), y0 = centre - INNER * sin(exact[i]);
+		double x1 = centre + OUTER * cos(learned[i]), y1 = centre - OUTER * sin(learned[i]);
+		otp_canvas_line(c, x0, y0, x1, y1, 1.5, colour_of_hue(learned[i]), 0.8);
+		otp_canvas_disc(c, x0, y0, 3, colour_of_hue(exact[i]), 1);
+		otp_canvas_disc(c, x1, y1, 3, colour_of_hue(learned[i]), 1);
+	}
+	otp_canvas_text(c, (SIZE - otp_canvas_text_width("exact", TEXT)) / 2, SIZE / 2 - 7, TEXT, "exact", ink);
+	otp_canvas_text(c, (SIZE - otp_canvas_text_width("learned", TEXT)) / 2, 8, TEXT, "learned", ink);
+	bool ok = otp_canvas_write_png(c, path, err);
+	otp_canvas_free(c);
+	return ok;
+}

@@ -15,4 +15,9 @@ bool otp_grid_write(const char *path, const float *sources, const float *outputs
 bool otp_grid_write_points(const char *path, const float *sources, const float *outputs, int rows,
 			   int samples, const float *target, int targets, int d, otp_error *err);
 
+/* Hues in radians: each a line from its exact angle on the inner ring to the
+ * learned one on the outer, so that a right plan shows spokes. */
+bool otp_grid_write_wheel(const char *path, const double *exact, const double *learned, int count,
+			  otp_error *err);
+
 #endif

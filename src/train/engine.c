@@ -15,6 +15,7 @@ typedef struct replica {
 	otp_node *hyper[2];
 	otp_program *update[2];
 	uint32_t *streams;
+	float *signs; /* +1 and -1 in turn, by the place in the whole batch */
 } replica;
 
 struct otp_engine {
@@ -152,6 +153,9 @@ otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *
 		r->first = (int)((int64_t)settings->batch * i / e->replica_count);
 		r->shard = (int)((int64_t)settings->batch * (i + 1) / e->replica_count) - r->first;
 		r->streams = otp_calloc((size_t)r->shard * 4, sizeof *r->streams);
+		r->signs = otp_calloc((size_t)r->shard, sizeof *r->signs);
+		for (int k = 0; k < r->shard; k++)
+			r->signs[k] = (r->first + k) % 2 ? -1 : 1;
 		build_steps(e, r, i);
 		for (int span = 0; span < 2; span++)
 			build_update(e, r, span);
@@ -175,6 +179,7 @@ void otp_engine_free(otp_engine *e)
 			otp_graph_free(r->update_graph[span]);
 		}
 		otp_free(r->streams);
+		otp_free(r->signs);
 	}
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (e->spans[span])
@@ -243,11 +248,15 @@ static void run_step(void *argument, int worker)
 	const otp_arch *a = &task->e->settings.objective.arch;
 	int64_t sample = (int64_t)a->h * a->w * a->c;
 
+	int noises_apart = in->signs ? 2 : 1;
 	for (int i = 0; i < r->shard; i++) {
-		otp_stream s = otp_stream_make(task->u->seed, (uint32_t)(r->first + i), task->u->draw);
+		uint32_t which = (uint32_t)((r->first + i) / noises_apart);
+		otp_stream s = otp_stream_make(task->u->seed, which, task->u->draw);
 		memcpy(r->streams + 4 * i, s.word, sizeof s.word);
 	}
 	otp_program_write(p, in->streams, r->streams);
+	if (in->signs)
+		otp_program_write(p, in->signs, r->signs);
 	otp_program_write(p, in->x, task->x + r->first * sample);
 	if (in->y)
 		otp_program_write(p, in->y, task->y + r->first * sample);

@@ -1,4 +1,5 @@
 #include "train/evaluate.h"
+#include "ot/assignment.h"
 
 #include "scalar.h"
 
@@ -6,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIRECTIONS = 128, DIVERSE_INPUTS = 16, RESULTANT_INPUTS = 4 };
+enum { DIRECTIONS = 128, ASSIGNED = 1024, DIVERSE_INPUTS = 16, RESULTANT_INPUTS = 4 };
 
 uint64_t otp_evaluate_index(const otp_dataset *d, int side, int64_t i)
 {
@@ -154,6 +155,13 @@ static void measure_inputs(evaluator *e, otp_evaluation *out)
 	otp_free(y);
 }
 
+static double distance(const evaluator *e, const float *a, const float *b)
+{
+	size_t n = e->n < ASSIGNED ? e->n : ASSIGNED;
+	return e->pixels == 1 ? otp_assignment_w2(a, b, (int)n, (int)e->d, NULL)
+			      : otp_sliced_w2(a, b, e->n, e->d, DIRECTIONS, e->options.seed);
+}
+
 static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 {
 	if (!read_samples(e->source, 0, e->n, e->d, e->x, err) ||
@@ -165,8 +173,10 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	out->transport_cost = square * (double)e->d;
 	out->identity_distance = sqrt(square);
 	const float *second = e->targets + e->n * e->d;
-	out->target_distance = otp_sliced_w2(e->y, e->targets, e->n, e->d, DIRECTIONS, e->options.seed);
-	out->floor = otp_sliced_w2(second, e->targets, e->n, e->d, DIRECTIONS, e->options.seed);
+	out->exact = e->pixels == 1;
+	out->target_distance = distance(e, e->y, e->targets);
+	out->floor = distance(e, second, e->targets);
+	out->optimal_cost = out->exact ? distance(e, e->x, e->targets) : 0;
 	out->grey_source = e->channels == 3 && is_grey(e);
 	measure_inputs(e, out);
 	if (out->grey_source)

@@ -9,8 +9,10 @@
 typedef struct otp_evaluation {
 	int64_t n;
 	double transport_cost;    /* E |x - T|^2, from x, summed over values */
-	double target_distance;   /* sliced W2^2 between outputs and targets */
+	double target_distance;   /* W2^2 between outputs and targets: sliced for images, exact for vectors */
 	double floor;             /* the same between two fresh target samples */
+	bool exact;               /* vectors: by assignment, on a subsample where n is large */
+	double optimal_cost;      /* vectors: exact W2^2 between sources and targets, what transport_cost should be */
 	double identity_distance; /* rms of T - x over all values */
 	double diversity;         /* rms spread of a value over samples of one input */
 	bool grey_source;         /* source pictures are grey: the next are measured */

@@ -32,7 +32,7 @@ static void build(void *argument, int worker)
 }
 
 otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp_params *params, void *span,
-			     int64_t base, otp_smoothing smoothing)
+			     int64_t base, otp_smoothing smoothing, bool given_noise)
 {
 	otp_sampler *s = otp_calloc(1, sizeof *s);
 	s->place = place;
@@ -44,7 +44,7 @@ otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp
 	s->each = otp_calloc((size_t)s->workers, sizeof *s->each);
 	for (int i = 0; i < s->workers; i++) {
 		worker_program *w = &s->each[i];
-		w->sample = otp_sample_build(arch, params, base, s->chunk);
+		w->sample = otp_sample_build(arch, params, base, s->chunk, given_noise);
 		w->x = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->x);
 		w->y = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->y);
 		w->streams = otp_calloc((size_t)s->chunk * 4, sizeof *w->streams);
@@ -84,6 +84,10 @@ static void run_chunk(const sample_task *task, worker_program *w, int64_t first)
 	size_t n = (size_t)(task->count - first < s->chunk ? task->count - first : s->chunk);
 	memcpy(w->x, task->x + (size_t)first * floats, n * floats * sizeof *w->x);
 	memcpy(w->streams, task->streams + first, n * sizeof *task->streams);
+	if (w->sample.in.eps) {
+		memcpy(w->y, task->eps + (size_t)first * floats, n * floats * sizeof *w->y);
+		otp_program_write(w->program, w->sample.in.eps, w->y);
+	}
 	float sigma = (float)task->sigma, keep = (float)otp_smoothing_keep(s->smoothing, task->sigma);
 	otp_program_write(w->program, w->sample.in.x, w->x);
 	otp_program_write(w->program, w->sample.in.streams, w->streams);
@@ -92,7 +96,7 @@ static void run_chunk(const sample_task *task, worker_program *w, int64_t first)
 	otp_program_run(w->program);
 	otp_program_read(w->program, w->sample.y, w->y);
 	memcpy(task->y + (size_t)first * floats, w->y, n * floats * sizeof *w->y);
-	if (task->eps) {
+	if (task->eps && !w->sample.in.eps) {
 		otp_program_read(w->program, w->sample.eps, w->y);
 		memcpy(task->eps + (size_t)first * floats, w->y, n * floats * sizeof *w->y);
 	}

@@ -12,13 +12,14 @@
 typedef struct otp_sampler otp_sampler;
 
 /* Parameters are read from device memory `span`, elements from `base`, at every
- * call, so a sampler over a live engine follows its training. */
+ * call, so a sampler over a live engine follows its training. given_noise: the
+ * caller brings the smoothing noise (antithetic pairs, chosen directions). */
 otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp_params *params, void *span,
-			     int64_t base, otp_smoothing smoothing);
+			     int64_t base, otp_smoothing smoothing, bool given_noise);
 void otp_sampler_free(otp_sampler *s);
 
 /* x, y: count samples of h * w * c floats; streams: one a sample; eps: where the
- * smoothing noise goes, or NULL. */
+ * smoothing noise goes, or NULL; the noise itself where it is given. */
 void otp_sampler_run(otp_sampler *s, const float *x, const otp_stream *streams, int64_t count, double sigma,
 		     float *y, float *eps);
 

@@ -29,8 +29,11 @@ int otp_evaluation_figures(const otp_evaluation *e, otp_figure each[OTP_MAX_FIGU
 	const otp_colouring *c = &e->colouring;
 	add(&f, "n", "inputs measured", (double)e->n, "");
 	add(&f, "transport_cost", "transport cost E|x - T|^2", e->transport_cost, "");
+	if (e->exact)
+		add(&f, "optimal_cost", "... of the best plan of this sample", e->optimal_cost, "");
 	snprintf(truth, sizeof truth, "floor %.3g", e->floor);
-	add(&f, "target_distance", "target distance (sliced W2^2)", e->target_distance, truth);
+	add(&f, "target_distance", e->exact ? "target distance (exact W2^2)" : "target distance (sliced W2^2)",
+	    e->target_distance, truth);
 	add(&f, "floor", "... between two target samples", e->floor, "");
 	add(&f, "identity_distance", "distance to identity (rms)", e->identity_distance, "");
 	add(&f, "diversity", "spread over noise (rms)", e->diversity, "");

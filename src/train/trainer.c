@@ -1,12 +1,11 @@
 #include "train/trainer.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "data/loader.h"
 #include "report/grid.h"
 #include "report/progress.h"
 #include "train/evaluate.h"
+#include "train/game.h"
 #include "train/run.h"
-#include "train/sampler.h"
 #include "train/store.h"
 
 #include <math.h>
@@ -19,12 +18,10 @@ enum { PICTURE_ROWS = 8, PICTURE_SAMPLES = 7, POINT_ROWS = 256, POINT_SAMPLES = 
 typedef struct trainer {
 	otp_session *session;
 	const otp_config *config;
-	otp_engine *engine;
+	otp_game game;
 	otp_sampler *sampler;
-	otp_loader *source, *target;
 	otp_metrics_log *metrics;
 	otp_progress *progress;
-	int64_t step; /* outer steps done */
 	int64_t first_step;
 	double time_before, started;
 	float *picture_x, *picture_targets;
@@ -40,20 +37,6 @@ char *otp_train_settings_text(const otp_config *c)
 	return otp_config_text(&shared);
 }
 
-otp_engine_settings otp_train_engine_settings(const otp_session *s)
-{
-	const otp_config *c = &s->config;
-	otp_engine_settings settings = {
-		.objective = s->objective,
-		.batch = c->batch,
-		.r1_used = c->r1 > 0,
-		.plain_used = c->r1 <= 0 || c->r1_end == 0 || c->r1_every > 1,
-		.beta1 = c->beta1,
-		.beta2 = c->beta2,
-	};
-	return settings;
-}
-
 /* ---- state in and out ---- */
 
 static double time_so_far(const trainer *t) { return t->time_before + otp_seconds() - t->started; }
@@ -62,7 +45,7 @@ static otp_stored facts(const trainer *t)
 {
 	const otp_session *s = t->session;
 	otp_stored facts = {
-		.step = t->step,
+		.step = t->game.step,
 		.time_s = time_so_far(t),
 		.vectors = s->arch.vectors,
 		.h = s->arch.h,
@@ -87,9 +70,9 @@ static bool all_finite(const float *values, int64_t count)
 static void read_state(trainer *t, otp_stored *s)
 {
 	for (int span = 0; span < 2; span++) {
-		s->elements[span] = otp_engine_params(t->engine, span)->elements;
+		s->elements[span] = otp_engine_params(t->game.engine, span)->elements;
 		s->state[span] = otp_calloc((size_t)(s->elements[span] * otp_engine_rows(span)), sizeof(float));
-		otp_engine_read(t->engine, span, s->state[span]);
+		otp_engine_read(t->game.engine, span, s->state[span]);
 	}
 }
 
@@ -100,10 +83,10 @@ static bool save_state(trainer *t)
 	const otp_config *c = t->config;
 	otp_stored s = facts(t);
 	read_state(t, &s);
-	const otp_params *const params[2] = {otp_engine_params(t->engine, 0), otp_engine_params(t->engine, 1)};
+	const otp_params *const params[2] = {otp_engine_params(t->game.engine, 0), otp_engine_params(t->game.engine, 1)};
 	const float *average = s.state[OTP_SPAN_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_SPAN_TRANSPORT];
 	char *model = otp_run_path(c->out, "model.h5");
-	char *checkpoint = otp_run_step_path(c->out, "checkpoints", t->step, "h5");
+	char *checkpoint = otp_run_step_path(c->out, "checkpoints", t->game.step, "h5");
 	bool ok = true;
 	/* A ruined state must not take the place of a good one. */
 	for (int span = 0; ok && span < 2; span++)
@@ -111,7 +94,7 @@ static bool save_state(trainer *t)
 			ok = otp_fail_machine(t->err, c->out,
 					      "weights are no longer finite at step %lld; the checkpoints before it "
 					      "are good: try a lower --lr_d, or more --r1",
-					      (long long)t->step);
+					      (long long)t->game.step);
 	ok = ok && otp_model_write(model, &s, params[OTP_SPAN_TRANSPORT], average, t->err) &&
 	     otp_checkpoint_write(checkpoint, &s, params, t->err);
 	if (ok)
@@ -130,7 +113,7 @@ static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *
 	if (s->target_digest != t->session->target_info.digest)
 		return otp_fail(t->err, t->config->target, "is not the data this run was trained on (%s)", path);
 	for (int span = 0; span < 2; span++)
-		if (s->elements[span] != otp_engine_params(t->engine, span)->elements)
+		if (s->elements[span] != otp_engine_params(t->game.engine, span)->elements)
 			return otp_fail(t->err, path, "holds networks of another size than RUN/config.ini says");
 	if (s->step > t->config->steps)
 		return otp_fail(t->err, path, "is of step %lld, beyond --steps %d", (long long)s->step,
@@ -144,7 +127,6 @@ static bool restore(trainer *t)
 	int count = otp_run_checkpoints(t->config->out, &steps);
 	if (count == 0) {
 		otp_log("no checkpoint yet: starting from step 0");
-		otp_engine_init(t->engine, t->config->seed);
 		otp_free(steps);
 		return true;
 	}
@@ -156,10 +138,10 @@ static bool restore(trainer *t)
 		ok = check_checkpoint(t, &s, path);
 		if (ok) {
 			for (int span = 0; span < 2; span++)
-				otp_engine_write(t->engine, span, s.state[span]);
-			t->step = s.step;
+				otp_engine_write(t->game.engine, span, s.state[span]);
+			t->game.step = s.step;
 			t->time_before = s.time_s;
-			otp_log("continuing %s from step %lld", t->config->out, (long long)t->step);
+			otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
 		}
 		otp_stored_free(&s);
 	}
@@ -198,8 +180,8 @@ static bool save_picture(trainer *t)
 		memcpy(x + i * floats, t->picture_x + i / k * floats, floats * sizeof *x);
 		streams[i] = otp_stream_make(t->config->seed ^ 0x70696374757265u, (uint32_t)(i / k), (uint32_t)(i % k));
 	}
-	otp_sampler_run(t->sampler, x, streams, (int64_t)(rows * k), otp_settings_sigma(t->config, t->step), y, NULL);
-	char *path = otp_run_step_path(t->config->out, "samples", t->step, "png");
+	otp_sampler_run(t->sampler, x, streams, (int64_t)(rows * k), otp_settings_sigma(t->config, t->game.step), y, NULL);
+	char *path = otp_run_step_path(t->config->out, "samples", t->game.step, "png");
 	bool ok = a->vectors ? otp_grid_write_points(path, t->picture_x, y, (int)rows, (int)k, t->picture_targets,
 						     (int)rows, a->c, t->err)
 			     : otp_grid_write(path, t->picture_x, y, (int)rows, (int)k, a->h, a->w, a->c, t->err);
@@ -212,73 +194,21 @@ static bool save_picture(trainer *t)
 
 /* ---- the step ---- */
 
-/* Draws of noise and source data are numbered through: k_potential + k_transport an outer step. */
-static otp_update update_for(const trainer *t, int sub_step)
-{
-	const otp_config *c = t->config;
-	int64_t step = t->step + 1;
-	double sigma = otp_settings_sigma(c, step);
-	otp_update u = {
-		.seed = c->seed,
-		.draw = (uint32_t)((uint64_t)t->step * (uint64_t)(c->k_potential + c->k_transport) + (uint64_t)sub_step),
-		.sigma = sigma,
-		.keep = otp_smoothing_keep(t->session->smoothing, sigma),
-	};
-	return u;
-}
-
-static bool potential_updates(trainer *t, double *report)
-{
-	const otp_config *c = t->config;
-	for (int k = 0; k < c->k_potential; k++) {
-		const float *x = otp_loader_next(t->source, t->err);
-		const float *y = x ? otp_loader_next(t->target, t->err) : NULL;
-		if (!y)
-			return false;
-		otp_update u = update_for(t, k);
-		u.rate = c->lr_d * otp_settings_rate(c, t->step + 1);
-		u.count = t->step * c->k_potential + k + 1;
-		if ((u.count - 1) % c->r1_every == 0)
-			u.r1 = otp_settings_r1(c, t->step + 1) * c->r1_every;
-		/* With lazy R1 the report is of the last step that had it, if it is wanted at all. */
-		otp_engine_potential_step(t->engine, x, y, &u, report);
-	}
-	return true;
-}
-
-static bool transport_updates(trainer *t, double *report)
-{
-	const otp_config *c = t->config;
-	for (int k = 0; k < c->k_transport; k++) {
-		const float *x = otp_loader_next(t->source, t->err);
-		if (!x)
-			return false;
-		otp_update u = update_for(t, c->k_potential + k);
-		u.rate = c->lr_g * otp_settings_rate(c, t->step + 1);
-		u.count = t->step * c->k_transport + k + 1;
-		/* The average moves once an outer step, and in its youth no slower than its age. */
-		double young = (double)(t->step + 1) / (double)(t->step + 10);
-		u.ema = k + 1 < c->k_transport ? 1 : c->ema < young ? c->ema : young;
-		otp_engine_transport_step(t->engine, x, &u, report);
-	}
-	return true;
-}
-
 static otp_metrics measure(const trainer *t, const double *potential, const double *transport)
 {
 	const otp_config *c = t->config;
-	otp_metrics m = otp_metrics_at(t->step);
+	otp_metrics m = otp_metrics_at(t->game.step);
 	double elapsed = otp_seconds() - t->started;
 	m.time_s = time_so_far(t);
-	m.sigma = otp_settings_sigma(c, t->step);
+	m.sigma = otp_settings_sigma(c, t->game.step);
 	m.loss_potential = potential[OTP_REPORT_LOSS];
 	m.loss_transport = transport[OTP_REPORT_LOSS];
 	m.cost = transport[OTP_REPORT_COST];
 	m.r1 = potential[OTP_REPORT_COST] > 0 ? potential[OTP_REPORT_COST] : NAN; /* a lazy step has none */
-	m.r1_weight = otp_settings_r1(c, t->step);
-	m.lr_g = c->lr_g * otp_settings_rate(c, t->step);
-	m.lr_d = c->lr_d * otp_settings_rate(c, t->step);
-	m.images_per_s = elapsed > 0 ? (double)(t->step - t->first_step) * c->batch / elapsed : NAN;
+	m.r1_weight = otp_settings_r1(c, t->game.step);
+	m.lr_g = c->lr_g * otp_settings_rate(c, t->game.step);
+	m.lr_d = c->lr_d * otp_settings_rate(c, t->game.step);
+	m.images_per_s = elapsed > 0 ? (double)(t->game.step - t->first_step) * c->batch / elapsed : NAN;
 	return m;
 }
 
@@ -289,7 +219,7 @@ static bool log_step(trainer *t, const double *potential, const double *transpor
 		return otp_fail_machine(t->err, t->config->out,
 					"losses are no longer finite at step %lld; the last checkpoint is good: try a "
 					"lower --lr_d, or more --r1",
-					(long long)t->step);
+					(long long)t->game.step);
 	otp_progress_show(t->progress, &m);
 	return otp_metrics_append(t->metrics, &m, t->err);
 }
@@ -300,27 +230,26 @@ static bool one_step(trainer *t)
 {
 	const otp_config *c = t->config;
 	double potential[OTP_REPORT_COUNT], transport[OTP_REPORT_COUNT];
-	bool logged = due(t->step + 1, c->log_every, c->steps) || t->step == t->first_step;
-	if (!potential_updates(t, logged ? potential : NULL) || !transport_updates(t, logged ? transport : NULL))
+	bool logged = due(t->game.step + 1, c->log_every, c->steps) || t->game.step == t->first_step;
+	if (!otp_game_step(&t->game, logged ? potential : NULL, logged ? transport : NULL, t->err))
 		return false;
-	t->step++;
 	if (logged && !log_step(t, potential, transport))
 		return false;
-	if (due(t->step, c->sample_every, c->steps) && !save_picture(t))
+	if (due(t->game.step, c->sample_every, c->steps) && !save_picture(t))
 		return false;
-	if (due(t->step, c->snapshot_every, c->steps) && !save_state(t))
+	if (due(t->game.step, c->snapshot_every, c->steps) && !save_state(t))
 		return false;
 	return true;
 }
 
 static otp_train_end train_steps(trainer *t, const volatile int *stop)
 {
-	while (t->step < t->config->steps) {
+	while (t->game.step < t->config->steps) {
 		if (!one_step(t))
 			return OTP_TRAIN_FAILED;
-		if (*stop && t->step < t->config->steps) {
+		if (*stop && t->game.step < t->config->steps) {
 			bool saved = save_state(t);
-			otp_log("interrupted at step %lld; continue with --resume", (long long)t->step);
+			otp_log("interrupted at step %lld; continue with --resume", (long long)t->game.step);
 			return saved ? OTP_TRAIN_INTERRUPTED : OTP_TRAIN_FAILED;
 		}
 	}
@@ -351,14 +280,6 @@ static bool open_files(trainer *t)
 	return ok;
 }
 
-static otp_loader *open_loader(const trainer *t, int which)
-{
-	const otp_config *c = t->config;
-	int draws = which == 0 ? c->k_potential + c->k_transport : c->k_potential;
-	const otp_dataset *d = which == 0 ? t->session->source : t->session->target;
-	return otp_loader_new(d, c->batch, c->seed, which, c->flip, c->workers, (uint32_t)(t->step * draws));
-}
-
 /* "60000 samples", or "generated". */
 static const char *count_text(const otp_dataset_info *info, char buffer[40])
 {
@@ -373,27 +294,21 @@ static void announce(const trainer *t)
 	otp_log("source %s: %s; target %s: %s", s->source_info.spec, count_text(&s->source_info, source),
 		s->target_info.spec, count_text(&s->target_info, target));
 	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, %s", s->arch.h, s->arch.w,
-		s->arch.c, (long long)otp_engine_params(t->engine, 0)->trainable,
-		(long long)otp_engine_params(t->engine, 1)->trainable, t->config->device, t->config->threads,
+		s->arch.c, (long long)otp_engine_params(t->game.engine, 0)->trainable,
+		(long long)otp_engine_params(t->game.engine, 1)->trainable, t->config->device, t->config->threads,
 		t->config->precision);
 }
 
 static bool start(trainer *t, otp_place_of_work *place)
 {
-	otp_engine_settings settings = otp_train_engine_settings(t->session);
-	t->engine = otp_engine_new(place, &settings);
-	if (!t->config->resume)
-		otp_engine_init(t->engine, t->config->seed);
+	otp_game_open(&t->game, t->session, place);
 	if (!open_files(t) || (t->config->resume && !restore(t)) || !read_picture_data(t))
 		return false;
 	announce(t);
-	otp_params *params = otp_engine_params(t->engine, OTP_SPAN_TRANSPORT);
-	t->sampler = otp_sampler_new(place, &t->session->arch, params, otp_engine_span(t->engine, OTP_SPAN_TRANSPORT),
-				     OTP_ROW_EMA * params->elements, t->session->smoothing);
-	t->source = open_loader(t, 0);
-	t->target = open_loader(t, 1);
-	t->progress = otp_progress_new(t->step, t->config->steps);
-	t->first_step = t->step;
+	t->sampler = otp_game_sampler(&t->game, false);
+	otp_game_start_loaders(&t->game);
+	t->progress = otp_progress_new(t->game.step, t->config->steps);
+	t->first_step = t->game.step;
 	t->started = otp_seconds();
 	return true;
 }
@@ -402,14 +317,10 @@ static void finish(trainer *t)
 {
 	if (t->progress)
 		otp_progress_free(t->progress);
-	if (t->source)
-		otp_loader_free(t->source);
-	if (t->target)
-		otp_loader_free(t->target);
 	if (t->metrics)
 		otp_metrics_close(t->metrics);
 	otp_sampler_free(t->sampler);
-	otp_engine_free(t->engine);
+	otp_game_close(&t->game);
 	otp_free(t->picture_x);
 	otp_free(t->picture_targets);
 }
@@ -419,7 +330,7 @@ otp_train_end otp_train(otp_session *s, otp_place_of_work *place, const volatile
 	trainer t = {.session = s, .config = &s->config, .err = err};
 	otp_train_end end = OTP_TRAIN_FAILED;
 	if (start(&t, place)) {
-		if (t.step == s->config.steps)
+		if (t.game.step == s->config.steps)
 			otp_log("all %d steps are done already", s->config.steps);
 		end = train_steps(&t, stop);
 	}
@@ -430,7 +341,7 @@ otp_train_end otp_train(otp_session *s, otp_place_of_work *place, const volatile
 
 void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
 {
-	otp_engine_settings settings = otp_train_engine_settings(s);
+	otp_engine_settings settings = otp_game_engine_settings(s);
 	otp_engine *e = otp_engine_new(place, &settings);
 	otp_engine_size size = otp_engine_measure(e);
 	const double mib = 1024.0 * 1024.0;

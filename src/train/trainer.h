@@ -17,8 +17,6 @@ otp_train_end otp_train(otp_session *s, otp_place_of_work *place, const volatile
 /* What would be trained, without training: data, networks, memory, on stdout. */
 void otp_train_print_plan(const otp_session *s, otp_place_of_work *place);
 
-otp_engine_settings otp_train_engine_settings(const otp_session *s);
-
 /* The settings text that travels in checkpoints and models: without what names only this machine's places. */
 char *otp_train_settings_text(const otp_config *c);
 

@@ -10,7 +10,7 @@
 static otp_params *discover_params(const otp_arch *arch)
 {
 	otp_params *params = otp_params_new();
-	otp_sample_graph probe = otp_sample_build(arch, params, 0, 1);
+	otp_sample_graph probe = otp_sample_build(arch, params, 0, 1, false);
 	otp_graph_free(probe.graph);
 	return params;
 }
@@ -49,7 +49,8 @@ bool otp_translator_open(const char *path, otp_place_of_work *place, otp_transla
 	}
 	t->sample_floats = (int64_t)t->arch.h * t->arch.w * t->arch.c;
 	t->sampler =
-	    otp_sampler_new(place, &t->arch, t->params, t->weights, 0, otp_settings_smoothing(&t->config));
+	    otp_sampler_new(place, &t->arch, t->params, t->weights, 0, otp_settings_smoothing(&t->config),
+			    false);
 	return true;
 }
 

@@ -231,7 +231,8 @@ CASES = {
     "potential_fir": Arch(8, 8, 3, filter="fir", potential_features=5, potential_width=8, potential_multipliers=[1, 1]),
     "potential_patches": Arch(8, 8, 1, patch=2, filter="box", potential_width=4, potential_multipliers=[1, 2]),
     "mlp_transport": Arch(1, 1, 3, vectors=True, condition_noise=True, latent=2, width=8, blocks=2),
-    "mlp_potential": Arch(1, 1, 3, vectors=True, potential_width=8, potential_blocks=2),
+    "mlp_potential": Arch(1, 1, 3, vectors=True, potential_width=8, potential_blocks=2,
+                          potential_quadratic=4),
 }  # fmt: skip
 
 

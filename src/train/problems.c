@@ -1,0 +1,158 @@
+#include "train/problems.h"
+#include "core/words.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GAUSSIAN(d_, lines, uvp)                                                                             \
+	{                                                                                                    \
+		.name = "gaussian-" #d_, .truth = OTP_TRUTH_GAUSSIAN, .d = d_, .law = "gaussian-source",     \
+		.source = "synth:gaussian-source?d=" #d_, .target = "synth:gaussian-target?d=" #d_,          \
+		.preset = "vector", .settings = SMOOTH lines, .bars = {{"l2_uvp", 0, uvp}}                   \
+	}
+
+/* In 256 dimensions most directions hold nothing but noise, and squares press it
+ * out of them; a small tau keeps the curvature that takes within reach of the
+ * rates, a small first sigma and R1 keep the trunk from inventing maxima where
+ * no data is. */
+#define HIGH                                                                                                 \
+	"sigma-start = 0.3\nsigma-end = 0.05\ntau = 0.1\nr1 = 1\nr1-end = 0.05\nwidth = 128\n"              \
+	"potential-width = 128\npotential-quadratic = 256\nquadratic-gain = 6\nk-transport = 2\n"            \
+	"lr_g = 3e-4\ndecay-from = 0.4\nsteps = 2500\n"
+
+#define ONE_TO_MANY_256(m_)                                                                                  \
+	{                                                                                                    \
+		.name = "one-to-many-256-" #m_, .truth = OTP_TRUTH_ONE_TO_MANY, .d = 256, .m = m_,           \
+		.law = "one-to-many-source", .source = "synth:one-to-many-source?d=256&m=" #m_ "",           \
+		.target = "synth:one-to-many-target?d=256&m=" #m_ "", .preset = "vector",                    \
+		.settings = SINGULAR HIGH, .stratified = true,                                               \
+		.bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}                  \
+	}
+
+#define SIDES                                                                                                \
+	{"side_balance", 0.45, 0.55}, {"side_balance_point", 0, 0.05}, {"side_rms", 0, 0.05}, {"ks", 0, 0.1}
+
+/* What all share, beside the preset `vector`: a small network that a minute of
+ * one core trains, R1 that has all but gone at the end (its bias on the
+ * displacement is 2 tau r1), rates that fall early and far, because
+ * the last of the error is the noise of the two players' steps. */
+#define SHARED                                                                                               \
+	"width = 64\npotential-width = 64\nk-transport = 1\n"                                                \
+	"anneal-fraction = 0.5\ndecay-from = 0.2\ndecay-to = 0.005\nema = 0.999\n"
+
+/* Sources with a density need no smoothing; what carries them is mostly linear. */
+#define SMOOTH                                                                                               \
+	SHARED "sigma-start = 0\nsigma-end = 0\nanneal = none\ncondition-noise = off\n"                      \
+	       "r1-end = 1e-3\nlr_g = 1e-3\nlr_d = 1e-3\n"
+
+/* Sources without: tau 4 makes a step of the potential small beside what
+ * decides between sides; pairs of +-eps keep a batch's sides even. */
+#define SINGULAR                                                                                             \
+	SHARED "sigma-start = 1\nsigma-end = 0.1\nnoise-pairs = on\n"                                        \
+	       "tau = 4\nr1 = 0.03\nr1-end = 3e-4\nlr_g = 5e-4\nlr_d = 1e-4\npotential-gain = 3\n"
+
+const otp_problem otp_problems[] = {
+    GAUSSIAN(2, "steps = 3000\npotential-quadratic = 8\n", 1),
+    GAUSSIAN(16, "steps = 3000\npotential-quadratic = 32\n", 1),
+    GAUSSIAN(64, "steps = 2500\nwidth = 128\npotential-quadratic = 128\n", 3),
+    GAUSSIAN(256, "steps = 2500\nwidth = 256\npotential-quadratic = 512\n", 5),
+    {.name = "perpendicular-1",
+     .truth = OTP_TRUTH_PERPENDICULAR,
+     .d = 2,
+     .m = 1,
+     .source = "synth:perpendicular-source?m=1",
+     .target = "synth:perpendicular-target?m=1",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 3000\n",
+     .stratified = true,
+     .bars = {{"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}, {"ks", 0, 0.1}}},
+    {.name = "perpendicular-4",
+     .truth = OTP_TRUTH_PERPENDICULAR,
+     .d = 8,
+     .m = 4,
+     .source = "synth:perpendicular-source?m=4",
+     .target = "synth:perpendicular-target?m=4",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 4000\n",
+     .stratified = true,
+     .bars = {{"cost_error", 0, 0.12}, {"ks", 0, 0.1}, {"off_support", 0, 0.05}}},
+    {.name = "one-to-many",
+     .truth = OTP_TRUTH_ONE_TO_MANY,
+     .d = 2,
+     .m = 1,
+     .law = "one-to-many-source",
+     .source = "synth:one-to-many-source?m=1",
+     .target = "synth:one-to-many-target?m=1",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 6000\nk-transport = 2\nsigma-start = 0.5\nr1-end = 0.003\n"
+			      "lr_g = 1e-3\nlr_d = 2e-4\ndecay-from = 0.3\n",
+     .stratified = true,
+     .bars = {SIDES, {"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
+    ONE_TO_MANY_256(2),
+    ONE_TO_MANY_256(4),
+    ONE_TO_MANY_256(8),
+    {.name = "parallel",
+     .truth = OTP_TRUTH_PARALLEL,
+     .d = 2,
+     .m = 1,
+     .source = "synth:parallel-source",
+     .target = "synth:parallel-target",
+     .preset = "vector",
+     .settings = SINGULAR "steps = 3000\n",
+     .stratified = true,
+     .bars = {{"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
+    {.name = "gaussian-to-8gaussians",
+     .truth = OTP_TRUTH_SAMPLES,
+     .d = 2,
+     .source = "synth:gaussian?d=2",
+     .target = "synth:8gaussians?d=2",
+     .preset = "vector",
+     .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
+     .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
+    {.name = "moons-to-spiral",
+     .truth = OTP_TRUTH_SAMPLES,
+     .d = 2,
+     .source = "synth:moons?d=2",
+     .target = "synth:spiral?d=2",
+     .preset = "vector",
+     .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
+     .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
+    {.name = "isoluminant",
+     .truth = OTP_TRUTH_COLOURING,
+     .d = 768,
+     .source = "synth:digits",
+     .target = "synth:digits-isoluminant",
+     .preset = "quickstart",
+     .settings = "",
+     .bars = {{"hue_agreement", 0.9, 1},
+	      {"hue_resultant", 0, 0.15},
+	      {"chroma", 0.85, 1.1},
+	      {"shape_ratio", 0, 0.15}}},
+};
+const int otp_problem_count = sizeof otp_problems / sizeof *otp_problems;
+
+const otp_problem *otp_problem_find(const char *name, otp_error *err)
+{
+	otp_word_search search = otp_word_search_for(name);
+	for (int i = 0; i < otp_problem_count; i++) {
+		if (strcmp(otp_problems[i].name, name) == 0)
+			return &otp_problems[i];
+		otp_word_consider(&search, otp_problems[i].name);
+	}
+	otp_fail(err, name, "is no problem of verify%s%s",
+		 search.nearest ? ", did you mean " : "; see otplan help verify",
+		 search.nearest ? search.nearest : "");
+	return NULL;
+}
+
+bool otp_problem_configure(const otp_problem *p, otp_config *c, otp_error *err)
+{
+	otp_config_defaults(c);
+	if (!otp_config_preset(c, p->preset, err) || !otp_config_parse(c, p->settings, p->name, err))
+		return false;
+	snprintf(c->preset, sizeof c->preset, "%s", p->preset);
+	snprintf(c->source, sizeof c->source, "%s", p->source);
+	snprintf(c->target, sizeof c->target, "%s", p->target);
+	return true;
+}
