@@ -17,9 +17,9 @@
  * rates, a small first sigma and R1 keep the trunk from inventing maxima where
  * no data is. */
 #define HIGH                                                                                                 \
-	"sigma-start = 0.3\nsigma-end = 0.05\ntau = 0.1\nr1 = 1\nr1-end = 0.05\nwidth = 128\n"              \
-	"potential-width = 128\npotential-quadratic = 256\nquadratic-gain = 6\nk-transport = 2\n"            \
-	"lr_g = 3e-4\ndecay-from = 0.4\nsteps = 2500\n"
+	"sigma-start = 0.3\nsigma-end = 0.05\ntau = 0.4\nr1 = 0.25\nr1-end = 0.02\nwidth = 128\n"            \
+	"potential-width = 128\npotential-quadratic = 256\nquadratic-gain = 12\nk-transport = 4\n"           \
+	"decay-from = 0.3\nsteps = 2000\n"
 
 #define ONE_TO_MANY_256(m_)                                                                                  \
 	{                                                                                                    \
@@ -85,8 +85,7 @@ const otp_problem otp_problems[] = {
      .source = "synth:one-to-many-source?m=1",
      .target = "synth:one-to-many-target?m=1",
      .preset = "vector",
-     .settings = SINGULAR "steps = 6000\nk-transport = 2\nsigma-start = 0.5\nr1-end = 0.003\n"
-			      "lr_g = 1e-3\nlr_d = 2e-4\ndecay-from = 0.3\n",
+     .settings = SINGULAR "steps = 5000\nbatch = 512\nk-transport = 3\n",
      .stratified = true,
      .bars = {SIDES, {"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
     ONE_TO_MANY_256(2),
