@@ -25,8 +25,7 @@ typedef struct measurement {
 	double sigma;
 	uint64_t seed;
 	size_t d;
-	otp_figure *figures;
-	int count;
+	otp_figures figures;
 	otp_pairs *pairs;
 	otp_error *err;
 } measurement;
@@ -36,16 +35,6 @@ typedef struct plan_sample {
 	size_t n;
 	float *x, *eps, *y; /* (n, d) */
 } plan_sample;
-
-static void add(measurement *m, const char *key, const char *name, double value, const char *truth)
-{
-	OTP_ASSERT(m->count < OTP_MAX_FIGURES, "%d figures", m->count);
-	otp_figure *f = &m->figures[m->count++];
-	f->key = key;
-	f->name = name;
-	f->value = value;
-	snprintf(f->truth, sizeof f->truth, "%s", truth);
-}
 
 /* ---- samples of the plan ------------------------------------------------------ */
 
@@ -136,9 +125,9 @@ static void add_cost(measurement *m, const plan_sample *s, double truth)
 	double cost = squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
 	char text[48];
 	snprintf(text, sizeof text, "truth %.4g", truth);
-	add(m, "truth_cost", "W2^2", truth, "");
-	add(m, "cost", "transport cost E|x - T|^2", cost, text);
-	add(m, "cost_error", "... its error", fabs(cost - truth), "0");
+	otp_figures_add(&m->figures, "truth_cost", "W2^2", truth, "");
+	otp_figures_add(&m->figures, "cost", "transport cost E|x - T|^2", cost, text);
+	otp_figures_add(&m->figures, "cost_error", "... its error", fabs(cost - truth), "0");
 }
 
 /* W2^2(T#mu, nu) by exact assignment on held-out samples, and the same between two target samples. */
@@ -154,9 +143,10 @@ static bool add_target_error(measurement *m)
 		double floor = otp_assignment_w2(targets + n * m->d, targets, (int)n, (int)m->d, NULL);
 		char text[48];
 		snprintf(text, sizeof text, "floor %.3g", floor);
-		add(m, "target_error", "target error W2^2(T, nu)", error, text);
-		add(m, "target_floor", "... between two target samples", floor, "");
-		add(m, "target_excess", "... error above the floor", error - floor, "0");
+		otp_figures_add(&m->figures, "target_error", "target error W2^2(T, nu)", error, text);
+		otp_figures_add(&m->figures, "target_floor", "... between two target samples", floor, "");
+		otp_figures_add(&m->figures, "target_excess", "... error above the floor", error - floor,
+				"0");
 	}
 	otp_free(targets);
 	release(&s);
@@ -167,7 +157,7 @@ static bool add_target_error(measurement *m)
 static void add_uvp(measurement *m, const plan_sample *s, const float *exact, double variance)
 {
 	double error = squared_distance(s->y, exact, s->n * m->d) / (double)s->n;
-	add(m, "l2_uvp", "L2-UVP, per cent", 100 * error / variance, "0");
+	otp_figures_add(&m->figures, "l2_uvp", "L2-UVP, per cent", 100 * error / variance, "0");
 }
 
 /* ---- gaussian ------------------------------------------------------------------- */
@@ -206,7 +196,7 @@ static void add_moment_error(measurement *m, const plan_sample *s)
 	double error = otp_gaussian_bures(m->law->covariance[1], covariance, d, NULL);
 	for (int i = 0; i < d; i++)
 		error += (mean[i] - m->law->mean[i]) * (mean[i] - m->law->mean[i]);
-	add(m, "moment_error", "W2^2 by moments", error, "0");
+	otp_figures_add(&m->figures, "moment_error", "W2^2 by moments", error, "0");
 	otp_free(mean);
 	otp_free(covariance);
 }
@@ -221,7 +211,8 @@ static bool measure_perpendicular(measurement *m, const plan_sample *s)
 	for (size_t i = 0; i < s->n; i++)
 		for (size_t j = 0; j < k; j++)
 			along_source += (double)s->y[i * m->d + j] * (double)s->y[i * m->d + j];
-	add(m, "off_support", "energy off the support", along_source / (double)s->n, "0");
+	otp_figures_add(&m->figures, "off_support", "energy off the support", along_source / (double)s->n,
+			"0");
 
 	plan_sample at = allocate(m, DRAWS_A_POINT);
 	double *levels = otp_calloc(at.n, sizeof *levels);
@@ -233,7 +224,7 @@ static bool measure_perpendicular(measurement *m, const plan_sample *s)
 			ks = fmax(ks, otp_ks_uniform(levels, (int)at.n));
 		}
 	}
-	add(m, "ks", "law at single points, worst KS", ks, "0");
+	otp_figures_add(&m->figures, "ks", "law at single points, worst KS", ks, "0");
 	otp_free(levels);
 	release(&at);
 	return true;
@@ -265,10 +256,12 @@ static void measure_sides(measurement *m, const plan_sample *s)
 		for (size_t j = 0; j <= normal; j++)
 			off -= plain[j] * plain[j];
 	}
-	add(m, "side_balance", "share on the upper side", (double)above / (double)s->n, "0.5");
-	add(m, "side_rms", "rms of | |y_n| - 1 |", sqrt(square / (double)s->n), "0");
+	otp_figures_add(&m->figures, "side_balance", "share on the upper side", (double)above / (double)s->n,
+			"0.5");
+	otp_figures_add(&m->figures, "side_rms", "rms of | |y_n| - 1 |", sqrt(square / (double)s->n), "0");
 	if (m->d > normal + 1)
-		add(m, "off_support", "energy off the support", off / (double)s->n, "0");
+		otp_figures_add(&m->figures, "off_support", "energy off the support", off / (double)s->n,
+				"0");
 }
 
 /* KS of the tangential laws at one point: the worst over all directions, and over those away from the edge.
@@ -305,10 +298,11 @@ static void measure_single_points(measurement *m, const plan_sample *s)
 		worst = fmax(worst, fabs((double)above / (double)at.n - 0.5));
 		worst_tangential(m, x, levels, (int)at.n, &ks, &inner);
 	}
-	add(m, "side_balance_point", "... worst distance from 0.5 at a point", worst, "0");
+	otp_figures_add(&m->figures, "side_balance_point", "... worst distance from 0.5 at a point", worst,
+			"0");
 	if (m->sigma > 0) {
-		add(m, "ks", "tangential law at points, worst KS", ks, "0");
-		add(m, "ks_inner", "... at points within +-0.8", inner, "0");
+		otp_figures_add(&m->figures, "ks", "tangential law at points, worst KS", ks, "0");
+		otp_figures_add(&m->figures, "ks_inner", "... at points within +-0.8", inner, "0");
 	}
 	otp_free(levels);
 	release(&at);
@@ -320,8 +314,9 @@ static void measure_one_to_many(measurement *m, const plan_sample *s)
 	add_cost(m, s, 1);
 	double smoothed = 1 + m->problem->m * otp_tangential_cost(m->sigma);
 	double cost = squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
-	add(m, "smoothed_cost", "the exact smoothed plan's cost", smoothed, "");
-	add(m, "smoothed_cost_error", "... error against it", fabs(cost - smoothed), "0");
+	otp_figures_add(&m->figures, "smoothed_cost", "the exact smoothed plan's cost", smoothed, "");
+	otp_figures_add(&m->figures, "smoothed_cost_error", "... error against it", fabs(cost - smoothed),
+			"0");
 	measure_sides(m, s);
 	measure_single_points(m, s);
 }
@@ -416,7 +411,8 @@ int otp_measure_vectors(const otp_problem *p, otp_sampler *sampler, double sigma
 			const otp_dataset *source, const otp_dataset *target, otp_figure *figures,
 			otp_pairs *pairs, otp_error *err)
 {
-	measurement m = {p, sampler, source, target, NULL, sigma, seed, (size_t)p->d, figures, 0, pairs, err};
+	measurement m = {p,    sampler,	     source,	   target, NULL, sigma,
+			 seed, (size_t)p->d, {figures, 0}, pairs,  err};
 	if (p->law) {
 		otp_law_params params = {.d = p->d, .m = p->m};
 		m.law = otp_law_new(p->law, params, seed, NULL, err);
@@ -427,5 +423,5 @@ int otp_measure_vectors(const otp_problem *p, otp_sampler *sampler, double sigma
 	bool ok = draw_plan(&m, 0, &s) && measure(&m, &s) && collect_pairs(&m, &s);
 	release(&s);
 	otp_law_free(m.law);
-	return ok ? m.count : 0;
+	return ok ? m.figures.count : 0;
 }

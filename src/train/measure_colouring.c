@@ -10,20 +10,6 @@
 
 enum { INPUTS = 1024, DRAWS_OF_ONE = 512, ROWS = 8, COLUMNS = 7, SPOKES = 256 };
 
-typedef struct figures {
-	otp_figure *each;
-	int count;
-} figures;
-
-static void add(figures *f, const char *key, const char *name, double value, const char *truth)
-{
-	otp_figure *figure = &f->each[f->count++];
-	figure->key = key;
-	figure->name = name;
-	figure->value = value;
-	snprintf(figure->truth, sizeof figure->truth, "%s", truth);
-}
-
 /* b^2 E|v|^2 in [0, 1] units, four times that in [-1, 1]; the sources show v at grey v/2. */
 static bool exact_cost(const otp_dataset *source, size_t n, double *cost, otp_error *err)
 {
@@ -42,22 +28,22 @@ static bool exact_cost(const otp_dataset *source, size_t n, double *cost, otp_er
 	return ok;
 }
 
-static void add_all(figures *f, const otp_evaluation *e, double truth)
+static void add_all(otp_figures *f, const otp_evaluation *e, double truth)
 {
 	char text[48];
 	const otp_colouring *c = &e->colouring;
 	snprintf(text, sizeof text, "truth %.4g", truth);
-	add(f, "truth_cost", "W2^2", truth, "");
-	add(f, "cost", "transport cost E|x - T|^2", e->transport_cost, text);
-	add(f, "cost_error", "... its error", fabs(e->transport_cost - truth), "0");
-	add(f, "sliced_error", "target error (sliced W2^2)", e->target_distance, "");
-	add(f, "sliced_floor", "... between two target samples", e->floor, "");
-	add(f, "hue_agreement", "hue agreement, mean cos(h - h*)", c->hue_agreement, "1");
-	add(f, "hue_resultant", "hue resultant, one image", c->hue_resultant, "0");
-	add(f, "chroma", "colour strength", c->chroma, "1");
-	add(f, "shape_rmse", "shape error (rms)", c->shape_rmse, "0");
-	add(f, "shape_random", "... of a random pair", c->shape_random, "");
-	add(f, "shape_ratio", "... their ratio", c->shape_rmse / c->shape_random, "0");
+	otp_figures_add(f, "truth_cost", "W2^2", truth, "");
+	otp_figures_add(f, "cost", "transport cost E|x - T|^2", e->transport_cost, text);
+	otp_figures_add(f, "cost_error", "... its error", fabs(e->transport_cost - truth), "0");
+	otp_figures_add(f, "sliced_error", "target error (sliced W2^2)", e->target_distance, "");
+	otp_figures_add(f, "sliced_floor", "... between two target samples", e->floor, "");
+	otp_figures_add(f, "hue_agreement", "hue agreement, mean cos(h - h*)", c->hue_agreement, "1");
+	otp_figures_add(f, "hue_resultant", "hue resultant, one image", c->hue_resultant, "0");
+	otp_figures_add(f, "chroma", "colour strength", c->chroma, "1");
+	otp_figures_add(f, "shape_rmse", "shape error (rms)", c->shape_rmse, "0");
+	otp_figures_add(f, "shape_random", "... of a random pair", c->shape_random, "");
+	otp_figures_add(f, "shape_ratio", "... their ratio", c->shape_rmse / c->shape_random, "0");
 }
 
 static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp_dataset *source,
@@ -105,7 +91,7 @@ int otp_measure_colouring(otp_sampler *s, double sigma, uint64_t seed, const otp
 {
 	otp_evaluate_options options = {.n = INPUTS, .per_input = DRAWS_OF_ONE, .seed = seed, .sigma = sigma};
 	otp_evaluation e;
-	figures f = {list, 0};
+	otp_figures f = {list, 0};
 	double truth;
 	if (!otp_evaluate(s, source, target, &options, &e, err) || !exact_cost(source, INPUTS, &truth, err) ||
 	    (pictured->folder && !draw_pictures(s, sigma, seed, source, pictured, err)))

@@ -8,48 +8,36 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct figures {
-	otp_figure *each;
-	int count;
-} figures;
-
-static void add(figures *f, const char *key, const char *name, double value, const char *truth)
-{
-	otp_figure *figure = &f->each[f->count++];
-	figure->key = key;
-	figure->name = name;
-	figure->value = value;
-	snprintf(figure->truth, sizeof figure->truth, "%s", truth);
-}
-
 int otp_evaluation_figures(const otp_evaluation *e, otp_figure each[OTP_MAX_FIGURES])
 {
-	figures f = {each, 0};
+	otp_figures f = {each, 0};
 	char truth[48];
 	const otp_colouring *c = &e->colouring;
-	add(&f, "n", "inputs measured", (double)e->n, "");
-	add(&f, "transport_cost", "transport cost E|x - T|^2", e->transport_cost, "");
+	otp_figures_add(&f, "n", "inputs measured", (double)e->n, "");
+	otp_figures_add(&f, "transport_cost", "transport cost E|x - T|^2", e->transport_cost, "");
 	if (e->exact)
-		add(&f, "optimal_cost", "... of the best plan of this sample", e->optimal_cost, "");
+		otp_figures_add(&f, "optimal_cost", "... of the best plan of this sample", e->optimal_cost,
+				"");
 	snprintf(truth, sizeof truth, "floor %.3g", e->floor);
-	add(&f, "target_distance", e->exact ? "target distance (exact W2^2)" : "target distance (sliced W2^2)",
-	    e->target_distance, truth);
-	add(&f, "floor", "... between two target samples", e->floor, "");
-	add(&f, "identity_distance", "distance to identity (rms)", e->identity_distance, "");
-	add(&f, "diversity", "spread over noise (rms)", e->diversity, "");
+	otp_figures_add(&f, "target_distance",
+			e->exact ? "target distance (exact W2^2)" : "target distance (sliced W2^2)",
+			e->target_distance, truth);
+	otp_figures_add(&f, "floor", "... between two target samples", e->floor, "");
+	otp_figures_add(&f, "identity_distance", "distance to identity (rms)", e->identity_distance, "");
+	otp_figures_add(&f, "diversity", "spread over noise (rms)", e->diversity, "");
 	if (e->grey_source) {
-		add(&f, "grey_rmse", "grey of output against input (rms)", e->grey_rmse, "");
-		add(&f, "hue_resultant", "hue resultant, one image", c->hue_resultant, "0 is uniform");
+		otp_figures_add(&f, "grey_rmse", "grey of output against input (rms)", e->grey_rmse, "");
+		otp_figures_add(&f, "hue_resultant", "hue resultant, one image", c->hue_resultant,
+				"0 is uniform");
 	}
 	if (e->isoluminant) {
-		add(&f, "hue_agreement", "hue agreement with the closed form", c->hue_agreement,
-		    "1 is exact");
-		add(&f, "chroma", "colour strength", c->chroma, "1 is exact");
+		otp_figures_add(&f, "hue_agreement", "hue agreement with the closed form", c->hue_agreement,
+				"1 is exact");
+		otp_figures_add(&f, "chroma", "colour strength", c->chroma, "1 is exact");
 		snprintf(truth, sizeof truth, "random pair %.3f", c->shape_random);
-		add(&f, "shape_rmse", "shape error (rms)", c->shape_rmse, truth);
-		add(&f, "shape_random", "... of a random pair", c->shape_random, "");
+		otp_figures_add(&f, "shape_rmse", "shape error (rms)", c->shape_rmse, truth);
+		otp_figures_add(&f, "shape_random", "... of a random pair", c->shape_random, "");
 	}
-	OTP_ASSERT(f.count <= OTP_MAX_FIGURES, "%d figures", f.count);
 	return f.count;
 }
 
