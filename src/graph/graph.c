@@ -13,20 +13,19 @@ struct otp_graph {
 };
 
 typedef struct op_row {
-	const char *name, *meaning;
+	const char *name;
 	int inputs;
 	bool in_place;
 } op_row;
 
 static const op_row OPS[OTP_OP_COUNT] = {
-	[OTP_OP_LEAF] = {"leaf", "an input or a view into a span", 0, false},
-#define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = {#name, meaning, inputs, in_place},
+	[OTP_OP_LEAF] = {"leaf", 0, false},
+#define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = {#name, inputs, in_place},
 #include "graph/ops.def"
 #undef OP
 };
 
 const char *otp_op_name(otp_op op) { return OPS[op].name; }
-const char *otp_op_meaning(otp_op op) { return OPS[op].meaning; }
 int otp_op_inputs(otp_op op) { return OPS[op].inputs; }
 bool otp_op_in_place(otp_op op) { return OPS[op].in_place; }
 

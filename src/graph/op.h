@@ -68,7 +68,6 @@ enum { OTP_HYPER_RATE, OTP_HYPER_CORRECT1, OTP_HYPER_CORRECT2, OTP_HYPER_EMA, OT
 enum { OTP_ROW_PARAM, OTP_ROW_M, OTP_ROW_V, OTP_ROW_EMA };
 
 const char *otp_op_name(otp_op op);
-const char *otp_op_meaning(otp_op op);
 int otp_op_inputs(otp_op op);
 bool otp_op_in_place(otp_op op);
 

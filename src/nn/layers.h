@@ -20,9 +20,10 @@ otp_node *otp_layer_mix(otp_builder *b, const char *name, otp_node *x, int out, 
  * the plain convolution. */
 otp_node *otp_layer_to_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch);
 otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch, float gain);
-/* x: (n, 1, 1, c) -> (n, 1, 1, out); bias starts at `bias`, per half where the output is scale and shift */
+/* Dense with bias. x: (n, 1, 1, c) -> (n, 1, 1, out) */
 otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain);
-/* GroupNorm of min(c/4, 32) groups, optional SiLU. With an embedding (n, 1, 1, e), scale and shift come from it. */
+/* GroupNorm of min(c/4, 32) groups, optional SiLU. With an embedding
+ * (n, 1, 1, e) its dense image is added to the learned scale and shift. */
 otp_node *otp_layer_norm(otp_builder *b, const char *name, otp_node *x, otp_node *embedding, bool silu);
 /* Single-head self-attention over all pixels, residual. */
 otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x);
@@ -30,7 +31,7 @@ otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x);
 otp_node *otp_layer_pixel_norm(otp_node *z);
 /* (a + b) / sqrt(2): keeps the variance of independent summands. */
 otp_node *otp_layer_merge(otp_node *a, otp_node *b);
-/* Mean of all elements divided by nothing else: sum * factor, (1, 1, 1, 1). */
+/* factor * the sum of all elements, (1, 1, 1, 1). */
 otp_node *otp_layer_total(otp_node *x, float factor);
 
 #endif

@@ -12,7 +12,7 @@ enum { OTP_MAX_LEVELS = 8 };
 typedef struct otp_arch {
 	bool vectors;
 	int h, w, c;          /* of one sample; vectors: 1, 1, d */
-	bool condition_noise; /* T sees eps beside x' */
+	bool condition_noise; /* T sees eps, beside x (images) or x' (vectors) */
 	int noise_features;   /* images: products of x' and eps that T sees too; 0: none */
 	int latent;           /* dimension of z; 0: none */
 	int embedding;
