@@ -50,10 +50,13 @@ static otp_params *discover(bool potential)
 			 .blocks = 1,
 			 .potential_width = 8,
 			 .potential_blocks = 1};
-	otp_params *p = otp_params_new();
-	otp_sample_graph g = potential ? otp_value_build(&arch, p, 1) : otp_sample_build(&arch, p, 0, 1, false);
-	otp_graph_free(g.graph);
-	return p;
+	/* A transport step finds the parameters of both networks. */
+	otp_objective objective = {.arch = arch, .tau = 1};
+	otp_params *transport = otp_params_new(), *value = otp_params_new();
+	otp_step_graph step = otp_transport_step(&objective, transport, value, 1, 1, 0);
+	otp_graph_free(step.graph);
+	otp_params_free(potential ? transport : value);
+	return potential ? value : transport;
 }
 
 static content make(uint32_t draw)

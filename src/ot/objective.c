@@ -162,13 +162,3 @@ otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t b
 	otp_builder_done(&b);
 	return sample;
 }
-
-otp_sample_graph otp_value_build(const otp_arch *arch, otp_params *v, int n)
-{
-	otp_sample_graph value = {.graph = otp_graph_new()};
-	otp_builder b = otp_builder_make(value.graph, v, OTP_SPAN_POTENTIAL, 0);
-	value.in.y = otp_input(value.graph, "y", OTP_F32, sample_shape(arch, n));
-	value.y = otp_output(otp_potential_build(&b, arch, value.in.y), OTP_SPAN_NONE, 0);
-	otp_builder_done(&b);
-	return value;
-}

@@ -68,7 +68,4 @@ typedef struct otp_sample_graph {
 /* given_noise: eps is the leaf in.eps instead of a draw from the streams. */
 otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n, bool given_noise);
 
-/* V(y) for n samples; y is in.y, values are in .y of the result. */
-otp_sample_graph otp_value_build(const otp_arch *arch, otp_params *v, int n);
-
 #endif
