@@ -111,6 +111,10 @@ static inline OTP_HD void otp_sincos_turns_f(float u, float *sine, float *cosine
 	*cosine = (q + 1) & 2 ? -along : along;
 }
 
+/* What a byte of a picture stands for, in [-1, 1]: byte / 127.5 - 1, in float on
+ * every backend, so that a picture's values do not depend on where they are made. */
+static inline OTP_HD float otp_byte_value(unsigned byte) { return (float)byte / 127.5f - 1.0f; }
+
 /* Two standard normals from two 32-bit words (Box, Muller 1958). In float on
  * every backend: the draw is part of the program's result, not of its rounding. */
 static inline OTP_HD void otp_normal_pair(uint32_t a, uint32_t b, float *n0, float *n1)

@@ -577,15 +577,16 @@ static void run_half(otp_engine *e, const fixture *f, const fixture *step, const
 		     int64_t elements, double *report)
 {
 	u.rate = read_number(f, s->rate);
-	if (s->span == OTP_SPAN_TRANSPORT) {
-		float *x = read_floats(step, "transport_x", elements);
-		otp_engine_transport_step(e, x, &u, report);
-		otp_free(x);
-		return;
-	}
-	float *x = read_floats(step, "potential_x", elements),
-	      *y = read_floats(step, "potential_y", elements);
-	otp_engine_potential_step(e, x, y, &u, report);
+	bool transports = s->span == OTP_SPAN_TRANSPORT;
+	float *x = read_floats(step, transports ? "transport_x" : "potential_x", elements);
+	float *y = transports ? NULL : read_floats(step, "potential_y", elements);
+	otp_engine_set_losses(e, NULL);
+	if (transports)
+		otp_engine_transport_step(e, (otp_batch){.values = x}, &u);
+	else
+		otp_engine_potential_step(e, (otp_batch){.values = x}, (otp_batch){.values = y}, &u);
+	otp_losses losses = otp_engine_losses(e);
+	memcpy(report, losses.sum[transports ? OTP_STEP_TRANSPORT : OTP_STEP_POTENTIAL_R1], sizeof losses.sum[0]);
 	otp_free(x);
 	otp_free(y);
 }

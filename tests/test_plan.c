@@ -443,17 +443,17 @@ static void write_random(otp_program *p, const otp_node *leaf, uint32_t which)
 
 static void write_inputs(otp_program *p, const otp_step_inputs *in)
 {
-	uint32_t words[4 * SAMPLES];
-	const float keep = 0.9f, sigma = 0.4f, r1 = 0.7f;
+	uint32_t words[OTP_WORD_COUNT * SAMPLES] = {0};
+	float numbers[OTP_HYPER_COUNT] = {0};
 	for (uint32_t i = 0; i < SAMPLES; i++)
-		memcpy(words + 4 * i, otp_stream_make(3, i, 1).word, 4 * sizeof *words);
-	otp_program_write(p, in->streams, words);
+		memcpy(words + OTP_WORD_COUNT * i, otp_stream_make(3, i, 1).word, 4 * sizeof *words);
+	numbers[OTP_NUMBER_KEEP] = 0.9f;
+	numbers[OTP_NUMBER_SIGMA] = 0.4f;
+	numbers[OTP_NUMBER_R1] = 0.7f;
+	otp_program_write(p, in->words, words);
+	otp_program_write(p, in->numbers, numbers);
 	write_random(p, in->x, 60);
 	write_random(p, in->y, 61);
-	otp_program_write(p, in->keep, &keep);
-	otp_program_write(p, in->sigma, &sigma);
-	if (in->r1)
-		otp_program_write(p, in->r1, &r1);
 }
 
 static step_program step_program_make(const char *backend_name, const step_setup *s, bool poison)
@@ -528,9 +528,8 @@ static void check_program_allocates_nothing(const char *backend_name, const otp_
 	otp_program_run(p.program); /* a thread's first run may set up the thread */
 	long before = allocation_count();
 	for (int run = 0; run < 10; run++) {
-		write_inputs(p.program, &(otp_step_inputs){.streams = s.step.in.streams,
-							   .keep = s.step.in.keep,
-							   .sigma = s.step.in.sigma});
+		write_inputs(p.program, &(otp_step_inputs){.words = s.step.in.words,
+							   .numbers = s.step.in.numbers});
 		otp_program_run(p.program);
 	}
 	long made = allocation_count() - before;
@@ -569,14 +568,15 @@ static void engine_steps_allocate_nothing(void **state)
 	otp_update u = {.seed = 1, .keep = 1, .sigma = 0.5, .rate = 1e-4, .ema = 0.9};
 	long before = 0;
 	for (int step = 0; step < 12; step++) {
-		double report[OTP_REPORT_COUNT];
 		if (step == 2)
 			before = allocation_count();
 		u.count = step + 1;
 		u.draw = (uint32_t)step;
 		u.r1 = step % 2 ? 0.5 : 0;
-		otp_engine_potential_step(e, x, x, &u, report);
-		otp_engine_transport_step(e, x, &u, report);
+		otp_batch batch = {.values = x};
+		otp_engine_potential_step(e, batch, batch, &u);
+		otp_engine_transport_step(e, batch, &u);
+		otp_engine_losses(e);
 	}
 	assert_int_equal(allocation_count() - before, 0);
 	otp_free(x);

@@ -58,6 +58,12 @@ static void cpu_forget(otp_device *device, void *token)
 
 static void cpu_wait(otp_device *device) { (void)device; }
 
+static size_t cpu_memory_free(otp_device *device)
+{
+	(void)device;
+	return 0;
+}
+
 /* The cores this process may use, which in a container are fewer than the machine's. */
 static int cpu_workers(otp_device *device, int asked)
 {
@@ -89,6 +95,7 @@ const otp_backend otp_cpu_backend = {
     .launch = cpu_launch,
     .forget = cpu_forget,
     .wait = cpu_wait,
+    .memory_free = cpu_memory_free,
     .workers = cpu_workers,
     .kernels = cpu_kernels,
 };

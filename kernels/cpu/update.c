@@ -1,4 +1,4 @@
-/* update.c (cpu): random draws and the optimiser's step. */
+/* update.c (cpu): random draws, stored data, the ring of losses and the optimiser's step. */
 #include "cpu/cpu.h"
 #include "scalar.h"
 
@@ -28,7 +28,7 @@ OTP_CPU_KERNEL(normal)
 	int64_t count = (int64_t)s.h * s.w * s.c;
 	const uint32_t *words = call->in[0].data;
 	float *y = call->out.data;
-	for (int n = 0; n < s.n; n++, words += 4, y += count) {
+	for (int n = 0; n < s.n; n++, words += call->in[0].shape.c, y += count) {
 		otp_stream stream = {{words[0], words[1], words[2], words[3]}};
 		for (int64_t i = 0; i < count; i += 4 * CHUNK) {
 			if (count - i >= 4 * CHUNK) {
@@ -40,6 +40,42 @@ OTP_CPU_KERNEL(normal)
 			memcpy(y + i, tail, (size_t)(count - i) * sizeof *y);
 		}
 	}
+}
+
+static unsigned byte_at(const uint32_t *words, int64_t at) { return words[at / 4] >> 8 * (at % 4) & 255; }
+
+/* One picture; stored: its channels in bytes, c of them or one for all. */
+static void gather_picture(float *y, otp_shape s, const uint32_t *words, int stored, bool mirrored)
+{
+	for (int h = 0; h < s.h; h++)
+		for (int w = 0; w < s.w; w++) {
+			int64_t at = ((int64_t)h * s.w + (mirrored ? s.w - 1 - w : w)) * stored;
+			for (int c = 0; c < s.c; c++)
+				*y++ = otp_byte_value(byte_at(words, stored == 1 ? at : at + c));
+		}
+}
+
+OTP_CPU_KERNEL(gather)
+{
+	otp_shape s = call->out.shape;
+	const otp_tensor *bytes = &call->in[0], *picks = &call->in[1];
+	int64_t values = (int64_t)s.h * s.w * s.c;
+	for (int n = 0; n < s.n; n++) {
+		uint32_t pick =
+		    ((const uint32_t *)picks->data)[(int64_t)n * picks->shape.c + call->attr.gather.column];
+		OTP_ASSERT(pick / 2 < (uint32_t)bytes->shape.n, "gather: row %u of %d", pick / 2, bytes->shape.n);
+		const uint32_t *row = (const uint32_t *)bytes->data + (int64_t)(pick / 2) * bytes->shape.c;
+		gather_picture((float *)call->out.data + n * values, s, row, call->attr.gather.stored, pick % 2);
+	}
+}
+
+OTP_CPU_KERNEL(record)
+{
+	otp_shape s = call->in[0].shape;
+	uint32_t slot = ((const uint32_t *)call->in[2].data)[call->attr.record.column] % (uint32_t)s.w;
+	if (call->out.data != call->in[0].data)
+		memcpy(call->out.data, call->in[0].data, (size_t)otp_shape_count(s) * sizeof(float));
+	memcpy((float *)call->out.data + (int64_t)slot * s.c, call->in[1].data, (size_t)s.c * sizeof(float));
 }
 
 /* One block of columns: rows of the state are `stride` apart, in and out. */

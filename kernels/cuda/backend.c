@@ -247,6 +247,15 @@ static void cuda_wait(otp_device *d)
 	otp_device_leave(d);
 }
 
+static size_t cuda_memory_free(otp_device *d)
+{
+	size_t left = 0, whole = 0;
+	otp_device_enter(d);
+	CUDA_CHECK(cudaMemGetInfo(&left, &whole));
+	otp_device_leave(d);
+	return left;
+}
+
 static int cuda_workers(otp_device *d, int asked)
 {
 	(void)asked;
@@ -272,6 +281,7 @@ const otp_backend otp_cuda_backend = {
     .launch = cuda_launch,
     .forget = cuda_forget,
     .wait = cuda_wait,
+    .memory_free = cuda_memory_free,
     .workers = cuda_workers,
     .kernels = cuda_kernels,
 };

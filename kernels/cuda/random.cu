@@ -5,15 +5,15 @@
 namespace
 {
 
-/* A sample has `count` elements, `blocks` Philox blocks, the last perhaps cut short. */
-__global__ void draw(float *y, const uint32_t *words, int samples, unsigned blocks, int64_t count,
+/* A sample has `row` words, `count` elements and `blocks` Philox blocks, the last perhaps cut short. */
+__global__ void draw(float *y, const uint32_t *words, int row, int samples, unsigned blocks, int64_t count,
 		     uint32_t purpose, bool wide)
 {
 	int64_t items = (int64_t)samples * blocks;
 	for (int64_t item = otp_first_item(); item < items; item += otp_item_step()) {
 		int64_t sample = item / blocks;
 		uint32_t block = (uint32_t)(item - sample * blocks);
-		const uint32_t *w = words + 4 * sample;
+		const uint32_t *w = words + row * sample;
 		otp_stream stream = {{w[0], w[1], w[2], w[3]}};
 		otp_normals normals = otp_normal_block(stream, purpose, block);
 		int64_t first = 4 * (int64_t)block;
@@ -37,6 +37,6 @@ OTP_CUDA_KERNEL(normal)
 	int64_t count = (int64_t)s.h * s.w * s.c, blocks = (count + 3) / 4;
 	bool wide = count % 4 == 0 && otp_aligned(call->out.data);
 	OTP_LAUNCH(call, draw, otp_blocks(s.n * blocks), OTP_THREADS, 0, floats(call->out),
-		   static_cast<const uint32_t *>(call->in[0].data), s.n, (unsigned)blocks, count,
+		   static_cast<const uint32_t *>(call->in[0].data), call->in[0].shape.c, s.n, (unsigned)blocks, count,
 		   call->attr.noise.purpose, wide);
 }

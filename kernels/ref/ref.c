@@ -77,6 +77,12 @@ static void ref_forget(otp_device *device, void *token)
 
 static void ref_wait(otp_device *device) { (void)device; }
 
+static size_t ref_memory_free(otp_device *device)
+{
+	(void)device;
+	return 0;
+}
+
 static int ref_workers(otp_device *device, int asked)
 {
 	(void)device;
@@ -101,6 +107,7 @@ const otp_backend otp_ref_backend = {
     .launch = ref_launch,
     .forget = ref_forget,
     .wait = ref_wait,
+    .memory_free = ref_memory_free,
     .workers = ref_workers,
     .kernels = ref_kernels,
 };

@@ -1,4 +1,4 @@
-/* update.c (ref): random draws and the optimiser's step. */
+/* update.c (ref): random draws, stored data, the ring of losses and the optimiser's step. */
 #include "ref/ref.h"
 #include "scalar.h"
 
@@ -13,6 +13,34 @@ OTP_REF_KERNEL(normal)
 		otp_normals draw = otp_normal_block(stream, call->attr.noise.purpose, element / 4);
 		*otp_ref_at(&call->out, i) = draw.v[element % 4];
 	}
+}
+
+static uint32_t word_at(const otp_tensor *words, int n, int column)
+{
+	return (uint32_t)*otp_ref_at(words, otp_shape4(n, 0, 0, column));
+}
+
+OTP_REF_KERNEL(gather)
+{
+	const otp_tensor *bytes = &call->in[0], *picks = &call->in[1];
+	otp_shape s = call->out.shape;
+	int stored = call->attr.gather.stored;
+	OTP_REF_EACH (i, s) {
+		uint32_t pick = word_at(picks, i.n, call->attr.gather.column);
+		OTP_ASSERT(pick / 2 < (uint32_t)bytes->shape.n, "gather: row %u of %d", pick / 2, bytes->shape.n);
+		int w = pick % 2 ? s.w - 1 - i.w : i.w;
+		int at = (i.h * s.w + w) * stored + (stored == 1 ? 0 : i.c);
+		uint32_t word = word_at(bytes, (int)(pick / 2), at / 4);
+		*otp_ref_at(&call->out, i) = otp_byte_value(word >> 8 * (at % 4) & 255);
+	}
+}
+
+OTP_REF_KERNEL(record)
+{
+	const otp_tensor *ring = &call->in[0];
+	int slot = (int)(word_at(&call->in[2], 0, call->attr.record.column) % (uint32_t)ring->shape.w);
+	OTP_REF_EACH (i, ring->shape)
+		*otp_ref_at(&call->out, i) = *otp_ref_at(i.w == slot ? &call->in[1] : ring, i);
 }
 
 /* The first share updates all columns: shares are a matter of speed. */

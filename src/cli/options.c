@@ -99,6 +99,7 @@ static void copy_free_settings(otp_config *to, const otp_config *from)
 	memcpy(to->preset, from->preset, sizeof to->preset);
 	to->resume = from->resume;
 	to->workers = from->workers;
+	memcpy(to->data_on_device, from->data_on_device, sizeof to->data_on_device);
 	to->snapshot_every = from->snapshot_every;
 	to->keep = from->keep;
 	to->sample_every = from->sample_every;

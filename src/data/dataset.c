@@ -11,6 +11,7 @@
 #include "core/pool.h"
 #include "data/permute.h"
 #include "data/source.h"
+#include "scalar.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -319,15 +320,19 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, otp_error *err)
 			d->source->skipped[0]);
 }
 
+static bool stores_bytes(const otp_source *s)
+{
+	return s->kind == OTP_DATA_IMAGES && s->count > 0 && s->low == s->high;
+}
+
 /* Bytes are worth keeping where a read costs more than a copy, and where half
  * of what the machine can spare holds them. */
 static bool keep_in_memory(otp_dataset *d, int threads, otp_error *err)
 {
 	const otp_source *s = d->source;
 	bool reshaped = d->size && (s->h != d->size || s->w != d->size);
-	bool bytes = s->kind == OTP_DATA_IMAGES && s->count > 0 && s->low == s->high;
 	size_t sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c;
-	if (!bytes || !(s->costly || reshaped || s->c != d->settled_c) || !d->spec.keep ||
+	if (!stores_bytes(s) || !(s->costly || reshaped || s->c != d->settled_c) || !d->spec.keep ||
 	    (size_t)d->count > otp_memory_available() / 2 / sample_bytes)
 		return true;
 	d->kept_bytes = otp_mul_size((size_t)d->count, sample_bytes);
@@ -416,7 +421,7 @@ static void spread_grey(const otp_dataset *d, const otp_image *in, const float f
 {
 	size_t pixels = (size_t)d->h * (size_t)d->w, c = (size_t)d->c;
 	for (size_t i = 0; i < pixels; i++) {
-		float v = in->u8 ? (float)in->u8[i] / 127.5f - 1 : in->f32[i];
+		float v = in->u8 ? otp_byte_value(in->u8[i]) : in->f32[i];
 		for (size_t k = 0; k < c; k++)
 			out[i * c + k] = k == 3 ? 1 : factor[k] == 1 ? v : factor[k] * (v + 1) - 1;
 	}
@@ -464,15 +469,41 @@ static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *ima
 	return otp_fail(err, d->spec.text, "none of its images can be decoded any more");
 }
 
-bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err)
+/* Sample `index` settled; the pixels may belong to the set. */
+static bool take(const otp_dataset *d, uint64_t *index, otp_image *image, otp_error *err)
 {
 	OTP_ASSERT(d->prepared, "otp_dataset_prepare comes first");
-	otp_image image = {.h = d->h, .w = d->w, .c = d->settled_c};
-	if (d->kept)
-		image.u8 = d->kept + (size_t)index * otp_image_values(&image);
-	else if (!settle_or_next(d, &index, &image, err))
+	*image = (otp_image){.h = d->h, .w = d->w, .c = d->settled_c};
+	if (!d->kept)
+		return settle_or_next(d, index, image, err);
+	image->u8 = d->kept + (size_t)*index * otp_image_values(image);
+	return true;
+}
+
+bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err)
+{
+	otp_image image;
+	if (!take(d, &index, &image, err))
 		return false;
 	finish(d, &image, number_in_source(d, index), draw, out);
+	otp_image_free(&image);
+	return true;
+}
+
+int otp_dataset_stored_channels(const otp_dataset *d)
+{
+	OTP_ASSERT(d->prepared, "otp_dataset_prepare comes first");
+	bool drawn = d->colour != OTP_COLOUR_NONE || d->level != 1;
+	return stores_bytes(d->source) && !drawn && (d->settled_c == d->c || d->settled_c == 1) ? d->settled_c : 0;
+}
+
+bool otp_dataset_get_bytes(const otp_dataset *d, uint64_t index, uint8_t *out, otp_error *err)
+{
+	otp_image image;
+	if (!take(d, &index, &image, err))
+		return false;
+	OTP_ASSERT(image.u8, "%s holds no bytes", d->spec.text);
+	memcpy(out, image.u8, otp_image_values(&image));
 	otp_image_free(&image);
 	return true;
 }

@@ -52,6 +52,13 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d);
  * anything where count is 0. */
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err);
 
+/* Where samples are a fixed function of stored bytes (a set with an end of 8-bit
+ * images, nothing drawn, at full brightness): the channels of those bytes, which
+ * are the samples' or 1 (grey, repeated). 0 for any other set. After prepare. */
+int otp_dataset_stored_channels(const otp_dataset *d);
+/* The bytes of such a sample, h * w * stored channels: byte / 127.5 - 1 is what otp_dataset_get gives. */
+bool otp_dataset_get_bytes(const otp_dataset *d, uint64_t index, uint8_t *out, otp_error *err);
+
 /* "FILE: what is wrong" of the i-th skipped file, i < skipped. Each was on stderr once. */
 const char *otp_dataset_skipped(const otp_dataset *d, int64_t i);
 

@@ -3,6 +3,7 @@
 #include "data/image.h"
 
 #include "core/file.h"
+#include "scalar.h"
 
 #include <limits.h>
 #include <math.h>
@@ -139,7 +140,7 @@ uint8_t otp_image_byte(float value)
 void otp_image_floats(const uint8_t *restrict bytes, size_t count, float *restrict out)
 {
 	for (size_t i = 0; i < count; i++)
-		out[i] = (float)bytes[i] / 127.5f - 1;
+		out[i] = otp_byte_value(bytes[i]);
 }
 
 static void replace_by_floats(otp_image *image, float *values, int h, int w, int c)

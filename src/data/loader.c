@@ -60,10 +60,20 @@ static void mirror(float *image, int h, int w, int c)
 			}
 }
 
-static bool wants_mirror(const otp_loader *l, uint32_t draw, int i)
+static bool wants_mirror(uint64_t seed, int which, uint32_t draw, int i)
 {
-	otp_stream s = otp_stream_make(l->seed, (uint32_t)i * 2 + (uint32_t)(l->which & 1), draw);
-	return l->flip && (otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1);
+	otp_stream s = otp_stream_make(seed, (uint32_t)i * 2 + (uint32_t)(which & 1), draw);
+	return otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1;
+}
+
+void otp_loader_picks(uint64_t seed, int which, bool flip, uint64_t count, int batch, uint32_t draw, uint32_t *picks)
+{
+	OTP_ASSERT(count <= INT32_MAX, "picks of %llu samples", (unsigned long long)count);
+	for (int i = 0; i < batch; i++) {
+		uint64_t position = (uint64_t)draw * (uint64_t)batch + (uint64_t)i;
+		uint32_t index = (uint32_t)otp_loader_index(seed, which, position, count);
+		picks[i] = 2 * index + (flip && wants_mirror(seed, which, draw, i));
+	}
 }
 
 static void fill(otp_loader *l, slot *s, uint32_t draw)
@@ -78,7 +88,7 @@ static void fill(otp_loader *l, slot *s, uint32_t draw)
 		/* Draw 0 of a hue belongs to evaluation. */
 		if (!otp_dataset_get(l->set, index, draw + 1, image, &s->trouble))
 			return;
-		if (wants_mirror(l, draw, i))
+		if (l->flip && wants_mirror(l->seed, l->which, draw, i))
 			mirror(image, l->h, l->w, l->c);
 	}
 }

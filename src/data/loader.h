@@ -19,6 +19,9 @@ void otp_loader_free(otp_loader *l);
  * err set where a sample could not be read. */
 const float *otp_loader_next(otp_loader *l, otp_error *err);
 
+/* The same draws as numbers, for a set that somebody else holds: 2 index + mirrored of each sample. */
+void otp_loader_picks(uint64_t seed, int which, bool flip, uint64_t count, int batch, uint32_t draw, uint32_t *picks);
+
 /* The sample index at one position of the walk over `count` samples. */
 uint64_t otp_loader_index(uint64_t seed, int which, uint64_t position, uint64_t count);
 

@@ -96,12 +96,24 @@ otp_node *otp_view(otp_graph *g, const char *name, int span, int64_t offset, otp
 	return node;
 }
 
+otp_node *otp_view_words(otp_graph *g, const char *name, int span, int64_t offset, otp_shape shape)
+{
+	otp_node *node = otp_view(g, name, span, offset, shape);
+	node->type = OTP_U32;
+	return node;
+}
+
 otp_node *otp_constant(otp_graph *g, float value)
 {
 	otp_node *node = leaf(g, "constant", OTP_F32, otp_shape4(1, 1, 1, 1));
 	node->constant = true;
 	node->value = value;
 	return node;
+}
+
+static bool takes_words(otp_op op, int input)
+{
+	return op == OTP_OP_normal || op == OTP_OP_gather || (op == OTP_OP_record && input == 2);
 }
 
 otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_count)
@@ -111,7 +123,7 @@ otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_
 	otp_shape shapes[OTP_MAX_INPUTS];
 	for (int i = 0; i < input_count; i++) {
 		OTP_ASSERT(in[i]->graph == in[0]->graph, "%s: inputs of two graphs", OPS[op].name);
-		OTP_ASSERT((in[i]->type == OTP_U32) == (op == OTP_OP_normal), "%s: input %d has the wrong type",
+		OTP_ASSERT((in[i]->type == OTP_U32) == takes_words(op, i), "%s: input %d has the wrong type",
 			   OPS[op].name, i);
 		shapes[i] = in[i]->shape;
 	}
@@ -328,12 +340,35 @@ otp_node *otp_norm(otp_node *x, otp_node *scale, otp_node *shift, int groups, fl
 	return otp_norm_apply(x, otp_norm_stats(x, attr), scale, shift, attr);
 }
 
-otp_node *otp_normal(otp_node *streams, otp_shape to, enum otp_purpose purpose)
+otp_node *otp_normal(otp_node *words, otp_shape to, enum otp_purpose purpose)
 {
 	otp_attr attr = NONE;
 	attr.noise.to = to;
 	attr.noise.purpose = (uint32_t)purpose;
-	return node1(OTP_OP_normal, attr, streams);
+	return node1(OTP_OP_normal, attr, words);
+}
+
+int otp_gather_words(int64_t bytes)
+{
+	OTP_ASSERT(bytes > 0 && bytes <= INT32_MAX, "gather: a picture of %lld bytes", (long long)bytes);
+	return (int)((bytes + 3) / 4);
+}
+
+otp_node *otp_gather(otp_node *bytes, otp_node *words, otp_shape to, int stored, int column)
+{
+	otp_attr attr = NONE;
+	attr.gather.to = to;
+	attr.gather.stored = stored;
+	attr.gather.column = column;
+	return node2(OTP_OP_gather, attr, bytes, words);
+}
+
+otp_node *otp_record(otp_node *ring, otp_node *row, otp_node *words, int column)
+{
+	otp_attr attr = NONE;
+	attr.record.column = column;
+	otp_node *in[] = {ring, row, words};
+	return otp_node_new(OTP_OP_record, attr, in, 3);
 }
 
 otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_attr attr)

@@ -1,5 +1,6 @@
 /* graph: what is computed. Nodes are made in order, so a node's inputs always
- * have smaller ids: creation order is a schedule.
+ * have smaller ids: creation order is the schedule. A view of a span therefore
+ * sees what nodes made before its reader have put there.
  *
  * Shapes are checked where a node is made (OTP_ASSERT: a wrong shape is our
  * bug). Gradients are graph too: otp_grad returns nodes, never numbers.
@@ -41,6 +42,7 @@ otp_node *otp_graph_node(const otp_graph *g, int id);
  * reads `shape` elements of a span at an offset (parameters, state). */
 otp_node *otp_input(otp_graph *g, const char *name, otp_type type, otp_shape shape);
 otp_node *otp_view(otp_graph *g, const char *name, int span, int64_t offset, otp_shape shape);
+otp_node *otp_view_words(otp_graph *g, const char *name, int span, int64_t offset, otp_shape shape); /* of u32 */
 otp_node *otp_constant(otp_graph *g, float value); /* (1, 1, 1, 1) */
 
 /* Keep x after the run: in a span at an offset, or readable through the
@@ -93,9 +95,14 @@ otp_node *otp_norm_sums(otp_node *x, otp_node *stats, otp_node *scale, otp_node 
 otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g,
 			 otp_node *sums, otp_attr attr);
 
-/* streams: (n, 1, 1, 4) u32 */
-otp_node *otp_normal(otp_node *streams, otp_shape to, enum otp_purpose purpose);
+/* words: (n, 1, 1, 4 or more) u32 */
+otp_node *otp_normal(otp_node *words, otp_shape to, enum otp_purpose purpose);
+/* to: (n, h, w, c); stored: channels of the bytes, c or 1; column: the pick's among a sample's words. */
+otp_node *otp_gather(otp_node *bytes, otp_node *words, otp_shape to, int stored, int column);
+/* Words that hold one picture of so many bytes. */
+int otp_gather_words(int64_t bytes);
 
+otp_node *otp_record(otp_node *ring, otp_node *row, otp_node *words, int column);
 otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_attr attr);
 
 /* d y / d wrt[i] for a one-element y, as nodes (NULL where y does not depend

@@ -60,6 +60,8 @@ typedef union otp_attr {
 	struct { bool ta, tb; } matmul;
 	struct { int groups; float eps; bool silu; } norm;
 	struct { otp_shape to; uint32_t purpose; } noise;
+	struct { otp_shape to; int stored, column; } gather; /* stored: channels of the bytes, to.c or 1 (then repeated) */
+	struct { int column; } record;
 	struct { bool ema; float beta1, beta2, eps; } adam;
 } otp_attr;
 
@@ -119,6 +121,7 @@ typedef struct otp_backend {
 	void (*launch)(otp_device *device, const otp_call *calls, int count, void **token);
 	void (*forget)(otp_device *device, void *token);
 	void (*wait)(otp_device *device);
+	size_t (*memory_free)(otp_device *device); /* bytes beside the host's memory; 0: it computes in that */
 	int (*workers)(otp_device *device, int asked); /* how many replicas share the device: asked (0: cores), or 1 */
 	const otp_kernel *const *kernels;   /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
 } otp_backend;

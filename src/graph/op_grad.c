@@ -1,6 +1,6 @@
 /* Gradient rules: given y = op(in...) and g = dL/dy, the nodes of dL/d in[i].
  * Rules return graph, never numbers, so their results can be differentiated
- * again. Every op but adam and normal has one; the norm family's stops at the first
+ * again. Draws, data and updates have none; the norm family's stops at the first
  * order (the potential has no normalisation). */
 #include "graph/graph.h"
 
@@ -190,6 +190,8 @@ NO_GRADIENT(norm_stats)
 FIRST_ORDER_ONLY(norm_sums)
 FIRST_ORDER_ONLY(norm_dgrad)
 NO_GRADIENT(normal)
+NO_GRADIENT(gather)
+FIRST_ORDER_ONLY(record)
 FIRST_ORDER_ONLY(adam)
 
 otp_grad_rule *const otp_grad_rules[OTP_OP_COUNT] = {

@@ -202,11 +202,36 @@ RULE(norm_dgrad)
 	return in[0];
 }
 
+/* A row of words for each of n samples, with a column of that number. */
+static bool is_words(otp_shape s, int n, int column)
+{
+	return column >= 0 && otp_shape_equal(s, otp_shape4(n, 1, 1, s.c)) && s.c > column;
+}
+
 RULE(normal)
 {
-	OTP_ASSERT(otp_shape_equal(in[0], otp_shape4(attr->noise.to.n, 1, 1, 4)), "normal: streams " SHAPE_FMT,
-		   SHAPE_ARGS(in[0]));
+	OTP_ASSERT(is_words(in[0], attr->noise.to.n, 3), "normal: words " SHAPE_FMT, SHAPE_ARGS(in[0]));
 	return attr->noise.to;
+}
+
+RULE(gather)
+{
+	otp_shape to = attr->gather.to;
+	int stored = attr->gather.stored, words = otp_gather_words((int64_t)to.h * to.w * stored);
+	OTP_ASSERT((stored == to.c || stored == 1) && is_words(in[1], to.n, attr->gather.column),
+		   "gather: %d channels stored for %d, picks " SHAPE_FMT, stored, to.c, SHAPE_ARGS(in[1]));
+	OTP_ASSERT(otp_shape_equal(in[0], otp_shape4(in[0].n, 1, 1, words)), "gather: bytes " SHAPE_FMT ", %d words a picture",
+		   SHAPE_ARGS(in[0]), words);
+	return to;
+}
+
+RULE(record)
+{
+	otp_shape ring = in[0];
+	OTP_ASSERT(ring.n == 1 && ring.h == 1 && otp_shape_equal(in[1], otp_shape4(1, 1, 1, ring.c)),
+		   "record: ring " SHAPE_FMT ", row " SHAPE_FMT, SHAPE_ARGS(ring), SHAPE_ARGS(in[1]));
+	OTP_ASSERT(is_words(in[2], in[2].n, attr->record.column), "record: words " SHAPE_FMT, SHAPE_ARGS(in[2]));
+	return ring;
 }
 
 RULE(adam)

@@ -17,24 +17,47 @@ static otp_node *noise(otp_graph *g, const otp_arch *a, otp_step_inputs *in, int
 {
 	if (kind == NOISE_GIVEN)
 		return in->eps = otp_input(g, "eps", OTP_F32, sample_shape(a, n));
-	otp_node *eps = otp_normal(in->streams, sample_shape(a, n), OTP_PURPOSE_EPS);
+	otp_node *eps = otp_normal(in->words, sample_shape(a, n), OTP_PURPOSE_EPS);
 	if (kind == NOISE_DRAWN)
 		return eps;
 	in->signs = otp_input(g, "signs", OTP_F32, otp_shape4(n, 1, 1, 1));
 	return otp_mul(eps, in->signs);
 }
 
-static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, int n, noise_kind kind)
+static otp_step_inputs make_inputs(otp_graph *g, int n)
+{
+	otp_step_inputs in = {0};
+	in.words = otp_input(g, "words", OTP_U32, otp_shape4(n, 1, 1, OTP_WORD_COUNT));
+	in.numbers = otp_input(g, "numbers", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
+	return in;
+}
+
+static otp_node *number(const otp_step_inputs *in, enum otp_number which)
+{
+	return otp_slice(in->numbers, OTP_AXIS_C, which, 1);
+}
+
+/* A side's samples: picked on the device, or the leaf that takes them from the host. */
+static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *in, bool target, int n)
+{
+	otp_shape shape = sample_shape(&o->arch, n);
+	otp_resident data = target ? o->target : o->source;
+	if (!data.rows)
+		return *(target ? &in->y : &in->x) = otp_input(g, target ? "y" : "x", OTP_F32, shape);
+	int words = otp_gather_words((int64_t)shape.h * shape.w * data.stored);
+	otp_node *bytes = otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0,
+					 otp_shape4(data.rows, 1, 1, words));
+	return otp_gather(bytes, in->words, shape, data.stored, OTP_WORD_SOURCE + target);
+}
+
+static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, noise_kind kind)
 {
 	otp_graph *g = b->graph;
-	in->x = otp_input(g, "x", OTP_F32, sample_shape(a, n));
-	in->streams = otp_input(g, "streams", OTP_U32, otp_shape4(n, 1, 1, 4));
-	in->keep = otp_input(g, "keep", OTP_F32, SCALAR);
-	in->sigma = otp_input(g, "sigma", OTP_F32, SCALAR);
-	source_side s = {.x = in->x};
+	int n = x->shape.n;
+	source_side s = {.x = x};
 	s.eps = noise(g, a, in, n, kind);
-	s.smoothed = otp_smooth(s.x, s.eps, in->keep, in->sigma);
-	otp_node *z = a->latent ? otp_normal(in->streams, otp_shape4(n, 1, 1, a->latent), OTP_PURPOSE_LATENT) : NULL;
+	s.smoothed = otp_smooth(s.x, s.eps, number(in, OTP_NUMBER_KEEP), number(in, OTP_NUMBER_SIGMA));
+	otp_node *z = a->latent ? otp_normal(in->words, otp_shape4(n, 1, 1, a->latent), OTP_PURPOSE_LATENT) : NULL;
 	s.y = otp_transport_build(b, a, (otp_transport_input){s.smoothed, s.x, s.eps, z});
 	return s;
 }
@@ -82,7 +105,9 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 	otp_builder vb = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
 	float share = 1.0f / (float)batch;
 
-	source_side s = transport(&tb, &o->arch, &step.in, shard, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
+	step.in = make_inputs(step.graph, shard);
+	otp_node *x = samples(step.graph, o, &step.in, false, shard);
+	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	otp_node *value = otp_potential_build(&vb, &o->arch, s.y);
 	otp_node *loss = otp_layer_total(difference(cost(o, &s), value), share);
 	otp_builder_output_grads(&tb, loss, OTP_SPAN_TRANSPORT_GRADS, grads_base);
@@ -131,9 +156,11 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	otp_builder vb = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
 	float share = 1.0f / (float)batch;
 
-	step.in.y = otp_input(step.graph, "y", OTP_F32, sample_shape(&o->arch, shard));
-	source_side s = transport(&tb, &o->arch, &step.in, shard, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
-	both_values value = potential_of_both(&vb, &o->arch, s.y, step.in.y, with_r1);
+	step.in = make_inputs(step.graph, shard);
+	otp_node *x = samples(step.graph, o, &step.in, false, shard);
+	otp_node *y = samples(step.graph, o, &step.in, true, shard);
+	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
+	both_values value = potential_of_both(&vb, &o->arch, s.y, y, with_r1);
 	/* Linear g: the cost is constant in V and drops out. */
 	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : difference(value.fake, cost(o, &s));
 	otp_node *loss = otp_layer_total(
@@ -141,9 +168,9 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 
 	otp_node *slope = otp_constant(step.graph, 0), *total = loss;
 	if (with_r1) {
-		step.in.r1 = otp_input(step.graph, "r1", OTP_F32, SCALAR);
-		slope = squared_slope(value.real, step.in.y, share);
-		total = otp_add(loss, otp_mul(otp_affine(step.in.r1, 0.5f, 0), slope));
+		slope = squared_slope(value.real, y, share);
+		otp_node *half = otp_affine(number(&step.in, OTP_NUMBER_R1), 0.5f, 0);
+		total = otp_add(loss, otp_mul(half, slope));
 	}
 	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
 	step.report = report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
@@ -156,7 +183,9 @@ otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t b
 {
 	otp_sample_graph sample = {.graph = otp_graph_new()};
 	otp_builder b = otp_builder_make(sample.graph, t, OTP_SPAN_TRANSPORT, base);
-	source_side s = transport(&b, arch, &sample.in, n, given_noise ? NOISE_GIVEN : NOISE_DRAWN);
+	sample.in = make_inputs(sample.graph, n);
+	sample.in.x = otp_input(sample.graph, "x", OTP_F32, sample_shape(arch, n));
+	source_side s = transport(&b, arch, &sample.in, sample.in.x, given_noise ? NOISE_GIVEN : NOISE_DRAWN);
 	sample.y = otp_output(s.y, OTP_SPAN_NONE, 0);
 	sample.eps = otp_output(s.eps, OTP_SPAN_NONE, 0);
 	otp_builder_done(&b);

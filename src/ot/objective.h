@@ -15,7 +15,20 @@
 typedef enum otp_g { OTP_G_LINEAR, OTP_G_SOFTPLUS, OTP_G_KL } otp_g;
 
 /* Spans of the graphs made here. */
-enum { OTP_SPAN_TRANSPORT, OTP_SPAN_POTENTIAL, OTP_SPAN_TRANSPORT_GRADS, OTP_SPAN_POTENTIAL_GRADS };
+enum {
+	OTP_SPAN_TRANSPORT,
+	OTP_SPAN_POTENTIAL,
+	OTP_SPAN_TRANSPORT_GRADS,
+	OTP_SPAN_POTENTIAL_GRADS,
+	OTP_SPAN_SOURCE_DATA,
+	OTP_SPAN_TARGET_DATA,
+};
+
+/* A side's data set that lies in its span, 8-bit pictures, rows of words as op gather takes them. rows 0:
+ * the side's samples come from the host instead. */
+typedef struct otp_resident {
+	int rows, stored; /* stored: channels of the bytes, the samples' or 1 */
+} otp_resident;
 
 typedef struct otp_objective {
 	otp_arch arch;
@@ -23,16 +36,25 @@ typedef struct otp_objective {
 	bool noise_pairs;     /* eps comes with a sign for each sample */
 	bool cost_from_clean; /* ablation: the training cost from x, not x' */
 	otp_g g;
+	otp_resident source, target; /* steps only */
 } otp_objective;
 
-/* Leaves that whoever runs a graph writes before the run; NULL where unused. */
+/* A sample's words: its Philox stream; its pick of a set on the device, 2 row + mirrored; and, of the first
+ * sample, the slot of the losses. */
+enum otp_word { OTP_WORD_STREAM, OTP_WORD_SOURCE = 4, OTP_WORD_TARGET, OTP_WORD_SLOT, OTP_WORD_COUNT = 8 };
+
+/* A step's numbers: adam's hyper tensor, and behind it what the graph itself reads. r1: weight of the R1
+ * term, lazy factor included. */
+enum otp_number { OTP_NUMBER_KEEP = OTP_HYPER_EMA + 1, OTP_NUMBER_SIGMA, OTP_NUMBER_R1 };
+
+/* Leaves that whoever runs a graph writes before the run, everything small in two of them; NULL where
+ * unused. */
 typedef struct otp_step_inputs {
-	otp_node *x, *y;    /* (n, h, w, c): source and target shard */
-	otp_node *streams;  /* (n, 1, 1, 4) u32: one Philox stream a sample */
-	otp_node *eps;      /* like x; only where noise is given instead of drawn */
-	otp_node *signs;    /* (n, 1, 1, 1): factors on the drawn noise; only with noise_pairs */
-	otp_node *keep, *sigma; /* (1, 1, 1, 1): smoothing */
-	otp_node *r1;       /* (1, 1, 1, 1): weight of the R1 term, lazy factor included */
+	otp_node *x, *y;   /* (n, h, w, c): source and target shard, where they come from the host */
+	otp_node *words;   /* (n, 1, 1, OTP_WORD_COUNT) u32 */
+	otp_node *numbers; /* (1, 1, 1, OTP_HYPER_COUNT) */
+	otp_node *eps;     /* like x; only where noise is given instead of drawn */
+	otp_node *signs;   /* (n, 1, 1, 1): factors on the drawn noise; only with noise_pairs */
 } otp_step_inputs;
 
 /* Columns of a step's `report` output, (1, 1, 1, OTP_REPORT_COUNT): shares of
@@ -44,6 +66,13 @@ enum otp_report_column {
 	OTP_REPORT_REAL,  /* V(y), potential step only */
 	OTP_REPORT_COUNT
 };
+
+/* Reports added up, by kind of step. */
+typedef enum otp_step_kind { OTP_STEP_TRANSPORT, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_STEP_KINDS } otp_step_kind;
+
+typedef struct otp_losses {
+	double count[OTP_STEP_KINDS], sum[OTP_STEP_KINDS][OTP_REPORT_COUNT];
+} otp_losses;
 
 typedef struct otp_step_graph {
 	otp_graph *graph;

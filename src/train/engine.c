@@ -4,18 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KIND_TRANSPORT, KIND_POTENTIAL, KIND_POTENTIAL_R1, KIND_COUNT };
+/* Losses of so many steps stay on the device; then they are fetched, whether anybody asks or not. */
+enum { LOSS_SLOTS = 4096, SPAN_LOSSES = OTP_SPAN_TARGET_DATA + 1 };
 
 /* One worker's programs and its share [first, first + shard) of the batch. */
 typedef struct replica {
 	int first, shard;
-	otp_step_graph step[KIND_COUNT];
-	otp_program *program[KIND_COUNT];
+	otp_step_graph step[OTP_STEP_KINDS];
+	otp_program *program[OTP_STEP_KINDS];
+	/* Several replicas: the update waits for all of their gradients. One alone updates in its step. */
 	otp_graph *update_graph[2];
 	otp_node *hyper[2];
 	otp_program *update[2];
-	uint32_t *streams;
-	float *signs; /* +1 and -1 in turn, by the place in the whole batch */
+	uint32_t *words; /* (shard, OTP_WORD_COUNT) */
 } replica;
 
 struct otp_engine {
@@ -25,6 +26,10 @@ struct otp_engine {
 	void *spans[OTP_MAX_SPANS];
 	int replica_count;
 	replica *replicas;
+	otp_losses losses; /* of steps before those in the ring */
+	int recorded;	   /* steps in the ring */
+	uint8_t kinds[LOSS_SLOTS];
+	float *fetched; /* (replicas, LOSS_SLOTS, OTP_REPORT_COUNT): the ring on the host */
 };
 
 int otp_engine_rows(int span) { return span == OTP_SPAN_TRANSPORT ? 4 : 3; }
@@ -73,31 +78,72 @@ void otp_place_close(otp_place_of_work *place)
 
 static int64_t grads_elements(const otp_engine *e, int span) { return e->params[span]->elements; }
 
+/* state' = adam(state, all replicas' gradients, hyper), in place. */
+static void add_update(const otp_engine *e, otp_graph *g, int span, otp_node *hyper)
+{
+	int elements = (int)e->params[span]->elements;
+	otp_attr attr = {.adam = {.ema = span == OTP_SPAN_TRANSPORT, .beta1 = (float)e->settings.beta1,
+				  .beta2 = (float)e->settings.beta2, .eps = 1e-8f}};
+	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(span), elements));
+	otp_node *grads = otp_view(g, "grads", OTP_SPAN_TRANSPORT_GRADS + span, 0,
+				   otp_shape4(1, 1, e->replica_count, elements));
+	otp_output(otp_adam(state, grads, hyper, attr), span, 0);
+}
+
+/* The report goes into the replica's ring, in the slot that the first sample's words name. */
+static void add_record(otp_step_graph *step, int index)
+{
+	int64_t base = (int64_t)index * LOSS_SLOTS * OTP_REPORT_COUNT;
+	otp_node *ring = otp_view(step->graph, "losses", SPAN_LOSSES, base,
+				  otp_shape4(1, 1, LOSS_SLOTS, OTP_REPORT_COUNT));
+	otp_output(otp_record(ring, step->report, step->in.words, OTP_WORD_SLOT), SPAN_LOSSES, base);
+}
+
+static int span_of(otp_step_kind kind)
+{
+	return kind == OTP_STEP_TRANSPORT ? OTP_SPAN_TRANSPORT : OTP_SPAN_POTENTIAL;
+}
+
+static bool used(const otp_engine_settings *s, otp_step_kind kind)
+{
+	return kind == OTP_STEP_TRANSPORT || (kind == OTP_STEP_POTENTIAL_R1 ? s->r1_used : s->plain_used);
+}
+
 static void build_steps(otp_engine *e, replica *r, int index)
 {
 	const otp_objective *o = &e->settings.objective;
 	otp_params *t = e->params[OTP_SPAN_TRANSPORT], *v = e->params[OTP_SPAN_POTENTIAL];
 	int batch = e->settings.batch;
-	r->step[KIND_TRANSPORT] =
-		otp_transport_step(o, t, v, r->shard, batch, index * grads_elements(e, OTP_SPAN_TRANSPORT));
-	for (int with_r1 = 0; with_r1 < 2; with_r1++)
-		if (with_r1 ? e->settings.r1_used : e->settings.plain_used)
-			r->step[KIND_POTENTIAL + with_r1] = otp_potential_step(
-				o, t, v, r->shard, batch, index * grads_elements(e, OTP_SPAN_POTENTIAL), with_r1);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		if (!used(&e->settings, kind))
+			continue;
+		int64_t base = index * grads_elements(e, span_of(kind));
+		otp_step_graph *step = &r->step[kind];
+		*step = kind == OTP_STEP_TRANSPORT ? otp_transport_step(o, t, v, r->shard, batch, base)
+						   : otp_potential_step(o, t, v, r->shard, batch, base,
+									kind == OTP_STEP_POTENTIAL_R1);
+		add_record(step, index);
+		if (e->replica_count == 1)
+			add_update(e, step->graph, span_of(kind), step->in.numbers);
+	}
 }
 
-/* state' = adam(state, all replicas' gradients, hyper), in place. */
 static void build_update(otp_engine *e, replica *r, int span)
 {
-	int elements = (int)e->params[span]->elements;
-	otp_attr attr = {.adam = {.ema = span == OTP_SPAN_TRANSPORT, .beta1 = (float)e->settings.beta1,
-				  .beta2 = (float)e->settings.beta2, .eps = 1e-8f}};
 	otp_graph *g = r->update_graph[span] = otp_graph_new();
-	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(span), elements));
-	otp_node *grads = otp_view(g, "grads", OTP_SPAN_TRANSPORT_GRADS + span, 0,
-				   otp_shape4(1, 1, e->replica_count, elements));
 	r->hyper[span] = otp_input(g, "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
-	otp_output(otp_adam(state, grads, r->hyper[span], attr), span, 0);
+	add_update(e, g, span, r->hyper[span]);
+}
+
+static otp_resident side(const otp_engine *e, bool target)
+{
+	return target ? e->settings.objective.target : e->settings.objective.source;
+}
+
+static int words_per_picture(const otp_engine *e, bool target)
+{
+	const otp_arch *a = &e->settings.objective.arch;
+	return otp_gather_words((int64_t)a->h * a->w * side(e, target).stored);
 }
 
 /* Parameters are discovered by building the steps once, before any memory exists. */
@@ -110,15 +156,37 @@ static void discover_params(otp_engine *e)
 	otp_graph_free(probe.graph);
 }
 
+static size_t data_elements(const otp_engine *e, bool target)
+{
+	int rows = side(e, target).rows;
+	return rows ? (size_t)rows * (size_t)words_per_picture(e, target) : 0;
+}
+
 static void allocate_spans(otp_engine *e)
 {
 	const otp_backend *b = e->place->backend;
+	size_t elements[OTP_MAX_SPANS] = {0};
 	for (int span = 0; span < 2; span++) {
-		size_t row = (size_t)e->params[span]->elements * b->element_bytes;
-		e->spans[span] = b->alloc(e->place->device, row * (size_t)otp_engine_rows(span));
-		e->spans[OTP_SPAN_TRANSPORT_GRADS + span] =
-			b->alloc(e->place->device, row * (size_t)e->replica_count);
+		size_t row = (size_t)e->params[span]->elements;
+		elements[span] = row * (size_t)otp_engine_rows(span);
+		elements[OTP_SPAN_TRANSPORT_GRADS + span] = row * (size_t)e->replica_count;
+		elements[OTP_SPAN_SOURCE_DATA + span] = data_elements(e, span);
 	}
+	elements[SPAN_LOSSES] = (size_t)e->replica_count * LOSS_SLOTS * OTP_REPORT_COUNT;
+	for (int span = 0; span < OTP_MAX_SPANS; span++)
+		if (elements[span])
+			e->spans[span] = b->alloc(e->place->device, elements[span] * b->element_bytes);
+	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
+}
+
+/* +1 and -1 in turn, by the place in the whole batch: written once, inputs stay. */
+static void write_signs(const replica *r, otp_step_kind kind)
+{
+	float *signs = otp_calloc((size_t)r->shard, sizeof *signs);
+	for (int i = 0; i < r->shard; i++)
+		signs[i] = (r->first + i) % 2 ? -1 : 1;
+	otp_program_write(r->program[kind], r->step[kind].in.signs, signs);
+	otp_free(signs);
 }
 
 /* Runs on the replica's own worker, so that its memory is near it. */
@@ -130,12 +198,18 @@ static void build_replica(void *argument, int worker)
 	replica *r = &e->replicas[worker];
 	const otp_place_of_work *at = e->place;
 	otp_program_options options = {.precision = at->precision, .part = worker, .parts = e->replica_count};
-	for (int kind = 0; kind < KIND_COUNT; kind++)
-		if (r->step[kind].graph)
-			r->program[kind] = otp_program_new(at->backend, at->device, r->step[kind].graph, e->spans,
-							   options);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		if (!r->step[kind].graph)
+			continue;
+		r->program[kind] =
+			otp_program_new(at->backend, at->device, r->step[kind].graph, e->spans, options);
+		if (r->step[kind].in.signs)
+			write_signs(r, kind);
+	}
 	for (int span = 0; span < 2; span++)
-		r->update[span] = otp_program_new(at->backend, at->device, r->update_graph[span], e->spans, options);
+		if (r->update_graph[span])
+			r->update[span] = otp_program_new(at->backend, at->device, r->update_graph[span], e->spans,
+							  options);
 }
 
 otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *settings)
@@ -152,12 +226,9 @@ otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *
 		replica *r = &e->replicas[i];
 		r->first = (int)((int64_t)settings->batch * i / e->replica_count);
 		r->shard = (int)((int64_t)settings->batch * (i + 1) / e->replica_count) - r->first;
-		r->streams = otp_calloc((size_t)r->shard * 4, sizeof *r->streams);
-		r->signs = otp_calloc((size_t)r->shard, sizeof *r->signs);
-		for (int k = 0; k < r->shard; k++)
-			r->signs[k] = (r->first + k) % 2 ? -1 : 1;
+		r->words = otp_calloc((size_t)r->shard * OTP_WORD_COUNT, sizeof *r->words);
 		build_steps(e, r, i);
-		for (int span = 0; span < 2; span++)
+		for (int span = 0; span < 2 && e->replica_count > 1; span++)
 			build_update(e, r, span);
 	}
 	otp_pool_run(place->pool, build_replica, e);
@@ -170,7 +241,7 @@ void otp_engine_free(otp_engine *e)
 		return;
 	for (int i = 0; i < e->replica_count; i++) {
 		replica *r = &e->replicas[i];
-		for (int kind = 0; kind < KIND_COUNT; kind++) {
+		for (int kind = 0; kind < OTP_STEP_KINDS; kind++) {
 			otp_program_free(r->program[kind]);
 			otp_graph_free(r->step[kind].graph);
 		}
@@ -178,8 +249,7 @@ void otp_engine_free(otp_engine *e)
 			otp_program_free(r->update[span]);
 			otp_graph_free(r->update_graph[span]);
 		}
-		otp_free(r->streams);
-		otp_free(r->signs);
+		otp_free(r->words);
 	}
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (e->spans[span])
@@ -187,6 +257,7 @@ void otp_engine_free(otp_engine *e)
 	for (int span = 0; span < 2; span++)
 		otp_params_free(e->params[span]);
 	otp_free(e->replicas);
+	otp_free(e->fetched);
 	otp_free(e);
 }
 
@@ -221,20 +292,85 @@ void otp_engine_write(otp_engine *e, int span, const float *state)
 	at->backend->wait(at->device);
 }
 
+void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, const uint32_t *words)
+{
+	const otp_place_of_work *at = e->place;
+	int64_t each = words_per_picture(e, target);
+	char *data = e->spans[OTP_SPAN_SOURCE_DATA + target];
+	at->backend->upload(at->device, data + (size_t)(first * each) * at->backend->element_bytes, OTP_U32, words,
+			    count * each);
+}
+
+void otp_engine_wait(otp_engine *e) { e->place->backend->wait(e->place->device); }
+
+/* ---- losses ---- */
+
+static void fetch_losses(otp_engine *e)
+{
+	const otp_place_of_work *at = e->place;
+	const int64_t ring = (int64_t)LOSS_SLOTS * OTP_REPORT_COUNT;
+	at->backend->wait(at->device);
+	for (int i = 0; i < e->replica_count; i++)
+		at->backend->download(at->device, e->fetched + i * ring, OTP_F32,
+				      (char *)e->spans[SPAN_LOSSES] + (size_t)(i * ring) * at->backend->element_bytes,
+				      (int64_t)e->recorded * OTP_REPORT_COUNT);
+	for (int slot = 0; slot < e->recorded; slot++) {
+		otp_step_kind kind = (otp_step_kind)e->kinds[slot];
+		e->losses.count[kind]++;
+		for (int k = 0; k < OTP_REPORT_COUNT; k++) {
+			double mean = 0;
+			for (int i = 0; i < e->replica_count; i++)
+				mean += (double)e->fetched[i * ring + slot * OTP_REPORT_COUNT + k];
+			e->losses.sum[kind][k] += mean;
+		}
+	}
+	e->recorded = 0;
+}
+
+otp_losses otp_engine_losses(otp_engine *e)
+{
+	if (e->recorded)
+		fetch_losses(e);
+	return e->losses;
+}
+
+void otp_engine_set_losses(otp_engine *e, const otp_losses *losses)
+{
+	e->recorded = 0;
+	e->losses = losses ? *losses : (otp_losses){0};
+}
+
 /* ---- steps ---- */
 
 typedef struct step_task {
 	otp_engine *e;
-	int kind, span;
-	const float *x, *y;
+	otp_step_kind kind;
+	otp_batch x, y;
 	const otp_update *u;
+	float numbers[OTP_HYPER_COUNT];
 } step_task;
 
-static void write_scalar(otp_program *p, const otp_node *node, double value)
+static void fill_words(const step_task *task, replica *r)
 {
-	float v = (float)value;
-	if (node)
-		otp_program_write(p, node, &v);
+	const otp_update *u = task->u;
+	int noises_apart = task->e->settings.objective.noise_pairs ? 2 : 1;
+	for (int i = 0; i < r->shard; i++) {
+		uint32_t *words = r->words + (size_t)i * OTP_WORD_COUNT;
+		int place = r->first + i;
+		otp_stream s = otp_stream_make(u->seed, (uint32_t)(place / noises_apart), u->draw);
+		memcpy(words + OTP_WORD_STREAM, s.word, sizeof s.word);
+		words[OTP_WORD_SOURCE] = task->x.picks ? task->x.picks[place] : 0;
+		words[OTP_WORD_TARGET] = task->y.picks ? task->y.picks[place] : 0;
+		words[OTP_WORD_SLOT] = (uint32_t)task->e->recorded;
+	}
+}
+
+static void write_samples(otp_program *p, const otp_node *leaf, otp_batch b, const replica *r)
+{
+	if (!leaf)
+		return;
+	OTP_ASSERT(b.values, "a step's samples %s are on the host, but none were given", leaf->name);
+	otp_program_write(p, leaf, b.values + r->first * (otp_shape_count(leaf->shape) / leaf->shape.n));
 }
 
 static void run_step(void *argument, int worker)
@@ -245,24 +381,11 @@ static void run_step(void *argument, int worker)
 	replica *r = &task->e->replicas[worker];
 	const otp_step_inputs *in = &r->step[task->kind].in;
 	otp_program *p = r->program[task->kind];
-	const otp_arch *a = &task->e->settings.objective.arch;
-	int64_t sample = (int64_t)a->h * a->w * a->c;
-
-	int noises_apart = in->signs ? 2 : 1;
-	for (int i = 0; i < r->shard; i++) {
-		uint32_t which = (uint32_t)((r->first + i) / noises_apart);
-		otp_stream s = otp_stream_make(task->u->seed, which, task->u->draw);
-		memcpy(r->streams + 4 * i, s.word, sizeof s.word);
-	}
-	otp_program_write(p, in->streams, r->streams);
-	if (in->signs)
-		otp_program_write(p, in->signs, r->signs);
-	otp_program_write(p, in->x, task->x + r->first * sample);
-	if (in->y)
-		otp_program_write(p, in->y, task->y + r->first * sample);
-	write_scalar(p, in->keep, task->u->keep);
-	write_scalar(p, in->sigma, task->u->sigma);
-	write_scalar(p, in->r1, task->u->r1);
+	fill_words(task, r);
+	otp_program_write(p, in->words, r->words);
+	otp_program_write(p, in->numbers, task->numbers);
+	write_samples(p, in->x, task->x, r);
+	write_samples(p, in->y, task->y, r);
 	otp_program_run(p);
 }
 
@@ -275,52 +398,50 @@ static double power(double base, int64_t exponent)
 	return result;
 }
 
+static void fill_numbers(const otp_engine_settings *s, const otp_update *u, float *numbers)
+{
+	numbers[OTP_HYPER_RATE] = (float)u->rate;
+	numbers[OTP_HYPER_CORRECT1] = (float)(1 / (1 - power(s->beta1, u->count)));
+	numbers[OTP_HYPER_CORRECT2] = (float)(1 / (1 - power(s->beta2, u->count)));
+	numbers[OTP_HYPER_EMA] = (float)u->ema;
+	numbers[OTP_NUMBER_KEEP] = (float)u->keep;
+	numbers[OTP_NUMBER_SIGMA] = (float)u->sigma;
+	numbers[OTP_NUMBER_R1] = (float)u->r1;
+}
+
 static void run_update(void *argument, int worker)
 {
 	const step_task *task = argument;
 	if (worker >= task->e->replica_count)
 		return;
 	replica *r = &task->e->replicas[worker];
-	const otp_engine_settings *s = &task->e->settings;
-	float hyper[OTP_HYPER_COUNT] = {0};
-	hyper[OTP_HYPER_RATE] = (float)task->u->rate;
-	hyper[OTP_HYPER_CORRECT1] = (float)(1 / (1 - power(s->beta1, task->u->count)));
-	hyper[OTP_HYPER_CORRECT2] = (float)(1 / (1 - power(s->beta2, task->u->count)));
-	hyper[OTP_HYPER_EMA] = (float)task->u->ema;
-	otp_program_write(r->update[task->span], r->hyper[task->span], hyper);
-	otp_program_run(r->update[task->span]);
+	int span = span_of(task->kind);
+	otp_program_write(r->update[span], r->hyper[span], task->numbers);
+	otp_program_run(r->update[span]);
 }
 
-static void read_report(const otp_engine *e, int kind, double *means)
+static void step(step_task task)
 {
-	for (int k = 0; k < OTP_REPORT_COUNT; k++)
-		means[k] = 0;
-	for (int i = 0; i < e->replica_count; i++) {
-		float share[OTP_REPORT_COUNT];
-		otp_program_read(e->replicas[i].program[kind], e->replicas[i].step[kind].report, share);
-		for (int k = 0; k < OTP_REPORT_COUNT; k++)
-			means[k] += (double)share[k];
-	}
+	otp_engine *e = task.e;
+	OTP_ASSERT(e->replicas[0].program[task.kind], "a potential step of a kind that was not announced");
+	if (e->recorded == LOSS_SLOTS)
+		fetch_losses(e);
+	fill_numbers(&e->settings, task.u, task.numbers);
+	otp_pool_run(e->place->pool, run_step, &task);
+	if (e->replica_count > 1)
+		otp_pool_run(e->place->pool, run_update, &task);
+	e->kinds[e->recorded++] = (uint8_t)task.kind;
 }
 
-static void step(step_task task, double *report)
+void otp_engine_transport_step(otp_engine *e, otp_batch x, const otp_update *u)
 {
-	otp_pool_run(task.e->place->pool, run_step, &task);
-	otp_pool_run(task.e->place->pool, run_update, &task);
-	if (report)
-		read_report(task.e, task.kind, report);
+	step((step_task){.e = e, .kind = OTP_STEP_TRANSPORT, .x = x, .u = u});
 }
 
-void otp_engine_transport_step(otp_engine *e, const float *x, const otp_update *u, double *report)
+void otp_engine_potential_step(otp_engine *e, otp_batch x, otp_batch y, const otp_update *u)
 {
-	step((step_task){.e = e, .kind = KIND_TRANSPORT, .span = OTP_SPAN_TRANSPORT, .x = x, .u = u}, report);
-}
-
-void otp_engine_potential_step(otp_engine *e, const float *x, const float *y, const otp_update *u, double *report)
-{
-	int kind = u->r1 > 0 ? KIND_POTENTIAL_R1 : KIND_POTENTIAL;
-	OTP_ASSERT(e->replicas[0].program[kind], "a potential step of a kind that was not announced");
-	step((step_task){.e = e, .kind = kind, .span = OTP_SPAN_POTENTIAL, .x = x, .y = y, .u = u}, report);
+	otp_step_kind kind = u->r1 > 0 ? OTP_STEP_POTENTIAL_R1 : OTP_STEP_POTENTIAL;
+	step((step_task){.e = e, .kind = kind, .x = x, .y = y, .u = u});
 }
 
 /* ---- measuring ---- */
@@ -332,9 +453,10 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 		size_t row = (size_t)e->params[span]->elements * e->place->backend->element_bytes;
 		size.state_bytes += row * (size_t)otp_engine_rows(span);
 		size.gradient_bytes += row * (size_t)e->replica_count;
+		size.data_bytes += data_elements(e, span) * e->place->backend->element_bytes;
 	}
 	for (int i = 0; i < e->replica_count; i++)
-		for (int kind = 0; kind < KIND_COUNT; kind++)
+		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
 			if (e->replicas[i].program[kind]) {
 				otp_program_size p = otp_program_measure(e->replicas[i].program[kind]);
 				size.program_bytes += p.arena_bytes + p.scratch_bytes;

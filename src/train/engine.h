@@ -5,6 +5,10 @@
  * worker (core, or the whole GPU), each with its shard of the batch; gradients
  * are summed in replica order, so a run's bits depend on the worker count but
  * not on timing.
+ *
+ * A step is issued, not waited for: a replica alone has its update in the step's
+ * own program, inputs go up in a few transfers, losses stay on the device in a
+ * ring. Reading losses or state is what waits.
  */
 #ifndef OTP_ENGINE_H
 #define OTP_ENGINE_H
@@ -52,9 +56,22 @@ typedef struct otp_update {
 	double r1;         /* weight with the lazy factor; 0 runs the program without R1 */
 } otp_update;
 
-/* x, y: batch samples on the host. `report`: OTP_REPORT_COUNT means, or NULL to leave them unread. */
-void otp_engine_transport_step(otp_engine *e, const float *x, const otp_update *u, double *report);
-void otp_engine_potential_step(otp_engine *e, const float *x, const float *y, const otp_update *u, double *report);
+/* One side's samples for a step, batch of them: on the host, or which of the set on the device. */
+typedef struct otp_batch {
+	const float *values;   /* where the objective says that the side comes from the host; else */
+	const uint32_t *picks; /* 2 row + mirrored */
+} otp_batch;
+
+void otp_engine_transport_step(otp_engine *e, otp_batch x, const otp_update *u);
+void otp_engine_potential_step(otp_engine *e, otp_batch x, otp_batch y, const otp_update *u);
+
+/* Reports of all steps since the sums were last set, each the mean over its batch; zero at first. */
+otp_losses otp_engine_losses(otp_engine *e);
+void otp_engine_set_losses(otp_engine *e, const otp_losses *losses); /* after a wait; NULL: zero */
+
+/* Rows [first, first + count) of a side's set on the device, as op gather takes them. */
+void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, const uint32_t *words);
+void otp_engine_wait(otp_engine *e);
 
 otp_params *otp_engine_params(const otp_engine *e, int span); /* OTP_SPAN_TRANSPORT or _POTENTIAL */
 int otp_engine_rows(int span); /* of a span's state: 4 or 3 */
@@ -64,7 +81,7 @@ void otp_engine_write(otp_engine *e, int span, const float *state);
 void *otp_engine_span(otp_engine *e, int span); /* device memory */
 
 typedef struct otp_engine_size {
-	size_t state_bytes, gradient_bytes, program_bytes, unshared_bytes;
+	size_t state_bytes, gradient_bytes, program_bytes, unshared_bytes, data_bytes;
 	int programs, calls;
 } otp_engine_size;
 otp_engine_size otp_engine_measure(const otp_engine *e);

@@ -2,9 +2,37 @@
 
 #include <string.h>
 
-otp_engine_settings otp_game_engine_settings(const otp_session *s)
+/* ---- where the data lie ---- */
+
+/* Bytes that data may take there; a device that computes in the host's memory offers none of its own. */
+static size_t data_budget(const otp_config *c, const otp_place_of_work *place)
+{
+	if (strcmp(c->data_on_device, "off") == 0)
+		return 0;
+	if (strcmp(c->data_on_device, "on") == 0)
+		return SIZE_MAX;
+	return place->backend->memory_free(place->device) / 4;
+}
+
+static otp_resident settle_side(const otp_dataset *d, const otp_place_of_work *place, size_t *budget)
+{
+	otp_resident streamed = {0};
+	int stored = d ? otp_dataset_stored_channels(d) : 0;
+	if (!stored)
+		return streamed;
+	otp_dataset_info info = otp_dataset_describe(d);
+	size_t words = (size_t)otp_gather_words((int64_t)info.h * info.w * stored);
+	size_t bytes = otp_mul_size((size_t)info.count, words * place->backend->element_bytes);
+	if (bytes > *budget || info.count > INT32_MAX)
+		return streamed;
+	*budget -= bytes;
+	return (otp_resident){(int)info.count, stored};
+}
+
+otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_place_of_work *place)
 {
 	const otp_config *c = &s->config;
+	size_t budget = data_budget(c, place);
 	otp_engine_settings settings = {
 	    .objective = s->objective,
 	    .batch = c->batch,
@@ -13,41 +41,92 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s)
 	    .beta1 = c->beta1,
 	    .beta2 = c->beta2,
 	};
+	settings.objective.source = settle_side(s->source, place, &budget);
+	settings.objective.target = settle_side(s->target, place, &budget);
 	return settings;
 }
+
+/* The side's set into the engine's memory, some pictures at a time. */
+static bool load(otp_game *g, bool target, otp_resident side, otp_error *err)
+{
+	enum { AT_ONCE = 256 };
+	const otp_dataset *d = target ? g->session->target : g->session->source;
+	const otp_arch *a = &g->session->arch;
+	size_t words = (size_t)otp_gather_words((int64_t)a->h * a->w * side.stored);
+	uint32_t *pictures = otp_calloc(AT_ONCE * words, sizeof *pictures);
+	bool ok = true;
+	for (int64_t first = 0; ok && first < side.rows; first += AT_ONCE) {
+		int64_t count = side.rows - first < AT_ONCE ? side.rows - first : AT_ONCE;
+		for (int64_t i = 0; ok && i < count; i++)
+			ok = otp_dataset_get_bytes(d, (uint64_t)(first + i), (uint8_t *)(pictures + (size_t)i * words),
+						   err);
+		if (ok)
+			otp_engine_load(g->engine, target, first, count, pictures);
+	}
+	otp_free(pictures);
+	return ok;
+}
+
+/* ---- life ---- */
 
 void otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place)
 {
 	memset(g, 0, sizeof *g);
 	g->session = s;
 	g->place = place;
-	otp_engine_settings settings = otp_game_engine_settings(s);
+	otp_engine_settings settings = otp_game_engine_settings(s, place);
+	g->source_data = settings.objective.source;
+	g->target_data = settings.objective.target;
 	g->engine = otp_engine_new(place, &settings);
 	otp_engine_init(g->engine, s->config.seed);
 }
 
-static otp_loader *open_loader(const otp_game *g, int which)
+static bool start_feed(otp_game *g, bool target, otp_error *err)
 {
 	const otp_config *c = &g->session->config;
-	int draws = which == 0 ? c->k_potential + c->k_transport : c->k_potential;
-	const otp_dataset *d = which == 0 ? g->session->source : g->session->target;
-	return otp_loader_new(d, c->batch, c->seed, which, c->flip, c->workers, (uint32_t)(g->step * draws));
+	const otp_dataset *d = target ? g->session->target : g->session->source;
+	otp_feed *feed = target ? &g->target : &g->source;
+	otp_resident data = target ? g->target_data : g->source_data;
+	int draws = target ? c->k_potential : c->k_potential + c->k_transport;
+	feed->draw = (uint32_t)(g->step * draws);
+	if (!data.rows) {
+		feed->loader = otp_loader_new(d, c->batch, c->seed, target, c->flip, c->workers, feed->draw);
+		return true;
+	}
+	feed->picks = otp_calloc((size_t)c->batch, sizeof *feed->picks);
+	return load(g, target, data, err);
 }
 
-void otp_game_start_loaders(otp_game *g)
+bool otp_game_start(otp_game *g, otp_error *err) { return start_feed(g, false, err) && start_feed(g, true, err); }
+
+static void stop_feed(otp_feed *feed)
 {
-	g->source = open_loader(g, 0);
-	g->target = open_loader(g, 1);
+	otp_loader_free(feed->loader);
+	otp_free(feed->picks);
 }
 
 void otp_game_close(otp_game *g)
 {
-	if (g->source)
-		otp_loader_free(g->source);
-	if (g->target)
-		otp_loader_free(g->target);
+	stop_feed(&g->source);
+	stop_feed(&g->target);
 	otp_engine_free(g->engine);
 	memset(g, 0, sizeof *g);
+}
+
+/* ---- the step ---- */
+
+static bool next_batch(otp_game *g, bool target, otp_batch *batch, otp_error *err)
+{
+	const otp_config *c = &g->session->config;
+	otp_feed *feed = target ? &g->target : &g->source;
+	if (feed->loader) {
+		*batch = (otp_batch){.values = otp_loader_next(feed->loader, err)};
+		return batch->values != NULL;
+	}
+	int rows = target ? g->target_data.rows : g->source_data.rows;
+	otp_loader_picks(c->seed, target, c->flip, (uint64_t)rows, c->batch, feed->draw++, feed->picks);
+	*batch = (otp_batch){.picks = feed->picks};
+	return true;
 }
 
 /* Draws of noise and source data are numbered through: k_potential + k_transport an outer step. */
@@ -66,31 +145,29 @@ static otp_update update_for(const otp_game *g, int sub_step)
 	return u;
 }
 
-static bool potential_updates(otp_game *g, double *report, otp_error *err)
+static bool potential_updates(otp_game *g, otp_error *err)
 {
 	const otp_config *c = &g->session->config;
 	for (int k = 0; k < c->k_potential; k++) {
-		const float *x = otp_loader_next(g->source, err);
-		const float *y = x ? otp_loader_next(g->target, err) : NULL;
-		if (!y)
+		otp_batch x, y;
+		if (!next_batch(g, false, &x, err) || !next_batch(g, true, &y, err))
 			return false;
 		otp_update u = update_for(g, k);
 		u.rate = c->lr_d * otp_settings_rate(c, g->step + 1);
 		u.count = g->step * c->k_potential + k + 1;
 		if ((u.count - 1) % c->r1_every == 0)
 			u.r1 = otp_settings_r1(c, g->step + 1) * c->r1_every;
-		/* With lazy R1 the report is of the last step that had it, if it is wanted at all. */
-		otp_engine_potential_step(g->engine, x, y, &u, report);
+		otp_engine_potential_step(g->engine, x, y, &u);
 	}
 	return true;
 }
 
-static bool transport_updates(otp_game *g, double *report, otp_error *err)
+static bool transport_updates(otp_game *g, otp_error *err)
 {
 	const otp_config *c = &g->session->config;
 	for (int k = 0; k < c->k_transport; k++) {
-		const float *x = otp_loader_next(g->source, err);
-		if (!x)
+		otp_batch x;
+		if (!next_batch(g, false, &x, err))
 			return false;
 		otp_update u = update_for(g, c->k_potential + k);
 		u.rate = c->lr_g * otp_settings_rate(c, g->step + 1);
@@ -98,14 +175,14 @@ static bool transport_updates(otp_game *g, double *report, otp_error *err)
 		/* The average moves once an outer step, and in its youth no slower than its age. */
 		double young = (double)(g->step + 1) / (double)(g->step + 10);
 		u.ema = k + 1 < c->k_transport ? 1 : c->ema < young ? c->ema : young;
-		otp_engine_transport_step(g->engine, x, &u, report);
+		otp_engine_transport_step(g->engine, x, &u);
 	}
 	return true;
 }
 
-bool otp_game_step(otp_game *g, double *potential, double *transport, otp_error *err)
+bool otp_game_step(otp_game *g, otp_error *err)
 {
-	if (!potential_updates(g, potential, err) || !transport_updates(g, transport, err))
+	if (!potential_updates(g, err) || !transport_updates(g, err))
 		return false;
 	g->step++;
 	return true;

@@ -9,24 +9,33 @@
 #include "train/sampler.h"
 #include "train/session.h"
 
+/* Where one side's batches come from: the host's loader, or picks from the set on the device. */
+typedef struct otp_feed {
+	otp_loader *loader;
+	uint32_t *picks; /* (batch); NULL with a loader */
+	uint32_t draw;	 /* the next */
+} otp_feed;
+
 typedef struct otp_game {
 	const otp_session *session;
 	otp_place_of_work *place;
 	otp_engine *engine;
-	otp_loader *source, *target;
+	otp_resident source_data, target_data; /* on the device, where it has rows */
+	otp_feed source, target;
 	int64_t step; /* outer steps done */
 } otp_game;
 
-otp_engine_settings otp_game_engine_settings(const otp_session *s);
+/* Which sides will lie on the device is decided here, by --data-on-device and what `place` has free. */
+otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_place_of_work *place);
 
 /* Networks with fresh weights, at step 0. */
 void otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place);
-/* Batches from g->step on; after the last change to it. */
-void otp_game_start_loaders(otp_game *g);
+/* Batches from g->step on, after the last change to it; puts what is to lie on the device there. */
+bool otp_game_start(otp_game *g, otp_error *err);
 void otp_game_close(otp_game *g);
 
-/* One outer step. The reports (OTP_REPORT_COUNT means) may be NULL: then nothing is read back. */
-bool otp_game_step(otp_game *g, double *potential, double *transport, otp_error *err);
+/* One outer step, issued and not waited for: otp_engine_losses tells what came of it. */
+bool otp_game_step(otp_game *g, otp_error *err);
 
 /* Draws from the moving average, following the training. given_noise: see sampler.h. */
 otp_sampler *otp_game_sampler(otp_game *g, bool given_noise);

@@ -8,7 +8,7 @@ typedef struct worker_program {
 	otp_sample_graph sample;
 	otp_program *program;
 	float *x; /* one chunk, filled up where the last is short */
-	uint32_t *streams;
+	uint32_t *words;
 	float *y;
 } worker_program;
 
@@ -47,7 +47,7 @@ otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp
 		w->sample = otp_sample_build(arch, params, base, s->chunk, given_noise);
 		w->x = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->x);
 		w->y = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->y);
-		w->streams = otp_calloc((size_t)s->chunk * 4, sizeof *w->streams);
+		w->words = otp_calloc((size_t)s->chunk * OTP_WORD_COUNT, sizeof *w->words);
 	}
 	otp_pool_run(place->pool, build, s);
 	return s;
@@ -62,7 +62,7 @@ void otp_sampler_free(otp_sampler *s)
 		otp_graph_free(s->each[i].sample.graph);
 		otp_free(s->each[i].x);
 		otp_free(s->each[i].y);
-		otp_free(s->each[i].streams);
+		otp_free(s->each[i].words);
 	}
 	otp_free(s->each);
 	otp_free(s);
@@ -83,16 +83,19 @@ static void run_chunk(const sample_task *task, worker_program *w, int64_t first)
 	size_t floats = sample_floats(s);
 	size_t n = (size_t)(task->count - first < s->chunk ? task->count - first : s->chunk);
 	memcpy(w->x, task->x + (size_t)first * floats, n * floats * sizeof *w->x);
-	memcpy(w->streams, task->streams + first, n * sizeof *task->streams);
+	for (size_t i = 0; i < n; i++)
+		memcpy(w->words + i * OTP_WORD_COUNT + OTP_WORD_STREAM, task->streams + (size_t)first + i,
+		       sizeof *task->streams);
 	if (w->sample.in.eps) {
 		memcpy(w->y, task->eps + (size_t)first * floats, n * floats * sizeof *w->y);
 		otp_program_write(w->program, w->sample.in.eps, w->y);
 	}
-	float sigma = (float)task->sigma, keep = (float)otp_smoothing_keep(s->smoothing, task->sigma);
+	float numbers[OTP_HYPER_COUNT] = {0};
+	numbers[OTP_NUMBER_KEEP] = (float)otp_smoothing_keep(s->smoothing, task->sigma);
+	numbers[OTP_NUMBER_SIGMA] = (float)task->sigma;
 	otp_program_write(w->program, w->sample.in.x, w->x);
-	otp_program_write(w->program, w->sample.in.streams, w->streams);
-	otp_program_write(w->program, w->sample.in.keep, &keep);
-	otp_program_write(w->program, w->sample.in.sigma, &sigma);
+	otp_program_write(w->program, w->sample.in.words, w->words);
+	otp_program_write(w->program, w->sample.in.numbers, numbers);
 	otp_program_run(w->program);
 	otp_program_read(w->program, w->sample.y, w->y);
 	memcpy(task->y + (size_t)first * floats, w->y, n * floats * sizeof *w->y);

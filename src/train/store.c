@@ -272,6 +272,20 @@ static bool write_network(hid_t file, const otp_stored *s, int network, const ot
 	return ok;
 }
 
+enum { LOSSES = sizeof(otp_losses) / sizeof(double) };
+
+static bool write_losses(hid_t file, const otp_losses *losses)
+{
+	hsize_t count = LOSSES;
+	return write_data(file, "losses", H5T_NATIVE_DOUBLE, losses, &count, 1);
+}
+
+/* A checkpoint from before they were kept has none: the next record's means begin after it. */
+static bool read_losses(hid_t file, otp_losses *losses)
+{
+	return data_count(file, "losses") < 0 || read_data(file, "losses", H5T_NATIVE_DOUBLE, LOSSES, losses);
+}
+
 bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[2],
 			  otp_error *err)
 {
@@ -280,7 +294,7 @@ bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_param
 	char *temporary = otp_file_temporary(path);
 	hid_t file = create_file(temporary);
 	bool ok = file >= 0 && write_facts(file, OTP_STORED_CHECKPOINT, s) &&
-		  write_number(file, "time_s", H5T_NATIVE_DOUBLE, &s->time_s);
+		  write_number(file, "time_s", H5T_NATIVE_DOUBLE, &s->time_s) && write_losses(file, &s->losses);
 	for (int network = 0; ok && network < 2; network++)
 		ok = write_network(file, s, network, params[network]);
 	return finish(file, ok, temporary, path, err);
@@ -305,7 +319,7 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 	if (file < 0)
 		return false;
 	bool ok = read_facts(file, s) && read_number(file, "time_s", H5T_NATIVE_DOUBLE, &s->time_s) &&
-		  read_network(file, s, 0) && read_network(file, s, 1);
+		  read_losses(file, &s->losses) && read_network(file, s, 0) && read_network(file, s, 1);
 	H5Fclose(file);
 	if (!ok) {
 		otp_stored_free(s);

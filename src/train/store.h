@@ -12,7 +12,7 @@
 #ifndef OTP_STORE_H
 #define OTP_STORE_H
 
-#include "nn/params.h"
+#include "ot/objective.h"
 
 typedef struct otp_stored {
 	int64_t step;
@@ -22,6 +22,7 @@ typedef struct otp_stored {
 	int h, w, c;
 	double sigma;         /* model only: smoothing to translate with */
 	uint64_t source_digest, target_digest;
+	otp_losses losses;    /* checkpoint only: of the steps since the last record of metrics */
 	int64_t elements[2];  /* checkpoint only: of a row of the transport's and the potential's state */
 	float *state[2];      /* checkpoint only: 4 and 3 rows */
 	int64_t parameters;   /* model only: trainable values in the file */

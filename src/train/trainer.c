@@ -41,7 +41,7 @@ char *otp_train_settings_text(const otp_config *c)
 
 static double time_so_far(const trainer *t) { return t->time_before + otp_seconds() - t->started; }
 
-static otp_stored facts(const trainer *t)
+static otp_stored facts(trainer *t)
 {
 	const otp_session *s = t->session;
 	otp_stored facts = {
@@ -55,6 +55,7 @@ static otp_stored facts(const trainer *t)
 		.source_digest = s->source_info.digest,
 		.target_digest = s->target_info.digest,
 		.settings = otp_train_settings_text(t->config),
+		.losses = otp_engine_losses(t->game.engine),
 	};
 	return facts;
 }
@@ -139,6 +140,7 @@ static bool restore(trainer *t)
 		if (ok) {
 			for (int span = 0; span < 2; span++)
 				otp_engine_write(t->game.engine, span, s.state[span]);
+			otp_engine_set_losses(t->game.engine, &s.losses);
 			t->game.step = s.step;
 			t->time_before = s.time_s;
 			otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
@@ -194,17 +196,26 @@ static bool save_picture(trainer *t)
 
 /* ---- the step ---- */
 
-static otp_metrics measure(const trainer *t, const double *potential, const double *transport)
+/* The mean of a report's column over steps of two kinds. */
+static double mean(const otp_losses *l, otp_step_kind a, otp_step_kind b, enum otp_report_column column)
+{
+	double count = l->count[a] + (a == b ? 0 : l->count[b]);
+	double sum = l->sum[a][column] + (a == b ? 0 : l->sum[b][column]);
+	return count > 0 ? sum / count : NAN;
+}
+
+/* Losses are means over all updates since the last record; R1's over those that had it. */
+static otp_metrics measure(const trainer *t, const otp_losses *l)
 {
 	const otp_config *c = t->config;
 	otp_metrics m = otp_metrics_at(t->game.step);
 	double elapsed = otp_seconds() - t->started;
 	m.time_s = time_so_far(t);
 	m.sigma = otp_settings_sigma(c, t->game.step);
-	m.loss_potential = potential[OTP_REPORT_LOSS];
-	m.loss_transport = transport[OTP_REPORT_LOSS];
-	m.cost = transport[OTP_REPORT_COST];
-	m.r1 = potential[OTP_REPORT_COST] > 0 ? potential[OTP_REPORT_COST] : NAN; /* a lazy step has none */
+	m.loss_potential = mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_LOSS);
+	m.loss_transport = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_LOSS);
+	m.cost = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_COST);
+	m.r1 = mean(l, OTP_STEP_POTENTIAL_R1, OTP_STEP_POTENTIAL_R1, OTP_REPORT_COST);
 	m.r1_weight = otp_settings_r1(c, t->game.step);
 	m.lr_g = c->lr_g * otp_settings_rate(c, t->game.step);
 	m.lr_d = c->lr_d * otp_settings_rate(c, t->game.step);
@@ -212,9 +223,12 @@ static otp_metrics measure(const trainer *t, const double *potential, const doub
 	return m;
 }
 
-static bool log_step(trainer *t, const double *potential, const double *transport)
+/* The only place where training waits for the device, beside files. */
+static bool log_step(trainer *t)
 {
-	otp_metrics m = measure(t, potential, transport);
+	otp_losses losses = otp_engine_losses(t->game.engine);
+	otp_metrics m = measure(t, &losses);
+	otp_engine_set_losses(t->game.engine, NULL);
 	if (!isfinite(m.loss_potential) || !isfinite(m.loss_transport))
 		return otp_fail_machine(t->err, t->config->out,
 					"losses are no longer finite at step %lld; the last checkpoint is good: try a "
@@ -229,11 +243,10 @@ static bool due(int64_t step, int every, int64_t steps) { return step % every ==
 static bool one_step(trainer *t)
 {
 	const otp_config *c = t->config;
-	double potential[OTP_REPORT_COUNT], transport[OTP_REPORT_COUNT];
-	bool logged = due(t->game.step + 1, c->log_every, c->steps) || t->game.step == t->first_step;
-	if (!otp_game_step(&t->game, logged ? potential : NULL, logged ? transport : NULL, t->err))
+	if (!otp_game_step(&t->game, t->err))
 		return false;
-	if (logged && !log_step(t, potential, transport))
+	/* The first at once, for whoever watches. */
+	if ((due(t->game.step, c->log_every, c->steps) || t->game.step == 1) && !log_step(t))
 		return false;
 	if (due(t->game.step, c->sample_every, c->steps) && !save_picture(t))
 		return false;
@@ -299,14 +312,26 @@ static void announce(const trainer *t)
 		t->config->precision);
 }
 
+static const char *place_text(otp_resident data) { return data.rows ? "on the device" : "streamed"; }
+
+static void announce_data(const trainer *t)
+{
+	otp_engine_size size = otp_engine_measure(t->game.engine);
+	if (size.data_bytes)
+		otp_log("source %s, target %s: %.1f MiB of the device's memory", place_text(t->game.source_data),
+			place_text(t->game.target_data), (double)size.data_bytes / (1024.0 * 1024.0));
+}
+
 static bool start(trainer *t, otp_place_of_work *place)
 {
 	otp_game_open(&t->game, t->session, place);
 	if (!open_files(t) || (t->config->resume && !restore(t)) || !read_picture_data(t))
 		return false;
 	announce(t);
+	announce_data(t);
 	t->sampler = otp_game_sampler(&t->game, false);
-	otp_game_start_loaders(&t->game);
+	if (!otp_game_start(&t->game, t->err))
+		return false;
 	t->progress = otp_progress_new(t->game.step, t->config->steps);
 	t->first_step = t->game.step;
 	t->started = otp_seconds();
@@ -341,7 +366,7 @@ otp_train_end otp_train(otp_session *s, otp_place_of_work *place, const volatile
 
 void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
 {
-	otp_engine_settings settings = otp_game_engine_settings(s);
+	otp_engine_settings settings = otp_game_engine_settings(s, place);
 	otp_engine *e = otp_engine_new(place, &settings);
 	otp_engine_size size = otp_engine_measure(e);
 	const double mib = 1024.0 * 1024.0;
@@ -359,5 +384,7 @@ void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
 	printf("activations %.1f MiB in %d programs of %d calls (%.1f MiB without reuse)\n",
 	       (double)size.program_bytes / mib, size.programs, size.calls, (double)size.unshared_bytes / mib);
 	printf("data        %.1f MiB\n", (double)(s->source_info.memory_bytes + s->target_info.memory_bytes) / mib);
+	printf("batches     source %s, target %s (%.1f MiB on the device)\n", place_text(settings.objective.source),
+	       place_text(settings.objective.target), (double)size.data_bytes / mib);
 	otp_engine_free(e);
 }

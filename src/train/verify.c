@@ -34,10 +34,12 @@ static bool train(verifier *v)
 {
 	double started = otp_seconds();
 	int steps = v->session.config.steps;
-	otp_game_start_loaders(&v->game);
+	if (!otp_game_start(&v->game, v->err))
+		return false;
 	while (v->game.step < steps)
-		if (!otp_game_step(&v->game, NULL, NULL, v->err))
+		if (!otp_game_step(&v->game, v->err))
 			return false;
+	otp_engine_wait(v->game.engine);
 	v->out->seconds = otp_seconds() - started;
 	return true;
 }

@@ -62,6 +62,12 @@ static void shim_forget(otp_device *device, void *token)
 
 static void shim_wait(otp_device *device) { (void)device; }
 
+static size_t shim_memory_free(otp_device *device)
+{
+	(void)device;
+	return 0;
+}
+
 static int shim_workers(otp_device *device, int asked)
 {
 	(void)device;
@@ -136,6 +142,7 @@ const otp_backend otp_shim_backend = {
     .launch = shim_launch,
     .forget = shim_forget,
     .wait = shim_wait,
+    .memory_free = shim_memory_free,
     .workers = shim_workers,
     .kernels = shim_kernels,
 };
