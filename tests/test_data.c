@@ -1050,6 +1050,81 @@ static void batches_do_not_depend_on_workers(void **state)
 	otp_dataset_close(endless);
 }
 
+static void check_stored(const char *spec, int size, int channels, int stored)
+{
+	otp_error err = {0};
+	otp_dataset *d = ready(spec, size, channels);
+	otp_dataset_info info = otp_dataset_describe(d);
+	assert_int_equal(otp_dataset_stored_channels(d), stored);
+	size_t pixels = (size_t)(info.h * info.w), c = (size_t)info.c, k = (size_t)stored;
+	uint8_t *bytes = otp_calloc(pixels * c, 1);
+	float *want = otp_calloc(pixels * c, sizeof *want);
+	for (int64_t i = 0; stored && i < info.count; i++) {
+		get(d, (uint64_t)i, 3, want);
+		assert_true(otp_dataset_get_bytes(d, (uint64_t)i, bytes, &err));
+		for (size_t j = 0; j < pixels * c; j++)
+			assert_true((float)bytes[j / c * k + j % c % k] / 127.5f - 1 == want[j]);
+	}
+	otp_free(bytes);
+	otp_free(want);
+	otp_dataset_close(d);
+}
+
+/* Which sets can lie on a device as bytes, and that those are their samples. */
+static void bytes_are_the_samples(void **state)
+{
+	(void)state;
+	put_idx("b-idx3-ubyte", "wbT", 7, 0);
+	folder("b");
+	put_png("b/a.png", 1, 8, 8, 3);
+	put_png("b/b.png", 9, 12, 9, 1);
+	put_png("b/c.png", 40, 8, 8, 4);
+	put("b/d.png", "no picture", 10);
+	check_stored(at("b-idx3-ubyte"), 0, 1, 1);
+	check_stored(at("b-idx3-ubyte?part=2/2"), 0, 3, 1);
+	check_stored(at("b-idx3-ubyte?limit=2"), 8, 1, 1);
+	check_stored(at("b"), 8, 3, 3);
+	check_stored(at("b?keep=off"), 8, 3, 3);
+	check_stored(at("b?grey"), 8, 3, 1);
+	/* Drawn for each sample, dimmed, without bytes, without end, no pictures. */
+	check_stored(at("b-idx3-ubyte?colorize=hsv"), 0, 3, 0);
+	check_stored(at("b-idx3-ubyte?level=0.5"), 0, 1, 0);
+	check_stored("synth:digits", 16, 1, 0);
+	check_stored("synth:digits?limit=5", 16, 1, 0);
+	check_stored("synth:moons", 0, 2, 0);
+}
+
+static void picks_are_the_loaders(void **state)
+{
+	(void)state;
+	enum { BATCH = 9 };
+	put_idx("k-idx3-ubyte", "wbT", 31, 0);
+	otp_dataset *d = ready(at("k-idx3-ubyte"), 0, 1);
+	otp_dataset_info info = otp_dataset_describe(d);
+	for (int flip = 0; flip < 2; flip++) {
+		otp_error err = {0};
+		otp_loader *l = otp_loader_new(d, BATCH, 5, 1, flip, 1, 3);
+		int mirrored = 0;
+		for (uint32_t draw = 3; draw < 12; draw++) {
+			uint32_t picks[BATCH];
+			float sample[20];
+			const float *batch = otp_loader_next(l, &err);
+			otp_loader_picks(5, 1, flip, (uint64_t)info.count, BATCH, draw, picks);
+			for (int i = 0; i < BATCH; i++) {
+				get(d, picks[i] / 2, 0, sample);
+				for (int at = 0; at < 20; at++) {
+					int from = picks[i] % 2 ? at / 5 * 5 + 4 - at % 5 : at;
+					assert_true(batch[i * 20 + at] == sample[from]);
+				}
+				mirrored += (int)(picks[i] % 2);
+			}
+		}
+		assert_int_equal(mirrored > 0, flip);
+		otp_loader_free(l);
+	}
+	otp_dataset_close(d);
+}
+
 static void mirrored_about_half_the_time(void **state)
 {
 	(void)state;
@@ -1144,6 +1219,8 @@ int main(void)
 	    cmocka_unit_test(plane_laws_lie_where_they_should),
 	    cmocka_unit_test(permutations_are_permutations),
 	    cmocka_unit_test(batches_do_not_depend_on_workers),
+	    cmocka_unit_test(bytes_are_the_samples),
+	    cmocka_unit_test(picks_are_the_loaders),
 	    cmocka_unit_test(mirrored_about_half_the_time),
 	    cmocka_unit_test(trouble_reaches_the_caller),
 	};

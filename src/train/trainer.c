@@ -314,10 +314,12 @@ static void announce(const trainer *t)
 
 static const char *place_text(otp_resident data) { return data.rows ? "on the device" : "streamed"; }
 
+/* On a CPU all memory is the host's: nothing to say unless it was asked for. */
 static void announce_data(const trainer *t)
 {
+	const otp_place_of_work *place = t->game.place;
 	otp_engine_size size = otp_engine_measure(t->game.engine);
-	if (size.data_bytes)
+	if (size.data_bytes || place->backend->memory_free(place->device))
 		otp_log("source %s, target %s: %.1f MiB of the device's memory", place_text(t->game.source_data),
 			place_text(t->game.target_data), (double)size.data_bytes / (1024.0 * 1024.0));
 }

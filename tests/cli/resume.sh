@@ -113,7 +113,7 @@ diff <(ls before/checkpoints) <(ls part/checkpoints) || fail "checkpoints change
 
 title "what may be said again, and what may not"
 does train "${digits[@]}" "${images[@]}" --out short
-does train --resume --out short --log-every 1 --keep 1 --workers 2 --seed 1 --batch_size 4 "${digits[@]}"
+does train --resume --out short --log-every 1 --keep 1 --workers 2 --data-on-device off --seed 1 --batch_size 4 "${digits[@]}"
 for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --steps=7 --flip --latent=3 --threads=1; do
 	refuses 2 "${change%=*}" train --resume --out short "$change"
 	warns 'started with'

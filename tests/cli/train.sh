@@ -75,6 +75,22 @@ json out channels=1 height=16
 does train --source root/trainA --target root/trainB --image-size 8 --flip --workers 3 "${images[@]}" --out small
 does info small --json
 
+title "data on the device or streamed: the same run"
+held=(--source root/trainA --target root/trainB --image-size 16 --flip "${images[@]}")
+for threads in 1 2; do
+	does train "${held[@]}" --threads $threads --data-on-device on --out held$threads
+	warns 'source on the device, target on the device'
+	does train "${held[@]}" --threads $threads --out streamed$threads
+	"$PROBE" state {held,streamed}$threads/checkpoints/step-0000006.h5 || fail "states differ"
+done
+does train "${held[@]}" --data-on-device on --dry-run
+says 'source on the device, target on the device'
+does train "${held[@]}" --dry-run
+says 'source streamed, target streamed' # a CPU has no memory of its own
+does train --source root/trainA --target 'root/trainB?colorize=hsv' --image-size 16 "${images[@]}" \
+	--data-on-device on --dry-run
+says 'source on the device, target streamed'
+
 title "modifiers"
 "$PROBE" images stack.npz 12 16 16 1
 does train --source 'stack.npz?part=1/2&level=0.5' --target 'stack.npz:arr_0?part=2/2&colorize=isoluminant' \

@@ -1,0 +1,407 @@
+/* engine: what a step asks of a device. A backend that counts stands between the
+ * engine and the real one: in a step nothing is allocated, waited for or read,
+ * everything small goes up in two transfers, and a replica alone is one launch.
+ * Samples picked on the device are those that the host would have sent.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "data/image.h"
+#include "shim/backend.h"
+#include "train/engine.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+/* ---- a backend that counts ---- */
+
+enum { MOST_PROGRAMS = 16 };
+
+static struct {
+	const otp_backend *inner;
+	atomic_int allocs, releases, uploads, downloads, launches, waits;
+	const otp_call *programs[MOST_PROGRAMS]; /* each by its first call; one thread */
+	int program_count;
+} seen;
+
+static void *counted_alloc(otp_device *d, size_t bytes)
+{
+	seen.allocs++;
+	return seen.inner->alloc(d, bytes);
+}
+
+static void counted_release(otp_device *d, void *memory)
+{
+	seen.releases++;
+	seen.inner->release(d, memory);
+}
+
+static void counted_upload(otp_device *d, void *dst, otp_type type, const void *src, int64_t count)
+{
+	seen.uploads++;
+	seen.inner->upload(d, dst, type, src, count);
+}
+
+static void counted_download(otp_device *d, void *dst, otp_type type, const void *src, int64_t count)
+{
+	seen.downloads++;
+	seen.inner->download(d, dst, type, src, count);
+}
+
+static void note_program(const otp_call *calls)
+{
+	for (int i = 0; i < seen.program_count; i++)
+		if (seen.programs[i] == calls)
+			return;
+	assert_true(seen.program_count < MOST_PROGRAMS);
+	seen.programs[seen.program_count++] = calls;
+}
+
+static void counted_launch(otp_device *d, const otp_call *calls, int count, void **token)
+{
+	seen.launches++;
+	note_program(calls);
+	seen.inner->launch(d, calls, count, token);
+}
+
+static void counted_wait(otp_device *d)
+{
+	seen.waits++;
+	seen.inner->wait(d);
+}
+
+static void forget_counts(void)
+{
+	seen.allocs = seen.releases = seen.uploads = seen.downloads = seen.launches = seen.waits = 0;
+}
+
+typedef struct work {
+	otp_backend backend;
+	otp_place_of_work place;
+} work;
+
+static void open_work(work *w, const char *name, int threads)
+{
+	otp_error err = {0};
+	seen.inner = strcmp(name, "shim") == 0 ? otp_shim_for_networks() : otp_backend_find(name, &err);
+	assert_non_null(seen.inner);
+	w->backend = *seen.inner;
+	w->backend.alloc = counted_alloc;
+	w->backend.release = counted_release;
+	w->backend.upload = counted_upload;
+	w->backend.download = counted_download;
+	w->backend.wait = counted_wait;
+	if (threads == 1)
+		w->backend.launch = counted_launch;
+	w->place = (otp_place_of_work){.backend = &w->backend, .pool = otp_pool_new(threads)};
+	assert_true(w->backend.open(0, &w->place.device, &err));
+	seen.program_count = 0;
+}
+
+/* ---- engines and samples ---- */
+
+enum { ROWS = 11, SIZE = 8, BATCH = 5 };
+
+static const otp_arch IMAGES = {.h = SIZE,
+				.w = SIZE,
+				.c = 3,
+				.condition_noise = true,
+				.noise_features = 4,
+				.residual = true,
+				.patch = 1,
+				.width = 8,
+				.levels = 2,
+				.multipliers = {1, 1},
+				.blocks = 1,
+				.embedding = 8,
+				.potential_width = 8,
+				.potential_levels = 2,
+				.potential_multipliers = {1, 1}};
+static const otp_arch POINTS = {.vectors = true,
+				.h = 1,
+				.w = 1,
+				.c = 2,
+				.condition_noise = true,
+				.residual = true,
+				.width = 4,
+				.blocks = 1,
+				.potential_width = 4,
+				.potential_blocks = 1};
+
+static otp_engine *new_engine(work *w, const otp_arch *arch, otp_resident source, otp_resident target)
+{
+	otp_engine_settings settings = {.objective = {.arch = *arch,
+						      .tau = 0.1,
+						      .noise_pairs = true,
+						      .g = OTP_G_SOFTPLUS,
+						      .source = source,
+						      .target = target},
+					.batch = BATCH,
+					.r1_used = true,
+					.plain_used = true,
+					.beta1 = 0.5,
+					.beta2 = 0.9};
+	otp_engine *e = otp_engine_new(&w->place, &settings);
+	otp_engine_init(e, 1);
+	return e;
+}
+
+/* A grey source and a target of colours, as bytes, as words, and as floats. */
+typedef struct side {
+	int stored;
+	uint8_t bytes[ROWS * SIZE * SIZE * 3];
+	float values[BATCH * SIZE * SIZE * 3]; /* of the last picks */
+	uint32_t picks[BATCH];
+} side;
+
+static void fill_side(side *s, int stored, uint32_t which)
+{
+	s->stored = stored;
+	for (int i = 0; i < ROWS * SIZE * SIZE * stored; i++)
+		s->bytes[i] =
+		    (uint8_t)(otp_random_u32(otp_stream_make(5, which, 0), OTP_PURPOSE_SYNTH, (uint32_t)i) >>
+			      24);
+}
+
+/* The picks of a step, and the floats that the host's way makes of them. */
+static void pick(side *s, uint32_t which, uint32_t draw)
+{
+	for (uint32_t i = 0; i < BATCH; i++) {
+		s->picks[i] =
+		    otp_random_u32(otp_stream_make(6, which, draw), OTP_PURPOSE_SYNTH, i) % (2 * ROWS);
+		float row[SIZE * SIZE * 3], *to = s->values + (size_t)i * SIZE * SIZE * 3;
+		size_t stored = (size_t)s->stored, each = SIZE * SIZE * stored;
+		otp_image_floats(s->bytes + s->picks[i] / 2 * each, each, row);
+		for (size_t pixel = 0; pixel < SIZE * SIZE; pixel++) {
+			size_t x = pixel % SIZE, from = s->picks[i] % 2 ? pixel - x + SIZE - 1 - x : pixel;
+			for (size_t c = 0; c < 3; c++)
+				*to++ = row[from * stored + (stored == 1 ? 0 : c)];
+		}
+	}
+}
+
+static void load(otp_engine *e, bool target, const side *s)
+{
+	size_t bytes = (size_t)(SIZE * SIZE * s->stored), words = (size_t)otp_gather_words((int64_t)bytes);
+	uint32_t *pictures = otp_calloc(ROWS * words, sizeof *pictures);
+	for (size_t i = 0; i < ROWS; i++)
+		memcpy(pictures + i * words, s->bytes + i * bytes, bytes);
+	otp_engine_load(e, target, 0, 3, pictures); /* in two pieces */
+	otp_engine_load(e, target, 3, ROWS - 3, pictures + 3 * words);
+	otp_free(pictures);
+}
+
+static otp_batch batch_of(const side *s, bool resident)
+{
+	return resident ? (otp_batch){.picks = s->picks} : (otp_batch){.values = s->values};
+}
+
+typedef struct setup {
+	side source, target;
+	otp_engine *e;
+	bool resident;
+} setup;
+
+static void open_setup(setup *s, work *w, bool resident)
+{
+	const otp_resident none = {0}, grey = {ROWS, 1}, colour = {ROWS, 3};
+	fill_side(&s->source, 1, 0);
+	fill_side(&s->target, 3, 1);
+	s->resident = resident;
+	s->e = new_engine(w, &IMAGES, resident ? grey : none, resident ? colour : none);
+	if (resident) {
+		load(s->e, false, &s->source);
+		load(s->e, true, &s->target);
+	}
+}
+
+static otp_update update_at(int step)
+{
+	return (otp_update){.seed = 9,
+			    .draw = (uint32_t)step,
+			    .keep = 0.9,
+			    .sigma = 0.5,
+			    .rate = 1e-3,
+			    .count = step + 1,
+			    .ema = 0.9};
+}
+
+/* V, T, V with R1, T. */
+static void four_steps(setup *s, int step)
+{
+	for (int k = 0; k < 4; k++) {
+		otp_update u = update_at(4 * step + k);
+		u.count = 2 * step + k / 2 + 1;
+		u.r1 = k == 2 ? 0.3 : 0;
+		pick(&s->source, 0, u.draw);
+		pick(&s->target, 1, u.draw);
+		otp_batch x = batch_of(&s->source, s->resident), y = batch_of(&s->target, s->resident);
+		if (k % 2)
+			otp_engine_transport_step(s->e, x, &u);
+		else
+			otp_engine_potential_step(s->e, x, y, &u);
+	}
+}
+
+/* ---- tests ---- */
+
+static void check_counts(const char *name, int threads, bool resident)
+{
+	enum { STEPS = 6 };
+	work w;
+	setup s;
+	open_work(&w, name, threads);
+	open_setup(&s, &w, resident);
+	four_steps(&s, 0);
+	forget_counts();
+	seen.program_count = 0;
+	for (int step = 1; step <= STEPS; step++)
+		four_steps(&s, step);
+	assert_int_equal(seen.allocs + seen.releases, 0);
+	assert_int_equal(seen.downloads, 0);
+	assert_int_equal(seen.waits, 0);
+	/* Words and numbers; x four times and y twice from the host; with more replicas an update's numbers.
+	 */
+	int each = 2 * 4 + (resident ? 0 : 4 + 2) + (threads > 1 ? 4 : 0);
+	assert_int_equal(seen.uploads, STEPS * threads * each);
+	if (threads == 1) {
+		assert_int_equal(seen.launches, STEPS * 4);
+		assert_int_equal(seen.program_count, OTP_STEP_KINDS);
+	}
+	otp_engine_losses(s.e);
+	assert_int_equal(seen.waits, 1);
+	assert_int_equal(seen.downloads, threads);
+	otp_engine_losses(s.e); /* nothing new: nothing to wait for */
+	assert_int_equal(seen.waits, 1);
+	otp_engine_free(s.e);
+	otp_place_close(&w.place);
+}
+
+static void steps_never_wait(void **state)
+{
+	(void)state;
+	for (int resident = 0; resident < 2; resident++) {
+		check_counts("cpu", 1, resident);
+		check_counts("cpu", 2, resident);
+		check_counts("ref", 1, resident);
+		check_counts("shim", 1, resident);
+	}
+}
+
+static float *read_state(otp_engine *e, int span, size_t *bytes)
+{
+	*bytes = (size_t)otp_engine_params(e, span)->elements * (size_t)otp_engine_rows(span) * sizeof(float);
+	float *values = otp_calloc(*bytes, 1);
+	otp_engine_read(e, span, values);
+	return values;
+}
+
+static void assert_same_state(otp_engine *a, otp_engine *b)
+{
+	for (int span = 0; span < 2; span++) {
+		size_t bytes;
+		float *one = read_state(a, span, &bytes), *other = read_state(b, span, &bytes);
+		assert_memory_equal(one, other, bytes);
+		otp_free(one);
+		otp_free(other);
+	}
+	otp_losses one = otp_engine_losses(a), other = otp_engine_losses(b);
+	assert_memory_equal(&one, &other, sizeof one);
+}
+
+static void check_resident(const char *name, int threads)
+{
+	work w;
+	setup streamed, resident;
+	open_work(&w, name, threads);
+	open_setup(&streamed, &w, false);
+	open_setup(&resident, &w, true);
+	size_t bytes;
+	float *before = read_state(resident.e, OTP_SPAN_TRANSPORT, &bytes);
+	for (int step = 0; step < 3; step++) {
+		four_steps(&streamed, step);
+		four_steps(&resident, step);
+	}
+	assert_same_state(streamed.e, resident.e);
+	float *after = read_state(resident.e, OTP_SPAN_TRANSPORT, &bytes);
+	assert_memory_not_equal(before, after, bytes); /* or there was nothing to compare */
+	otp_free(before);
+	otp_free(after);
+	otp_engine_free(streamed.e);
+	otp_engine_free(resident.e);
+	otp_place_close(&w.place);
+}
+
+static void picked_samples_are_the_hosts(void **state)
+{
+	(void)state;
+	check_resident("ref", 1);
+	check_resident("cpu", 1);
+	check_resident("cpu", 2);
+	check_resident("shim", 1);
+}
+
+static void point_steps(otp_engine *e, int from, int to, otp_losses *read_each)
+{
+	const float x[BATCH * 2] = {0.1f, 0.2f, -0.4f, 0.9f, 0.3f, -0.7f, 0.5f, 0.6f, -0.2f, 0.8f};
+	const otp_batch batch = {.values = x};
+	for (int step = from; step < to; step++) {
+		otp_update u = update_at(step);
+		u.rate = 1e-5;
+		u.r1 = step % 3 == 0 ? 0.2 : 0;
+		if (step % 2)
+			otp_engine_transport_step(e, batch, &u);
+		else
+			otp_engine_potential_step(e, batch, batch, &u);
+		if (read_each)
+			*read_each = otp_engine_losses(e);
+	}
+}
+
+/* More steps than the ring has slots: read after each, at the end, and in a second engine that goes on. */
+static void no_loss_is_lost(void **state)
+{
+	(void)state;
+	enum { STEPS = 5000, HALF = 2345 };
+	const otp_resident none = {0};
+	otp_losses each, never, half, rest;
+	for (int threads = 1; threads <= 2; threads++) {
+		work w;
+		open_work(&w, "cpu", threads);
+		otp_engine *a = new_engine(&w, &POINTS, none, none), *b = new_engine(&w, &POINTS, none, none);
+		point_steps(a, 0, STEPS, &each);
+		forget_counts();
+		point_steps(b, 0, STEPS, NULL);
+		assert_int_equal(seen.waits, 1); /* when the ring was full */
+		never = otp_engine_losses(b);
+		assert_memory_equal(&each, &never, sizeof each);
+		assert_true(each.count[OTP_STEP_TRANSPORT] == STEPS / 2);
+		assert_true(each.count[OTP_STEP_POTENTIAL_R1] == (STEPS + 5) / 6);
+		assert_true(each.count[OTP_STEP_POTENTIAL] + each.count[OTP_STEP_POTENTIAL_R1] == STEPS / 2);
+		assert_true(each.sum[OTP_STEP_TRANSPORT][OTP_REPORT_COST] > 0);
+		otp_engine_init(b, 1);
+		otp_engine_set_losses(b, NULL);
+		point_steps(b, 0, HALF, NULL);
+		half = otp_engine_losses(b);
+		otp_engine_set_losses(b, &half);
+		point_steps(b, HALF, STEPS, NULL);
+		rest = otp_engine_losses(b);
+		assert_memory_equal(&each, &rest, sizeof each);
+		otp_engine_free(a);
+		otp_engine_free(b);
+		otp_place_close(&w.place);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(steps_never_wait),
+	    cmocka_unit_test(picked_samples_are_the_hosts),
+	    cmocka_unit_test(no_loss_is_lost),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
