@@ -1,6 +1,6 @@
 /* backend.c (cuda): one GPU as a backend. Everything happens in one stream, in
- * the order it is issued; uploads go through pinned stages, so that the caller
- * may reuse its memory at once. A program's calls become a CUDA graph when they
+ * the order it is issued; uploads go through a pinned ring, so that the caller
+ * may reuse its memory at once and goes on without waiting for the device. A program's calls become a CUDA graph when they
  * are launched a second time (the first loads modules, which capture forbids);
  * OTPLAN_CUDA_GRAPHS=0 runs them one by one, for debugging. */
 #include "cuda/device.h"
@@ -58,6 +58,31 @@ static bool usable(int index, struct cudaDeviceProp *properties, otp_error *err)
 	return true;
 }
 
+static void mark_slice(void *device, int slice)
+{
+	otp_device *d = device;
+	CUDA_CHECK(cudaEventRecord(d->read[slice], d->stream));
+}
+
+/* An event that was never recorded counts as reached. */
+static void await_slice(void *device, int slice)
+{
+	otp_device *d = device;
+	CUDA_CHECK(cudaEventSynchronize(d->read[slice]));
+}
+
+static void open_ring(otp_device *d)
+{
+	d->ring = (otp_ring){.slice_bytes = OTP_SLICE_BYTES,
+			     .slices = OTP_SLICES,
+			     .mark = mark_slice,
+			     .await = await_slice,
+			     .context = d};
+	CUDA_CHECK(cudaMallocHost((void **)&d->ring.memory, (size_t)OTP_SLICES * OTP_SLICE_BYTES));
+	for (int i = 0; i < OTP_SLICES; i++)
+		CUDA_CHECK(cudaEventCreateWithFlags(&d->read[i], cudaEventDisableTiming));
+}
+
 static bool cuda_open(int index, otp_device **device, otp_error *err)
 {
 	struct cudaDeviceProp properties;
@@ -72,10 +97,7 @@ static bool cuda_open(int index, otp_device **device, otp_error *err)
 	CUDNN_CHECK(cudnnCreate(&d->dnn));
 	CUDNN_CHECK(cudnnSetStream(d->dnn, d->stream));
 	CUBLAS_CHECK(cublasLtCreate(&d->blas));
-	for (int i = 0; i < OTP_STAGES; i++) {
-		CUDA_CHECK(cudaMallocHost(&d->stage[i].memory, OTP_STAGE_BYTES));
-		CUDA_CHECK(cudaEventCreateWithFlags(&d->stage[i].copied, cudaEventDisableTiming));
-	}
+	open_ring(d);
 	const char *graphs = getenv("OTPLAN_CUDA_GRAPHS");
 	d->captures = !graphs || strcmp(graphs, "0") != 0;
 	otp_dnn_open_choices(d, properties.name);
@@ -89,10 +111,9 @@ static void cuda_close(otp_device *d)
 	otp_device_enter(d);
 	CUDA_CHECK(cudaStreamSynchronize(d->stream));
 	otp_dnn_forget_plans(d);
-	for (int i = 0; i < OTP_STAGES; i++) {
-		CUDA_CHECK(cudaEventDestroy(d->stage[i].copied));
-		CUDA_CHECK(cudaFreeHost(d->stage[i].memory));
-	}
+	for (int i = 0; i < OTP_SLICES; i++)
+		CUDA_CHECK(cudaEventDestroy(d->read[i]));
+	CUDA_CHECK(cudaFreeHost(d->ring.memory));
 	CUBLAS_CHECK(cublasLtDestroy(d->blas));
 	CUDNN_CHECK(cudnnDestroy(d->dnn));
 	CUDA_CHECK(cudaStreamDestroy(d->stream));
@@ -144,27 +165,16 @@ static void cuda_release(otp_device *d, void *memory)
 
 /* ---- transfers ---- */
 
-/* A stage that no copy reads any more. */
-static int take_stage(otp_device *d)
-{
-	int stage = d->next_stage;
-	d->next_stage = (stage + 1) % OTP_STAGES;
-	CUDA_CHECK(cudaEventSynchronize(d->stage[stage].copied));
-	return stage;
-}
-
 static void cuda_upload(otp_device *d, void *dst, otp_type type, const void *src, int64_t count)
 {
 	(void)type; /* host and device elements are the same */
 	size_t bytes = (size_t)count * 4;
 	otp_device_enter(d);
-	for (size_t at = 0; at < bytes; at += OTP_STAGE_BYTES) {
-		size_t length = bytes - at < OTP_STAGE_BYTES ? bytes - at : OTP_STAGE_BYTES;
-		int stage = take_stage(d);
-		memcpy(d->stage[stage].memory, (const char *)src + at, length);
-		CUDA_CHECK(cudaMemcpyAsync((char *)dst + at, d->stage[stage].memory, length,
-					   cudaMemcpyHostToDevice, d->stream));
-		CUDA_CHECK(cudaEventRecord(d->stage[stage].copied, d->stream));
+	for (size_t at = 0, piece; at < bytes; at += piece) {
+		piece = bytes - at;
+		void *memory = otp_ring_take(&d->ring, &piece);
+		memcpy(memory, (const char *)src + at, piece);
+		CUDA_CHECK(cudaMemcpyAsync((char *)dst + at, memory, piece, cudaMemcpyHostToDevice, d->stream));
 	}
 	otp_device_leave(d);
 }
@@ -174,13 +184,12 @@ static void cuda_download(otp_device *d, void *dst, otp_type type, const void *s
 	(void)type;
 	size_t bytes = (size_t)count * 4;
 	otp_device_enter(d);
-	for (size_t at = 0; at < bytes; at += OTP_STAGE_BYTES) {
-		size_t length = bytes - at < OTP_STAGE_BYTES ? bytes - at : OTP_STAGE_BYTES;
-		int stage = take_stage(d);
-		CUDA_CHECK(cudaMemcpyAsync(d->stage[stage].memory, (const char *)src + at, length,
-					   cudaMemcpyDeviceToHost, d->stream));
+	for (size_t at = 0, piece; at < bytes; at += piece) {
+		piece = bytes - at;
+		void *memory = otp_ring_take(&d->ring, &piece);
+		CUDA_CHECK(cudaMemcpyAsync(memory, (const char *)src + at, piece, cudaMemcpyDeviceToHost, d->stream));
 		CUDA_CHECK(cudaStreamSynchronize(d->stream));
-		memcpy((char *)dst + at, d->stage[stage].memory, length);
+		memcpy((char *)dst + at, memory, piece);
 	}
 	otp_device_leave(d);
 }

@@ -5,6 +5,7 @@
 #define OTP_CUDA_DEVICE_H
 
 #include "cuda/cuda.h"
+#include "cuda/ring.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
@@ -14,7 +15,8 @@
 typedef struct otp_dnn_plan otp_dnn_plan;
 typedef struct otp_block otp_block;
 
-enum { OTP_STAGES = 4, OTP_STAGE_BYTES = 4 << 20 };
+/* 32 MB of pinned memory: ten batches of 64 pictures of 64 x 64, or the small inputs of thousands of steps. */
+enum { OTP_SLICES = 16, OTP_SLICE_BYTES = 2 << 20 };
 
 struct otp_device {
 	int index;
@@ -23,11 +25,8 @@ struct otp_device {
 	cublasLtHandle_t blas;
 	pthread_mutex_t lock; /* one thread at a time talks to stream and handles */
 	bool captures;	      /* launches become CUDA graphs */
-	struct {
-		void *memory; /* pinned */
-		cudaEvent_t copied;
-	} stage[OTP_STAGES];
-	int next_stage;
+	otp_ring ring;	      /* pinned; every transfer passes through it */
+	cudaEvent_t read[OTP_SLICES]; /* its slices' marks */
 	otp_block *blocks;   /* of device memory */
 	otp_dnn_plan *plans; /* of this process, by key */
 	char *choices;	     /* the file of plans chosen before, as text */
