@@ -73,6 +73,12 @@ static void counted_wait(otp_device *d)
 	seen.inner->wait(d);
 }
 
+static bool has_gpu(void)
+{
+	otp_error err = {0};
+	return otp_backend_find("cuda", &err) != NULL;
+}
+
 static void forget_counts(void)
 {
 	seen.allocs = seen.releases = seen.uploads = seen.downloads = seen.launches = seen.waits = 0;
@@ -288,6 +294,8 @@ static void steps_never_wait(void **state)
 		check_counts("cpu", 2, resident);
 		check_counts("ref", 1, resident);
 		check_counts("shim", 1, resident);
+		if (has_gpu())
+			check_counts("cuda", 1, resident);
 	}
 }
 
@@ -342,6 +350,8 @@ static void picked_samples_are_the_hosts(void **state)
 	check_resident("cpu", 1);
 	check_resident("cpu", 2);
 	check_resident("shim", 1);
+	if (has_gpu())
+		check_resident("cuda", 1);
 }
 
 static void point_steps(otp_engine *e, int from, int to, otp_losses *read_each)
@@ -365,7 +375,7 @@ static void point_steps(otp_engine *e, int from, int to, otp_losses *read_each)
 static void no_loss_is_lost(void **state)
 {
 	(void)state;
-	enum { STEPS = 5000, HALF = 2345 };
+	enum { STEPS = 1300, HALF = 611 };
 	const otp_resident none = {0};
 	otp_losses each, never, half, rest;
 	for (int threads = 1; threads <= 2; threads++) {

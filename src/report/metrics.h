@@ -10,7 +10,8 @@
 
 #include "core/base.h"
 
-/* Every number beside the step: METRIC(name). NAN where not measured (null in the file). */
+/* Every number beside the step: METRIC(name). NAN where not measured (null in the file). Losses, cost and r1
+ * are means over all updates since the record before; r1's over those that had it. */
 #define OTP_METRICS(METRIC)                                                                                  \
 	METRIC(time_s) /* since the run's first start, pauses left out */                                    \
 	METRIC(sigma)                                                                                        \

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Losses of so many steps stay on the device; then they are fetched, whether anybody asks or not. */
-enum { LOSS_SLOTS = 4096, SPAN_LOSSES = OTP_SPAN_TARGET_DATA + 1 };
+enum { LOSS_SLOTS = 1024, SPAN_LOSSES = OTP_SPAN_TARGET_DATA + 1 };
 
 /* One worker's programs and its share [first, first + shard) of the batch. */
 typedef struct replica {
