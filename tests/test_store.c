@@ -71,6 +71,11 @@ static content make(uint32_t draw)
 			       .source_digest = UINT64_C(0xfedcba9876543210),
 			       .target_digest = 7,
 			       .settings = otp_strdup("width = 8\nsource = \"a#b\"\n")}};
+	for (int kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		c.facts.losses.count[kind] = 3 + kind;
+		for (int k = 0; k < OTP_REPORT_COUNT; k++)
+			c.facts.losses.sum[kind][k] = 1.0 / (1 + kind * OTP_REPORT_COUNT + k);
+	}
 	for (int n = 0; n < 2; n++) {
 		c.params[n] = discover(n == 1);
 		c.facts.elements[n] = c.params[n]->elements;
@@ -150,6 +155,7 @@ static void checkpoint_comes_back(void **state)
 	assert_true(otp_checkpoint_read(at("a.h5"), &back, &err));
 	assert_facts(&back, &c.facts);
 	assert_true(back.time_s == c.facts.time_s);
+	assert_memory_equal(&back.losses, &c.facts.losses, sizeof back.losses);
 	assert_true(same_state(&back, &c.facts));
 	otp_stored_free(&back);
 	release(&c);

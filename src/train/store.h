@@ -2,7 +2,8 @@
  *
  * checkpoint  everything a run needs to go on exactly: both networks' state
  *             (parameters, moments, EMA), the step (from which every draw of
- *             noise and data follows), the settings, the data's digests
+ *             noise and data follows), losses since the last record, the settings,
+ *             the data's digests
  * model       the EMA generator, one data set a parameter, with all that
  *             translation needs: settings, sample shape, sigma
  *
