@@ -2,6 +2,7 @@
 """otplan against PyTorch: the same networks, losses, batch, precision, Adam and EMA, on one machine in one run.
 
   scripts/bench_pytorch.py [--case PRESET:BATCH]... [--threads N] [--rounds N] [--otplan PATH] [--out FILE]
+  scripts/bench_pytorch.py --case vector:256 --threads 1 --processor-time     # points in the plane
 
 The two take turns (A-B-A-B): in every round each step is timed for PyTorch, then `otplan bench` runs. A
 round's number is the median of its steps; the table shows the median over rounds and their least and most.
@@ -11,7 +12,8 @@ fused one) and, for the generator, EMA. The outer step is put together from the 
 k_transport transport steps and k_potential potential steps, every r1_every-th of them with R1.
 
 Two PyTorch threads wait for each other at every operator, so other work on the machine hurts PyTorch more
-than otplan, whose threads meet once a step: compare on a quiet machine only.
+than otplan, whose threads meet once a step: compare on a quiet machine only. With one thread there is no
+waiting, and --processor-time compares what either side computes whatever else is running.
 
 Needs PyTorch 2.4 or later.
 """
@@ -32,8 +34,8 @@ PRECISIONS = ("f32", "bf16")
 DEVICES = ("cpu",)  # another device brings its own Rival
 
 
-def read_config(preset):
-    """The defaults of config.def under the lines of a preset, as text by key."""
+def read_config(preset, changes):
+    """The defaults of config.def under the lines of a preset under `changes`, as text by key."""
     table = (ROOT / "src/train/config.def").read_text()
     row = re.compile(r'^(?:INT|REAL|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*("?)(.*?)\2,', re.M)
     values = {key.replace("-", "_"): value for key, _, value in row.findall(table)}
@@ -41,9 +43,10 @@ def read_config(preset):
     body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n((?:\s*".*\n?)+)', presets)
     if not body:
         sys.exit(f"bench_pytorch: src/train/presets.def has no preset {preset}")
+    values["preset"] = preset
     for key, value in re.findall(r'"([\w-]+) = (.*?)\\n"', body[1]):
         values[key.replace("-", "_")] = value
-    return values
+    return {**values, **{key.replace("-", "_"): value for key, value in changes}}
 
 
 def numbers(text):
@@ -53,11 +56,13 @@ def numbers(text):
 def make_arch(config):
     from torch_model import Arch
 
-    size = int(config["image_size"]) or 32
+    vectors = config["preset"] == "vector"
+    size = 1 if vectors else int(config["image_size"]) or 32
     on = {key: config[key] in ("true", "on") for key in ("condition_noise", "residual")}
     whole = "noise_features latent embedding patch width blocks potential_features potential_width".split()
+    whole += ["potential_blocks", "potential_quadratic"]
     return Arch(
-        size, size, int(config["channels"]) or 3, **on, **{key: int(config[key]) for key in whole},
+        size, size, int(config["channels"]) or (2 if vectors else 3), vectors, **on, **{key: int(config[key]) for key in whole},
         multipliers=numbers(config["multipliers"]), attention=numbers(config["attention"]),
         filter=config["resample"], potential_multipliers=numbers(config["potential_multipliers"]),
     )  # fmt: skip
@@ -83,11 +88,11 @@ class CpuRival:
             torch.optim.Adam(n.parameters(), lr=1e-5, betas=betas, fused=True) for n in (self.t, self.v)
         )
         self.ema = [p.detach().clone() for p in self.t.parameters()]
-        shape = (batch, self.a.c, self.a.h, self.a.w)
+        shape = (batch, self.a.c) if self.a.vectors else (batch, self.a.c, self.a.h, self.a.w)
         self.x, self.y = (self._channels_last(2 * torch.rand(shape) - 1) for _ in range(2))
 
     def _channels_last(self, x):
-        return x.contiguous(memory_format=self.torch.channels_last)
+        return x if self.a.vectors else x.contiguous(memory_format=self.torch.channels_last)
 
     def _draw(self):
         eps = self.torch.randn_like(self.x)
@@ -121,23 +126,27 @@ class CpuRival:
         adam.step()
         adam.zero_grad(set_to_none=True)
 
-    def measure(self, seconds):
+    def measure(self, seconds, clock):
         """Milliseconds by part: medians over as many steps as fit, three at least."""
         result = {}
         for part in PARTS:
             step, times = getattr(self, part), []
             step()
             while len(times) < 3 or sum(times) < seconds:
-                start = time.perf_counter()
+                start = clock()
                 step()
-                times.append(time.perf_counter() - start)
+                times.append(clock() - start)
             result[part] = 1e3 * statistics.median(times)
         return result
 
 
-def measure_otplan(program, preset, batch, threads, precision, device):
-    command = [program, "bench", "--preset", preset, "--batch", str(batch), "--threads", str(threads)]
-    command += ["--precision", precision, "--device", device, "--json"]
+def measure_otplan(case, precision, options):
+    preset, batch = case
+    command = [options.otplan, "bench", "--preset", preset, "--batch", str(batch), "--threads", str(options.threads)]
+    command += ["--precision", precision, "--device", options.device, "--json"]
+    command += ["--processor-time"] * options.processor_time
+    for key, value in options.set:
+        command += [f"--{key}", value]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"bench_pytorch: {' '.join(command)}: {done.stderr.strip()}")
@@ -154,17 +163,19 @@ def add_outer_step(parts, config):
 
 def compare(case, precision, options):
     preset, batch = case
-    config = read_config(preset)
+    config = read_config(preset, options.set)
     rival = CpuRival(config, batch, precision)
+    clock = time.process_time if options.processor_time else time.perf_counter
     rounds = {"pytorch": [], "otplan": []}
     for _ in range(options.rounds):
-        rounds["pytorch"].append(add_outer_step(rival.measure(options.seconds), config))
+        rounds["pytorch"].append(add_outer_step(rival.measure(options.seconds, clock), config))
         time.sleep(0.5)  # until PyTorch's idle threads have stopped spinning
-        ours = measure_otplan(options.otplan, preset, batch, options.threads, precision, options.device)
+        ours = measure_otplan(case, precision, options)
         rounds["otplan"].append(add_outer_step(ours, config))
     rows = []
     for part in (*PARTS, "outer_step"):
         row = {"preset": preset, "batch": batch, "precision": precision, "part": part, "rival": rival.name}
+        row.update(options.set)
         for system, results in rounds.items():
             values = [r[part] for r in results]
             row[system] = {"median_ms": statistics.median(values), "least_ms": min(values), "most_ms": max(values)}
@@ -182,7 +193,8 @@ def describe_machine(options):
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {
         "cpu": found[1] if found else cpu, "cores": os.cpu_count(), "load_average": os.getloadavg()[0],
-        "threads": options.threads, "rounds": options.rounds, "pytorch": torch.__version__,
+        "threads": options.threads, "rounds": options.rounds,
+        "clock": "processor" if options.processor_time else "wall", "pytorch": torch.__version__,
         "mkldnn": torch.backends.mkldnn.is_available(), "otplan": commit.stdout.strip(),
     }  # fmt: skip
 
@@ -201,10 +213,19 @@ def parse_case(text):
     return preset, int(batch)
 
 
+def parse_setting(text):
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{text}', expected KEY=VALUE, e.g. width=64")
+    return key, value
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", type=parse_case, help="PRESET:BATCH; default quickstart:32 and 64:4")
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="default both")
+    parser.add_argument("--set", action="append", type=parse_setting, default=[], help="another value of an option of train")
+    parser.add_argument("--processor-time", action="store_true", help="of the process, instead of wall clock")
     parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -212,6 +233,8 @@ def main():
     parser.add_argument("--otplan", default=str(ROOT / "build/otplan"), help="the program")
     parser.add_argument("--out", help="JSON file")
     options = parser.parse_args()
+    if options.processor_time and options.threads != 1:
+        parser.error("--processor-time is for --threads 1: waiting threads spend it too")
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # before PyTorch is loaded
     sys.path.insert(0, str(ROOT / "scripts"))
     import torch
@@ -219,7 +242,7 @@ def main():
     torch.set_num_threads(options.threads)
     machine, rows = describe_machine(options), []
     print("{cpu}, {threads} of {cores} cores, load {load_average:.2f}; PyTorch {pytorch}, otplan {otplan}".format(**machine))
-    if machine["load_average"] > 0.5:
+    if machine["load_average"] > 0.5 and not options.processor_time:
         print("bench_pytorch: the machine is busy with other work: these numbers are not to be kept", file=sys.stderr)
     print(f"{'milliseconds':34s} {'   PyTorch':34s} {'   otplan':34s} PyTorch/otplan")
     for case in options.case or [("quickstart", 32), ("64", 4)]:
