@@ -22,21 +22,74 @@ OTP_SIMD static void draw_chunk(float *y, otp_stream stream, uint32_t purpose, u
 			y[4 * b + k] = lane[k][b];
 }
 
+/* The same for blocks of several samples: lane b has its own stream and block of it. */
+typedef struct lanes {
+	uint32_t word[4][CHUNK], block[CHUNK];
+} lanes;
+
+OTP_SIMD static void draw_lanes(float y[4 * CHUNK], const lanes *from, uint32_t purpose)
+{
+	float lane[4][CHUNK];
+#pragma omp simd
+	for (int b = 0; b < CHUNK; b++) {
+		otp_stream stream = {{from->word[0][b], from->word[1][b], from->word[2][b], from->word[3][b]}};
+		otp_normals draw = otp_normal_block(stream, purpose, from->block[b]);
+		lane[0][b] = draw.v[0];
+		lane[1][b] = draw.v[1];
+		lane[2][b] = draw.v[2];
+		lane[3][b] = draw.v[3];
+	}
+	for (int b = 0; b < CHUNK; b++)
+		for (int k = 0; k < 4; k++)
+			y[4 * b + k] = lane[k][b];
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Samples smaller than a chunk, as points are: `blocks` blocks of each, the last perhaps in part. */
+static void draw_small(float *y, const otp_tensor *streams, int64_t count, uint32_t purpose)
+{
+	const uint32_t *words = streams->data;
+	int64_t blocks = (count + 3) / 4, total = streams->shape.n * blocks;
+	lanes from = {0};
+	float drawn[4 * CHUNK];
+	for (int64_t first = 0; first < total; first += CHUNK) {
+		int here = (int)least(total - first, CHUNK);
+		for (int b = 0; b < here; b++) {
+			const uint32_t *stream = words + (first + b) / blocks * streams->shape.c;
+			for (int k = 0; k < 4; k++)
+				from.word[k][b] = stream[k];
+			from.block[b] = (uint32_t)((first + b) % blocks);
+		}
+		draw_lanes(drawn, &from, purpose);
+		for (int b = 0; b < here; b++) {
+			int64_t begin = 4 * (int64_t)from.block[b];
+			memcpy(y + (first + b) / blocks * count + begin, drawn + 4 * b,
+			       (size_t)least(count - begin, 4) * sizeof *y);
+		}
+	}
+}
+
 OTP_CPU_KERNEL(normal)
 {
 	otp_shape s = call->out.shape;
 	int64_t count = (int64_t)s.h * s.w * s.c;
 	const uint32_t *words = call->in[0].data;
+	uint32_t purpose = call->attr.noise.purpose;
 	float *y = call->out.data;
+	if (count < 4 * CHUNK) {
+		draw_small(y, &call->in[0], count, purpose);
+		return;
+	}
 	for (int n = 0; n < s.n; n++, words += call->in[0].shape.c, y += count) {
 		otp_stream stream = {{words[0], words[1], words[2], words[3]}};
 		for (int64_t i = 0; i < count; i += 4 * CHUNK) {
 			if (count - i >= 4 * CHUNK) {
-				draw_chunk(y + i, stream, call->attr.noise.purpose, (uint32_t)(i / 4));
+				draw_chunk(y + i, stream, purpose, (uint32_t)(i / 4));
 				continue;
 			}
 			float tail[4 * CHUNK];
-			draw_chunk(tail, stream, call->attr.noise.purpose, (uint32_t)(i / 4));
+			draw_chunk(tail, stream, purpose, (uint32_t)(i / 4));
 			memcpy(y + i, tail, (size_t)(count - i) * sizeof *y);
 		}
 	}
