@@ -86,11 +86,11 @@ struct test_case {
 	bound bound;
 	double roundings;
 	magnitude_rule *rule;
-	builder *build;	  /* NULL: the op itself */
-	int order;	  /* differentiable this often: 0, 1 or 2 */
-	bool convolution; /* may run in bfloat16 */
-	bool bench_only;  /* too large for ref */
-	double flops;	  /* for --bench; 0: count bytes */
+	builder *build;	 /* NULL: the op itself */
+	int order;	 /* differentiable this often: 0, 1 or 2 */
+	bool bf16;	 /* may run in bfloat16 */
+	bool bench_only; /* too large for ref */
+	double flops;	 /* for --bench; 0: count bytes */
 };
 
 static otp_node *build_node(const test_case *t, otp_node *const *in)
@@ -206,7 +206,10 @@ static const char *describe(const test_case *t)
 		at += snprintf(text + at, sizeof text - (size_t)at, "%s%dx%dx%dx%d", i ? ", " : "(",
 			       t->in[i].n, t->in[i].h, t->in[i].w, t->in[i].c);
 	at += snprintf(text + at, sizeof text - (size_t)at, ")");
-	if (t->convolution)
+	if (t->op == OTP_OP_matmul)
+		snprintf(text + at, sizeof text - (size_t)at, "%s%s", t->attr.matmul.ta ? " a'" : "",
+			 t->attr.matmul.tb ? " b'" : "");
+	else if (t->bf16)
 		snprintf(text + at, sizeof text - (size_t)at, " stride %d pad %d", t->attr.conv.stride,
 			 t->attr.conv.pad);
 	return text;
@@ -413,7 +416,7 @@ static void check_values(const test_case *t, const values *v)
 	for (int which = 0; which < TESTED_COUNT; which++) {
 		if (!runs(which, t->op))
 			continue;
-		for (int pass = 0; pass < (t->convolution ? 2 : 1); pass++) {
+		for (int pass = 0; pass < (t->bf16 ? 2 : 1); pass++) {
 			otp_precision precision = pass ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
 			check_backend(which, t, v, precision, exact, magnitude, count);
 			if (tested[which].backend != &otp_shim_backend) /* has one stream, as the GPU */
@@ -596,7 +599,7 @@ static void run_case(test_case t)
 			if (!runs(which, t.op))
 				continue;
 			bench(which, &t, &v, OTP_PRECISION_F32);
-			if (t.convolution)
+			if (t.bf16)
 				bench(which, &t, &v, OTP_PRECISION_BF16);
 		}
 	} else {
@@ -879,7 +882,7 @@ static void check_conv(otp_op op)
 			       .count = 2,
 			       .bound = BY_ABS,
 			       .order = 2,
-			       .convolution = true,
+			       .bf16 = true,
 			       .bench_only = s.bench,
 			       .flops = 2 * taps * s.in * s.out * pixels};
 		t.attr.conv.stride = s.stride;
@@ -934,9 +937,10 @@ static void check_matmul(void)
 {
 	static const struct {
 		int n, h, rows, columns, depth;
-	} sizes[] = {{1, 1, 1, 1, 1},	{1, 1, 7, 5, 3},       {2, 3, 17, 33, 20},   {1, 1, 64, 1, 48},
-		     {4, 1, 1, 40, 65}, {16, 1, 256, 256, 64}, {1, 1, 256, 512, 512}};
-	for (int k = 0; k < 7; k++)
+	} sizes[] = {{1, 1, 1, 1, 1},	    {1, 1, 7, 5, 3},	 {2, 3, 17, 33, 20},	{1, 1, 64, 1, 48},
+		     {4, 1, 1, 40, 65},	    {1, 1, 48, 64, 80},	 {16, 1, 256, 256, 64}, {1, 1, 256, 512, 512},
+		     {1, 1, 256, 128, 128}, {1, 1, 256, 128, 4}, {1, 1, 256, 2, 128},	{1, 1, 128, 4, 256}};
+	for (int k = 0; k < 12; k++)
 		for (int transposed = 0; transposed < 4; transposed++) {
 			bool ta = transposed & 1, tb = transposed & 2;
 			int m = sizes[k].rows, n = sizes[k].columns, d = sizes[k].depth;
@@ -945,7 +949,8 @@ static void check_matmul(void)
 				       .bound = BY_ABS,
 				       .roundings = 1 + d,
 				       .order = 2,
-				       .bench_only = k >= 5,
+				       .bf16 = true,
+				       .bench_only = k >= 6,
 				       .flops = 2.0 * sizes[k].n * sizes[k].h * m * n * d};
 			t.in[0] = otp_shape4(sizes[k].n, sizes[k].h, ta ? d : m, ta ? m : d);
 			t.in[1] = otp_shape4(sizes[k].n, sizes[k].h, tb ? n : d, tb ? d : n);
@@ -1106,9 +1111,9 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 	static const struct {
 		otp_shape x;
 		int groups;
-	} sizes[] = {{{1, 1, 1, 4}, 2},	      {{2, 3, 5, 6}, 3},	 {{3, 4, 4, 40}, 8},
-		     {{2, 5, 3, 64}, 1},      {{2, 4, 4, 72}, 4},	 {{2, 33, 31, 6}, 3},
-		     {{1, 32, 16, 24}, 6},    {{16, 64, 64, 32}, 8},     {{16, 64, 64, 16}, 4},
+	} sizes[] = {{{1, 1, 1, 4}, 2},	     {{2, 3, 5, 6}, 3},	    {{3, 4, 4, 40}, 8},
+		     {{2, 5, 3, 64}, 1},     {{2, 4, 4, 72}, 4},    {{2, 33, 31, 6}, 3},
+		     {{1, 32, 16, 24}, 6},   {{16, 64, 64, 32}, 8}, {{16, 64, 64, 16}, 4},
 		     {{16, 16, 16, 128}, 32}};
 	enum { SIZE_COUNT = sizeof sizes / sizeof *sizes, FIRST_LARGE = SIZE_COUNT - 3 };
 	for (int k = 0; k < SIZE_COUNT; k++)
@@ -1483,8 +1488,8 @@ static void name_library_ops(void)
 		int listed = 0;
 		for (int op = OTP_OP_LEAF + 1; op < OTP_OP_COUNT && tested[which].backend; op++)
 			if (!runs(which, (otp_op)op))
-				printf("%s%s", listed++ ? ", " : "library ops, not run: ",
-				       otp_op_name((otp_op)op));
+				printf("%s%s",
+				       listed++ ? ", " : "library ops, not run: ", otp_op_name((otp_op)op));
 		if (listed)
 			printf(" (%s)\n", tested_backends[which]);
 	}

@@ -80,12 +80,13 @@ static layout layout_vector(int64_t count)
 	return l;
 }
 
-static layout layout_matrices(int64_t batch, int64_t rows, int64_t columns, bool transposed)
+static layout layout_matrices(int64_t batch, int64_t rows, int64_t columns, bool transposed,
+			      dnnl_data_type_t type)
 {
 	layout l;
 	const dnnl_dims_t dims = {batch, rows, columns};
 	const dnnl_dims_t strides = {rows * columns, transposed ? 1 : columns, transposed ? rows : 1};
-	DNN(layout_by_strides(&l.desc, 3, dims, dnnl_f32, strides));
+	DNN(layout_by_strides(&l.desc, 3, dims, type, strides));
 	return l;
 }
 
@@ -394,22 +395,49 @@ otp_dnn *otp_dnn_conv_new(const otp_dnn_conv *c)
 
 /* ---- matrix product ---- */
 
-otp_dnn *otp_dnn_matmul_new(int64_t batch, int64_t m, int64_t n, int64_t k, bool ta, bool tb)
+static dnnl_primitive_desc_t matmul_desc(layout_ref a, layout_ref b, layout_ref y)
 {
-	otp_dnn_enter_thread();
-	layout a = layout_matrices(batch, m, k, ta), b = layout_matrices(batch, k, n, tb);
-	layout y = layout_matrices(batch, m, n, false);
-	layout_ref ra = layout_get(&a), rb = layout_get(&b), ry = layout_get(&y);
 	dnnl_primitive_attr_t attr = new_attr();
 	dnnl_primitive_desc_t desc;
 #if DNNL_VERSION_MAJOR >= 3
-	DNN(dnnl_matmul_primitive_desc_create(&desc, engine, ra, rb, NULL, ry, attr));
+	dnnl_status_t status = dnnl_matmul_primitive_desc_create(&desc, engine, a, b, NULL, y, attr);
 #else
 	dnnl_matmul_desc_t op;
-	DNN(dnnl_matmul_desc_init(&op, ra, rb, NULL, ry));
-	DNN(dnnl_primitive_desc_create(&desc, &op, attr, engine, NULL));
+	dnnl_status_t status = dnnl_matmul_desc_init(&op, a, b, NULL, y);
+	if (status == dnnl_success)
+		status = dnnl_primitive_desc_create(&desc, &op, attr, engine, NULL);
 #endif
 	DNN(dnnl_primitive_attr_destroy(attr));
+	return status == dnnl_success ? desc : NULL;
+}
+
+/* bfloat16 operands are reordered, so their layout is free: rows, which oneDNN is fastest with. NULL where
+ * only reference code would compute them. */
+static dnnl_primitive_desc_t matmul_bf16_desc(const otp_dnn_matmul *p, layout_ref y)
+{
+	layout a = layout_matrices(p->batch, p->m, p->k, false, dnnl_bf16);
+	layout b = layout_matrices(p->batch, p->k, p->n, false, dnnl_bf16);
+	dnnl_primitive_desc_t desc = matmul_desc(layout_get(&a), layout_get(&b), y);
+	layout_drop(&a);
+	layout_drop(&b);
+	if (!desc || !is_reference(desc))
+		return desc;
+	DNN(dnnl_primitive_desc_destroy(desc));
+	return NULL;
+}
+
+otp_dnn *otp_dnn_matmul_new(const otp_dnn_matmul *p)
+{
+	otp_dnn_enter_thread();
+	layout a = layout_matrices(p->batch, p->m, p->k, p->ta, dnnl_f32);
+	layout b = layout_matrices(p->batch, p->k, p->n, p->tb, dnnl_f32);
+	layout y = layout_matrices(p->batch, p->m, p->n, false, dnnl_f32);
+	layout_ref ra = layout_get(&a), rb = layout_get(&b), ry = layout_get(&y);
+	dnnl_primitive_desc_t desc = p->bf16 ? matmul_bf16_desc(p, ry) : NULL;
+	if (!desc)
+		desc = matmul_desc(ra, rb, ry);
+	OTP_ASSERT(desc, "oneDNN has no product of %lldx%lld and %lldx%lld", (long long)p->m, (long long)p->k,
+		   (long long)p->k, (long long)p->n);
 	if (is_reference(desc))
 		warn_reference("matrix product");
 	operand args[] = {{DNNL_ARG_SRC, ra, 0}, {DNNL_ARG_WEIGHTS, rb, 1}, {DNNL_ARG_DST, ry, OUT}};

@@ -23,16 +23,22 @@ typedef struct otp_dnn_conv {
 	bool bf16; /* bfloat16 operands, float32 result, where the CPU has them */
 } otp_dnn_conv;
 
+/* Row-major op(a) op(b), result (m, n), for each of `batch` matrices. */
+typedef struct otp_dnn_matmul {
+	int64_t batch, m, n, k;
+	bool ta, tb;
+	bool bf16; /* bfloat16 operands, float32 result, where the CPU has them */
+} otp_dnn_matmul;
+
 /* Operands in call order: forward x, w[, bias]; dgrad y, w; wgrad x, y. */
 otp_dnn *otp_dnn_conv_new(const otp_dnn_conv *conv);
-/* Row-major op(a) op(b), result (m, n), for each of `batch` matrices. */
-otp_dnn *otp_dnn_matmul_new(int64_t batch, int64_t m, int64_t n, int64_t k, bool ta, bool tb);
+otp_dnn *otp_dnn_matmul_new(const otp_dnn_matmul *product);
 void otp_dnn_free(otp_dnn *d);
 
 size_t otp_dnn_scratch_bytes(const otp_dnn *d);
 void otp_dnn_run(otp_dnn *d, const otp_tensor *in, void *out, void *scratch);
 
-/* bfloat16 convolutions are fast here */
+/* bfloat16 convolutions and products are fast here */
 bool otp_dnn_has_bf16(void);
 
 /* Make this thread run oneDNN without helpers; cheap after the first time.

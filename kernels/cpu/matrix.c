@@ -6,8 +6,15 @@
 static void bind_matmul(otp_call *call)
 {
 	otp_shape a = call->in[0].shape, out = call->out.shape;
-	bool ta = call->attr.matmul.ta, tb = call->attr.matmul.tb;
-	call->bound = otp_dnn_matmul_new((int64_t)a.n * a.h, out.w, out.c, ta ? a.w : a.c, ta, tb);
+	bool ta = call->attr.matmul.ta;
+	otp_dnn_matmul product = {.batch = (int64_t)a.n * a.h,
+				  .m = out.w,
+				  .n = out.c,
+				  .k = ta ? a.w : a.c,
+				  .ta = ta,
+				  .tb = call->attr.matmul.tb,
+				  .bf16 = call->precision == OTP_PRECISION_BF16 && otp_dnn_has_bf16()};
+	call->bound = otp_dnn_matmul_new(&product);
 }
 
 static void run_matmul(const otp_call *call)
