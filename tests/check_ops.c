@@ -935,12 +935,15 @@ static void check_up2(void) { check_resample(OTP_OP_up2); }
 
 static void check_matmul(void)
 {
+	/* the last six are for --bench */
 	static const struct {
 		int n, h, rows, columns, depth;
-	} sizes[] = {{1, 1, 1, 1, 1},	    {1, 1, 7, 5, 3},	 {2, 3, 17, 33, 20},	{1, 1, 64, 1, 48},
-		     {4, 1, 1, 40, 65},	    {1, 1, 48, 64, 80},	 {16, 1, 256, 256, 64}, {1, 1, 256, 512, 512},
-		     {1, 1, 256, 128, 128}, {1, 1, 256, 128, 4}, {1, 1, 256, 2, 128},	{1, 1, 128, 4, 256}};
-	for (int k = 0; k < 12; k++)
+	} sizes[] = {{1, 1, 1, 1, 1},	  {1, 1, 7, 5, 3},	 {2, 3, 17, 33, 20},	{1, 1, 64, 1, 48},
+		     {4, 1, 1, 40, 65},	  {2, 1, 3, 150, 40},	 {2, 1, 150, 4, 40},	{1, 2, 70, 90, 2},
+		     {1, 1, 64, 80, 72},  {16, 1, 256, 256, 64}, {1, 1, 256, 512, 512}, {1, 1, 256, 128, 128},
+		     {1, 1, 256, 128, 4}, {1, 1, 256, 2, 128},	 {1, 1, 128, 4, 256}};
+	enum { SIZES = sizeof sizes / sizeof *sizes };
+	for (int k = 0; k < SIZES; k++)
 		for (int transposed = 0; transposed < 4; transposed++) {
 			bool ta = transposed & 1, tb = transposed & 2;
 			int m = sizes[k].rows, n = sizes[k].columns, d = sizes[k].depth;
@@ -950,7 +953,7 @@ static void check_matmul(void)
 				       .roundings = 1 + d,
 				       .order = 2,
 				       .bf16 = true,
-				       .bench_only = k >= 6,
+				       .bench_only = k >= SIZES - 6,
 				       .flops = 2.0 * sizes[k].n * sizes[k].h * m * n * d};
 			t.in[0] = otp_shape4(sizes[k].n, sizes[k].h, ta ? d : m, ta ? m : d);
 			t.in[1] = otp_shape4(sizes[k].n, sizes[k].h, tb ? n : d, tb ? d : n);
@@ -1167,6 +1170,17 @@ static void check_normal(void)
 		t.attr.noise.purpose = OTP_PURPOSE_EPS;
 		run_case(t);
 	}
+	/* many points */
+	test_case t = {.op = OTP_OP_normal,
+		       .count = 1,
+		       .in = {{100, 1, 1, 4}},
+		       .fill = {WORDS},
+		       .bound = BY_RULE,
+		       .roundings = 8,
+		       .rule = normal_magnitude};
+	t.attr.noise.to = otp_shape4(100, 1, 1, 6);
+	t.attr.noise.purpose = OTP_PURPOSE_EPS;
+	run_case(t);
 }
 
 /* The moments of a long draw: mean, variance and a fourth moment of 3, each

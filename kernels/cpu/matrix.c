@@ -1,28 +1,58 @@
-/* matrix.c (cpu): matrix product through oneDNN, softmax row by row. */
+/* matrix.c (cpu): matrix product through oneDNN or thin.c, softmax row by row. */
 #include "cpu/cpu.h"
 #include "cpu/dnn.h"
+#include "cpu/thin.h"
 #include "scalar.h"
 
-static void bind_matmul(otp_call *call)
+/* Products with a thin side are bound to nothing: thin.c computes them. Small ones gain less from
+ * bfloat16 than rounding their operands costs. */
+enum { LEAST_BF16 = 64 * 64 * 64 };
+
+static otp_dnn_matmul product_of(const otp_call *call)
 {
 	otp_shape a = call->in[0].shape, out = call->out.shape;
 	bool ta = call->attr.matmul.ta;
-	otp_dnn_matmul product = {.batch = (int64_t)a.n * a.h,
-				  .m = out.w,
-				  .n = out.c,
-				  .k = ta ? a.w : a.c,
-				  .ta = ta,
-				  .tb = call->attr.matmul.tb,
-				  .bf16 = call->precision == OTP_PRECISION_BF16 && otp_dnn_has_bf16()};
-	call->bound = otp_dnn_matmul_new(&product);
+	otp_dnn_matmul p = {.batch = (int64_t)a.n * a.h,
+			    .m = out.w,
+			    .n = out.c,
+			    .k = ta ? a.w : a.c,
+			    .ta = ta,
+			    .tb = call->attr.matmul.tb};
+	p.bf16 = call->precision == OTP_PRECISION_BF16 && p.m * p.n * p.k >= LEAST_BF16 && otp_dnn_has_bf16();
+	return p;
+}
+
+static void bind_matmul(otp_call *call)
+{
+	otp_dnn_matmul p = product_of(call);
+	if (!otp_thin_suits(p.m, p.n, p.k))
+		call->bound = otp_dnn_matmul_new(&p);
+}
+
+static void run_thin(const otp_call *call)
+{
+	otp_dnn_matmul p = product_of(call);
+	const float *a = call->in[0].data, *b = call->in[1].data;
+	float *y = call->out.data;
+	for (int64_t i = 0; i < p.batch; i++, a += p.m * p.k, b += p.k * p.n, y += p.m * p.n)
+		otp_thin_product(y, a, b, p.m, p.n, p.k, p.ta, p.tb, call->scratch);
 }
 
 static void run_matmul(const otp_call *call)
 {
-	otp_dnn_run(call->bound, call->in, call->out.data, call->scratch);
+	if (call->bound)
+		otp_dnn_run(call->bound, call->in, call->out.data, call->scratch);
+	else
+		run_thin(call);
 }
+
 static void unbind_matmul(otp_call *call) { otp_dnn_free(call->bound); }
-static size_t matmul_scratch(const otp_call *call) { return otp_dnn_scratch_bytes(call->bound); }
+
+static size_t matmul_scratch(const otp_call *call)
+{
+	otp_dnn_matmul p = product_of(call);
+	return call->bound ? otp_dnn_scratch_bytes(call->bound) : otp_thin_scratch_bytes(p.m, p.n, p.k);
+}
 
 const otp_kernel otp_cpu_matmul = {run_matmul, bind_matmul, unbind_matmul, matmul_scratch};
 
