@@ -6,7 +6,7 @@
 
 /* Products with a thin side are bound to nothing: thin.c computes them. Small ones gain less from
  * bfloat16 than rounding their operands costs. */
-enum { LEAST_BF16 = 64 * 64 * 64 };
+enum { LEAST_BF16 = 1 << 20 };
 
 static otp_dnn_matmul product_of(const otp_call *call)
 {
