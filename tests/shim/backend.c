@@ -42,14 +42,14 @@ static void shim_transfer(otp_device *device, void *dst, otp_type type, const vo
 	memcpy(dst, src, (size_t)count * 4);
 }
 
-/* Any call that has something bound to it is of a library: otp_shim_for_networks. */
+/* Matrix products are a library's: otp_shim_for_networks. */
 static void shim_launch(otp_device *device, const otp_call *calls, int count, void **token)
 {
 	(void)device;
 	(void)token;
 	for (int i = 0; i < count; i++) {
 		const otp_kernel *kernel =
-		    calls[i].bound ? &otp_cpu_matmul : otp_shim_backend.kernels[calls[i].op];
+		    calls[i].op == OTP_OP_matmul ? &otp_cpu_matmul : otp_shim_backend.kernels[calls[i].op];
 		kernel->run(&calls[i]);
 	}
 }
