@@ -48,6 +48,12 @@ static inline OTP_HD double otp_exp_d(double x) { return exp(x); }
 		T s = otp_sigmoid##S(x);                                                                     \
 		return s * ((T)1 + x * ((T)1 - s));                                                          \
 	}                                                                                                    \
+	/* silu''(x) = s (1 - s) (2 + x (1 - 2 s)) */                                                        \
+	static inline OTP_HD T otp_silu_curve##S(T x)                                                        \
+	{                                                                                                    \
+		T s = otp_sigmoid##S(x);                                                                     \
+		return s * ((T)1 - s) * ((T)2 + x * ((T)1 - (T)2 * s));                                      \
+	}                                                                                                    \
 	static inline OTP_HD T otp_lrelu##S(T x, T slope) { return x > (T)0 ? x : slope * x; }               \
 	static inline OTP_HD T otp_lrelu_gate##S(T x, T g, T slope) { return x > (T)0 ? g : slope * g; }     \
 	/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which never overflows */                              \

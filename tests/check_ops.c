@@ -847,6 +847,18 @@ static void check_silu_gate(void)
 				.order = 2});
 }
 
+/* g d c with d = s (1 - s), c = 2 + x (1 - 2 s): d is off by 8 u s, c by (15 |x| + 2) u, and two products;
+ * |c| <= 2 + |x|, d <= 1/4: in all at most (17.5 + 12.25 |x|) u |g|. */
+static void check_silu_curve(void)
+{
+	over_shapes((test_case){.op = OTP_OP_silu_curve,
+				.count = 2,
+				.bound = BY_RULE,
+				.roundings = 18,
+				.rule = silu_gate_magnitude,
+				.order = 2});
+}
+
 /* ---- convolution ---- */
 
 typedef struct conv_size {
@@ -938,10 +950,11 @@ static void check_matmul(void)
 	/* the last six are for --bench */
 	static const struct {
 		int n, h, rows, columns, depth;
-	} sizes[] = {{1, 1, 1, 1, 1},	  {1, 1, 7, 5, 3},	 {2, 3, 17, 33, 20},	{1, 1, 64, 1, 48},
-		     {4, 1, 1, 40, 65},	  {2, 1, 3, 150, 40},	 {2, 1, 150, 4, 40},	{1, 2, 70, 90, 2},
-		     {1, 1, 80, 112, 128},  {16, 1, 256, 256, 64}, {1, 1, 256, 512, 512}, {1, 1, 256, 128, 128},
-		     {1, 1, 256, 128, 4}, {1, 1, 256, 2, 128},	 {1, 1, 128, 4, 256}};
+	} sizes[] = {{1, 1, 1, 1, 1},	    {1, 1, 7, 5, 3},	   {2, 3, 17, 33, 20},
+		     {1, 1, 64, 1, 48},	    {4, 1, 1, 40, 65},	   {2, 1, 3, 150, 40},
+		     {2, 1, 150, 4, 40},    {1, 2, 70, 90, 2},	   {1, 1, 80, 112, 128},
+		     {16, 1, 256, 256, 64}, {1, 1, 256, 512, 512}, {1, 1, 256, 128, 128},
+		     {1, 1, 256, 128, 4},   {1, 1, 256, 2, 128},   {1, 1, 128, 4, 256}};
 	enum { SIZES = sizeof sizes / sizeof *sizes };
 	for (int k = 0; k < SIZES; k++)
 		for (int transposed = 0; transposed < 4; transposed++) {

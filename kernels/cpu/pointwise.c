@@ -50,6 +50,7 @@ UNARY(rsqrt, 0, 0, otp_rsqrt_f(x))
 
 GATE(lrelu_gate, call->attr.slope.slope, otp_lrelu_gate_f(x, g, p))
 GATE(silu_gate, 0, g *otp_silu_slope_f(x))
+GATE(silu_curve, 0, g *otp_silu_curve_f(x))
 
 /* Broadcasting: folded to at most four dimensions, the two inner ones in one
  * hot function. Where an operand stands still along the inner dimension it is

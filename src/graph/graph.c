@@ -245,6 +245,7 @@ otp_node *otp_lrelu_gate(otp_node *x, otp_node *g, float slope)
 
 otp_node *otp_silu(otp_node *x) { return node1(OTP_OP_silu, NONE, x); }
 otp_node *otp_silu_gate(otp_node *x, otp_node *g) { return node2(OTP_OP_silu_gate, NONE, x, g); }
+otp_node *otp_silu_curve(otp_node *x, otp_node *g) { return node2(OTP_OP_silu_curve, NONE, x, g); }
 otp_node *otp_sigmoid(otp_node *x) { return node1(OTP_OP_sigmoid, NONE, x); }
 otp_node *otp_softplus(otp_node *x) { return node1(OTP_OP_softplus, NONE, x); }
 otp_node *otp_exp(otp_node *x) { return node1(OTP_OP_exp, NONE, x); }

@@ -68,6 +68,7 @@ otp_node *otp_lrelu(otp_node *x, float slope);
 otp_node *otp_lrelu_gate(otp_node *x, otp_node *g, float slope);
 otp_node *otp_silu(otp_node *x);
 otp_node *otp_silu_gate(otp_node *x, otp_node *g);
+otp_node *otp_silu_curve(otp_node *x, otp_node *g);
 otp_node *otp_sigmoid(otp_node *x);
 otp_node *otp_softplus(otp_node *x);
 otp_node *otp_exp(otp_node *x);

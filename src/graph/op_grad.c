@@ -85,15 +85,25 @@ RULE(silu) { UNUSED_WANTED; gx[0] = otp_silu_gate(y->in[0], g); }
 RULE(silu_gate)
 {
 	otp_node *x = y->in[0], *gate = y->in[1];
-	if (wanted[0]) {
-		/* silu''(x) = s (1 - s) (2 + x (1 - 2 s)), s = sigmoid(x) */
-		otp_node *s = otp_sigmoid(x);
-		otp_node *slope = otp_mul(s, otp_affine(s, -1, 1));
-		otp_node *curve = otp_affine(otp_mul(x, otp_affine(s, -2, 1)), 1, 2);
-		gx[0] = otp_mul(otp_mul(g, gate), otp_mul(slope, curve));
-	}
+	if (wanted[0])
+		gx[0] = otp_silu_curve(x, otp_mul(g, gate));
 	if (wanted[1])
 		gx[1] = otp_silu_gate(x, g);
+}
+
+RULE(silu_curve)
+{
+	otp_node *x = y->in[0], *gate = y->in[1];
+	if (wanted[0]) {
+		/* silu''' = d (3 (1 - 2 s) + x ((1 - 2 s)^2 - 2 d)), d = s (1 - s), s = sigmoid(x) */
+		otp_node *s = otp_sigmoid(x), *odd = otp_affine(s, -2, 1);
+		otp_node *d = otp_mul(s, otp_affine(s, -1, 1));
+		otp_node *bend = otp_add(otp_mul(odd, odd), otp_affine(d, -2, 0));
+		otp_node *third = otp_mul(d, otp_add(otp_affine(odd, 3, 0), otp_mul(x, bend)));
+		gx[0] = otp_mul(otp_mul(g, gate), third);
+	}
+	if (wanted[1])
+		gx[1] = otp_silu_curve(x, g);
 }
 
 RULE(sigmoid) { UNUSED_WANTED; gx[0] = otp_mul(g, otp_mul(y, otp_affine(y, -1, 1))); }

@@ -101,6 +101,7 @@ RULE(lrelu) { (void)attr; return in[0]; }
 RULE(lrelu_gate) { (void)attr; return same_as_first("lrelu_gate", in, 2); }
 RULE(silu) { (void)attr; return in[0]; }
 RULE(silu_gate) { (void)attr; return same_as_first("silu_gate", in, 2); }
+RULE(silu_curve) { (void)attr; return same_as_first("silu_curve", in, 2); }
 RULE(sigmoid) { (void)attr; return in[0]; }
 RULE(softplus) { (void)attr; return in[0]; }
 RULE(exp) { (void)attr; return in[0]; }
