@@ -1260,8 +1260,8 @@ static void check_gather(void)
 	static const struct {
 		otp_shape to;
 		int stored, rows;
-	} sizes[] = {{{1, 1, 1, 1}, 1, 1},   {{3, 5, 7, 3}, 3, 4},   {{4, 3, 3, 3}, 1, 9},
-		     {{2, 28, 28, 1}, 1, 31}, {{5, 2, 9, 4}, 4, 2},  {{64, 64, 64, 3}, 3, 512}};
+	} sizes[] = {{{1, 1, 1, 1}, 1, 1},    {{3, 5, 7, 3}, 3, 4}, {{4, 3, 3, 3}, 1, 9},
+		     {{2, 28, 28, 1}, 1, 31}, {{5, 2, 9, 4}, 4, 2}, {{64, 64, 64, 3}, 3, 512}};
 	enum { SIZE_COUNT = sizeof sizes / sizeof *sizes };
 	for (int k = 0; k < SIZE_COUNT; k++) {
 		otp_shape to = sizes[k].to;
@@ -1273,7 +1273,8 @@ static void check_gather(void)
 		t.attr.gather.to = to;
 		t.attr.gather.stored = sizes[k].stored;
 		t.attr.gather.column = k % 3;
-		t.in[0] = otp_shape4(sizes[k].rows, 1, 1, otp_gather_words((int64_t)to.h * to.w * sizes[k].stored));
+		t.in[0] =
+		    otp_shape4(sizes[k].rows, 1, 1, otp_gather_words((int64_t)to.h * to.w * sizes[k].stored));
 		t.in[1] = otp_shape4(to.n, 1, 1, 3 + k % 2);
 		run_case(t);
 	}

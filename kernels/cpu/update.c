@@ -32,7 +32,8 @@ OTP_SIMD static void draw_lanes(float y[4 * CHUNK], const lanes *from, uint32_t 
 	float lane[4][CHUNK];
 #pragma omp simd
 	for (int b = 0; b < CHUNK; b++) {
-		otp_stream stream = {{from->word[0][b], from->word[1][b], from->word[2][b], from->word[3][b]}};
+		otp_stream stream = {
+		    {from->word[0][b], from->word[1][b], from->word[2][b], from->word[3][b]}};
 		otp_normals draw = otp_normal_block(stream, purpose, from->block[b]);
 		lane[0][b] = draw.v[0];
 		lane[1][b] = draw.v[1];
@@ -116,9 +117,11 @@ OTP_CPU_KERNEL(gather)
 	for (int n = 0; n < s.n; n++) {
 		uint32_t pick =
 		    ((const uint32_t *)picks->data)[(int64_t)n * picks->shape.c + call->attr.gather.column];
-		OTP_ASSERT(pick / 2 < (uint32_t)bytes->shape.n, "gather: row %u of %d", pick / 2, bytes->shape.n);
+		OTP_ASSERT(pick / 2 < (uint32_t)bytes->shape.n, "gather: row %u of %d", pick / 2,
+			   bytes->shape.n);
 		const uint32_t *row = (const uint32_t *)bytes->data + (int64_t)(pick / 2) * bytes->shape.c;
-		gather_picture((float *)call->out.data + n * values, s, row, call->attr.gather.stored, pick % 2);
+		gather_picture((float *)call->out.data + n * values, s, row, call->attr.gather.stored,
+			       pick % 2);
 	}
 }
 
