@@ -1,209 +1,306 @@
 #!/usr/bin/env python3
 """otplan against PyTorch: the same networks, losses, batch, precision, Adam and EMA, on one machine in one run.
 
-  scripts/bench_pytorch.py [--case PRESET:BATCH]... [--threads N] [--rounds N] [--otplan PATH] [--out FILE]
+  scripts/bench_pytorch.py --device cuda [--seconds N] [--case PRESET:BATCH]... [--out FILE.json]
   scripts/bench_pytorch.py --case vector:256 --threads 1 --processor-time     # points in the plane
 
-The two take turns (A-B-A-B): in every round each step is timed for PyTorch, then `otplan bench` runs. A
-round's number is the median of its steps; the table shows the median over rounds and their least and most.
-Networks come from src/train/presets.def and config.def through scripts/torch_model.py, whose outputs and
-gradients tests/test_networks.c compares with otplan's. Steps draw their noise and end with Adam (PyTorch's
-fused one) and, for the generator, EMA. The outer step is put together from the parts, on both sides alike:
-k_transport transport steps and k_potential potential steps, every r1_every-th of them with R1.
+Correctness comes first (scripts/torch_check.py, on PyTorch's weights, batch and noise), then every variant of
+PyTorch (scripts/torch_rival.py) is measured in turn with `otplan bench`, A-B-A-B. A round's number is a median;
+the table has the median over rounds and their least and most. The outer step is put together from its parts on
+both sides alike: k_transport transport steps and k_potential potential steps, every r1_every-th of them with
+R1. The headline is against the fastest variant of each part, memory against the fastest
+variant whose memory can be seen; torch.compile has no double backward, so its variants take their R1 step from the best without it.
 
-Two PyTorch threads wait for each other at every operator, so other work on the machine hurts PyTorch more
-than otplan, whose threads meet once a step: compare on a quiet machine only. With one thread there is no
-waiting, and --processor-time compares what either side computes whatever else is running.
+Cases and variants come in the order of their importance. With --seconds the script ends by then: a variant
+that would take too long (as long as in the case before, or by a guess) is skipped, and one that overruns is
+ended. Results are written after each one, to FILE.json and a table beside it, FILE.md.
 
-Needs PyTorch 2.4 or later.
+On the CPU two PyTorch threads wait for each other at every operator, so other work on the machine hurts
+PyTorch more than otplan, whose threads meet once a step: compare on a quiet machine only. With one thread
+there is no waiting, and --processor-time compares what either side computes whatever else is running.
+
+Needs PyTorch 2.4 or later and numpy.
 """
 import argparse
 import json
 import os
 import platform
 import re
+import select
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = Path(__file__).resolve().parent
+ROOT = SCRIPTS.parent
 PARTS = ("transport", "potential", "potential_r1")
-PRECISIONS = ("f32", "bf16")
-DEVICES = ("cpu",)  # another device brings its own Rival
+CASES = {
+    "cuda": [("64", 64), ("64", 16), ("32", 64), ("128", 16), ("256", 8)],
+    "cpu": [("quickstart", 32), ("64", 4)],
+}
+# By device, in the order in which they run, with a guess of the seconds that preparing takes.
+VARIANTS = {
+    "cuda": {
+        "eager": 5, "eager_benchmark": 10, "graph": 10, "compile_default": 60, "compile_default_graph": 30,
+        "compile_reduce_overhead": 30, "compile_max_autotune_graph": 240, "compile_max_autotune": 60,
+    },
+    "cpu": {"eager": 5},
+}  # fmt: skip
+CHEAP_S = 45  # kept for each later case: its check, and the variants that need no compiler
 
 
-def read_config(preset, changes):
-    """The defaults of config.def under the lines of a preset under `changes`, as text by key."""
-    table = (ROOT / "src/train/config.def").read_text()
-    row = re.compile(r'^(?:INT|REAL|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*("?)(.*?)\2,', re.M)
-    values = {key.replace("-", "_"): value for key, _, value in row.findall(table)}
-    presets = (ROOT / "src/train/presets.def").read_text()
-    body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n((?:\s*".*\n?)+)', presets)
-    if not body:
-        sys.exit(f"bench_pytorch: src/train/presets.def has no preset {preset}")
-    values["preset"] = preset
-    for key, value in re.findall(r'"([\w-]+) = (.*?)\\n"', body[1]):
-        values[key.replace("-", "_")] = value
-    return {**values, **{key.replace("-", "_"): value for key, value in changes}}
+class Lines:
+    """A program that answers a line with a JSON object in a line."""
+
+    def __init__(self, command):
+        self.program = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        self.errors = []
+        os.set_blocking(self.program.stderr.fileno(), False)
+
+    def ask(self, line):
+        self.program.stdin.write(line + "\n")
+        self.program.stdin.flush()
+
+    def answer(self, seconds):
+        """The next object; {"error": ...} if the program ends or takes longer, and then it is ended."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            ready = select.select([self.program.stdout, self.program.stderr], [], [], left)[0]
+            if self.program.stderr in ready:
+                self.errors += (self.program.stderr.read() or "").splitlines()
+                if self.program.poll() is None and self.program.stdout not in ready:
+                    time.sleep(0.05)
+            if self.program.stdout in ready:
+                line = self.program.stdout.readline()
+                if line:
+                    return json.loads(line)
+                self.close()
+                return {"error": next((e for e in reversed(self.errors) if e.strip()), "ended without a word")}
+        self.close()
+        return {"error": f"ended after {seconds:.0f} s"}
+
+    def request(self, line, seconds):
+        try:
+            self.ask(line)
+        except OSError as error:
+            return {"error": str(error)}
+        return self.answer(seconds)
+
+    def close(self):
+        try:
+            os.killpg(self.program.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.program.wait()
 
 
-def numbers(text):
-    return [] if text == "none" else [int(n) for n in text.split(",")]
+# ---- one case ----
 
 
-def make_arch(config):
-    from torch_model import Arch
-
-    vectors = config["preset"] == "vector"
-    size = 1 if vectors else int(config["image_size"]) or 32
-    on = {key: config[key] in ("true", "on") for key in ("condition_noise", "residual")}
-    whole = "noise_features latent embedding patch width blocks potential_features potential_width".split()
-    whole += ["potential_blocks", "potential_quadratic"]
-    return Arch(
-        size, size, int(config["channels"]) or (2 if vectors else 3), vectors, **on, **{key: int(config[key]) for key in whole},
-        multipliers=numbers(config["multipliers"]), attention=numbers(config["attention"]),
-        filter=config["resample"], potential_multipliers=numbers(config["potential_multipliers"]),
-    )  # fmt: skip
-
-
-class CpuRival:
-    """PyTorch on the CPU: eager, channels_last, bf16 by autocast. Its compiler has no double backward."""
-
-    name = "PyTorch, eager, channels_last"
-
-    def __init__(self, config, batch, precision):
-        import torch
-        import torch_model as model
-
-        self.torch, self.model = torch, model
-        self.a, self.precision = make_arch(config), precision
-        self.o = model.Objective(tau=float(config["tau"]), batch=batch)
-        torch.manual_seed(1)
-        self.t = model.transport_network(self.a).to(memory_format=torch.channels_last)
-        self.v = model.potential_network(self.a).to(memory_format=torch.channels_last)
-        betas = float(config["beta1"]), float(config["beta2"])
-        self.adam_t, self.adam_v = (
-            torch.optim.Adam(n.parameters(), lr=1e-5, betas=betas, fused=True) for n in (self.t, self.v)
-        )
-        self.ema = [p.detach().clone() for p in self.t.parameters()]
-        shape = (batch, self.a.c) if self.a.vectors else (batch, self.a.c, self.a.h, self.a.w)
-        self.x, self.y = (self._channels_last(2 * torch.rand(shape) - 1) for _ in range(2))
-
-    def _channels_last(self, x):
-        return x if self.a.vectors else x.contiguous(memory_format=self.torch.channels_last)
-
-    def _draw(self):
-        eps = self.torch.randn_like(self.x)
-        return eps, self.torch.randn(len(self.x), self.a.latent) if self.a.latent else None
-
-    def _autocast(self):
-        return self.torch.autocast("cpu", self.torch.bfloat16, enabled=self.precision == "bf16")
-
-    def transport(self):
-        eps, z = self._draw()
-        self.v.requires_grad_(False)
-        with self._autocast():
-            loss, _ = self.model.transport_loss(self.o, self.t, self.v, self.x, eps, z, 1, 0.1)
-        loss.backward()
-        self.v.requires_grad_(True)
-        self._update(self.adam_t)
-        with self.torch.no_grad():
-            self.torch._foreach_lerp_(self.ema, list(self.t.parameters()), 0.01)
-
-    def potential(self, r1=0):
-        eps, z = self._draw()
-        with self._autocast():
-            total, _ = self.model.potential_loss(self.o, self.t, self.v, self.x, self.y, eps, z, 1, 0.1, r1)
-        total.backward()
-        self._update(self.adam_v)
-
-    def potential_r1(self):
-        self.potential(1e-3)
-
-    def _update(self, adam):
-        adam.step()
-        adam.zero_grad(set_to_none=True)
-
-    def measure(self, seconds, clock):
-        """Milliseconds by part: medians over as many steps as fit, three at least."""
-        result = {}
-        for part in PARTS:
-            step, times = getattr(self, part), []
-            step()
-            while len(times) < 3 or sum(times) < seconds:
-                start = clock()
-                step()
-                times.append(clock() - start)
-            result[part] = 1e3 * statistics.median(times)
-        return result
-
-
-def measure_otplan(case, precision, options):
+def check(case, precision, options, seconds):
+    """torch_check.py's verdict on gradients."""
     preset, batch = case
-    command = [options.otplan, "bench", "--preset", preset, "--batch", str(batch), "--threads", str(options.threads)]
-    command += ["--precision", precision, "--device", options.device, "--json"]
-    command += ["--processor-time"] * options.processor_time
+    command = [sys.executable, SCRIPTS / "torch_check.py", "gradients", "--preset", preset, "--batch", batch]
+    command += ["--precision", precision, "--device", options.device, "--threads", options.threads]
+    command += ["--repeats", options.repeats, "--replay", options.replay]
+    for key, value in options.set:
+        command += ["--set", f"{key}={value}"]
+    try:
+        done = subprocess.run([str(w) for w in command], capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {"error": f"ended after {seconds:.0f} s"}
+    if done.stdout.startswith("{"):
+        return json.loads(done.stdout)
+    return {"error": (done.stderr.strip().splitlines() or ["no answer"])[-1][:300]}
+
+
+def start_otplan(case, precision, options, peaks):
+    preset, batch = case
+    command = [options.otplan, "bench", "--preset", preset, "--batch", batch, "--threads", options.threads]
+    command += ["--precision", precision, "--device", options.device, "--json", "--repeat"]
+    command += ["--seconds", options.part_seconds, *["--processor-time"] * options.processor_time]
     for key, value in options.set:
         command += [f"--{key}", value]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"bench_pytorch: {' '.join(command)}: {done.stderr.strip()}")
-    said = json.loads(done.stdout)
-    return {part: said[f"{part}_ms"] for part in PARTS}
+    if "error" not in peaks:
+        command += ["--peak-gbs", peaks["bytes_per_s"] / 1e9, "--peak-tflops", peaks["flops_per_s"] / 1e12]
+    return Lines(command)
 
 
-def add_outer_step(parts, config):
+def start_rival(case, precision, options):
+    command = [sys.executable, SCRIPTS / "torch_rival.py", *case, precision, options.device, options.threads]
+    command += ["processor" if options.processor_time else "wall", *(f"{key}={value}" for key, value in options.set)]
+    rival = Lines(command)
+    return rival, rival.answer(120)
+
+
+def spread(values):
+    return {"median_ms": statistics.median(values), "least_ms": min(values), "most_ms": max(values)}
+
+
+def outer_step(parts, config):
     lazy = 1 / int(config["r1_every"]) if float(config["r1"]) > 0 else 0
     potential = lazy * parts["potential_r1"] + (1 - lazy) * parts["potential"]
-    outer = int(config["k_transport"]) * parts["transport"] + int(config["k_potential"]) * potential
-    return {**parts, "outer_step": outer}
+    return int(config["k_transport"]) * parts["transport"] + int(config["k_potential"]) * potential
 
 
-def compare(case, precision, options):
-    preset, batch = case
-    config = read_config(preset, options.set)
-    rival = CpuRival(config, batch, precision)
-    clock = time.process_time if options.processor_time else time.perf_counter
-    rounds = {"pytorch": [], "otplan": []}
-    for _ in range(options.rounds):
-        rounds["pytorch"].append(add_outer_step(rival.measure(options.seconds, clock), config))
-        time.sleep(0.5)  # until PyTorch's idle threads have stopped spinning
-        ours = measure_otplan(case, precision, options)
-        rounds["otplan"].append(add_outer_step(ours, config))
-    rows = []
-    for part in (*PARTS, "outer_step"):
-        row = {"preset": preset, "batch": batch, "precision": precision, "part": part, "rival": rival.name}
-        row.update(options.set)
-        for system, results in rounds.items():
-            values = [r[part] for r in results]
-            row[system] = {"median_ms": statistics.median(values), "least_ms": min(values), "most_ms": max(values)}
-        row["speedup"] = row["pytorch"]["median_ms"] / row["otplan"]["median_ms"]
-        rows.append(row)
-    return rows
+class Duel:
+    """One case at one precision: PyTorch's process, ours, and what was found."""
+
+    def __init__(self, case, precision, options, config, save):
+        self.case, self.precision, self.options, self.config, self.save = case, precision, options, config, save
+        self.ours = {part: [] for part in PARTS}
+        self.result = {"preset": case[0], "batch": case[1], "precision": precision, "set": options.set, "variants": {}}
+
+    def run(self, deadline, needed):
+        self.result["check"] = check(self.case, self.precision, self.options, max(20, deadline - time.monotonic()))
+        self.save(self.result)
+        self.rival, hello = start_rival(self.case, self.precision, self.options)
+        self.result["pytorch"] = hello
+        peaks = self.rival.request("peaks", 60)
+        self.otplan = start_otplan(self.case, self.precision, self.options, peaks)
+        # Plans are chosen, which takes a while where they are not cached; the first measurement is thrown away.
+        first = self.otplan.answer(max(30, deadline - time.monotonic()))
+        self.result["otplan"] = first
+        if "error" not in first:
+            for variant in VARIANTS[self.options.device]:
+                self.try_variant(variant, deadline, needed)
+        self.rival.close()
+        self.otplan.close()
+
+    def try_variant(self, variant, deadline, needed):
+        left = deadline - time.monotonic()
+        if left < needed[variant] or (variant.startswith("compile") and self.options.no_compile):
+            self.result["variants"][variant] = {"error": "skipped: no time left"}
+            return
+        print(f"  {self.name()} {variant} ...", file=sys.stderr, flush=True)
+        found = self.rival.request(f"prepare {variant}", left)
+        if "error" not in found:
+            needed[variant] = found["prepare_s"] + 5
+            found.update(self.take_turns(found["parts"]))
+        if "error" in found:  # a failed capture leaves a broken context behind
+            self.rival.close()
+            self.rival, _ = start_rival(self.case, self.precision, self.options)
+        self.result["variants"][variant] = found
+        self.summarise()
+        self.save(self.result)
+
+    def take_turns(self, parts):
+        seconds, theirs = self.options.part_seconds, {part: [] for part in parts}
+        for _ in range(self.options.rounds):
+            turn = self.rival.request(f"measure {seconds}", 60 + 20 * seconds)
+            if "error" in turn:
+                return turn
+            time.sleep(0 if self.options.device == "cuda" else 0.5)  # until PyTorch's idle threads stop spinning
+            ours = self.otplan.request("", 60 + 20 * seconds)
+            if "error" in ours:
+                return {"error": f"otplan: {ours['error']}"}
+            for part in parts:
+                theirs[part].append(turn[part])
+            for part in PARTS:
+                self.ours[part].append(ours[f"{part}_ms"])
+        return {part: spread(values) for part, values in theirs.items()}
+
+    def name(self):
+        return f"{self.case[0]} x{self.case[1]} {self.precision}"
+
+    def summarise(self):
+        """Which variant is the fastest in each part and as a whole, and our ratio to it."""
+        good = {name: v for name, v in self.result["variants"].items() if "error" not in v}
+        if not all(any(part in v for v in good.values()) for part in PARTS):
+            return
+        best = {part: min((v[part]["median_ms"], name) for name, v in good.items() if part in v) for part in PARTS}
+        whole = {
+            name: outer_step({part: v.get(part, {"median_ms": best[part][0]})["median_ms"] for part in PARTS}, self.config)
+            for name, v in good.items()
+        }
+        ours = {part: spread(values) for part, values in self.ours.items()}
+        ours_outer = outer_step({part: ours[part]["median_ms"] for part in PARTS}, self.config)
+        best_outer = outer_step({part: best[part][0] for part in PARTS}, self.config)
+        fastest = min(whole, key=whole.get)
+        memory = next((good[name]["peak_bytes"] for name in sorted(whole, key=whole.get) if good[name]["peak_bytes"]), None)
+        self.result["summary"] = {
+            "otplan": {**ours, "outer_step_ms": ours_outer, "peak_bytes": self.result["otplan"]["peak_bytes"]},
+            "fastest": {part: {"variant": name, "median_ms": ms} for part, (ms, name) in best.items()},
+            "fastest_outer_step_ms": best_outer, "fastest_variant": fastest, "outer_step_ms": whole,
+            "ratio": best_outer / ours_outer,
+            "ratios": {part: best[part][0] / ours[part]["median_ms"] for part in PARTS},
+            "r1_against_eager": good["eager"]["potential_r1"]["median_ms"] / ours["potential_r1"]["median_ms"]
+            if "eager" in good else None,
+            "floor": ours_outer / self.result["otplan"]["floor_ms"],
+            "memory": self.result["otplan"]["peak_bytes"] / memory if memory else None,
+        }  # fmt: skip
+
+
+# ---- all of them ----
 
 
 def describe_machine(options):
-    import torch
-
-    cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.*)", info.read_text()) if info.exists() else None
+    version = subprocess.run([options.otplan, "--version"], capture_output=True, text=True).stdout.strip()
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    gpu = None
+    if options.device == "cuda":
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        gpu = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()[0]
     return {
-        "cpu": found[1] if found else cpu, "cores": os.cpu_count(), "load_average": os.getloadavg()[0],
-        "threads": options.threads, "rounds": options.rounds,
-        "clock": "processor" if options.processor_time else "wall", "pytorch": torch.__version__,
-        "mkldnn": torch.backends.mkldnn.is_available(), "otplan": commit.stdout.strip(),
+        "gpu": gpu, "cpu": found[1] if found else platform.processor(), "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0], "threads": options.threads, "rounds": options.rounds,
+        "clock": "processor" if options.processor_time else "wall", "otplan": version, "commit": commit.stdout.strip(), "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
 
 
-def print_rows(rows):
-    for row in rows:
-        cells = ["{median_ms:10.2f} ({least_ms:.2f} to {most_ms:.2f})".format(**row[s]) for s in ("pytorch", "otplan")]
-        name = f"{row['preset']} x{row['batch']} {row['precision']} {row['part']}"
-        print(f"{name:34s} {cells[0]:34s} {cells[1]:34s} {row['speedup']:6.2f}", flush=True)
+def headline(result):
+    name = f"{result['preset']} x{result['batch']} {result['precision']}"
+    summary, checked = result.get("summary"), result.get("check", {})
+    exact = "gradients accepted" if checked.get("good") else f"GRADIENTS NOT ACCEPTED ({checked.get('error', 'beyond the limit')})"
+    if not summary:
+        said = result.get("otplan", {}).get("error") or result.get("pytorch", {}).get("error") or "nothing measured"
+        return f"{name}: {said}; {exact}"
+    text = f"{name}: {summary['ratio']:.2f} times the fastest PyTorch ({summary['fastest_variant']}), "
+    text += f"{summary['otplan']['outer_step_ms']:.2f} ms an outer step, {summary['floor']:.2f} times its floor"
+    if summary["r1_against_eager"]:
+        text += f", V + R1 {summary['r1_against_eager']:.2f} times eager"
+    if summary["memory"]:
+        text += f", memory {summary['memory']:.2f} of PyTorch's"
+    return f"{text}; {exact}"
+
+
+def table(results):
+    """Markdown: a headline and a table for each case."""
+    lines = []
+    for result in results:
+        lines += ["", f"**{headline(result)}**", ""]
+        lines += ["| | transport ms | potential ms | potential + R1 ms | outer step ms | MiB |", "| --- | --- | --- | --- | --- | --- |"]
+        summary = result.get("summary", {})
+        rows = [("otplan", {**summary.get("otplan", {})}, summary.get("otplan", {}).get("outer_step_ms"))]
+        rows += [(name, v, summary.get("outer_step_ms", {}).get(name)) for name, v in result["variants"].items()]
+        for name, row, outer in rows:
+            if "error" in row:
+                lines.append(f"| {name} | {row['error']} | | | | |")
+                continue
+            cells = ["{median_ms:.2f} ({least_ms:.2f} to {most_ms:.2f})".format(**row[p]) if p in row else "" for p in PARTS]
+            cells += [f"{outer:.2f}" if outer else "", f"{row['peak_bytes'] / 2**20:.0f}" if row.get("peak_bytes") else ""]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_earlier(file, todo):
+    """Cases of an earlier call's file that this one does not measure again."""
+    cases = json.loads(file.read_text())["cases"] if file and file.exists() else []
+    return [c for c in cases if ((c["preset"], c["batch"]), c["precision"]) not in todo]
+
+
+def write_whole(path, text):
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def parse_case(text):
@@ -220,37 +317,75 @@ def parse_setting(text):
     return key, value
 
 
-def main():
+def parse_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", type=parse_case, help="PRESET:BATCH; default quickstart:32 and 64:4")
-    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="default both")
+    parser.add_argument("--case", action="append", type=parse_case, help="PRESET:BATCH; default: the device's list")
+    parser.add_argument("--precision", action="append", choices=("f32", "tf32", "bf16"), help="default bf16; on the CPU f32 too")
+    parser.add_argument("--device", default="cpu", choices=VARIANTS)
     parser.add_argument("--set", action="append", type=parse_setting, default=[], help="another value of an option of train")
     parser.add_argument("--processor-time", action="store_true", help="of the process, instead of wall clock")
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2, help="of PyTorch, for each part and round")
+    parser.add_argument("--repeats", type=int, help="PyTorch's runs behind an error of its own; default 8, on the CPU 2")
+    parser.add_argument("--part-seconds", type=float, help="for each part, round and side; default 0.3, on the CPU 2")
+    parser.add_argument("--seconds", type=float, default=1e5, help="for everything")
+    parser.add_argument("--no-compile", action="store_true", help="without the variants of torch.compile")
     parser.add_argument("--otplan", default=str(ROOT / "build/otplan"), help="the program")
-    parser.add_argument("--out", help="JSON file")
+    parser.add_argument("--replay", default=str(ROOT / "build/tests/replay"), help="the test program of that name")
+    parser.add_argument("--out", type=Path, help="JSON file; a table comes beside it")
     options = parser.parse_args()
+    cuda = options.device == "cuda"
     if options.processor_time and options.threads != 1:
         parser.error("--processor-time is for --threads 1: waiting threads spend it too")
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)  # before PyTorch is loaded
-    sys.path.insert(0, str(ROOT / "scripts"))
-    import torch
+    options.repeats = options.repeats or (8 if cuda else 2)
+    options.part_seconds = options.part_seconds or (0.3 if cuda else 2)
+    options.precision = options.precision or (["bf16"] if cuda else ["f32", "bf16"])
+    return options
 
-    torch.set_num_threads(options.threads)
-    machine, rows = describe_machine(options), []
-    print("{cpu}, {threads} of {cores} cores, load {load_average:.2f}; PyTorch {pytorch}, otplan {otplan}".format(**machine))
+
+def name_plugin(program):
+    """replay does not lie where otplan's plugin is looked for."""
+    for folder in (program.parent, program.parent.parent / "lib/otplan"):
+        if (folder / "otplan_cuda.so").exists():
+            os.environ.setdefault("OTPLAN_CUDA_PLUGIN", str(folder / "otplan_cuda.so"))
+
+
+def main():
+    options = parse_options()
+    name_plugin(Path(options.otplan).resolve())
+    deadline = time.monotonic() + options.seconds
+    sys.path.insert(0, str(SCRIPTS))
+    from torch_case import read_config
+
+    todo = [(case, precision) for precision in options.precision for case in options.case or CASES[options.device]]
+    machine, results = describe_machine(options), read_earlier(options.out, todo)
+    print("{gpu}, {cpu}, {threads} of {cores} threads, load {load_average:.2f}; {otplan} {commit}".format(**machine), flush=True)
     if machine["load_average"] > 0.5 and not options.processor_time:
         print("bench_pytorch: the machine is busy with other work: these numbers are not to be kept", file=sys.stderr)
-    print(f"{'milliseconds':34s} {'   PyTorch':34s} {'   otplan':34s} PyTorch/otplan")
-    for case in options.case or [("quickstart", 32), ("64", 4)]:
-        for precision in options.precision or PRECISIONS:
-            rows += compare(case, precision, options)
-            print_rows(rows[-len(PARTS) - 1 :])
-    if options.out:
-        Path(options.out).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+
+    def save(result):
+        if result not in results:
+            results.append(result)
+        if options.out:
+            write_whole(options.out, json.dumps({"machine": machine, "cases": results}, indent=1) + "\n")
+            write_whole(options.out.with_suffix(".md"), table(results))
+
+    needed = dict(VARIANTS[options.device])
+    for k, (case, precision) in enumerate(todo):
+        until = deadline - CHEAP_S * (len(todo) - k - 1)
+        if until - time.monotonic() < 20:
+            until = deadline
+        duel = Duel(case, precision, options, read_config(case[0], options.set), save)
+        if deadline - time.monotonic() > 20:
+            try:
+                duel.run(until, needed)
+            except OSError as error:
+                duel.result["otplan"] = {"error": str(error)}
+            save(duel.result)
+            print(headline(duel.result), flush=True)
+        else:
+            print(f"{duel.name()}: skipped, no time left", flush=True)
+    print(table(results))
 
 
 if __name__ == "__main__":

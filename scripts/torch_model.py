@@ -11,7 +11,7 @@ gains, epsilons) are rounded to float32 here too, so that float64 on both sides 
   dense         (out, in)                 (1, 1, out, in)
   bias, scale   (c)                       (1, 1, 1, c)
 
-Used by tests/golden/make_fixtures.py and scripts/bench_pytorch.py.
+Used by tests/golden/make_fixtures.py, scripts/torch_check.py and scripts/torch_rival.py.
 """
 from dataclasses import dataclass, field
 
@@ -22,9 +22,11 @@ from torch import nn
 
 
 def f32(value):
-    """A constant as otplan holds it."""
+    """A constant as otplan holds it. Not called where torch.compile traces."""
     return float(np.float32(value))
 
+
+SLOPE, ROOT_HALF, NORM_EPS, LATENT_EPS = f32(0.2), f32(0.70710678), f32(1e-6), f32(1e-8)
 
 @dataclass
 class Arch:
@@ -56,11 +58,11 @@ class Arch:
 
 
 def lrelu(x):
-    return F.leaky_relu(x, f32(0.2))
+    return F.leaky_relu(x, SLOPE)
 
 
 def merge(a, b):
-    return (a + b) * f32(0.70710678)
+    return (a + b) * ROOT_HALF
 
 
 def conv(c_in, c_out, k, bias=True):
@@ -78,7 +80,12 @@ def from_patches(c_in, c_out, patch):
 
 
 class Resample(nn.Module):
-    """down2 with gain 1 and up2 with gain 4: mean and repetition (box), or [1, 3, 3, 1] / 8 (fir)."""
+    """down2 with gain 1 and up2 with gain 4: mean and repetition (box), or [1, 3, 3, 1] / 8 (fir).
+
+    The filter runs channel by channel; with `dense`, as a full convolution whose matrices are diagonal:
+    many more multiplications, by zero, but a GPU's matrix units may do them sooner. The same numbers."""
+
+    dense = False  # of all instances: whoever measures chooses
 
     def __init__(self, kind):
         super().__init__()
@@ -86,18 +93,24 @@ class Resample(nn.Module):
         tap = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", torch.outer(tap, tap)[None, None], persistent=False)
 
+    def _weights(self, x, gain):
+        c, kernel = x.shape[1], (gain * self.kernel).to(x.dtype)
+        if not Resample.dense:
+            return kernel.expand(c, 1, 4, 4), c
+        eye = torch.eye(c, dtype=x.dtype, device=x.device)[:, :, None, None]
+        return (eye * kernel).contiguous(memory_format=torch.channels_last), 1
+
     def down(self, x):
         if not self.fir:
             return F.avg_pool2d(x, 2)
-        c = x.shape[1]
-        return F.conv2d(x, self.kernel.to(x.dtype).expand(c, 1, 4, 4), stride=2, padding=1, groups=c)
+        weights, groups = self._weights(x, 1)
+        return F.conv2d(x, weights, stride=2, padding=1, groups=groups)
 
     def up(self, x):
         if not self.fir:
             return F.interpolate(x, scale_factor=2, mode="nearest")
-        c = x.shape[1]
-        kernel = (4 * self.kernel).to(x.dtype).expand(c, 1, 4, 4)
-        return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=c)
+        weights, groups = self._weights(x, 4)
+        return F.conv_transpose2d(x, weights, stride=2, padding=1, groups=groups)
 
 
 def group_count(c):
@@ -120,13 +133,12 @@ class Norm(nn.Module):
             self.bias = nn.Parameter(torch.zeros(2 * c))
 
     def forward(self, x, e=None):
-        eps = f32(1e-6)
         if e is None or not hasattr(self, "weight"):
-            h = F.group_norm(x, self.groups, self.scale, self.shift, eps)
+            h = F.group_norm(x, self.groups, self.scale, self.shift, NORM_EPS)
         else:
             scale, shift = F.linear(e, self.weight, self.bias).chunk(2, 1)
             scale, shift = scale + self.scale, shift + self.shift
-            h = torch.addcmul(shift[:, :, None, None], F.group_norm(x, self.groups, eps=eps), scale[:, :, None, None])
+            h = torch.addcmul(shift[:, :, None, None], F.group_norm(x, self.groups, eps=NORM_EPS), scale[:, :, None, None])
         return F.silu(h) if self.silu else h
 
 
@@ -179,25 +191,26 @@ class Latent(DenseStack):
 
     def __init__(self, latent, embedding):
         super().__init__(latent, embedding, 4)
+        self.share = f32(1 / np.float32(latent))
 
     def forward(self, z):
-        mean_square = (z * z).sum(1, keepdim=True) * f32(1 / np.float32(z.shape[1])) + f32(1e-8)
+        mean_square = (z * z).sum(1, keepdim=True) * self.share + LATENT_EPS
         return super().forward(z * mean_square.rsqrt())
 
 
 class Noise(DenseStack):
     """Products of picture and noise for each pixel, and their sums through two dense layers."""
 
-    def __init__(self, c, features, embedding):
+    def __init__(self, c, features, embedding, pixels):
         super().__init__(features, embedding, 2)
+        self.share = float(np.float32(1) / np.sqrt(np.float32(pixels)))
         self.picture, self.eps = conv(c, features, 1, bias=False), conv(c, features, 1, bias=False)
 
     def products(self, clean, eps):
         return self.picture(clean + 1) * self.eps(eps)
 
     def forward(self, products):
-        height, width = products.shape[2:]
-        return super().forward(products.sum((2, 3)) * float(np.float32(1) / np.sqrt(np.float32(height * width))))
+        return super().forward(products.sum((2, 3)) * self.share)
 
 
 class UNet(nn.Module):
@@ -209,7 +222,7 @@ class UNet(nn.Module):
         if a.latent:
             self.latent = Latent(a.latent, e)
         if features:
-            self.noise = Noise(a.c, features, e)
+            self.noise = Noise(a.c, features, e, a.h * a.w)
         widths = [a.width * m for m in a.multipliers]
         self.add_module("in", to_patches(a.c * (2 if a.condition_noise else 1) + features, widths[0], a.patch))
         c, size, skips = widths[0], a.h // a.patch, [widths[0]]
@@ -411,21 +424,21 @@ class Objective:
     g: str = "linear"  # softplus: the unbalanced form
     cost_from_clean: bool = False
 
-    @property
-    def share(self):
-        return float(np.float32(1) / np.float32(self.batch))
+    def __post_init__(self):
+        self.scale, self.share, self.softplus_at_0 = f32(self.tau), f32(1 / np.float32(self.batch)), f32(1.38629436112)
 
     def apply_g(self, s):
         if self.g == "softplus":
-            return 2 * F.softplus(s) - f32(1.38629436112)
+            return 2 * F.softplus(s) - self.softplus_at_0
         return torch.exp(s) - 1 if self.g == "kl" else s
 
     def cost(self, x, smoothed, y):
-        return f32(self.tau) * ((x if self.cost_from_clean else smoothed) - y).square().flatten(1).sum(1, keepdim=True)
+        return self.scale * ((x if self.cost_from_clean else smoothed) - y).square().flatten(1).sum(1, keepdim=True)
 
 
 def smooth(x, eps, keep, sigma):
-    return x * f32(keep) + eps * f32(sigma)
+    """keep, sigma: numbers that float32 holds."""
+    return x * keep + eps * sigma
 
 
 def transport_loss(o, t, v, x, eps, z, keep, sigma):
@@ -434,7 +447,7 @@ def transport_loss(o, t, v, x, eps, z, keep, sigma):
     y = t(smoothed, x, eps, z)
     value = v(y)
     loss = (o.cost(x, smoothed, y) - value).sum() * o.share
-    return loss, (loss, (x - y).square().sum() * o.share, value.sum() * o.share, torch.zeros(()))
+    return loss, (loss, (x - y).square().sum() * o.share, value.sum() * o.share, loss.new_zeros(()))
 
 
 def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
@@ -449,7 +462,7 @@ def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
         fake, real = v(torch.cat([made, y])).chunk(2)
     gain = fake if o.g == "linear" else fake - o.cost(x, smoothed, made)
     loss = (o.apply_g(gain) + o.apply_g(-real)).sum() * o.share
-    total, slope = loss, torch.zeros(())
+    total, slope = loss, loss.new_zeros(())
     if r1:
         (grad,) = torch.autograd.grad(real.sum(), y, create_graph=True)
         slope = grad.square().sum() * o.share

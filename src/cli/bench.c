@@ -1,5 +1,6 @@
 /* bench: the speed of a whole outer step and of its parts, on inputs that are
  * already in memory, by the options that train takes. */
+#include "cli/bench_floor.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "train/game.h"
@@ -16,6 +17,12 @@ typedef struct timing {
 	double median, least, most; /* seconds */
 } timing;
 
+/* What bench takes beside the options of train. */
+typedef struct bench_options {
+	bool json, repeat, processor_time;
+	double seconds, peak_gbs, peak_tflops;
+} bench_options;
+
 static int by_value(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -25,6 +32,10 @@ static int by_value(const void *a, const void *b)
 typedef struct bench {
 	otp_engine *engine;
 	const otp_config *config;
+	const bench_options *options;
+	const otp_arch *arch;
+	const char *device;
+	otp_peaks peaks;
 	float *x, *y;
 	otp_update update;
 	double (*clock)(void); /* seconds */
@@ -38,7 +49,9 @@ static double processor_seconds(void)
 	return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
 }
 
-enum part { PART_TRANSPORT, PART_POTENTIAL, PART_POTENTIAL_R1 };
+enum part { PART_TRANSPORT, PART_POTENTIAL, PART_POTENTIAL_R1, PART_COUNT };
+static const char *const PART_KEYS[] = {"transport", "potential", "potential_r1"};
+static const char *const PART_NAMES[] = {"transport", "potential", "potential + R1"};
 
 static void run_part(bench *b, enum part part)
 {
@@ -52,10 +65,10 @@ static void run_part(bench *b, enum part part)
 					  &b->update);
 }
 
-/* The median over rounds, each of as many runs as fill a fifth of a second; slow steps get fewer rounds. */
+/* The median over rounds, each of as many runs as fill its share of the time; slow steps get fewer rounds. */
 static timing time_part(bench *b, enum part part)
 {
-	double seconds[ROUNDS];
+	double seconds[ROUNDS], share = b->options->seconds / ROUNDS;
 	run_part(b, part);
 	run_part(b, part); /* a captured form is made here */
 	otp_engine_wait(b->engine);
@@ -63,7 +76,7 @@ static timing time_part(bench *b, enum part part)
 	run_part(b, part);
 	otp_engine_wait(b->engine);
 	double once = b->clock() - start;
-	int runs = once < 0.2 ? (int)(0.2 / once) + 1 : 1, rounds = once < 1 ? ROUNDS : 3;
+	int runs = once < share ? (int)(share / once) + 1 : 1, rounds = once < 5 * share ? ROUNDS : 3;
 	for (int r = 0; r < rounds; r++) {
 		start = b->clock();
 		for (int i = 0; i < runs; i++)
@@ -84,14 +97,13 @@ static void fill(float *values, size_t count, uint32_t which)
 
 static void print_ops(bench *b)
 {
-	static const char *const NAMES[] = {"transport", "potential", "potential + R1"};
-	for (int part = 0; part < 3; part++) {
+	for (int part = 0; part < PART_COUNT; part++) {
 		double seconds[OTP_OP_COUNT], total = 0;
 		if (!otp_engine_profile(b->engine, part, 3, seconds))
 			continue;
 		for (int op = 0; op < OTP_OP_COUNT; op++)
 			total += seconds[op];
-		printf("%s step, one worker's share by op:\n", NAMES[part]);
+		printf("%s step, one worker's share by op:\n", PART_NAMES[part]);
 		for (int shown = 0; shown < PART_OPS; shown++) {
 			int most = 0;
 			for (int op = 0; op < OTP_OP_COUNT; op++)
@@ -105,52 +117,112 @@ static void print_ops(bench *b)
 	}
 }
 
-static void print_results(bench *b, const otp_arch *a, const char *device, bool json)
+/* One outer step's worth of `values`, one a part. */
+static double outer_step(const otp_config *c, const double *values)
+{
+	double lazy = c->r1 > 0 ? 1.0 / c->r1_every : 0;
+	return c->k_transport * values[PART_TRANSPORT] +
+	       c->k_potential * (lazy * values[PART_POTENTIAL_R1] + (1 - lazy) * values[PART_POTENTIAL]);
+}
+
+static double peak_bytes(const bench *b)
+{
+	otp_engine_size size = otp_engine_measure(b->engine);
+	return (double)(size.state_bytes + size.gradient_bytes + size.program_bytes);
+}
+
+static void add_parts(cJSON *o, const char *suffix, const double *values, double factor)
+{
+	for (int part = 0; part < PART_COUNT; part++) {
+		char *key = otp_format("%s_%s", PART_KEYS[part], suffix);
+		cJSON_AddNumberToObject(o, key, factor * values[part]);
+		otp_free(key);
+	}
+}
+
+static void add_floor(cJSON *o, const bench *b)
+{
+	double floor_ms[PART_COUNT];
+	cJSON *by_op = cJSON_CreateObject();
+	for (int part = 0; part < PART_COUNT; part++) {
+		floor_ms[part] = otp_bench_floor_ms(b->engine, part, b->peaks);
+		cJSON_AddItemToObject(by_op, PART_KEYS[part],
+				      otp_bench_floor_json(b->engine, part, b->peaks));
+	}
+	cJSON_AddNumberToObject(o, "peak_gbs", 1e-9 * b->peaks.bytes_per_s);
+	cJSON_AddNumberToObject(o, "peak_tflops", 1e-12 * b->peaks.flops_per_s);
+	cJSON_AddNumberToObject(o, "floor_ms", outer_step(b->config, floor_ms));
+	add_parts(o, "floor_ms", floor_ms, 1);
+	cJSON_AddItemToObject(o, "floor_by_op", by_op);
+}
+
+static void print_json(const bench *b, const timing *time, const double *median)
 {
 	const otp_config *c = b->config;
-	timing transport = time_part(b, PART_TRANSPORT), plain = time_part(b, PART_POTENTIAL);
-	timing with_r1 = time_part(b, PART_POTENTIAL_R1);
-	double lazy = c->r1 > 0 ? 1.0 / c->r1_every : 0;
-	double step = c->k_transport * transport.median +
-		      c->k_potential * (lazy * with_r1.median + (1 - lazy) * plain.median);
-	double spread = (transport.most - transport.least) / transport.median;
-	otp_engine_size size = otp_engine_measure(b->engine);
-	double peak = (double)(size.state_bytes + size.gradient_bytes + size.program_bytes);
-	if (json) {
-		cJSON *o = cJSON_CreateObject();
-		cJSON_AddStringToObject(o, "device", device);
-		cJSON_AddStringToObject(o, "preset", c->preset);
-		cJSON_AddStringToObject(o, "precision", c->precision);
-		cJSON_AddNumberToObject(o, "batch", c->batch);
-		cJSON_AddNumberToObject(o, "image", a->h);
-		cJSON_AddNumberToObject(o, "threads", c->threads);
-		cJSON_AddNumberToObject(o, "step_ms", 1e3 * step);
-		cJSON_AddNumberToObject(o, "images_per_s", c->batch / step);
-		cJSON_AddNumberToObject(o, "transport_ms", 1e3 * transport.median);
-		cJSON_AddNumberToObject(o, "potential_ms", 1e3 * plain.median);
-		cJSON_AddNumberToObject(o, "potential_r1_ms", 1e3 * with_r1.median);
-		cJSON_AddNumberToObject(o, "peak_bytes", peak);
-		cJSON_AddNumberToObject(o, "spread", spread);
-		char *text = cJSON_PrintUnformatted(o);
-		puts(text);
-		cJSON_free(text);
-		cJSON_Delete(o);
-		return;
+	double step = outer_step(c, median);
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "device", b->device);
+	cJSON_AddStringToObject(o, "preset", c->preset);
+	cJSON_AddStringToObject(o, "precision", c->precision);
+	cJSON_AddNumberToObject(o, "batch", c->batch);
+	cJSON_AddNumberToObject(o, "image", b->arch->h);
+	cJSON_AddNumberToObject(o, "threads", c->threads);
+	cJSON_AddNumberToObject(o, "step_ms", 1e3 * step);
+	cJSON_AddNumberToObject(o, "images_per_s", c->batch / step);
+	add_parts(o, "ms", median, 1e3);
+	cJSON_AddNumberToObject(o, "peak_bytes", peak_bytes(b));
+	cJSON_AddNumberToObject(o, "spread", (time->most - time->least) / time->median);
+	add_floor(o, b);
+	char *text = cJSON_PrintUnformatted(o);
+	puts(text);
+	fflush(stdout);
+	cJSON_free(text);
+	cJSON_Delete(o);
+}
+
+static void print_table(bench *b, const timing *time, const double *median)
+{
+	const otp_config *c = b->config;
+	double step = outer_step(c, median), floor_ms[PART_COUNT];
+	printf("%s, %s, %d threads, batch %d, %dx%dx%d\n", b->device, c->precision, c->threads, c->batch,
+	       b->arch->h, b->arch->w, b->arch->c);
+	for (int part = 0; part < PART_COUNT; part++) {
+		floor_ms[part] = otp_bench_floor_ms(b->engine, part, b->peaks);
+		printf("%-14s step   %9.2f ms  (%.2f to %.2f), floor %.2f\n", PART_NAMES[part],
+		       1e3 * median[part], 1e3 * time[part].least, 1e3 * time[part].most, floor_ms[part]);
 	}
-	printf("%s, %s, %d threads, batch %d, %dx%dx%d\n", device, c->precision, c->threads, c->batch, a->h,
-	       a->w, a->c);
-	printf("transport step        %9.2f ms  (%.2f to %.2f)\n", 1e3 * transport.median,
-	       1e3 * transport.least, 1e3 * transport.most);
-	printf("potential step        %9.2f ms  (%.2f to %.2f)\n", 1e3 * plain.median, 1e3 * plain.least,
-	       1e3 * plain.most);
-	printf("potential step, R1    %9.2f ms  (%.2f to %.2f)\n", 1e3 * with_r1.median, 1e3 * with_r1.least,
-	       1e3 * with_r1.most);
-	printf("outer step            %9.2f ms  %.1f images/s\n", 1e3 * step, c->batch / step);
-	printf("memory                %9.1f MiB\n", peak / 1048576);
+	printf("outer step            %9.2f ms  %.1f images/s, floor %.2f\n", 1e3 * step, c->batch / step,
+	       outer_step(c, floor_ms));
+	printf("memory                %9.1f MiB\n", peak_bytes(b) / 1048576);
+	printf("floor: each call's bytes at %.0f GB/s or operations at %.2f TFLOP/s\n",
+	       1e-9 * b->peaks.bytes_per_s, 1e-12 * b->peaks.flops_per_s);
 	print_ops(b);
 }
 
-static bool run(const otp_config *c, bool json, bool processor_time, otp_error *err)
+static void print_results(bench *b)
+{
+	timing time[PART_COUNT];
+	double median[PART_COUNT];
+	for (int part = 0; part < PART_COUNT; part++) {
+		time[part] = time_part(b, part);
+		median[part] = time[part].median;
+	}
+	if (b->options->json)
+		print_json(b, time, median);
+	else
+		print_table(b, time, median);
+}
+
+/* Whoever compares lets two programs take turns: again for each line of stdin. */
+static bool asked_again(void)
+{
+	int c = getchar();
+	while (c != EOF && c != '\n')
+		c = getchar();
+	return c != EOF;
+}
+
+static bool run(const otp_config *c, const bench_options *options, otp_error *err)
 {
 	bool vectors = strcmp(c->preset, "vector") == 0;
 	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
@@ -164,8 +236,14 @@ static bool run(const otp_config *c, bool json, bool processor_time, otp_error *
 	s.objective = otp_settings_objective(c, &s.arch);
 	otp_engine_settings settings = otp_game_engine_settings(&s, &place);
 	settings.plain_used = settings.r1_used = true;
-	bench b = {.engine = otp_engine_new(&place, &settings), .config = &s.config,
-		   .clock = processor_time ? processor_seconds : otp_seconds};
+	bench b = {.config = &s.config,
+		   .clock = options->processor_time ? processor_seconds : otp_seconds,
+		   .options = options,
+		   .arch = &s.arch,
+		   .device = place.backend->name,
+		   .peaks = {1e9 * options->peak_gbs, 1e12 * options->peak_tflops}};
+	otp_bench_peaks(&place, &b.peaks);
+	b.engine = otp_engine_new(&place, &settings);
 	otp_engine_init(b.engine, c->seed);
 	size_t floats = (size_t)c->batch * (size_t)size * (size_t)size * (size_t)channels;
 	b.x = otp_calloc(floats, sizeof *b.x);
@@ -173,7 +251,9 @@ static bool run(const otp_config *c, bool json, bool processor_time, otp_error *
 	fill(b.x, floats, 0);
 	fill(b.y, floats, 1);
 	b.update = (otp_update){.seed = c->seed, .keep = 1, .sigma = 0.1, .rate = 1e-5, .ema = 0.99};
-	print_results(&b, &s.arch, place.backend->name, json);
+	do
+		print_results(&b);
+	while (options->repeat && asked_again());
 	otp_free(b.x);
 	otp_free(b.y);
 	otp_engine_free(b.engine);
@@ -181,26 +261,69 @@ static bool run(const otp_config *c, bool json, bool processor_time, otp_error *
 	return true;
 }
 
+static void print_help(void)
+{
+	puts("  --json            one object instead of a table\n"
+	     "  --repeat          measure again for each line on stdin\n"
+	     "  --processor-time  of the process instead of wall clock; with --threads 1\n"
+	     "  --seconds S       for each kind of step; default 1.4\n"
+	     "  --peak-gbs N      the floor's memory bandwidth; measured by a copy where it is not given\n"
+	     "  --peak-tflops N   the floor's rate; measured by a matrix product where it is not given\n"
+	     "  and the options of train");
+}
+
+/* An option with a positive number: its value, or NULL where `name` is another's. */
+static double *number_option(bench_options *o, const char *name)
+{
+	return strcmp(name, "--seconds") == 0	    ? &o->seconds
+	       : strcmp(name, "--peak-gbs") == 0    ? &o->peak_gbs
+	       : strcmp(name, "--peak-tflops") == 0 ? &o->peak_tflops
+						    : NULL;
+}
+
+static bool set_number(double *value, const char *name, const char *text, otp_error *err)
+{
+	char *end = NULL;
+	*value = text ? strtod(text, &end) : 0;
+	if (!text || end == text || *end || !(*value > 0))
+		return otp_fail(err, name, "'%s', expected a number above 0", text ? text : "");
+	return true;
+}
+
+/* Bench's own options out of the words; the others are moved to the front. */
+static bool take_options(int *argc, char **argv, bench_options *o, otp_error *err)
+{
+	int kept = 0;
+	for (int i = 0; i < *argc; i++) {
+		double *number = number_option(o, argv[i]);
+		if (strcmp(argv[i], "--json") == 0)
+			o->json = true;
+		else if (strcmp(argv[i], "--repeat") == 0)
+			o->repeat = true;
+		else if (strcmp(argv[i], "--processor-time") == 0)
+			o->processor_time = true;
+		else if (!number)
+			argv[kept++] = argv[i];
+		else if (!set_number(number, argv[i], i + 1 < *argc ? argv[i + 1] : NULL, err))
+			return false;
+		else
+			i++;
+	}
+	*argc = kept;
+	return true;
+}
+
 int otp_command_bench(int argc, char **argv, otp_error *err)
 {
-	bool json = false, processor_time = false;
-	int kept = 0;
+	bench_options options = {.seconds = 1.4};
 	char **words = otp_calloc((size_t)argc + 2, sizeof *words);
-	for (int i = 0; i < argc; i++)
-		if (strcmp(argv[i], "--json") == 0)
-			json = true;
-		else if (strcmp(argv[i], "--processor-time") == 0)
-			processor_time = true;
-		else if (strcmp(argv[i], "--help") == 0)
-			puts("  --json         one object instead of a table\n"
-			     "  --processor-time  of the process instead of wall clock; with --threads 1\n"
-			     "  and the options of train");
-		else
-			words[kept++] = argv[i];
+	memcpy(words, argv, (size_t)argc * sizeof *words);
 	otp_config c;
-	if ((kept || json || processor_time || argc == 0) && otp_options_parse(kept, words, &c, err) &&
-	    otp_config_check(&c, err))
-		run(&c, json, processor_time, err);
+	if (argc == 1 && strcmp(argv[0], "--help") == 0)
+		print_help();
+	else if (take_options(&argc, words, &options, err) && otp_options_parse(argc, words, &c, err) &&
+		 otp_config_check(&c, err))
+		run(&c, &options, err);
 	otp_free(words);
 	return err->exit_code;
 }

@@ -1,6 +1,7 @@
 /* Binding a planned graph to a backend: one call a node, pointers fixed for good. */
 #include "graph/program.h"
 #include "graph/plan.h"
+#include "graph/work.h"
 
 #include <math.h>
 #include <string.h>
@@ -200,6 +201,18 @@ otp_program_size otp_program_measure(const otp_program *p)
 		.calls = p->call_count,
 	};
 	return size;
+}
+
+void otp_program_add_work(const otp_program *p, otp_peaks peaks, otp_work *by_op)
+{
+	for (int i = 0; i < p->call_count; i++) {
+		otp_work work = otp_work_of_call(&p->calls[i], p->backend->element_bytes, peaks);
+		otp_work *sum = &by_op[p->calls[i].op];
+		sum->calls += work.calls;
+		sum->bytes += work.bytes;
+		sum->flops += work.flops;
+		sum->floor_s += work.floor_s;
+	}
 }
 
 void otp_program_profile(otp_program *p, int runs, double *seconds_by_op)

@@ -340,6 +340,22 @@ void otp_engine_set_losses(otp_engine *e, const otp_losses *losses)
 	e->losses = losses ? *losses : (otp_losses){0};
 }
 
+void otp_engine_read_grads(otp_engine *e, int span, float *grads)
+{
+	const otp_place_of_work *at = e->place;
+	int64_t elements = e->params[span]->elements;
+	float *rows = otp_calloc((size_t)(elements * e->replica_count), sizeof *rows);
+	at->backend->wait(at->device);
+	at->backend->download(at->device, rows, OTP_F32, e->spans[OTP_SPAN_TRANSPORT_GRADS + span],
+			      elements * e->replica_count);
+	for (int64_t k = 0; k < elements; k++) {
+		grads[k] = rows[k];
+		for (int i = 1; i < e->replica_count; i++)
+			grads[k] += rows[i * elements + k];
+	}
+	otp_free(rows);
+}
+
 /* ---- steps ---- */
 
 typedef struct step_task {
@@ -473,4 +489,15 @@ bool otp_engine_profile(otp_engine *e, int which, int runs, double *seconds_by_o
 	if (p)
 		otp_program_profile(p, runs, seconds_by_op);
 	return p != NULL;
+}
+
+void otp_engine_work(const otp_engine *e, int which, otp_peaks peaks, otp_work *by_op)
+{
+	memset(by_op, 0, OTP_OP_COUNT * sizeof *by_op);
+	for (int i = 0; i < e->replica_count; i++) {
+		const replica *r = &e->replicas[i];
+		otp_program_add_work(r->program[which], peaks, by_op);
+		if (r->update[span_of((otp_step_kind)which)])
+			otp_program_add_work(r->update[span_of((otp_step_kind)which)], peaks, by_op);
+	}
 }

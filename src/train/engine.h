@@ -15,6 +15,7 @@
 
 #include "core/pool.h"
 #include "graph/program.h"
+#include "graph/work.h"
 #include "ot/objective.h"
 
 typedef struct otp_engine otp_engine;
@@ -79,6 +80,8 @@ int otp_engine_rows(int span); /* of a span's state: 4 or 3 */
 void otp_engine_read(otp_engine *e, int span, float *state);
 void otp_engine_write(otp_engine *e, int span, const float *state);
 void *otp_engine_span(otp_engine *e, int span); /* device memory */
+/* The gradient that the last step of this network's update used, `elements` floats. */
+void otp_engine_read_grads(otp_engine *e, int span, float *grads);
 
 typedef struct otp_engine_size {
 	size_t state_bytes, gradient_bytes, program_bytes, unshared_bytes, data_bytes;
@@ -88,5 +91,7 @@ otp_engine_size otp_engine_measure(const otp_engine *e);
 
 /* Seconds by op kind of one replica's steps, for bench. which: 0 transport, 1 potential, 2 potential with R1. */
 bool otp_engine_profile(otp_engine *e, int which, int runs, double *seconds_by_op);
+/* The least that such a step costs, update included, all replicas together: [OTP_OP_COUNT]. */
+void otp_engine_work(const otp_engine *e, int which, otp_peaks peaks, otp_work *by_op);
 
 #endif

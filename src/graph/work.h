@@ -1,0 +1,25 @@
+/* work: the least that a call costs on a machine of known peaks: every byte of
+ * its inputs and output moved once, every multiplication and addition done. */
+#ifndef OTP_WORK_H
+#define OTP_WORK_H
+
+#include "graph/program.h"
+
+typedef struct otp_peaks {
+	double bytes_per_s, flops_per_s;
+} otp_peaks;
+
+typedef struct otp_work {
+	int calls;
+	double bytes, flops;
+	double floor_s; /* sum over calls of the larger of both shares */
+} otp_work;
+
+/* Bytes, and for convolutions and matrix products two operations a multiplication; pointwise
+ * arithmetic hides behind memory and is not counted. */
+otp_work otp_work_of_call(const otp_call *call, size_t element_bytes, otp_peaks peaks);
+
+/* A program's calls, added to `by_op`: [OTP_OP_COUNT]. */
+void otp_program_add_work(const otp_program *p, otp_peaks peaks, otp_work *by_op);
+
+#endif
