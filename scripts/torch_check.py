@@ -16,8 +16,8 @@ may reach 4 times PyTorch's own; a wrong gradient is off by tens.
 
 Curves: training amplifies rounding, in leaps: Adam divides a gradient by its size, so where one is near zero
 its sign, which rounding decides, moves a weight by a whole step. How far runs drift that differ by rounding
-alone is therefore seen from several of PyTorch's, and not within the first steps, before all have leapt: up
-to each quarter of the steps, the root mean square distance may be 4 times the largest of PyTorch's.
+alone is therefore seen from several of PyTorch's, and not within the first steps, before all have leapt: over
+the first half of the steps, and over all, the root mean square distance may be 4 times the largest of PyTorch's.
 
 Prints a JSON object; exit code 1 if something is beyond what is allowed.
 """
@@ -34,7 +34,7 @@ UNITS = {"f32": 2.0**-24, "tf32": 2.0**-14, "bf16": 2.0**-12}  # how far inputs 
 LIMITS = {"f32": 4.0, "tf32": 1.5, "bf16": 1.5}
 TENSOR_LIMIT = CURVE_LIMIT = 4.0
 COLUMNS = {"potential loss": 1, "slope": 2, "transport loss": 5, "cost": 6}  # of replay's lines
-QUARTERS = 4
+PARTS_JUDGED = 2  # the first half of a curve, and all of it
 
 
 # ---- gradients ----
@@ -163,9 +163,9 @@ def train(case, t, v, batches, draws, precision, steps):
 
 
 def drift(curve, reference, column):
-    """Root mean square distance so far, at the end of each quarter."""
+    """Root mean square distance so far, over the first half, and over all."""
     squares = [(float(a[column]) - float(b[column])) ** 2 for a, b in zip(curve, reference)]
-    ends = [len(squares) * (k + 1) // QUARTERS for k in range(QUARTERS)]
+    ends = [len(squares) * (k + 1) // PARTS_JUDGED for k in range(PARTS_JUDGED)]
     return [(sum(squares[:end]) / end) ** 0.5 for end in ends]
 
 
@@ -179,7 +179,7 @@ def judge_curve(curve, reference, others):
         for k, value in enumerate(ours):
             ratio = value / max(theirs[k], 2.0**-24 * size)
             if ratio > worst["ratio"]:
-                worst.update(ratio=ratio, column=name, step=len(curve) * (k + 1) // QUARTERS)
+                worst.update(ratio=ratio, column=name, step=len(curve) * (k + 1) // PARTS_JUDGED)
     return worst
 
 
