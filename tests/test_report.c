@@ -108,6 +108,46 @@ static void test_metrics(void **state)
 	assert_null(rows);
 }
 
+/* Verdicts are names in the file, so that a later version may know more. */
+static void test_verdicts(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	const char *path = path_of("metrics.jsonl");
+	const unsigned both = 1u << OTP_VERDICT_NOISE | 1u << OTP_VERDICT_IDENTITY;
+	otp_metrics_log *log = otp_metrics_open(path, &err);
+	otp_metrics m = otp_metrics_at(1000);
+	m.verdicts = both;
+	assert_ok(otp_metrics_append(log, &m, &err), &err);
+	otp_metrics_close(log);
+	FILE *f = fopen(path, "a");
+	fputs("{\"step\":1001,\"verdicts\":[\"mode collapse\",\"bad weather\",7]}\n{\"step\":1002}\n", f);
+	fclose(f);
+
+	otp_metrics *rows = NULL;
+	size_t count = 0, bytes = 0;
+	assert_ok(otp_metrics_read(path, &rows, &count, &err), &err);
+	assert_int_equal(rows[count - 3].verdicts, both);
+	assert_int_equal(rows[count - 2].verdicts, 1u << OTP_VERDICT_MODES);
+	assert_int_equal(rows[count - 1].verdicts, 0);
+	otp_free(rows);
+	char *text = otp_file_read(path, &bytes, &err);
+	assert_non_null(strstr(text, "\"verdicts\":[\"identity collapse\",\"noise ignored\"]"));
+	otp_free(text);
+
+	char words[128], line[256];
+	otp_verdicts_text(both, words, sizeof words);
+	assert_string_equal(words, "identity collapse, noise ignored");
+	otp_verdicts_text((1u << OTP_VERDICT_COUNT) - 1, words, sizeof words);
+	assert_true(strlen(words) < sizeof words - 1);
+	otp_verdicts_text(0, words, sizeof words);
+	assert_string_equal(words, "none");
+	m.target_distance = 0.25;
+	m.target_floor = 0.125;
+	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
+	assert_string_equal(line, "step 1000/2000  50%  identity collapse, noise ignored  target 0.25  floor 0.125");
+}
+
 static void test_progress_line(void **state)
 {
 	(void)state;
@@ -270,7 +310,9 @@ static void test_page(void **state)
 	otp_error err = {0};
 	const otp_report_row rows[] = {{"transport cost", "0.67 (truth 0.667)", OTP_MOOD_GOOD},
 				       {"<script>", "a & b", OTP_MOOD_BAD}};
-	assert_ok(otp_report_run(folder, "source = <x>\n", rows, 2, &err), &err);
+	const otp_report_finding raised = {"mode <collapse>", "step 3 to the end", "1 < 2", "--tau 1 -> 10"};
+	const otp_report_findings findings = {&raised, 1, "Raised & shown."};
+	assert_ok(otp_report_run(folder, "source = <x>\n", rows, 2, &findings, &err), &err);
 	size_t bytes = 0;
 	char *page = otp_file_read(path_of("report.html"), &bytes, &err);
 	assert_non_null(page);
@@ -279,6 +321,9 @@ static void test_page(void **state)
 	assert_non_null(strstr(page, "transport cost</text>"));
 	assert_non_null(strstr(page, "source = &lt;x&gt;"));
 	assert_non_null(strstr(page, "&lt;script&gt;</td><td class=\"bad\">a &amp; b</td>"));
+	assert_non_null(strstr(page, "<p class=\"note\">Raised &amp; shown.</p>"));
+	assert_non_null(strstr(page, "mode &lt;collapse&gt;</td><td>step 3 to the end</td><td>1 &lt; 2<br>Try "
+				     "--tau 1 -&gt; 10</td>"));
 	assert_int_equal(occurrences(page, "<script>"), 1);
 	/* Nothing is fetched: the only address is SVG's name for itself. */
 	assert_int_equal(occurrences(page, "http"),
@@ -289,7 +334,7 @@ static void test_page(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_metrics), cmocka_unit_test(test_progress_line),
+	    cmocka_unit_test(test_metrics), cmocka_unit_test(test_verdicts), cmocka_unit_test(test_progress_line),
 	    cmocka_unit_test(test_log),	    cmocka_unit_test(test_ticks),
 	    cmocka_unit_test(test_plot),    cmocka_unit_test(test_pictures),
 	    cmocka_unit_test(test_text),    cmocka_unit_test(test_page),

@@ -9,6 +9,7 @@
 #include "train/store.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -85,6 +86,33 @@ static bool describe_model(const char *path, cJSON *o, otp_error *err)
 	return ok;
 }
 
+/* The last figures; what was not measured (null in JSON) is left out. */
+static void add_last(cJSON *o, const otp_metrics *m)
+{
+	const struct {
+		const char *key;
+		double value;
+	} figures[] = {
+	    {"time_s", m->time_s},
+	    {"cost", m->cost},
+	    {"images_per_s", m->images_per_s},
+	    {"measured_at", m->measured_at},
+	    {"transport_cost", m->transport_cost},
+	    {"target_distance", m->target_distance},
+	    {"target_floor", m->target_floor},
+	    {"to_identity", m->to_identity},
+	    {"output_spread", m->output_spread},
+	    {"noise_spread", m->noise_spread},
+	};
+	char verdicts[128];
+	add(o, "last_step", (double)m->step);
+	for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+		if (isfinite(figures[i].value))
+			add(o, figures[i].key, figures[i].value);
+	otp_verdicts_text(m->verdicts, verdicts, sizeof verdicts);
+	add_text(o, "verdicts", verdicts);
+}
+
 static bool describe_run(const char *path, cJSON *o, otp_error *err)
 {
 	otp_config c;
@@ -106,10 +134,7 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 			add(o, "last_checkpoint", (double)steps[checkpoints - 1]);
 		otp_free(steps);
 		if (otp_file_exists(history) && otp_metrics_read(history, &rows, &count, err) && count) {
-			add(o, "last_step", (double)rows[count - 1].step);
-			add(o, "time_s", rows[count - 1].time_s);
-			add(o, "cost", rows[count - 1].cost);
-			add(o, "images_per_s", rows[count - 1].images_per_s);
+			add_last(o, &rows[count - 1]);
 		}
 		otp_free(rows);
 	}

@@ -19,8 +19,8 @@ static const char style[] =
     ".sub{color:#666;margin:4px 0 0;overflow-wrap:anywhere}\n"
     "table{border-collapse:collapse}td{padding:5px 24px 5px 0;border-bottom:1px solid "
     "#eee;vertical-align:top}\n"
-    "td:first-child{color:#666;white-space:nowrap}.good{color:#00734f;font-weight:600}"
-    ".bad{color:#b8400a;font-weight:600}\n"
+    "td:first-child{color:#666;white-space:nowrap}.verdicts td:nth-child(2){white-space:nowrap}.good{color:#00734f;font-weight:600}"
+    ".bad,td.bad:first-child{color:#b8400a;font-weight:600}\n"
     ".note{color:#666;margin:0 0 12px}svg{max-width:100%;height:auto}\n"
     "figure{margin:0 0 20px}figure img{max-width:100%;display:block}figcaption{color:#666;margin-top:6px}\n"
     "#at{width:100%;max-width:620px;margin:0 0 12px;accent-color:#0072b2}\n"
@@ -100,6 +100,24 @@ static void print_rows(FILE *f, const otp_report *r)
 	fputs("</table>\n", f);
 }
 
+static void print_findings(FILE *f, const otp_report_findings *found)
+{
+	if (!found)
+		return;
+	print_escaped(f, "<h2>Verdicts</h2>\n<p class=\"note\">", found->note, "</p>\n");
+	if (found->count == 0)
+		return;
+	fputs("<table class=\"verdicts\">\n", f);
+	for (int i = 0; i < found->count; i++) {
+		const otp_report_finding *v = &found->each[i];
+		print_escaped(f, "<tr><td class=\"bad\">", v->name, "</td>");
+		print_escaped(f, "<td>", v->when, "</td>");
+		print_escaped(f, "<td>", v->figures, "<br>");
+		print_escaped(f, "Try ", v->advice, "</td></tr>\n");
+	}
+	fputs("</table>\n", f);
+}
+
 static bool print_picture(FILE *f, const otp_report_picture *p, otp_error *err)
 {
 	size_t bytes = 0;
@@ -146,6 +164,7 @@ bool otp_report_write(const char *path, const otp_report *r, otp_error *err)
 	OTP_ASSERT(f, "no memory for a page");
 	print_head(f, r);
 	print_rows(f, r);
+	print_findings(f, r->findings);
 	bool ok = print_pictures(f, r, err);
 	if (r->metric_count > 0) {
 		char *curves = otp_plot_training(r->metrics, r->metric_count);
@@ -199,7 +218,7 @@ static char *glob_pattern(const char *run)
 }
 
 bool otp_report_run(const char *run, const char *settings, const otp_report_row *rows, int row_count,
-		    otp_error *err)
+		    const otp_report_findings *findings, otp_error *err)
 {
 	char *page = otp_format("%s/report.html", run), *history = otp_format("%s/metrics.jsonl", run);
 	char *pattern = glob_pattern(run), *title = title_of(run);
@@ -220,6 +239,7 @@ bool otp_report_run(const char *run, const char *settings, const otp_report_row 
 	    .title = title,
 	    .rows = rows,
 	    .row_count = row_count,
+	    .findings = findings,
 	    .metrics = metrics,
 	    .metric_count = metric_count,
 	    .pictures = pictures,

@@ -19,10 +19,22 @@ typedef struct otp_report_picture {
 	const char *caption;
 } otp_report_picture;
 
+/* A verdict that stood for some time: its name, which steps, why, and what to try. */
+typedef struct otp_report_finding {
+	const char *name, *when, *figures, *advice;
+} otp_report_finding;
+
+typedef struct otp_report_findings {
+	const otp_report_finding *each;
+	int count;
+	const char *note; /* what was looked for */
+} otp_report_findings;
+
 typedef struct otp_report {
 	const char *title, *subtitle; /* subtitle may be NULL */
 	const otp_report_row *rows;
 	int row_count;
+	const otp_report_findings *findings; /* may be NULL: not looked for */
 	const otp_metrics *metrics;
 	size_t metric_count;
 	const otp_report_picture *pictures; /* over time; the last one is shown first */
@@ -34,9 +46,9 @@ typedef struct otp_report {
 bool otp_report_write(const char *path, const otp_report *report, otp_error *err);
 
 /* RUN/report.html from what lies in the run's folder (metrics.jsonl, samples/)
- * and the rows given. What is not there yet is left out. */
+ * and the rows and findings given. What is not there yet is left out. */
 bool otp_report_run(const char *run, const char *settings, const otp_report_row *rows, int row_count,
-		    otp_error *err);
+		    const otp_report_findings *findings, otp_error *err);
 
 /* Text with & < > " ' made harmless; standard base64. otp_free them. */
 char *otp_html_escape(const char *text);

@@ -23,6 +23,48 @@ otp_metrics otp_metrics_at(int64_t step)
 	return m;
 }
 
+const char *otp_verdict_name(otp_verdict v)
+{
+	static const char *const names[] = {
+#define NAME(constant, name) name,
+	    OTP_VERDICTS(NAME)
+#undef NAME
+	};
+	return names[v];
+}
+
+void otp_verdicts_text(unsigned set, char *text, size_t bytes)
+{
+	snprintf(text, bytes, "%s", set ? "" : "none");
+	for (otp_verdict v = 0; v < OTP_VERDICT_COUNT; v++)
+		if (set >> v & 1) {
+			size_t used = strlen(text);
+			snprintf(text + used, bytes - used, "%s%s", used ? ", " : "", otp_verdict_name(v));
+		}
+}
+
+static void add_verdicts(cJSON *object, unsigned set)
+{
+	cJSON *names = cJSON_AddArrayToObject(object, "verdicts");
+	for (otp_verdict v = 0; v < OTP_VERDICT_COUNT; v++)
+		if (set >> v & 1)
+			cJSON_AddItemToArray(names, cJSON_CreateString(otp_verdict_name(v)));
+}
+
+/* Names that this version does not know are passed over. */
+static unsigned take_verdicts(const cJSON *object)
+{
+	unsigned set = 0;
+	const cJSON *name;
+	cJSON_ArrayForEach(name, cJSON_GetObjectItemCaseSensitive(object, "verdicts"))
+	{
+		for (otp_verdict v = 0; v < OTP_VERDICT_COUNT; v++)
+			if (cJSON_IsString(name) && strcmp(name->valuestring, otp_verdict_name(v)) == 0)
+				set |= 1u << v;
+	}
+	return set;
+}
+
 otp_metrics_log *otp_metrics_open(const char *path, otp_error *err)
 {
 	FILE *file = fopen(path, "a+");
@@ -42,6 +84,7 @@ bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *e
 {
 	cJSON *object = cJSON_CreateObject();
 	cJSON_AddNumberToObject(object, "step", (double)m->step);
+	add_verdicts(object, m->verdicts);
 	/* cJSON writes what is not finite as null. */
 #define ADD(name) cJSON_AddNumberToObject(object, #name, m->name);
 	OTP_METRICS(ADD)
@@ -70,6 +113,7 @@ static bool parse(const char *line, size_t bytes, otp_metrics *m)
 	bool ok = cJSON_IsNumber(step) && step->valuedouble >= 0 && step->valuedouble < 0x1p53;
 	if (ok) {
 		*m = otp_metrics_at((int64_t)step->valuedouble);
+		m->verdicts = take_verdicts(object);
 		const cJSON *item;
 #define TAKE(name)                                                                                           \
 	item = cJSON_GetObjectItemCaseSensitive(object, #name);                                              \

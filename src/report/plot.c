@@ -219,6 +219,10 @@ char *otp_plot_training(const otp_metrics *rows, size_t count)
 	    {"potential loss", offsetof(otp_metrics, loss_potential), false, true},
 	    {"transport cost", offsetof(otp_metrics, cost), false, true},
 	    {"sigma", offsetof(otp_metrics, sigma), false, false},
+	    {"target distance", offsetof(otp_metrics, target_distance), true, false},
+	    {"distance to identity", offsetof(otp_metrics, to_identity), false, false},
+	    {"spread of outputs", offsetof(otp_metrics, output_spread), false, false},
+	    {"spread over noise", offsetof(otp_metrics, noise_spread), false, false},
 	    {"R1: |grad V|\xc2\xb2 on targets", offsetof(otp_metrics, r1), true, true},
 	    {"images per second", offsetof(otp_metrics, images_per_s), false, true},
 	};

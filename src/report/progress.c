@@ -57,7 +57,7 @@ void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left,
 {
 	size_t room = (size_t)(columns > 0 ? columns : 0) + 1;
 	room = room < bytes ? room : bytes;
-	char text[96];
+	char text[128];
 	int digits = snprintf(NULL, 0, "%" PRId64, steps);
 	double share = steps > 0 ? 100.0 * (double)m->step / (double)steps : 100;
 	line[0] = '\0';
@@ -66,10 +66,16 @@ void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left,
 		 floor(share));
 	add(line, room, text);
 	add_time(line, room, seconds_left);
+	if (m->verdicts) {
+		otp_verdicts_text(m->verdicts, text, sizeof text);
+		add(line, room, text);
+	}
 	add_figure(line, room, "sigma", "%.3f", m->sigma);
 	add_figure(line, room, "loss T", "%+.4g", m->loss_transport);
 	add_figure(line, room, "V", "%+.4g", m->loss_potential);
 	add_figure(line, room, "cost", "%.4g", m->cost);
+	add_figure(line, room, "target", "%.3g", m->target_distance);
+	add_figure(line, room, "floor", "%.3g", m->target_floor);
 	add_figure(line, room, "images/s", "%.0f", m->images_per_s);
 }
 

@@ -4,6 +4,7 @@
 #include "report/plot.h"
 #include "train/run.h"
 #include "train/translator.h"
+#include "train/verdicts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,55 @@ int otp_evaluation_figures(const otp_evaluation *e, otp_figure each[OTP_MAX_FIGU
 	return f.count;
 }
 
+/* ---- verdicts of the run ---- */
+
+enum { MOST_FINDINGS = 20 }; /* of a run that has more, the first */
+
+typedef struct findings {
+	otp_report_finding each[MOST_FINDINGS];
+	char when[MOST_FINDINGS][64], figures[MOST_FINDINGS][200], advice[MOST_FINDINGS][400], note[120];
+	otp_report_findings report;
+} findings;
+
+/* Rows up to the one that raised it say why; the first later one without it, when it was over. */
+static void add_finding(findings *f, const otp_config *c, otp_verdict v, const otp_metrics *rows, size_t raised,
+			size_t count)
+{
+	int k = f->report.count;
+	size_t over = raised + 1;
+	if (k == MOST_FINDINGS)
+		return;
+	while (over < count && rows[over].verdicts >> v & 1)
+		over++;
+	if (over < count)
+		snprintf(f->when[k], sizeof f->when[k], "steps %lld to %lld", (long long)rows[raised].step,
+			 (long long)rows[over].step);
+	else
+		snprintf(f->when[k], sizeof f->when[k], "step %lld to the end", (long long)rows[raised].step);
+	otp_verdict_figures(v, rows, raised + 1, f->figures[k], sizeof f->figures[k]);
+	otp_verdict_advice(v, c, &rows[raised], f->advice[k], sizeof f->advice[k]);
+	f->each[k] = (otp_report_finding){otp_verdict_name(v), f->when[k], f->figures[k], f->advice[k]};
+	f->report.count++;
+}
+
+static void find(findings *f, const otp_config *c, const otp_metrics *all, size_t count)
+{
+	otp_metrics *rows = otp_calloc(count, sizeof *rows);
+	size_t measured = 0;
+	for (size_t i = 0; i < count; i++)
+		if (all[i].measured_at == (double)all[i].step)
+			rows[measured++] = all[i];
+	f->report.each = f->each;
+	for (size_t i = 0; i < measured; i++)
+		for (otp_verdict v = 0; v < OTP_VERDICT_COUNT; v++)
+			if (rows[i].verdicts >> v & 1 && (i == 0 || !(rows[i - 1].verdicts >> v & 1)))
+				add_finding(f, c, v, rows, i, measured);
+	snprintf(f->note, sizeof f->note, "%s in %zu measurements on a held-out batch.",
+		 f->report.count ? "Raised" : "None was raised", measured);
+	f->report.note = f->note;
+	otp_free(rows);
+}
+
 static bool write_pages(const otp_session *s, const otp_figure *list, int count, otp_error *err)
 {
 	const char *run = s->config.out;
@@ -54,8 +104,12 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	char *settings = otp_config_text(&s->config), *path = otp_run_path(run, "metrics.jsonl");
 	otp_metrics *metrics = NULL;
 	size_t metric_count = 0;
-	bool ok = otp_report_run(run, settings, rows, count, err) &&
-		  otp_metrics_read(path, &metrics, &metric_count, err);
+	findings *found = otp_calloc(1, sizeof *found);
+	bool ok = otp_metrics_read(path, &metrics, &metric_count, err);
+	if (ok) {
+		find(found, &s->config, metrics, metric_count);
+		ok = otp_report_run(run, settings, rows, count, &found->report, err);
+	}
 	if (ok) {
 		char *svg = otp_plot_training(metrics, metric_count),
 		     *curves = otp_run_path(run, "curves.svg");
@@ -63,6 +117,7 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 		otp_free(svg);
 		otp_free(curves);
 	}
+	otp_free(found);
 	otp_free(metrics);
 	otp_free(settings);
 	otp_free(path);

@@ -5,6 +5,7 @@
 #include "report/progress.h"
 #include "train/evaluate.h"
 #include "train/game.h"
+#include "train/monitor.h"
 #include "train/run.h"
 #include "train/store.h"
 
@@ -20,6 +21,7 @@ typedef struct trainer {
 	const otp_config *config;
 	otp_game game;
 	otp_sampler *sampler;
+	otp_monitor *monitor;
 	otp_metrics_log *metrics;
 	otp_progress *progress;
 	int64_t first_step;
@@ -216,6 +218,8 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 	m.loss_transport = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_LOSS);
 	m.cost = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_COST);
 	m.r1 = mean(l, OTP_STEP_POTENTIAL_R1, OTP_STEP_POTENTIAL_R1, OTP_REPORT_COST);
+	m.potential_gap = mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_REAL) -
+			  mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_FAKE); /* to be scaled */
 	m.r1_weight = otp_settings_r1(c, t->game.step);
 	m.lr_g = c->lr_g * otp_settings_rate(c, t->game.step);
 	m.lr_d = c->lr_d * otp_settings_rate(c, t->game.step);
@@ -234,6 +238,7 @@ static bool log_step(trainer *t)
 					"losses are no longer finite at step %lld; the last checkpoint is good: try a "
 					"lower --lr_d, or more --r1",
 					(long long)t->game.step);
+	otp_monitor_look(t->monitor, &m);
 	otp_progress_show(t->progress, &m);
 	return otp_metrics_append(t->metrics, &m, t->err);
 }
@@ -324,6 +329,23 @@ static void announce_data(const trainer *t)
 			place_text(t->game.target_data), (double)size.data_bytes / (1024.0 * 1024.0));
 }
 
+/* A continued run's verdicts go on from what was measured up to its checkpoint. */
+static bool start_monitor(trainer *t)
+{
+	otp_metrics *rows = NULL;
+	size_t count = 0;
+	char *path = otp_run_path(t->config->out, "metrics.jsonl");
+	t->monitor = otp_monitor_new(t->session, t->sampler, t->err);
+	bool ok = t->monitor && otp_metrics_read(path, &rows, &count, t->err);
+	while (count > 0 && rows[count - 1].step > t->game.step)
+		count--;
+	if (ok)
+		otp_monitor_recall(t->monitor, rows, count);
+	otp_free(rows);
+	otp_free(path);
+	return ok;
+}
+
 static bool start(trainer *t, otp_place_of_work *place)
 {
 	otp_game_open(&t->game, t->session, place);
@@ -332,7 +354,7 @@ static bool start(trainer *t, otp_place_of_work *place)
 	announce(t);
 	announce_data(t);
 	t->sampler = otp_game_sampler(&t->game, false);
-	if (!otp_game_start(&t->game, t->err))
+	if (!start_monitor(t) || !otp_game_start(&t->game, t->err))
 		return false;
 	t->progress = otp_progress_new(t->game.step, t->config->steps);
 	t->first_step = t->game.step;
@@ -346,6 +368,7 @@ static void finish(trainer *t)
 		otp_progress_free(t->progress);
 	if (t->metrics)
 		otp_metrics_close(t->metrics);
+	otp_monitor_free(t->monitor);
 	otp_sampler_free(t->sampler);
 	otp_game_close(&t->game);
 	otp_free(t->picture_x);

@@ -1,0 +1,321 @@
+#include "train/monitor.h"
+#include "core/log.h"
+#include "ot/assignment.h"
+#include "train/evaluate.h"
+#include "train/verdicts.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* FLOOR_SAMPLES target samples are held against the one measured with. */
+enum { INPUTS = 256, PICTURES = 64, MOST_FLOATS = 1 << 22, DIRECTIONS = 64, FLOOR_SAMPLES = 4 };
+
+/* What the data alone says, found once. */
+typedef struct facts {
+	double floor, source_distance, noise_needed;
+	double target_rms, target_pair; /* rms distance from the mean; mean distance of two */
+	double random_cost;		/* E|x - y|^2 of independent x, y */
+} facts;
+
+struct otp_monitor {
+	const otp_session *session;
+	otp_sampler *sampler;
+	size_t n, d;
+	bool vectors;
+	int every;
+	float *x, *targets; /* (2n, d): every input twice; (n, d) */
+	float *y, *eps;	    /* (2n, d): under the first noise, then under the second */
+	otp_stream *streams;
+	facts facts;
+	otp_metrics *history; /* of the steps that were measured */
+	size_t count, room;
+};
+
+/* ---- distances ---- */
+
+static double squared_distance(const float *a, const float *b, size_t d)
+{
+	double sum = 0;
+	for (size_t j = 0; j < d; j++)
+		sum += ((double)a[j] - (double)b[j]) * ((double)a[j] - (double)b[j]);
+	return sum;
+}
+
+/* Mean distance between samples of equal number. */
+static double mean_distance(const float *a, const float *b, size_t n, size_t d)
+{
+	double sum = 0;
+	for (size_t i = 0; i < n; i++)
+		sum += sqrt(squared_distance(a + i * d, b + i * d, d));
+	return sum / (double)n;
+}
+
+static double rms_spread(const float *points, size_t n, size_t d)
+{
+	double total = 0;
+	for (size_t j = 0; j < d; j++) {
+		double mean = 0, square = 0;
+		for (size_t i = 0; i < n; i++)
+			mean += (double)points[i * d + j] / (double)n;
+		for (size_t i = 0; i < n; i++)
+			square += ((double)points[i * d + j] - mean) * ((double)points[i * d + j] - mean);
+		total += square / (double)n;
+	}
+	return sqrt(total);
+}
+
+static double law_distance(const otp_monitor *m, const float *a, const float *b)
+{
+	return m->vectors ? otp_assignment_w2(a, b, (int)m->n, (int)m->d, NULL)
+			  : otp_sliced_w2(a, b, m->n, m->d, DIRECTIONS, m->session->config.seed);
+}
+
+/* ---- data ---- */
+
+/* Sample i of n in block `which` of `blocks`. Over a set with an end the blocks interleave (it may be sorted;
+ * training draws from it too), elsewhere they follow each other, far from what training draws. */
+static uint64_t index_of(const otp_dataset *set, int side, size_t n, size_t i, size_t which, size_t blocks)
+{
+	uint64_t count = (uint64_t)otp_dataset_describe(set).count;
+	return count ? (i * blocks + which) * count / (n * blocks)
+		     : otp_evaluate_index(set, side, (int64_t)(which * n + i));
+}
+
+static bool read_law(const otp_monitor *m, int side, size_t which, size_t blocks, float *out, otp_error *err)
+{
+	const otp_dataset *set = side ? m->session->target : m->session->source;
+	for (size_t i = 0; i < m->n; i++)
+		if (!otp_dataset_get(set, index_of(set, side, m->n, i, which, blocks), 0, out + i * m->d,
+				     err))
+			return false;
+	return true;
+}
+
+/* How far apart two outputs of one input should be, judged by the best pairing of the sample: how far apart
+ * the partners of neighbouring sources lie. A map that stretches relative distances no more than twofold
+ * accounts for twice the sources' own distance; in many dimensions, where neighbours are far, that is all
+ * there is, and nothing can be told. */
+static double needed_spread(const otp_monitor *m, double target_pair)
+{
+	enum { STRETCH = 2 };
+	size_t n = m->n, d = m->d;
+	int *to = otp_calloc(n, sizeof *to);
+	double near = 0, far = 0, partners = 0;
+	otp_assignment_w2(m->x, m->targets, (int)n, (int)d, to);
+	for (size_t i = 0; i < n; i++) {
+		size_t nearest = i;
+		double least = INFINITY;
+		for (size_t k = 0; k < n; k++) {
+			double square = squared_distance(m->x + i * d, m->x + k * d, d);
+			far += sqrt(square) / (double)n;
+			if (k != i && square < least) {
+				least = square;
+				nearest = k;
+			}
+		}
+		near += sqrt(squared_distance(m->x + i * d, m->x + nearest * d, d));
+		partners += sqrt(squared_distance(m->targets + (size_t)to[i] * d,
+						  m->targets + (size_t)to[nearest] * d, d));
+	}
+	otp_free(to);
+	double stretched = STRETCH * near / far, seen = partners / (double)n / target_pair;
+	return sqrt(fmax(0, seen * seen - stretched * stretched));
+}
+
+static bool find_facts(otp_monitor *m, otp_error *err)
+{
+	facts *f = &m->facts;
+	int64_t count = otp_dataset_describe(m->session->target).count;
+	size_t blocks = 1 + FLOOR_SAMPLES;
+	if (count && (size_t)count / m->n < blocks)
+		blocks = (size_t)count / m->n;
+	if (!read_law(m, 0, 0, 1, m->x, err) || !read_law(m, 1, 0, blocks, m->targets, err))
+		return false;
+	memcpy(m->x + m->n * m->d, m->x, m->n * m->d * sizeof *m->x);
+	for (size_t k = 1; k < blocks; k++) {
+		if (!read_law(m, 1, k, blocks, m->y, err))
+			return false;
+		f->floor += law_distance(m, m->y, m->targets) / (double)(blocks - 1);
+		f->target_pair += mean_distance(m->y, m->targets, m->n, m->d) / (double)(blocks - 1);
+	}
+	f->target_rms = rms_spread(m->targets, m->n, m->d);
+	f->source_distance = law_distance(m, m->x, m->targets);
+	/* Past each other, so that a set beside itself is not paired with itself. */
+	for (size_t i = 0; i < m->n; i++)
+		f->random_cost +=
+		    squared_distance(m->x + i * m->d, m->targets + (i + m->n / 2) % m->n * m->d, m->d) /
+		    (double)m->n;
+	f->noise_needed = m->vectors && m->n > 2 ? needed_spread(m, f->target_pair) : NAN;
+	return true;
+}
+
+/* ---- measuring ---- */
+
+/* Of the generator's passes at most one in 50 is the monitor's, for vectors one in 100: their distance takes
+ * more time than the passes do. Either way that is below 3 % of a run's time, backward passes being dear. */
+int otp_monitor_every(const otp_config *c, bool vectors)
+{
+	int64_t passes = vectors ? 2 * INPUTS * 100 : 2 * PICTURES * 50;
+	int64_t of_a_step = (int64_t)c->batch * (c->k_transport + c->k_potential);
+	int64_t least = (passes + of_a_step - 1) / of_a_step;
+	int64_t every = (least + c->log_every - 1) / c->log_every * c->log_every;
+	return (int)(every < INT32_MAX ? every : INT32_MAX);
+}
+
+static double smoothing_distance(const otp_monitor *m, double sigma)
+{
+	double keep = otp_smoothing_keep(m->session->smoothing, sigma), sum = 0;
+	for (size_t i = 0; i < 2 * m->n * m->d; i++) {
+		double from = keep * (double)m->x[i] + sigma * (double)m->eps[i];
+		sum += (from - (double)m->y[i]) * (from - (double)m->y[i]);
+	}
+	return sum / (double)(2 * m->n);
+}
+
+static void measure(otp_monitor *m, otp_metrics *row)
+{
+	const facts *f = &m->facts;
+	size_t nd = m->n * m->d;
+	otp_sampler_run(m->sampler, m->x, m->streams, (int64_t)(2 * m->n), row->sigma, m->y, m->eps);
+	row->measured_at = (double)row->step;
+	row->transport_cost = squared_distance(m->x, m->y, 2 * nd) / (double)(2 * m->n);
+	row->target_distance = law_distance(m, m->y, m->targets);
+	row->target_floor = f->floor;
+	row->source_distance = f->source_distance;
+	/* Who returns x' does nothing, and who takes the noise out of it neither. A projection shortens
+	 * squared distances d-fold on average: so much a sliced distance asks for. */
+	double moved = fmin(row->transport_cost, smoothing_distance(m, row->sigma));
+	row->to_identity = sqrt(moved / (f->source_distance * (m->vectors ? 1 : (double)m->d)));
+	row->output_spread = rms_spread(m->y, 2 * m->n, m->d) / f->target_rms;
+	row->noise_spread = mean_distance(m->y, m->y + nd, m->n, m->d) / f->target_pair;
+	row->noise_needed = f->noise_needed;
+}
+
+static void repeat(const otp_monitor *m, otp_metrics *row)
+{
+	if (m->count == 0)
+		return;
+	const otp_metrics *last = &m->history[m->count - 1];
+	row->measured_at = last->measured_at;
+	row->transport_cost = last->transport_cost;
+	row->target_distance = last->target_distance;
+	row->target_floor = last->target_floor;
+	row->source_distance = last->source_distance;
+	row->to_identity = last->to_identity;
+	row->output_spread = last->output_spread;
+	row->noise_spread = last->noise_spread;
+	row->noise_needed = last->noise_needed;
+	row->verdicts = last->verdicts;
+}
+
+static void remember(otp_monitor *m, const otp_metrics *row)
+{
+	if (m->count == m->room) {
+		size_t room = m->room ? 2 * m->room : 64;
+		m->history = otp_realloc(m->history, m->room * sizeof *m->history, room * sizeof *m->history);
+		m->room = room;
+	}
+	m->history[m->count++] = *row;
+}
+
+/* One line for each verdict that appears or clears. */
+static void announce(const otp_monitor *m, unsigned before, unsigned after)
+{
+	const otp_metrics *now = &m->history[m->count - 1];
+	char figures[160], advice[320];
+	for (otp_verdict v = 0; v < OTP_VERDICT_COUNT; v++) {
+		bool was = before >> v & 1, is = after >> v & 1;
+		if (was && !is)
+			otp_log("verdict: no more %s at step %lld", otp_verdict_name(v),
+				(long long)now->step);
+		if (is && !was) {
+			otp_verdict_figures(v, m->history, m->count, figures, sizeof figures);
+			otp_verdict_advice(v, &m->session->config, now, advice, sizeof advice);
+			otp_log("verdict: %s at step %lld: %s; try %s", otp_verdict_name(v),
+				(long long)now->step, figures, advice);
+		}
+	}
+}
+
+void otp_monitor_recall(otp_monitor *m, const otp_metrics *rows, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (rows[i].measured_at == (double)rows[i].step)
+			remember(m, &rows[i]);
+}
+
+static bool is_due(const otp_monitor *m, int64_t step)
+{
+	return step == 1 || step % m->every == 0 || step == m->session->config.steps;
+}
+
+void otp_monitor_look(otp_monitor *m, otp_metrics *row)
+{
+	double tau = m->session->config.tau, cost = m->facts.random_cost;
+	if (m->n == 0)
+		return;
+	row->potential_gap = cost > 0 ? row->potential_gap / (tau * cost) : NAN;
+	row->potential_slope = cost > 0 ? sqrt(row->r1 / cost) / (2 * tau) : NAN;
+	if (!is_due(m, row->step)) {
+		repeat(m, row);
+		return;
+	}
+	measure(m, row);
+	remember(m, row);
+	unsigned before = m->count > 1 ? m->history[m->count - 2].verdicts : 0;
+	row->verdicts = m->history[m->count - 1].verdicts =
+	    otp_verdicts_next(&m->session->config, m->history, m->count);
+	announce(m, before, row->verdicts);
+}
+
+/* ---- set-up ---- */
+
+static size_t batch_size(const otp_monitor *m)
+{
+	size_t n = m->vectors ? INPUTS : PICTURES;
+	int64_t sources = m->session->source_info.count, targets = m->session->target_info.count / 2;
+	while (n > 1 && n * m->d > MOST_FLOATS)
+		n /= 2;
+	if (sources && (size_t)sources < n)
+		n = (size_t)sources;
+	if (m->session->target_info.count && (size_t)targets < n)
+		n = (size_t)targets;
+	return n;
+}
+
+otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_error *err)
+{
+	otp_monitor *m = otp_calloc(1, sizeof *m);
+	m->session = s;
+	m->sampler = sampler;
+	m->vectors = s->arch.vectors;
+	m->d = (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c;
+	m->n = batch_size(m);
+	m->every = otp_monitor_every(&s->config, m->vectors);
+	m->x = otp_calloc(2 * m->n * m->d, sizeof *m->x);
+	m->targets = otp_calloc(m->n * m->d, sizeof *m->targets);
+	m->y = otp_calloc(2 * m->n * m->d, sizeof *m->y);
+	m->eps = otp_calloc(2 * m->n * m->d, sizeof *m->eps);
+	m->streams = otp_calloc(2 * m->n, sizeof *m->streams);
+	for (size_t i = 0; i < 2 * m->n; i++)
+		m->streams[i] = otp_stream_make(s->config.seed ^ 0x6d6f6e69746f72u, (uint32_t)(i % m->n),
+						(uint32_t)(i / m->n));
+	if (m->n == 0 || find_facts(m, err))
+		return m;
+	otp_monitor_free(m);
+	return NULL;
+}
+
+void otp_monitor_free(otp_monitor *m)
+{
+	if (!m)
+		return;
+	otp_free(m->x);
+	otp_free(m->targets);
+	otp_free(m->y);
+	otp_free(m->eps);
+	otp_free(m->streams);
+	otp_free(m->history);
+	otp_free(m);
+}

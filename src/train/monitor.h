@@ -1,0 +1,30 @@
+/* monitor: what the plan learned so far does to a held-out batch, and what that
+ * says about the run. The batch and its noise are fixed for the whole run;
+ * outputs are the moving average's, at the step's own sigma. It reads the
+ * training and never touches it.
+ */
+#ifndef OTP_MONITOR_H
+#define OTP_MONITOR_H
+
+#include "report/metrics.h"
+#include "train/sampler.h"
+#include "train/session.h"
+
+typedef struct otp_monitor otp_monitor;
+
+/* `sampler` follows the training and draws its own noise. NULL with err set where data cannot be read. */
+otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_error *err);
+void otp_monitor_free(otp_monitor *m);
+
+/* The run so far, of one that is continued; rows by rising step. */
+void otp_monitor_recall(otp_monitor *m, const otp_metrics *rows, size_t count);
+
+/* Completes a logged step's row, whose potential_gap is still E V(y) - E V(T):
+ * brings that and the slope to their scale, measures where the step is due,
+ * else repeats the last figures, and says which verdicts appear or clear. */
+void otp_monitor_look(otp_monitor *m, otp_metrics *row);
+
+/* Steps between measurements: a function of the settings alone. */
+int otp_monitor_every(const otp_config *c, bool vectors);
+
+#endif
