@@ -104,6 +104,16 @@ interrupted INT 130 finite1 --source a.npy --target b.npy "${points[@]}" "${ofte
 does train --resume --out finite1
 equal_runs finite finite1
 
+title "figures and verdicts go on from the checkpoint, and are measured at the same steps"
+measured=("${lines[@]}" "${points[@]}" "${often[@]}" --batch 256 --tau 1000)
+does train "${measured[@]}" --out seen
+[[ $(grep -o '"measured_at":[0-9]*' seen/metrics.jsonl | uniq | wc -l) == 5 ]] || fail "measured at 1, 70, 140, 210 and 250"
+grep -q 'identity collapse' seen/metrics.jsonl || fail "a verdict was to be raised"
+interrupted KILL 137 seen1 "${measured[@]}"
+does train --resume --out seen1
+equal_runs seen seen1
+same <(history seen) <(history seen1)
+
 title "a finished run stays as it is"
 cp -r part before
 does train --resume --out part

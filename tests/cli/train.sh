@@ -6,7 +6,12 @@ title "a run leaves what it promises"
 does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --log-every 2 --out run
 files run config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
 	checkpoints/step-000000{2,4,6}.h5
-json run/metrics.jsonl step time_s sigma loss_potential loss_transport cost r1 lr_g lr_d images_per_s
+json run/metrics.jsonl step verdicts time_s sigma loss_potential loss_transport cost r1 lr_g lr_d potential_gap \
+	potential_slope measured_at transport_cost target_distance target_floor source_distance to_identity \
+	output_spread noise_spread noise_needed images_per_s
+[[ $(grep -o '"measured_at":[0-9]*' run/metrics.jsonl | tr '\n' ' ') == \
+	'"measured_at":1 "measured_at":1 "measured_at":1 "measured_at":6 ' ]] || fail "when was measured"
+! grep -q 'target_distance":null' run/metrics.jsonl || fail "every logged step carries the figures"
 [[ $(grep -o '"step":[0-9]*' run/metrics.jsonl | tr '\n' ' ') == '"step":1 "step":2 "step":4 "step":6 ' ]] ||
 	fail "steps in metrics.jsonl"
 says 'what was learned'
@@ -14,6 +19,23 @@ says 'run/model.h5'
 warns 'step 6/6'
 grep -q '</html>' run/report.html || fail "report.html is cut short"
 grep -q 'step 6/6' run/log.txt || fail "log.txt lacks the last step"
+
+title "the page has the verdicts"
+grep -q '<h2>Verdicts</h2>' run/report.html || fail "report.html has no verdicts"
+grep -q 'None was raised in 2 measurements' run/report.html || fail "two steps were measured"
+
+title "verdicts appear on screen, in the metrics, in info and on the page"
+does train "${lines[@]}" "${points[@]}" --batch 256 --tau 1000 --steps 400 --log-every 10 --out still
+warns '^verdict: identity collapse at step [0-9]*: .*; try .*--tau 1e+03 -> 100'
+warns '^step 400/400 .* identity collapse '
+grep -q '"verdicts":\["identity collapse"\]' still/metrics.jsonl || fail "the metrics hold no verdict"
+grep -q '>identity collapse</td><td>step [0-9]* to the end</td>' still/report.html || fail "the page shows no verdict"
+does info still
+says '^verdicts  *identity collapse$'
+
+title "measuring does not touch the training"
+does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --log-every 1 --out talkative
+"$PROBE" state {run,talkative}/checkpoints/step-0000006.h5 || fail "states differ"
 
 title "a kept number of checkpoints"
 does train "${digits[@]}" "${images[@]}" --snapshot-every 1 --keep 2 --out kept
