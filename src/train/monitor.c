@@ -253,10 +253,10 @@ static bool is_due(const otp_monitor *m, int64_t step)
 void otp_monitor_look(otp_monitor *m, otp_metrics *row)
 {
 	double tau = m->session->config.tau, cost = m->facts.random_cost;
-	if (m->n == 0)
-		return;
 	row->potential_gap = cost > 0 ? row->potential_gap / (tau * cost) : NAN;
 	row->potential_slope = cost > 0 ? sqrt(row->r1 / cost) / (2 * tau) : NAN;
+	if (m->n == 0)
+		return;
 	if (!is_due(m, row->step)) {
 		repeat(m, row);
 		return;
