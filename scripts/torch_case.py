@@ -25,7 +25,7 @@ SEED = 1
 def read_config(preset, changes=()):
     """The defaults of config.def under the lines of a preset under `changes` (key, value), as text by key."""
     table = (ROOT / "src/train/config.def").read_text()
-    row = re.compile(r'^(?:INT|REAL|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*("?)(.*?)\2,', re.M)
+    row = re.compile(r'^(?:INT|REAL|AUTO|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*("?)(.*?)\2,', re.M)
     values = {key.replace("-", "_"): value for key, _, value in row.findall(table)} | {"preset": preset}
     presets = (ROOT / "src/train/presets.def").read_text()
     body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n((?:\s*".*\n?)+)', presets)

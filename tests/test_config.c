@@ -264,6 +264,7 @@ static void test_help(void **state)
 #define GROUP(k)
 #define INT(k, f, v, lo, hi, h) "--" k,
 #define REAL(k, f, v, lo, hi, h) "--" k,
+#define AUTO(k, f, v, lo, hi, h) "--" k,
 #define SEED(k, f, v, h) "--" k,
 #define PICK(k, f, v, c, h) "--" k,
 #define FLAG(k, f, v, h) "--" k,

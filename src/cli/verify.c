@@ -2,6 +2,7 @@
  * may stand beside its own; they change the problems' settings. */
 #include "cli/commands.h"
 #include "core/file.h"
+#include "train/settings.h"
 #include "train/verify.h"
 
 #include <cjson/cJSON.h>
@@ -112,6 +113,7 @@ static void print_json(const otp_verification *v)
 	cJSON_AddStringToObject(o, "formulation", v->config.formulation);
 	cJSON_AddNumberToObject(o, "seed", (double)v->config.seed);
 	cJSON_AddNumberToObject(o, "steps", v->config.steps);
+	cJSON_AddNumberToObject(o, "sigma_end", otp_settings_sigma(&v->config, v->config.steps));
 	cJSON_AddNumberToObject(o, "seconds", v->seconds);
 	for (int i = 0; i < v->count; i++)
 		cJSON_AddNumberToObject(o, v->figures[i].key, v->figures[i].value);

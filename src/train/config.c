@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind { KIND_GROUP, KIND_INT, KIND_REAL, KIND_SEED, KIND_PICK, KIND_FLAG, KIND_TEXT } kind;
+typedef enum kind { KIND_GROUP, KIND_INT, KIND_REAL, KIND_AUTO, KIND_SEED, KIND_PICK, KIND_FLAG, KIND_TEXT } kind;
 
 typedef struct option {
 	kind kind;
@@ -32,6 +32,7 @@ static const option options[] = {
 #define GROUP(k) {KIND_GROUP, k, 0, 0, 0, NULL, NULL},
 #define INT(k, f, v, lo, hi, h) {KIND_INT, k, offsetof(otp_config, f), lo, hi, NULL, h},
 #define REAL(k, f, v, lo, hi, h) {KIND_REAL, k, offsetof(otp_config, f), lo, hi, NULL, h},
+#define AUTO(k, f, v, lo, hi, h) {KIND_AUTO, k, offsetof(otp_config, f), lo, hi, NULL, h},
 #define SEED(k, f, v, h) {KIND_SEED, k, offsetof(otp_config, f), 0, 0, NULL, h},
 #define PICK(k, f, v, c, h) {KIND_PICK, k, offsetof(otp_config, f), 0, 0, c, h},
 #define FLAG(k, f, v, h) {KIND_FLAG, k, offsetof(otp_config, f), 0, 0, NULL, h},
@@ -100,16 +101,20 @@ static const void *field_const(const otp_config *c, const option *o) { return (c
 
 static bool set_number(void *to, const option *o, const char *value, const char *where, otp_error *err)
 {
-	const char *what = o->kind == KIND_INT ? "whole number" : "number";
+	const char *what = o->kind == KIND_INT ? "whole number" : "number", *or = o->kind == KIND_AUTO ? " or auto" : "";
 	char *end = NULL;
 	errno = 0;
+	if (o->kind == KIND_AUTO && strcmp(value, "auto") == 0) {
+		*(double *)to = OTP_AUTO;
+		return true;
+	}
 	double number = o->kind == KIND_INT ? (double)strtol(value, &end, 10) : strtod(value, &end);
 	if (end == value || *end || isnan(number))
-		return otp_fail(err, where, "%s = %s is not a %s, expected %g to %.10g", o->key, value, what,
-				o->least, o->most);
+		return otp_fail(err, where, "%s = %s is not a %s, expected %g to %.10g%s", o->key, value, what,
+				o->least, o->most, or);
 	if (number < o->least || number > o->most)
-		return otp_fail(err, where, "%s = %s is out of range, expected %g to %.10g", o->key, value,
-				o->least, o->most);
+		return otp_fail(err, where, "%s = %s is out of range, expected %g to %.10g%s", o->key, value,
+				o->least, o->most, or);
 	if (o->kind == KIND_INT)
 		*(int *)to = (int)number;
 	else
@@ -185,6 +190,7 @@ bool otp_config_set(otp_config *c, const char *key, const char *value, const cha
 		break;
 	case KIND_INT:
 	case KIND_REAL:
+	case KIND_AUTO:
 		return set_number(field(c, o), o, value, where, err);
 	case KIND_SEED:
 		return set_seed(field(c, o), o, value, where, err);
@@ -205,6 +211,7 @@ void otp_config_defaults(otp_config *c)
 #define GROUP(k)
 #define INT(k, f, v, lo, hi, h) c->f = v;
 #define REAL(k, f, v, lo, hi, h) c->f = v;
+#define AUTO(k, f, v, lo, hi, h) c->f = v;
 #define SEED(k, f, v, h) c->f = v;
 #define PICK(k, f, v, ch, h) memcpy(c->f, v, sizeof v);
 #define FLAG(k, f, v, h) c->f = v;
@@ -354,6 +361,12 @@ static void print_value(FILE *f, const otp_config *c, const option *o)
 	case KIND_REAL:
 		print_real(f, *(const double *)value);
 		break;
+	case KIND_AUTO:
+		if (*(const double *)value == OTP_AUTO)
+			fputs("auto", f);
+		else
+			print_real(f, *(const double *)value);
+		break;
 	case KIND_SEED:
 		fprintf(f, "%" PRIu64, *(const uint64_t *)value);
 		break;
@@ -414,7 +427,7 @@ static int print_word(FILE *f, const char *text, size_t bytes, int column)
 
 static void print_option(FILE *f, const otp_config *defaults, const option *o)
 {
-	static const char *const operand[] = {"", " N", " X", " N", " WORD", "[=on|off]", " TEXT"};
+	static const char *const operand[] = {"", " N", " X", " X|auto", " N", " WORD", "[=on|off]", " TEXT"};
 	int column = fprintf(f, "  --%s%s", o->key, operand[o->kind]);
 	if (column >= HELP_INDENT - 1) {
 		fputc('\n', f);
@@ -433,7 +446,7 @@ static void print_option(FILE *f, const otp_config *defaults, const option *o)
 	FILE *r = open_text(&remark, &bytes);
 	fputc('[', r);
 	print_value(r, defaults, o);
-	if (o->kind == KIND_INT || o->kind == KIND_REAL)
+	if (o->kind == KIND_INT || o->kind == KIND_REAL || o->kind == KIND_AUTO)
 		fprintf(r, o->most < 1e9 ? "; %g..%g" : "; from %g", o->least, o->most);
 	if (o->kind == KIND_PICK)
 		fprintf(r, "; %s", o->choices);
@@ -486,14 +499,17 @@ static bool check_smoothing(const otp_config *c, otp_error *err)
 	if (is(c->formulation, "otm"))
 		return true;
 	bool from_start = !is(c->anneal, "none"), to_end = !is(c->anneal, "constant");
-	if (is(c->anneal, "geometric") && (c->sigma_start <= 0 || c->sigma_end <= 0))
+	double end = c->sigma_end;
+	if (end == OTP_AUTO) /* where the data has not spoken yet: it will keep to these bounds */
+		end = c->sigma_auto > 0 ? c->sigma_auto : fmin(c->sigma_start, 1);
+	if (is(c->anneal, "geometric") && (c->sigma_start <= 0 || end <= 0))
 		return otp_fail(err, "--anneal",
 				"geometric never reaches 0, expected --sigma-start and --sigma-end "
 				"above 0 or another shape");
-	if (from_start && to_end && c->sigma_end > c->sigma_start)
+	if (from_start && to_end && end > c->sigma_start)
 		return otp_fail(err, "--sigma-end", "%g is above --sigma-start %g, expected sigma to fall",
-				c->sigma_end, c->sigma_start);
-	if (is(c->smoothing, "vp") && ((from_start && c->sigma_start > 1) || (to_end && c->sigma_end > 1)))
+				end, c->sigma_start);
+	if (is(c->smoothing, "vp") && ((from_start && c->sigma_start > 1) || (to_end && end > 1)))
 		return otp_fail(err, "--smoothing",
 				"vp takes sqrt(1 - sigma^2), expected sigma of at most 1");
 	/* From x and with eps in sight the generator is free to ignore the smoothing: plain OTM again. */

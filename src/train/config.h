@@ -12,10 +12,14 @@
 
 enum { OTP_TEXT_BYTES = 1024 };
 
+/* What an AUTO option holds while its value is left to the data. */
+#define OTP_AUTO (-1.0)
+
 typedef struct otp_config {
 #define GROUP(title)
 #define INT(key, field, value, min, max, help) int field;
 #define REAL(key, field, value, min, max, help) double field;
+#define AUTO(key, field, value, min, max, help) double field;
 #define SEED(key, field, value, help) uint64_t field;
 #define PICK(key, field, value, choices, help) char field[16];
 #define FLAG(key, field, value, help) bool field;

@@ -9,11 +9,14 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
 	SINGLE_POINTS = 8, /* inputs whose law T(x, .) is looked at */
 	DRAWS_A_POINT = 2048,
+	COMPARED_POINTS = 64, /* inputs whose law is held against the limit plan's */
+	COMPARED_DRAWS = 512,
 	MOST_ASSIGNED_DIMENSION = 8 /* above, assignment rewards shrunken outputs */
 };
 
@@ -308,6 +311,42 @@ static void measure_single_points(measurement *m, const plan_sample *s)
 	release(&at);
 }
 
+static int by_height(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* W2^2 between the draws at x and the limit plan there, half of the mass at x + n and half at x - n. Between
+ * two atoms the best pairing goes by height along n: cost(y, x - n) - cost(y, x + n) = 4 y.n. */
+static double distance_from_limit(const measurement *m, const plan_sample *at, double *heights)
+{
+	size_t normal = (size_t)m->problem->m;
+	double plain[64], sum = squared_distance(at->x, at->y, at->n * m->d);
+	for (size_t i = 0; i < at->n; i++) {
+		straighten(m, at->y + i * m->d, plain);
+		heights[i] = plain[normal];
+	}
+	qsort(heights, at->n, sizeof *heights, by_height);
+	for (size_t i = 0; i < at->n; i++)
+		sum -= 2 * (i < at->n / 2 ? -heights[i] : heights[i]);
+	return sum / (double)at->n + 1;
+}
+
+/* How far the learned plan is from the one without smoothing, as laws at points: their mean W2^2. */
+static void add_point_error(measurement *m, const plan_sample *s)
+{
+	plan_sample at = allocate(m, COMPARED_DRAWS);
+	double *heights = otp_calloc(at.n, sizeof *heights), error = 0;
+	for (size_t point = 0; point < COMPARED_POINTS; point++) {
+		draw_at(m, s->x + point * 2 * m->d, &at);
+		error += distance_from_limit(m, &at, heights) / COMPARED_POINTS;
+	}
+	otp_figures_add(&m->figures, "point_error", "laws at points from the plan's, mean W2^2", error, "0");
+	otp_free(heights);
+	release(&at);
+}
+
 static void measure_one_to_many(measurement *m, const plan_sample *s)
 {
 	OTP_ASSERT(m->problem->m < 64, "m = %d", m->problem->m);
@@ -319,6 +358,7 @@ static void measure_one_to_many(measurement *m, const plan_sample *s)
 			"0");
 	measure_sides(m, s);
 	measure_single_points(m, s);
+	add_point_error(m, s);
 }
 
 /* ---- the others -------------------------------------------------------------------- */

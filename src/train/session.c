@@ -117,7 +117,8 @@ bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
 	s->config = *c;
 	bool ok = open_sides(s, err) && prepare(s, err) &&
 		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
-				    s->source_info.w, s->source_info.c, &s->arch, err);
+				    s->source_info.w, s->source_info.c, &s->arch, err) &&
+		  otp_level_settle(&s->config, s->source, &s->level, err);
 	if (!ok) {
 		otp_session_close(s);
 		return false;

@@ -5,6 +5,7 @@
 #define OTP_SESSION_H
 
 #include "data/dataset.h"
+#include "train/level.h"
 #include "train/settings.h"
 
 typedef struct otp_session {
@@ -14,6 +15,7 @@ typedef struct otp_session {
 	otp_arch arch;
 	otp_objective objective;
 	otp_smoothing smoothing;
+	otp_level level; /* why config.sigma_auto is what it is */
 } otp_session;
 
 /* --dataroot ROOT becomes --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */
@@ -22,7 +24,7 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
 /* Kind and larger side of a data set, for the choice of a preset. */
 bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size, otp_error *err);
 
-/* Opens and prepares both data sets. On failure nothing stays open. */
+/* Opens and prepares both data sets, and settles what the configuration leaves to them. On failure nothing stays open. */
 bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err);
 void otp_session_close(otp_session *s);
 

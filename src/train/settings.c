@@ -75,7 +75,7 @@ double otp_settings_sigma(const otp_config *c, int64_t step)
 	otp_annealing a = {
 		.shape = (otp_anneal)PICK_OF(c->anneal, "linear", "cosine", "geometric", "constant", "none"),
 		.start = c->sigma_start,
-		.end = c->sigma_end,
+		.end = c->sigma_end == OTP_AUTO ? c->sigma_auto : c->sigma_end,
 		.fraction = c->anneal_fraction,
 		.steps = c->steps,
 	};

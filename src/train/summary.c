@@ -95,12 +95,15 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 {
 	const char *run = s->config.out;
 	char values[OTP_MAX_FIGURES][96];
-	otp_report_row rows[OTP_MAX_FIGURES];
+	otp_report_row rows[OTP_MAX_FIGURES + 1];
 	for (int i = 0; i < count; i++) {
 		snprintf(values[i], sizeof values[i], "%.4g%s%s%s", list[i].value,
 			 list[i].truth[0] ? " (" : "", list[i].truth, list[i].truth[0] ? ")" : "");
 		rows[i] = (otp_report_row){list[i].name, values[i], OTP_MOOD_PLAIN};
 	}
+	char *level = otp_level_text(&s->config, &s->level);
+	if (level)
+		rows[count++] = (otp_report_row){"--sigma-end auto", level, OTP_MOOD_PLAIN};
 	char *settings = otp_config_text(&s->config), *path = otp_run_path(run, "metrics.jsonl");
 	otp_metrics *metrics = NULL;
 	size_t metric_count = 0;
@@ -119,6 +122,7 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	}
 	otp_free(found);
 	otp_free(metrics);
+	otp_free(level);
 	otp_free(settings);
 	otp_free(path);
 	return ok;

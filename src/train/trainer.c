@@ -214,6 +214,7 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 	double elapsed = otp_seconds() - t->started;
 	m.time_s = time_so_far(t);
 	m.sigma = otp_settings_sigma(c, t->game.step);
+	m.sigma_end = otp_settings_sigma(c, c->steps);
 	m.loss_potential = mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_LOSS);
 	m.loss_transport = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_LOSS);
 	m.cost = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_COST);
@@ -315,6 +316,10 @@ static void announce(const trainer *t)
 		s->arch.c, (long long)otp_engine_params(t->game.engine, 0)->trainable,
 		(long long)otp_engine_params(t->game.engine, 1)->trainable, t->config->device, t->config->threads,
 		t->config->precision);
+	char *level = otp_level_text(t->config, &s->level);
+	if (level)
+		otp_log("%s", level);
+	otp_free(level);
 }
 
 static const char *place_text(otp_resident data) { return data.rows ? "on the device" : "streamed"; }
@@ -402,6 +407,10 @@ void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
 	       count_text(&s->target_info, count));
 	printf("sample      %dx%dx%d, batch %d on %d workers (%s)\n", s->arch.h, s->arch.w, s->arch.c,
 	       s->config.batch, otp_pool_workers(place->pool), place->backend->name);
+	char *level = otp_level_text(&s->config, &s->level);
+	if (level)
+		printf("annealing   %s\n", level);
+	otp_free(level);
 	printf("generator   %lld parameters\n", (long long)otp_engine_params(e, OTP_SPAN_TRANSPORT)->trainable);
 	printf("potential   %lld parameters\n", (long long)otp_engine_params(e, OTP_SPAN_POTENTIAL)->trainable);
 	printf("state       %.1f MiB (weights, moments, average)\n", (double)size.state_bytes / mib);

@@ -20,10 +20,11 @@ typedef struct verifier {
 
 /* ---- training ------------------------------------------------------------------ */
 
-/* A problem's law, spread evenly over every `strata` samples where the problem asks for it. */
+/* A problem's law, spread evenly over every `strata` samples where the problem asks for it and the spec does
+ * not say otherwise. */
 static void stratify(const otp_problem *p, int strata, char spec[OTP_TEXT_BYTES])
 {
-	if (!p->stratified)
+	if (!p->stratified || strstr(spec, "strata="))
 		return;
 	size_t length = strlen(spec);
 	snprintf(spec + length, OTP_TEXT_BYTES - length, "%cstrata=%d", strchr(spec, '?') ? '&' : '?',
@@ -151,6 +152,7 @@ bool otp_verify(const otp_problem *p, const otp_config *c, otp_place_of_work *pl
 	stratify(p, c->batch, out->config.target);
 	if (!otp_config_check(&out->config, err) || !otp_session_open(&out->config, &v.session, err))
 		return false;
+	out->config = v.session.config; /* with what the data settled */
 	otp_game_open(&v.game, &v.session, place);
 	bool ok = train(&v) && measure(&v);
 	otp_game_close(&v.game);

@@ -1,0 +1,171 @@
+#include "ot/dimension.h"
+#include "core/base.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
+
+int otp_dimension_sample(int64_t count, int64_t d)
+{
+	const double work = 5e9; /* products in n^2 / 2 distances: one to three seconds of one core */
+	double affordable = sqrt(2 * work / (double)d);
+	return smaller(count, affordable < OTP_DIMENSION_MOST ? (int64_t)affordable : OTP_DIMENSION_MOST);
+}
+
+/* ---- duplicates ------------------------------------------------------------ */
+
+typedef struct row {
+	const float *values;
+	size_t bytes;
+} row;
+
+static int by_content(const void *a, const void *b)
+{
+	const row *x = a, *y = b;
+	return memcmp(x->values, y->values, x->bytes);
+}
+
+/* Distinct rows, in an order of their bytes; returns how many. */
+static int choose_distinct(const float *points, int n, int64_t d, row *rows)
+{
+	int kept = 0;
+	for (int i = 0; i < n; i++)
+		rows[i] = (row){points + i * d, (size_t)d * sizeof *points};
+	qsort(rows, (size_t)n, sizeof *rows, by_content);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || by_content(&rows[i], &rows[kept - 1]) != 0)
+			rows[kept++] = rows[i];
+	return kept;
+}
+
+double otp_dimension_distinct(int64_t count, int n, int distinct)
+{
+	if (distinct >= n)
+		return (double)count;
+	/* n draws from D equally frequent ones show D (1 - (1 - 1/D)^n) of them. */
+	double low = distinct, high = (double)count;
+	for (int i = 0; i < 60; i++) {
+		double middle = (low + high) / 2;
+		if (-middle * expm1(n * log1p(-1 / middle)) < distinct)
+			low = middle;
+		else
+			high = middle;
+	}
+	return n >= count ? distinct : low;
+}
+
+/* ---- distances ------------------------------------------------------------- */
+
+static double distance(const float *a, const float *b, int64_t d)
+{
+	enum { LANES = 16 };
+	float sum[LANES] = {0};
+	int64_t i = 0;
+	for (; i + LANES <= d; i += LANES)
+		for (int k = 0; k < LANES; k++)
+			sum[k] += (a[i + k] - b[i + k]) * (a[i + k] - b[i + k]);
+	double total = 0;
+	for (int k = 0; k < LANES; k++)
+		total += (double)sum[k];
+	for (; i < d; i++)
+		total += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+	return sqrt(fmax(total, DBL_MIN)); /* rows that differ are apart, though a square may vanish */
+}
+
+typedef struct nearest {
+	double first, second;
+} nearest;
+
+static void meet(nearest *n, double distance)
+{
+	if (distance < n->first) {
+		n->second = n->first;
+		n->first = distance;
+	} else if (distance < n->second) {
+		n->second = distance;
+	}
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* The value that a share of them reaches at most; sorts them. */
+static double quantile(double *values, size_t count, double share)
+{
+	qsort(values, count, sizeof *values, by_size);
+	return values[(size_t)(share * (double)(count - 1))];
+}
+
+/* The two nearest of each; returns the diameter. */
+static double compare(const row *rows, int n, int64_t d, nearest *near)
+{
+	size_t pairs = (size_t)n * (size_t)(n - 1) / 2, at = 0;
+	double *all = otp_calloc(pairs, sizeof *all);
+	for (int i = 0; i < n; i++)
+		near[i] = (nearest){INFINITY, INFINITY};
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < i; j++) {
+			double far = distance(rows[i].values, rows[j].values, d);
+			meet(&near[i], far);
+			meet(&near[j], far);
+			all[at++] = far;
+		}
+	double diameter = quantile(all, pairs, 0.99);
+	otp_free(all);
+	return diameter;
+}
+
+/* ---- the estimate ----------------------------------------------------------- */
+
+/* Rate of an exponential law from the r smallest of n values (Epstein and Sobel 1953); r - 1 instead of r
+ * makes it unbiased. */
+static void fit_rate(double *logs, int n, double most, otp_dimension *out)
+{
+	int r = n - n / 10;
+	double sum = 0;
+	qsort(logs, (size_t)n, sizeof *logs, by_size);
+	for (int i = 0; i < n; i++)
+		sum += logs[i < r ? i : r - 1];
+	out->m = fmin((r - 1) / sum, most); /* on a lattice all ratios are 1 */
+	out->error = out->m / sqrt(r);
+}
+
+/* Spacing and dimension from the two nearest of each of n points. */
+static void fit(const nearest *near, int n, int64_t d, otp_dimension *out)
+{
+	double *values = otp_calloc((size_t)n, sizeof *values);
+	for (int i = 0; i < n; i++)
+		values[i] = near[i].first;
+	out->spacing = quantile(values, (size_t)n, 0.5);
+	for (int i = 0; i < n; i++)
+		values[i] = log(near[i].second / near[i].first);
+	fit_rate(values, n, (double)d, out);
+	otp_free(values);
+}
+
+bool otp_dimension_estimate(const float *points, int n, int64_t d, otp_dimension *out)
+{
+	row *rows = otp_calloc((size_t)n, sizeof *rows);
+	memset(out, 0, sizeof *out);
+	out->points = choose_distinct(points, n, d, rows);
+	bool enough = out->points >= OTP_DIMENSION_LEAST;
+	if (enough) {
+		nearest *near = otp_calloc((size_t)out->points, sizeof *near);
+		out->diameter = compare(rows, out->points, d, near);
+		fit(near, out->points, d, out);
+		otp_free(near);
+	}
+	otp_free(rows);
+	return enough;
+}
+
+double otp_dimension_level(const otp_dimension *found, double samples, int64_t d)
+{
+	return found->diameter * pow(samples, -1 / fmax(found->m, 4)) / sqrt((double)d);
+}

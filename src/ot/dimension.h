@@ -1,0 +1,42 @@
+/* dimension: what a sample says about the set it lies on, for the choice of
+ * where annealing ends: intrinsic dimension, spacing, diameter.
+ *
+ * TwoNN (Facco, d'Errico, Rodriguez, Laio, Scientific Reports 7, 2017): where
+ * the density hardly changes between a point's two nearest neighbours, the log
+ * of their distances' ratio is exponential with rate m. The upper tenth of the
+ * ratios, where that fails first (outliers, near duplicates), counts as
+ * censored; exact duplicates count once.
+ */
+#ifndef OTP_DIMENSION_H
+#define OTP_DIMENSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	OTP_DIMENSION_LEAST = 20,  /* distinct points below which nothing is said */
+	OTP_DIMENSION_MOST = 2000, /* points worth comparing */
+};
+
+typedef struct otp_dimension {
+	int points;	 /* distinct ones */
+	double m, error; /* intrinsic dimension, its standard error m / sqrt(ratios not censored) */
+	double spacing;	 /* median distance of a point from its nearest neighbour among them */
+	double diameter; /* 99 % of the pairs are at most so far apart */
+} otp_dimension;
+
+/* How many points of d values to compare, so that it takes seconds at most. */
+int otp_dimension_sample(int64_t count, int64_t d);
+
+/* From n points (n, d). False where fewer than OTP_DIMENSION_LEAST of them are distinct; `points` says how
+ * many are. */
+bool otp_dimension_estimate(const float *points, int n, int64_t d, otp_dimension *out);
+
+/* Of how many distinct samples a set seems to consist, if `distinct` of n draws from it differ: all of `count`
+ * where all differ. */
+double otp_dimension_distinct(int64_t count, int n, int distinct);
+
+/* TODO */
+double otp_dimension_level(const otp_dimension *found, double samples, int64_t d);
+
+#endif

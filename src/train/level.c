@@ -1,0 +1,82 @@
+#include "train/level.h"
+#include "data/loader.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool is(const char *field, const char *word) { return strcmp(field, word) == 0; }
+
+/* Whether the end of annealing is used at all and left to the data. */
+static bool is_open(const otp_config *c)
+{
+	return c->sigma_end == OTP_AUTO && !is(c->formulation, "otm") && !is(c->anneal, "constant");
+}
+
+/* A part of the source, the same whatever the run's seed is. */
+static bool read_sample(const otp_dataset *source, int n, int64_t d, float *points, otp_error *err)
+{
+	int64_t count = otp_dataset_describe(source).count;
+	for (int i = 0; i < n; i++) {
+		uint64_t index = n < count ? otp_loader_index(0, 0, (uint64_t)i, (uint64_t)count) : (uint64_t)i;
+		if (!otp_dataset_get(source, index, 0, points + i * d, err))
+			return false;
+	}
+	return true;
+}
+
+static bool estimate(const otp_dataset *source, otp_level *level, otp_error *err)
+{
+	otp_dataset_info info = otp_dataset_describe(source);
+	if (info.count == 0)
+		return otp_fail(err, "--sigma-end",
+				"auto is for a fixed set of samples, and %s draws new ones for ever; expected a "
+				"number, or limit=N after the set",
+				info.spec);
+	int64_t d = (int64_t)info.h * info.w * info.c;
+	int n = otp_dimension_sample(info.count, d);
+	float *points = otp_calloc((size_t)n, (size_t)d * sizeof *points);
+	bool ok = read_sample(source, n, d, points, err);
+	if (ok && !otp_dimension_estimate(points, n, d, &level->found))
+		ok = otp_fail(err, "--sigma-end",
+			      "auto finds %d different samples among %d of %s, at least %d are needed; expected a "
+			      "number",
+			      level->found.points, n, info.spec, OTP_DIMENSION_LEAST);
+	otp_free(points);
+	if (ok) {
+		level->distinct = otp_dimension_distinct(info.count, n, level->found.points);
+		level->supported = otp_dimension_level(&level->found, level->distinct, d);
+	}
+	return ok;
+}
+
+bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level, otp_error *err)
+{
+	memset(level, 0, sizeof *level);
+	if (!is_open(c))
+		return true;
+	level->given = c->sigma_auto > 0;
+	if (level->given)
+		return true;
+	bool from_start = !is(c->anneal, "none");
+	if (from_start && c->sigma_start <= 0)
+		return otp_fail(err, "--sigma-start", "is 0, expected a level above --sigma-end auto");
+	if (!estimate(source, level, err))
+		return false;
+	/* sqrt(1 - s^2) x + s eps is x + sigma eps but for scale where s / sqrt(1 - s^2) is sigma. */
+	if (is(c->smoothing, "vp"))
+		level->supported /= sqrt(1 + level->supported * level->supported);
+	c->sigma_auto = from_start ? fmin(level->supported, c->sigma_start) : level->supported;
+	return true;
+}
+
+char *otp_level_text(const otp_config *c, const otp_level *level)
+{
+	if (!is_open(c))
+		return NULL;
+	if (level->given)
+		return otp_format("sigma ends at %.4g, which auto chose before (sigma-auto)", c->sigma_auto);
+	const otp_dimension *f = &level->found;
+	return otp_format("sigma ends at %.4g%s: %.0f source samples of intrinsic dimension %.2f +- %.2f, diameter %.4g, spacing %.4g", c->sigma_auto,
+			  c->sigma_auto < level->supported ? ", where it starts" : "", level->distinct, f->m, f->error, f->diameter, f->spacing);
+}
