@@ -4,8 +4,8 @@
  * TwoNN (Facco, d'Errico, Rodriguez, Laio, Scientific Reports 7, 2017): where
  * the density hardly changes between a point's two nearest neighbours, the log
  * of their distances' ratio is exponential with rate m. The upper tenth of the
- * ratios, where that fails first (outliers, near duplicates), counts as
- * censored; exact duplicates count once.
+ * ratios, where outliers and near duplicates are, counts as censored, which
+ * bounds what they do; exact duplicates count once.
  */
 #ifndef OTP_DIMENSION_H
 #define OTP_DIMENSION_H
