@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,10 +24,13 @@ size_t otp_array_type_bytes(otp_array_type type)
 
 bool otp_array_shape(const char *where, int rank, const int64_t *dim, otp_source *out, otp_error *err)
 {
+	if (rank == 1)
+		return otp_fail(err, where,
+				"has 1 dimension, expected (N, d) vectors or (N, H, W[, C]) images: of single numbers, "
+				"save a.reshape(-1, 1)");
 	if (rank < 2 || rank > 4)
 		return otp_fail(err, where,
-				"has %d dimension%s, expected (N, d) vectors or (N, H, W[, C]) images", rank,
-				rank == 1 ? "" : "s");
+				"has %d dimensions, expected (N, d) vectors or (N, H, W[, C]) images", rank);
 	double bytes = 8;
 	for (int i = 0; i < rank; i++) {
 		if (dim[i] < 1 || (i > 0 && dim[i] > 1 << 20))
@@ -99,6 +103,8 @@ bool otp_array_range(const char *where, const otp_spec *spec, double least, doub
 {
 	if (!isfinite(least) || !isfinite(most))
 		return otp_fail(err, where, "holds values that are not finite");
+	if (fabs(least) > (double)FLT_MAX || fabs(most) > (double)FLT_MAX)
+		return otp_fail(err, where, "holds values beyond float32, %g to %g", least, most);
 	if (out->kind == OTP_DATA_VECTORS)
 		return true;
 	if (spec->low < spec->high) {

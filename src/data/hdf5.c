@@ -5,6 +5,7 @@
 #include "data/array.h"
 #include "data/hdf5_library.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct hdf5_source {
@@ -131,6 +132,17 @@ static bool hdf5_read(const otp_source *base, uint64_t index, otp_image *out, ot
 	return true;
 }
 
+/* look() saw the first samples only. */
+static bool all_finite(const hdf5_source *s, otp_error *err)
+{
+	const float *values = s->loaded;
+	for (size_t i = 0; i < (size_t)s->base.count * s->values; i++)
+		if (!isfinite(values[i]))
+			return otp_fail(err, "HDF5", "sample %zu of the set holds values that are not finite",
+					i / s->values);
+	return true;
+}
+
 static bool hdf5_prepare(otp_source *base, int size, otp_error *err)
 {
 	(void)size;
@@ -141,9 +153,10 @@ static bool hdf5_prepare(otp_source *base, int size, otp_error *err)
 	if (bytes <= otp_memory_available() / 2) {
 		s->loaded = otp_calloc(bytes, 1);
 		base->memory_bytes = bytes;
-		return read_samples(s, 0, (uint64_t)base->count, s->loaded) ||
-		       otp_fail(err, "HDF5",
-				"the data set cannot be read: damaged, or a filter is not installed");
+		return (read_samples(s, 0, (uint64_t)base->count, s->loaded) ||
+			otp_fail(err, "HDF5",
+				 "the data set cannot be read: damaged, or a filter is not installed")) &&
+		       (s->value_bytes == 1 || all_finite(s, err));
 	}
 	hbool_t safe = false;
 	H5is_library_threadsafe(&safe);

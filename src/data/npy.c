@@ -60,8 +60,9 @@ bool otp_npy_header(const char *where, const void *data, size_t count, otp_array
 		array->type = OTP_ARRAY_F64;
 	else
 		return otp_fail(err, where,
-				"has the type %.12s, expected uint8, float32 or float64 (little-endian)",
-				type ? type : "(none)");
+				"has the type %.*s, expected uint8, float32 or float64 (little-endian): save "
+				"a.astype(\"float32\")",
+				type ? (int)strcspn(type, ",}") : 6, type ? type : "(none)");
 	if (order && strncmp(order, "False", 5) != 0)
 		return otp_fail(err, where,
 				"is in Fortran order, expected C order: save numpy.ascontiguousarray(a)");

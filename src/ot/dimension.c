@@ -165,7 +165,19 @@ bool otp_dimension_estimate(const float *points, int n, int64_t d, otp_dimension
 	return enough;
 }
 
+/* ---- the level --------------------------------------------------------------- */
+
+static double rate(const otp_dimension *found) { return fmax(found->m, 4); }
+
 double otp_dimension_level(const otp_dimension *found, double samples, int64_t d)
 {
-	return found->diameter * pow(samples, -1 / fmax(found->m, 4)) / sqrt((double)d);
+	return found->diameter / 3 * pow(samples, -1 / rate(found)) / sqrt((double)d);
+}
+
+char *otp_dimension_reason(const otp_dimension *found, double samples, int64_t d)
+{
+	return otp_format("%.0f different samples, on a set of dimension %.3g +- %.1g (TwoNN) and diameter %.3g: 1/3 x "
+			  "%.3g x %.0f^(-1/%.3g) / sqrt(%lld)",
+			  samples, found->m, found->error, found->diameter, found->diameter, samples, rate(found),
+			  (long long)d);
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is(const char *field, const char *word) { return strcmp(field, word) == 0; }
@@ -44,10 +45,19 @@ static bool estimate(const otp_dataset *source, otp_level *level, otp_error *err
 			      level->found.points, n, info.spec, OTP_DIMENSION_LEAST);
 	otp_free(points);
 	if (ok) {
+		level->values = d;
 		level->distinct = otp_dimension_distinct(info.count, n, level->found.points);
 		level->supported = otp_dimension_level(&level->found, level->distinct, d);
 	}
 	return ok;
+}
+
+/* More would be a pretence, and fewer read well in config.ini. */
+static double three_digits(double value)
+{
+	char text[32];
+	snprintf(text, sizeof text, "%.2e", value);
+	return strtod(text, NULL);
 }
 
 bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level, otp_error *err)
@@ -66,6 +76,7 @@ bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level
 	/* sqrt(1 - s^2) x + s eps is x + sigma eps but for scale where s / sqrt(1 - s^2) is sigma. */
 	if (is(c->smoothing, "vp"))
 		level->supported /= sqrt(1 + level->supported * level->supported);
+	level->supported = three_digits(level->supported);
 	c->sigma_auto = from_start ? fmin(level->supported, c->sigma_start) : level->supported;
 	return true;
 }
@@ -76,7 +87,9 @@ char *otp_level_text(const otp_config *c, const otp_level *level)
 		return NULL;
 	if (level->given)
 		return otp_format("sigma ends at %.4g, which auto chose before (sigma-auto)", c->sigma_auto);
-	const otp_dimension *f = &level->found;
-	return otp_format("sigma ends at %.4g%s: %.0f source samples of intrinsic dimension %.2f +- %.2f, diameter %.4g, spacing %.4g", c->sigma_auto,
-			  c->sigma_auto < level->supported ? ", where it starts" : "", level->distinct, f->m, f->error, f->diameter, f->spacing);
+	char *reason = otp_dimension_reason(&level->found, level->distinct, level->values);
+	char *text = otp_format("sigma ends at %.3g (auto%s): %s", c->sigma_auto,
+				c->sigma_auto < level->supported ? ", no higher than it starts" : "", reason);
+	otp_free(reason);
+	return text;
 }

@@ -14,6 +14,7 @@
 typedef struct otp_level {
 	otp_dimension found; /* points is 0 where nothing was estimated */
 	double distinct;     /* samples of the source, repetitions not counted (an estimate for large sets) */
+	int64_t values;	     /* of one sample */
 	double supported;    /* by the rule; sigma_auto is this, kept below --sigma-start */
 	bool given;	     /* --sigma-auto says it */
 } otp_level;

@@ -1,6 +1,8 @@
 #include "train/session.h"
 #include "core/file.h"
+#include "core/log.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -125,6 +127,46 @@ bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
 	}
 	s->objective = otp_settings_objective(c, &s->arch);
 	s->smoothing = otp_settings_smoothing(c);
+	return true;
+}
+
+/* Of a source's first samples: rms distance from their mean, over all values and as a mean over single ones. */
+static bool measure_spread(const otp_dataset *set, double *whole, double *single, otp_error *err)
+{
+	otp_dataset_info info = otp_dataset_describe(set);
+	size_t d = (size_t)info.c, n = info.count && info.count < 1000 ? (size_t)info.count : 1000;
+	float *x = otp_calloc(d, sizeof *x);
+	double *sum = otp_calloc(d, sizeof *sum), *squares = otp_calloc(d, sizeof *squares), total = 0;
+	bool ok = true;
+	for (size_t i = 0; ok && i < n; i++) {
+		ok = otp_dataset_get(set, i, 0, x, err);
+		for (size_t k = 0; k < d; k++) {
+			sum[k] += (double)x[k];
+			squares[k] += (double)x[k] * (double)x[k];
+		}
+	}
+	for (size_t k = 0; k < d; k++)
+		total += fmax(0, squares[k] / (double)n - sum[k] / (double)n * (sum[k] / (double)n));
+	*whole = sqrt(total);
+	*single = sqrt(total / (double)d);
+	otp_free(x);
+	otp_free(sum);
+	otp_free(squares);
+	return ok;
+}
+
+bool otp_session_hint(const otp_session *s, otp_error *err)
+{
+	const double small = 0.1, large = 10;
+	double whole = 1, single = 1;
+	if (s->source_info.digest == s->target_info.digest && s->source_info.count)
+		otp_log("source and target are the same set: the best plan moves nothing");
+	if (s->source_info.kind == OTP_DATA_VECTORS && !measure_spread(s->source, &whole, &single, err))
+		return false;
+	if (whole < small || single > large)
+		otp_log("the source's values spread by %.3g about their mean, while sigma (from %g) and tau (%g) suit a "
+			"spread of about 1: scale source and target alike, or set these",
+			whole < small ? whole : single, s->config.sigma_start, s->config.tau);
 	return true;
 }
 

@@ -28,4 +28,8 @@ bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size,
 bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err);
 void otp_session_close(otp_session *s);
 
+/* Says on the log what is allowed but seldom meant: vectors of a scale that sigma and tau were not made for, one
+ * set on both sides. */
+bool otp_session_hint(const otp_session *s, otp_error *err);
+
 #endif

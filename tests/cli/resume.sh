@@ -99,8 +99,9 @@ done
 title "vectors, and data with an end"
 "$PROBE" vectors a.npy 53 3
 "$PROBE" vectors b.npy 31 3
-does train --source a.npy --target b.npy "${points[@]}" "${often[@]}" --out finite
-interrupted INT 130 finite1 --source a.npy --target b.npy "${points[@]}" "${often[@]}"
+finite=(--source a.npy --target b.npy "${points[@]}" "${often[@]}" --sigma-end auto)
+does train "${finite[@]}" --out finite
+interrupted INT 130 finite1 "${finite[@]}"
 does train --resume --out finite1
 equal_runs finite finite1
 

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# A user's own points: train on them with the level left to the data, translate, evaluate; what is wrong with files
+# and sets.
+. "$(dirname "$0")/lib.sh"
+
+"$PROBE" vectors a.npy 90 3
+"$PROBE" vectors b.h5 80 3
+own=(--source a.npy --target b.h5 "${points[@]}")
+level() { sed -n 's/^sigma-auto = //p' "$1/config.ini"; }
+
+title "sigma-end auto: said, stored, read back"
+does train "${own[@]}" --sigma-end auto --out run
+warns '^sigma ends at 0\.[0-9]* (auto): 90 different samples, on a set of dimension '
+[[ $(grep -c '^sigma-end = auto$' run/config.ini) == 1 && $(level run) == 0.* ]] || fail "config.ini"
+json run/metrics.jsonl sigma_end="$(level run)"
+tail -n 1 run/metrics.jsonl >last
+json last step=6 sigma="$(level run)"
+grep -q 'sigma ends at' run/report.html || fail "report.html does not say where sigma ends"
+grep -q 'sigma ends at' run/log.txt || fail "log.txt does not say where sigma ends"
+does info run --json
+json out sigma_end="$(level run)" sigma_end_by=auto
+does info run/model.h5 --json
+json out sigma="$(level run)"
+does train --config run/config.ini --out again
+warns 'which auto chose before'
+same run/model.h5 again/model.h5
+does train --resume --out run --sigma-end auto
+refuses 2 --sigma-end train --resume --out run --sigma-end 0.1
+
+title "the level is the data's: another seed has the same, half of the samples another"
+does train "${own[@]}" --sigma-end auto --seed 5 --out seed
+[[ $(level seed) == "$(level run)" ]] || fail "the seed changes the level"
+does train --source 'a.npy?part=1/2' --target b.h5 "${points[@]}" --sigma-end auto --out half
+[[ $(level half) != "$(level run)" ]] || fail "the number of samples does not change the level"
+does train "${own[@]}" --sigma-end auto --dry-run
+says '^annealing   sigma ends at '
+
+title "bounds of the level"
+does train "${own[@]}" --sigma-end auto --sigma-start 0.001 --out low
+[[ $(level low) == 0.001 ]] || fail "the end is above the start"
+warns 'no higher than it starts'
+does train "${own[@]}" --sigma-end auto --sigma-start 0.001 --anneal none --out flat
+[[ $(level flat) == "$(level run)" ]] || fail "without annealing there is no start"
+does train "${own[@]}" --sigma-end auto --formulation otm --out otm
+[[ $(level otm) == 0 ]] || fail "otm has no level"
+refuses 2 --sigma-start train "${own[@]}" --sigma-end auto --sigma-start 0 --anneal linear --out no
+refuses 2 'or auto' train "${own[@]}" --sigma-end automatic --out no
+refuses 2 'or auto' train "${own[@]}" --sigma-end -1 --out no
+
+title "auto is for fixed sets of some samples; images are such"
+refuses 2 'fixed set' train "${lines[@]}" "${points[@]}" --sigma-end auto --out no
+exits 2 verify one-to-many --sigma-end auto
+complains 'limit=N'
+refuses 2 'at least 20' train --source 'a.npy?limit=10' --target b.h5 "${points[@]}" --sigma-end auto --out no
+does train --source 'synth:one-to-many-source?limit=50' --target synth:one-to-many-target "${points[@]}" \
+	--sigma-end auto --out limited
+does train --source 'synth:digits?limit=40' --target synth:digits-isoluminant "${images[@]}" --sigma-end auto --out pictures
+missing no
+
+title "exact distances of a user's own sets"
+does eval run --source a.npy --target 'a.npy?limit=40' --json
+json out n=20 optimal_cost=0
+does translate run a.npy out.npy --samples 2
+says "sigma $(level run):"
+does translate run 'b.h5?limit=7' out.h5
+does info out.h5 --json
+json out count=7 channels=3 samples=vectors
+
+title "what is allowed but seldom meant"
+does train --source a.npy --target a.npy "${points[@]}" --out identity
+warns 'the same set'
