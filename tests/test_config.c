@@ -83,6 +83,9 @@ static void test_refusals(void **state)
 	assert_refused("tau", "0", "out of range");
 	assert_refused("tau", "nan", "not a number");
 	assert_refused("tau", "inf", "out of range");
+	assert_refused("tau", "auto", "expected 1e-08 to 1000000");
+	assert_refused("sigma-end", "automatic", "expected 0 to 100 or auto");
+	assert_refused("sigma-end", "-1", "expected 0 to 100 or auto");
 	assert_refused("seed", "-1", "expected 0 to 18446744073709551615");
 	assert_refused("seed", "18446744073709551616", "out of range");
 	assert_refused("anneal", "line", "expected linear|cosine|geometric|constant|none");
@@ -130,6 +133,22 @@ static void test_round_trip(void **state)
 	assert_non_null(strstr(text, "\nbeta2 = 0.9\n"));
 	otp_free(again);
 	otp_free(text);
+}
+
+static void test_auto(void **state)
+{
+	(void)state;
+	otp_config c = defaults(), back = defaults();
+	otp_error err = {0};
+	assert_set(&c, "sigma-end", "auto");
+	assert_true(c.sigma_end == OTP_AUTO);
+	char *text = otp_config_text(&c);
+	assert_non_null(strstr(text, "\nsigma-end = auto\n"));
+	assert_true(otp_config_parse(&back, text, "text", &err));
+	assert_memory_equal(&back, &c, sizeof c);
+	otp_free(text);
+	assert_set(&c, "sigma-end", "0.25");
+	assert_true(c.sigma_end == 0.25);
 }
 
 static void test_parse(void **state)
@@ -214,6 +233,8 @@ static void test_check(void **state)
 	assert_check_fails(&c, "anneal = geometric\nsigma-end = 0", "--anneal: ");
 	assert_check_fails(&c, "sigma-start = 0.1\nsigma-end = 0.2", "--sigma-end: ");
 	assert_check_fails(&c, "smoothing = vp\nsigma-start = 2", "--smoothing: ");
+	assert_check_fails(&c, "sigma-end = auto\nsigma-start = 0", "--anneal: ");
+	assert_check_fails(&c, "sigma-end = auto\nsigma-auto = 2", "--sigma-end: ");
 	assert_check_fails(&c, "cost-from = clean", "--cost-from: ");
 	assert_check_fails(&c, "g = kl", "--g: ");
 	assert_check_fails(&c, "source = a", "--source: ");
@@ -230,6 +251,8 @@ static void test_check(void **state)
 	    "formulation = uotm\nr1-end = 0",
 	    "attention = none",
 	    "smoothing = vp\nanneal = none\nsigma-start = 2",
+	    "smoothing = vp\nanneal = none\nsigma-start = 2\nsigma-end = auto",
+	    "sigma-end = auto\nsigma-auto = 0.2",
 	};
 	for (size_t i = 0; i < sizeof fine / sizeof *fine; i++) {
 		otp_config_defaults(&c);
@@ -284,6 +307,7 @@ int main(void)
 	    cmocka_unit_test(test_set),	  cmocka_unit_test(test_refusals), cmocka_unit_test(test_round_trip),
 	    cmocka_unit_test(test_parse), cmocka_unit_test(test_read),	   cmocka_unit_test(test_presets),
 	    cmocka_unit_test(test_check), cmocka_unit_test(test_list),	   cmocka_unit_test(test_help),
+	    cmocka_unit_test(test_auto),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

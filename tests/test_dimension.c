@@ -79,16 +79,17 @@ static void line_in_the_plane(void **state)
 	otp_dimension found = estimate(points, N, 2);
 	assert_int_equal(found.points, N);
 	assert_within(found.m, 1, four_errors(1, N) + 0.01);
-	/* A gap to the nearer neighbour is exponential with rate N / 2 on either side; the median of n values of
-	 * density N / 2 there has the error 1 / (N sqrt n), sqrt 2 of it where neighbours share their gap. */
+	/* A gap to the nearer neighbour is exponential with rate N / 2 on either side; the median of n values
+	 * of density N / 2 there has the error 1 / (N sqrt n), sqrt 2 of it where neighbours share their gap.
+	 */
 	assert_within(found.spacing, log(2) / N, 4 * sqrt(2) / (N * sqrt(N)));
-	/* P(|x - y| > t) = (1 - t/2)^2 is 0.01 at 1.8, where its slope is 0.1. The share of pairs beyond has the
-	 * error 2 s / sqrt n, s^2 = E P(|x - y| > 1.8 | x)^2 < 0.00067. */
+	/* P(|x - y| > t) = (1 - t/2)^2 is 0.01 at 1.8, where its slope is 0.1. The share of pairs beyond has
+	 * the error 2 s / sqrt n, s^2 = E P(|x - y| > 1.8 | x)^2 < 0.00067. */
 	assert_within(found.diameter, 1.8, 4 * 2 * sqrt(0.00067 / N) / 0.1);
 }
 
-/* Near an edge the ball is cut: at worst the exponent falls from 2 to 1.64 there. With E r2 = 0.75 / sqrt n in
- * the unit square, 4 E r2 of the points are concerned. */
+/* Near an edge the ball is cut: at worst the exponent falls from 2 to 1.64 there. With E r2 = 0.75 / sqrt n
+ * in the unit square, 4 E r2 of the points are concerned. */
 static void square_in_many_dimensions(void **state)
 {
 	(void)state;
@@ -180,7 +181,8 @@ static void lattices_fill_space(void **state)
 
 /* 8 % of the points have a twin within 1e-6. They take most of the censored tenth, whose other members are
  * 2.2 % of the rest: its bound is log(1 / 0.022) / m = 3.83 / m instead of 2.30 / m, and the estimate
- * 0.9 / (0.823 + 0.1 * 3.83) = 0.746 of the right one. Uncensored it would be 0.41: a mean log of 9.5 for them. */
+ * 0.9 / (0.823 + 0.1 * 3.83) = 0.746 of the right one. Uncensored it would be 0.41: a mean log of 9.5 for
+ * them. */
 static void twins_do_bounded_harm(void **state)
 {
 	(void)state;
@@ -209,6 +211,25 @@ static void few_points_are_refused(void **state)
 	assert_int_equal(found.points, 1);
 	points[1] = 5;
 	assert_true(otp_dimension_estimate(points, 200, 2, &found));
+}
+
+/* ---- the level ----------------------------------------------------------------------- */
+
+/* Sixteen times the samples: half the level up to four dimensions, 16^(-1/8) of it in eight. */
+static void level_falls_with_samples(void **state)
+{
+	(void)state;
+	otp_dimension found = {.points = 100, .m = 1.7, .diameter = 6};
+	assert_within(otp_dimension_level(&found, 16, 4), 0.5, 1e-12);
+	assert_within(otp_dimension_level(&found, 256, 4), 0.25, 1e-12);
+	assert_within(otp_dimension_level(&found, 256, 16), 0.125, 1e-12);
+	found.m = 8;
+	assert_within(otp_dimension_level(&found, 256, 4), 0.5, 1e-12);
+	assert_within(otp_dimension_level(&found, 4096, 4), 0.5 * pow(16, -1.0 / 8), 1e-12);
+	char *text = otp_dimension_reason(&found, 256, 4);
+	assert_non_null(strstr(text, "256 different samples"));
+	assert_non_null(strstr(text, "256^(-1/8) / sqrt(4)"));
+	otp_free(text);
 }
 
 /* ---- sizes ------------------------------------------------------------------------- */
@@ -248,7 +269,7 @@ int main(void)
 	    cmocka_unit_test(scale_changes_lengths_alone), cmocka_unit_test(duplicates_count_once),
 	    cmocka_unit_test(lattices_fill_space),	   cmocka_unit_test(twins_do_bounded_harm),
 	    cmocka_unit_test(few_points_are_refused),	   cmocka_unit_test(samples_are_bounded),
-	    cmocka_unit_test(repetitions_are_counted),
+	    cmocka_unit_test(level_falls_with_samples),	   cmocka_unit_test(repetitions_are_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

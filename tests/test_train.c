@@ -73,6 +73,8 @@ static void sigma_at_the_edges(void **state)
 	assert_close(otp_settings_sigma(&c, 100), 0, 0);
 	c = settings("formulation = otm\n");
 	assert_close(otp_settings_sigma(&c, 1), 0, 0);
+	c = settings("steps = 100\nsigma-end = auto\nsigma-auto = 0.2\n");
+	assert_close(otp_settings_sigma(&c, 100), 0.2, 0);
 	/* The last step's is the one to translate with, also where the way is the whole run. */
 	c = settings("steps = 1000\nanneal-fraction = 1\n");
 	assert_close(otp_settings_sigma(&c, 1000), c.sigma_end, 0.003 * c.sigma_end);

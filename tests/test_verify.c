@@ -133,6 +133,9 @@ static void smoothing_decides_one_to_many(void **state)
 	check_within(&good, "side_balance_point", 0, 0.1);
 	check_within(&good, "side_rms", 0, 0.1);
 	check_within(&good, "cost_error", 0, 0.03);
+	/* A share of 0.1 on the wrong side, 2 away, is 0.4 of W2^2; all on one side is half of them, 2. */
+	check_within(&good, "point_error", 0, 0.4 + 0.03);
+	check_within(&bad, "point_error", 1.5, 3);
 	check_within(&bad, "side_balance_point", 0.5, 0.5);
 	check_within(&bad, "cost_error", 0.03, 10);
 	assert_false(bad.pass);

@@ -25,9 +25,10 @@ size_t otp_array_type_bytes(otp_array_type type)
 bool otp_array_shape(const char *where, int rank, const int64_t *dim, otp_source *out, otp_error *err)
 {
 	if (rank == 1)
-		return otp_fail(err, where,
-				"has 1 dimension, expected (N, d) vectors or (N, H, W[, C]) images: of single numbers, "
-				"save a.reshape(-1, 1)");
+		return otp_fail(
+		    err, where,
+		    "has 1 dimension, expected (N, d) vectors or (N, H, W[, C]) images: of single numbers, "
+		    "save a.reshape(-1, 1)");
 	if (rank < 2 || rank > 4)
 		return otp_fail(err, where,
 				"has %d dimensions, expected (N, d) vectors or (N, H, W[, C]) images", rank);

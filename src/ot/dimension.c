@@ -176,8 +176,9 @@ double otp_dimension_level(const otp_dimension *found, double samples, int64_t d
 
 char *otp_dimension_reason(const otp_dimension *found, double samples, int64_t d)
 {
-	return otp_format("%.0f different samples, on a set of dimension %.3g +- %.1g (TwoNN) and diameter %.3g: 1/3 x "
-			  "%.3g x %.0f^(-1/%.3g) / sqrt(%lld)",
-			  samples, found->m, found->error, found->diameter, found->diameter, samples, rate(found),
-			  (long long)d);
+	return otp_format(
+	    "%.0f different samples, on a set of dimension %.3g +- %.1g (TwoNN) and diameter %.3g: 1/3 x "
+	    "%.3g x %.0f^(-1/%.3g) / sqrt(%lld)",
+	    samples, found->m, found->error, found->diameter, found->diameter, samples, rate(found),
+	    (long long)d);
 }

@@ -32,8 +32,8 @@ int otp_dimension_sample(int64_t count, int64_t d);
  * many are. */
 bool otp_dimension_estimate(const float *points, int n, int64_t d, otp_dimension *out);
 
-/* Of how many distinct samples a set seems to consist, if `distinct` of n draws from it differ: all of `count`
- * where all differ. */
+/* Of how many distinct samples a set seems to consist, if `distinct` of n draws from it differ: all of
+ * `count` where all differ. */
 double otp_dimension_distinct(int64_t count, int n, int distinct);
 
 /* Where annealing may end for so many samples of d values (docs/method.md has the sweep behind it):

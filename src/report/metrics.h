@@ -15,7 +15,7 @@
 #define OTP_METRICS(METRIC)                                                                                  \
 	METRIC(time_s) /* since the run's first start, pauses left out */                                    \
 	METRIC(sigma)                                                                                        \
-	METRIC(sigma_end) /* where it is going */                                                            \
+	METRIC(sigma_end)      /* where it is going */                                                       \
 	METRIC(loss_potential) /* E V(T) - E V(y), under g */                                                \
 	METRIC(loss_transport) /* E c(x', T) - E V(T) */                                                     \
 	METRIC(cost)	       /* E |x - T|^2, from x, without tau */                                        \

@@ -18,7 +18,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind { KIND_GROUP, KIND_INT, KIND_REAL, KIND_AUTO, KIND_SEED, KIND_PICK, KIND_FLAG, KIND_TEXT } kind;
+typedef enum kind {
+	KIND_GROUP,
+	KIND_INT,
+	KIND_REAL,
+	KIND_AUTO,
+	KIND_SEED,
+	KIND_PICK,
+	KIND_FLAG,
+	KIND_TEXT
+} kind;
 
 typedef struct option {
 	kind kind;
@@ -101,7 +110,8 @@ static const void *field_const(const otp_config *c, const option *o) { return (c
 
 static bool set_number(void *to, const option *o, const char *value, const char *where, otp_error *err)
 {
-	const char *what = o->kind == KIND_INT ? "whole number" : "number", *or = o->kind == KIND_AUTO ? " or auto" : "";
+	const char *what = o->kind == KIND_INT ? "whole number" : "number",
+		   *word = o->kind == KIND_AUTO ? " or auto" : "";
 	char *end = NULL;
 	errno = 0;
 	if (o->kind == KIND_AUTO && strcmp(value, "auto") == 0) {
@@ -110,11 +120,11 @@ static bool set_number(void *to, const option *o, const char *value, const char 
 	}
 	double number = o->kind == KIND_INT ? (double)strtol(value, &end, 10) : strtod(value, &end);
 	if (end == value || *end || isnan(number))
-		return otp_fail(err, where, "%s = %s is not a %s, expected %g to %.10g%s", o->key, value, what,
-				o->least, o->most, or);
+		return otp_fail(err, where, "%s = %s is not a %s, expected %g to %.10g%s", o->key, value,
+				what, o->least, o->most, word);
 	if (number < o->least || number > o->most)
 		return otp_fail(err, where, "%s = %s is out of range, expected %g to %.10g%s", o->key, value,
-				o->least, o->most, or);
+				o->least, o->most, word);
 	if (o->kind == KIND_INT)
 		*(int *)to = (int)number;
 	else

@@ -19,7 +19,8 @@ static bool read_sample(const otp_dataset *source, int n, int64_t d, float *poin
 {
 	int64_t count = otp_dataset_describe(source).count;
 	for (int i = 0; i < n; i++) {
-		uint64_t index = n < count ? otp_loader_index(0, 0, (uint64_t)i, (uint64_t)count) : (uint64_t)i;
+		uint64_t index =
+		    n < count ? otp_loader_index(0, 0, (uint64_t)i, (uint64_t)count) : (uint64_t)i;
 		if (!otp_dataset_get(source, index, 0, points + i * d, err))
 			return false;
 	}
@@ -30,19 +31,21 @@ static bool estimate(const otp_dataset *source, otp_level *level, otp_error *err
 {
 	otp_dataset_info info = otp_dataset_describe(source);
 	if (info.count == 0)
-		return otp_fail(err, "--sigma-end",
-				"auto is for a fixed set of samples, and %s draws new ones for ever; expected a "
-				"number, or limit=N after the set",
-				info.spec);
+		return otp_fail(
+		    err, "--sigma-end",
+		    "auto is for a fixed set of samples, and %s draws new ones for ever; expected a "
+		    "number, or limit=N after the set",
+		    info.spec);
 	int64_t d = (int64_t)info.h * info.w * info.c;
 	int n = otp_dimension_sample(info.count, d);
 	float *points = otp_calloc((size_t)n, (size_t)d * sizeof *points);
 	bool ok = read_sample(source, n, d, points, err);
 	if (ok && !otp_dimension_estimate(points, n, d, &level->found))
-		ok = otp_fail(err, "--sigma-end",
-			      "auto finds %d different samples among %d of %s, at least %d are needed; expected a "
-			      "number",
-			      level->found.points, n, info.spec, OTP_DIMENSION_LEAST);
+		ok = otp_fail(
+		    err, "--sigma-end",
+		    "auto finds %d different samples among %d of %s, at least %d are needed; expected a "
+		    "number",
+		    level->found.points, n, info.spec, OTP_DIMENSION_LEAST);
 	otp_free(points);
 	if (ok) {
 		level->values = d;
@@ -68,6 +71,7 @@ bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level
 	level->given = c->sigma_auto > 0;
 	if (level->given)
 		return true;
+	const double most = 100; /* config.def's: it will be read back */
 	bool from_start = !is(c->anneal, "none");
 	if (from_start && c->sigma_start <= 0)
 		return otp_fail(err, "--sigma-start", "is 0, expected a level above --sigma-end auto");
@@ -77,7 +81,7 @@ bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level
 	if (is(c->smoothing, "vp"))
 		level->supported /= sqrt(1 + level->supported * level->supported);
 	level->supported = three_digits(level->supported);
-	c->sigma_auto = from_start ? fmin(level->supported, c->sigma_start) : level->supported;
+	c->sigma_auto = fmin(level->supported, from_start ? c->sigma_start : most);
 	return true;
 }
 
@@ -86,7 +90,7 @@ char *otp_level_text(const otp_config *c, const otp_level *level)
 	if (!is_open(c))
 		return NULL;
 	if (level->given)
-		return otp_format("sigma ends at %.4g, which auto chose before (sigma-auto)", c->sigma_auto);
+		return otp_format("sigma ends at %.3g, which auto chose before (sigma-auto)", c->sigma_auto);
 	char *reason = otp_dimension_reason(&level->found, level->distinct, level->values);
 	char *text = otp_format("sigma ends at %.3g (auto%s): %s", c->sigma_auto,
 				c->sigma_auto < level->supported ? ", no higher than it starts" : "", reason);

@@ -130,7 +130,7 @@ bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
 	return true;
 }
 
-/* Of a source's first samples: rms distance from their mean, over all values and as a mean over single ones. */
+/* Of a source's first samples: rms distance from their mean, of whole vectors and of single values. */
 static bool measure_spread(const otp_dataset *set, double *whole, double *single, otp_error *err)
 {
 	otp_dataset_info info = otp_dataset_describe(set);
@@ -164,7 +164,8 @@ bool otp_session_hint(const otp_session *s, otp_error *err)
 	if (s->source_info.kind == OTP_DATA_VECTORS && !measure_spread(s->source, &whole, &single, err))
 		return false;
 	if (whole < small || single > large)
-		otp_log("the source's values spread by %.3g about their mean, while sigma (from %g) and tau (%g) suit a "
+		otp_log("the source's values spread by %.3g about their mean, while sigma (from %g) and tau "
+			"(%g) suit a "
 			"spread of about 1: scale source and target alike, or set these",
 			whole < small ? whole : single, s->config.sigma_start, s->config.tau);
 	return true;

@@ -24,12 +24,13 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
 /* Kind and larger side of a data set, for the choice of a preset. */
 bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size, otp_error *err);
 
-/* Opens and prepares both data sets, and settles what the configuration leaves to them. On failure nothing stays open. */
+/* Opens and prepares both data sets, and settles what the configuration leaves to them. On failure nothing
+ * stays open. */
 bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err);
 void otp_session_close(otp_session *s);
 
-/* Says on the log what is allowed but seldom meant: vectors of a scale that sigma and tau were not made for, one
- * set on both sides. */
+/* Says on the log what is allowed but seldom meant: vectors of a scale that sigma and tau were not made for,
+ * one set on both sides. */
 bool otp_session_hint(const otp_session *s, otp_error *err);
 
 #endif
