@@ -549,7 +549,10 @@ static void npy_types_and_shapes(void **state)
 	put("nchw.npy", file, npy(file, "|u1", "1, 3, 2, 8", file + 200, 48));
 	refuses(at("nchw.npy"), 0, 0, "N x C x H x W", "");
 	put("i8.npy", file, npy(file, "<i8", "3, 1", file + 200, 24));
-	refuses(at("i8.npy"), 0, 0, "'<i8'", "float32");
+	refuses(at("i8.npy"), 0, 0, "'<i8', expected", "a.astype(\"float32\")");
+	double far[3] = {1, -1e39, 2};
+	put("far.npy", file, npy(file, "<f8", "3, 1", far, sizeof far));
+	refuses(at("far.npy"), 0, 0, "beyond float32", "-1e+39");
 	put("one.npy", file, npy(file, "<f4", "6,", f, 24));
 	refuses(at("one.npy"), 0, 0, "1 dimension,", "(N, d)");
 	put("short.npy", file, npy(file, "<f4", "6, 4", f, 90));
@@ -645,6 +648,15 @@ static void hdf5_contiguous_and_chunked(void **state)
 	put_set(file, "label", H5T_NATIVE_UCHAR, 1, line, 0, f);
 	H5Fclose(file);
 	refuses(at("l.h5"), 0, 0, "found: /label (6)", "");
+
+	/* Not among the samples that opening looks at. */
+	static float many[600 * 2];
+	many[2 * 570 + 1] = NAN;
+	const hsize_t pairs[2] = {600, 2};
+	file = H5Fcreate(at("late.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+	put_set(file, "x", H5T_NATIVE_FLOAT, 2, pairs, 100, many);
+	H5Fclose(file);
+	refuses(at("late.h5"), 0, 0, "sample 570", "not finite");
 	put("n.h5", "no", 2);
 	refuses(at("n.h5"), 0, 0, "cannot be opened as HDF5", "");
 }

@@ -136,13 +136,10 @@ static void fit_rate(double *logs, int n, double most, otp_dimension *out)
 	out->error = out->m / sqrt(r);
 }
 
-/* Spacing and dimension from the two nearest of each of n points. */
+/* The dimension from the two nearest of each of n points. */
 static void fit(const nearest *near, int n, int64_t d, otp_dimension *out)
 {
 	double *values = otp_calloc((size_t)n, sizeof *values);
-	for (int i = 0; i < n; i++)
-		values[i] = near[i].first;
-	out->spacing = quantile(values, (size_t)n, 0.5);
 	for (int i = 0; i < n; i++)
 		values[i] = log(near[i].second / near[i].first);
 	fit_rate(values, n, (double)d, out);

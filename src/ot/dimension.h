@@ -1,5 +1,5 @@
 /* dimension: what a sample says about the set it lies on, for the choice of
- * where annealing ends: intrinsic dimension, spacing, diameter.
+ * where annealing ends: intrinsic dimension and diameter.
  *
  * TwoNN (Facco, d'Errico, Rodriguez, Laio, Scientific Reports 7, 2017): where
  * the density hardly changes between a point's two nearest neighbours, the log
@@ -21,7 +21,6 @@ enum {
 typedef struct otp_dimension {
 	int points;	 /* distinct ones */
 	double m, error; /* intrinsic dimension, its standard error m / sqrt(ratios not censored) */
-	double spacing;	 /* median distance of a point from its nearest neighbour among them */
 	double diameter; /* 99 % of the pairs are at most so far apart */
 } otp_dimension;
 

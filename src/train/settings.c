@@ -73,11 +73,11 @@ double otp_settings_sigma(const otp_config *c, int64_t step)
 	if (strcmp(c->formulation, "otm") == 0)
 		return 0;
 	otp_annealing a = {
-	    .shape = (otp_anneal)PICK_OF(c->anneal, "linear", "cosine", "geometric", "constant", "none"),
-	    .start = c->sigma_start,
-	    .end = c->sigma_end == OTP_AUTO ? c->sigma_auto : c->sigma_end,
-	    .fraction = c->anneal_fraction,
-	    .steps = c->steps,
+		.shape = (otp_anneal)PICK_OF(c->anneal, "linear", "cosine", "geometric", "constant", "none"),
+		.start = c->sigma_start,
+		.end = c->sigma_end == OTP_AUTO ? c->sigma_auto : c->sigma_end,
+		.fraction = c->anneal_fraction,
+		.steps = c->steps,
 	};
 	return otp_annealing_at(&a, step);
 }

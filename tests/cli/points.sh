@@ -66,6 +66,17 @@ does translate run 'b.h5?limit=7' out.h5
 does info out.h5 --json
 json out count=7 channels=3 samples=vectors
 
+title "the sweep's script"
+sweep=$(dirname "$0")/../../scripts/sweep_sigma
+"$sweep" --seeds 2 --steps 3 --sizes 40 --levels '0.3 auto' one-to-many >out 2>err || fail "sweep_sigma fails"
+grep -qE '^ +40 +0\.3 +[0-9.]+ +[0-9.]+$' out || fail "no row of the level"
+grep -qE '^ +40 +0\.[0-9]+\* +[0-9.]+ +[0-9.]+$' out || fail "no row of auto"
+if "$sweep" parallel >out 2>err; then fail "sweep_sigma takes a problem it has no figure for"; fi
+if "$sweep" --steps 3 --sizes 5 --levels auto one-to-many >out 2>err; then fail "sweep_sigma hides an error"; fi
+warns 'at least 20'
+
 title "what is allowed but seldom meant"
 does train --source a.npy --target a.npy "${points[@]}" --out identity
 warns 'the same set'
+does train --source 'a.npy?limit=1' --target b.h5 "${points[@]}" --out spread
+warns 'spread by 0 '
