@@ -237,6 +237,7 @@ static void samples_are_bounded(void **state)
 	int large = otp_dimension_sample(1000000, 3 * 256 * 256);
 	assert_in_range(large, 200, 300);
 	assert_int_equal(otp_dimension_sample(100, 3 * 256 * 256), 100);
+	assert_int_equal(otp_dimension_sample(100, (int64_t)3 * 4096 * 4096), 2 * OTP_DIMENSION_LEAST);
 }
 
 /* D equally frequent ones among `count`: 1000 draws show D (1 - (1 - 1/D)^1000) of them on average, with a

@@ -11,8 +11,8 @@ static int smaller(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 int otp_dimension_sample(int64_t count, int64_t d)
 {
 	const double work = 5e9; /* products in n^2 / 2 distances: one to three seconds of one core */
-	double affordable = sqrt(2 * work / (double)d);
-	return smaller(count, affordable < OTP_DIMENSION_MOST ? (int64_t)affordable : OTP_DIMENSION_MOST);
+	double affordable = fmax(2 * OTP_DIMENSION_LEAST, sqrt(2 * work / (double)d));
+	return smaller(count, (int64_t)fmin(affordable, OTP_DIMENSION_MOST));
 }
 
 /* ---- duplicates ------------------------------------------------------------ */
@@ -43,8 +43,8 @@ static int choose_distinct(const float *points, int n, int64_t d, row *rows)
 
 double otp_dimension_distinct(int64_t count, int n, int distinct)
 {
-	if (distinct >= n)
-		return (double)count;
+	if (distinct >= n || n >= count)
+		return distinct >= n ? (double)count : distinct;
 	/* n draws from D equally frequent ones show D (1 - (1 - 1/D)^n) of them. */
 	double low = distinct, high = (double)count;
 	for (int i = 0; i < 60; i++) {
@@ -54,7 +54,7 @@ double otp_dimension_distinct(int64_t count, int n, int distinct)
 		else
 			high = middle;
 	}
-	return n >= count ? distinct : low;
+	return low;
 }
 
 /* ---- distances ------------------------------------------------------------- */
