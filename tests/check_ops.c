@@ -244,7 +244,7 @@ static void run_guarded(int which, const test_case *t, const values *v, otp_prec
 	float *host = otp_calloc((size_t)all, sizeof *host);
 	for (int64_t i = 0; i < all; i++)
 		host[i] = i < GUARD || i >= count + GUARD ? SENTINEL : NAN;
-	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)all * backend->element_bytes)};
+	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)all * backend->element_bytes[OTP_F32])};
 	backend->upload(device, spans[0], OTP_F32, host, all);
 	otp_output(b.out, 0, GUARD);
 	otp_program *p =
@@ -1391,7 +1391,7 @@ static void adam_on(int which, const adam_setup *s, int parts, float *state)
 	const otp_backend *backend = tested[which].backend;
 	otp_device *device = tested[which].device;
 	int64_t count = (int64_t)(s->ema ? 4 : 3) * s->columns;
-	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)count * backend->element_bytes)};
+	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)count * backend->element_bytes[OTP_F32])};
 	backend->upload(device, spans[0], OTP_F32, state, count);
 	otp_graph *g = otp_graph_new();
 	otp_node *view = otp_view(g, "state", 0, 0, otp_shape4(1, 1, s->ema ? 4 : 3, s->columns));

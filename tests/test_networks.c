@@ -274,7 +274,7 @@ static bool has_gpu(void)
 
 static double unit_of(const otp_backend *backend)
 {
-	return backend->element_bytes == sizeof(double) ? DOUBLE_UNIT : FLOAT_UNIT;
+	return backend->element_bytes[OTP_F32] == sizeof(double) ? DOUBLE_UNIT : FLOAT_UNIT;
 }
 
 /* Device memory as doubles, with all the digits that the backend has. */
@@ -282,7 +282,7 @@ static double *fetch(const otp_backend *backend, otp_device *device, const void 
 {
 	double *wide = otp_calloc((size_t)count, sizeof *wide);
 	backend->wait(device);
-	if (backend->element_bytes == sizeof(double)) {
+	if (backend->element_bytes[OTP_F32] == sizeof(double)) {
 		otp_ref_peek(wide, memory, count);
 		return wide;
 	}
@@ -423,7 +423,7 @@ static void check_network(const network_case *c, const char *backend_name, otp_p
 	size_t row = (size_t)n.params->elements;
 	void *spans[OTP_MAX_SPANS] = {NULL};
 	for (int i = 0; i < SPAN_USED; i++)
-		spans[i] = at.backend->alloc(at.device, row * at.backend->element_bytes);
+		spans[i] = at.backend->alloc(at.device, row * at.backend->element_bytes[OTP_F32]);
 	float *params = otp_calloc(row, sizeof *params);
 	read_params(&f, "params", &list, params);
 	at.backend->upload(at.device, spans[SPAN_PARAMS], OTP_F32, params, n.params->elements);

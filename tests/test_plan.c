@@ -12,6 +12,7 @@
 
 #include "graph/plan.h"
 #include "graph/program.h"
+#include "graph/storage.h"
 #include "train/engine.h"
 
 #include <errno.h>
@@ -82,6 +83,8 @@ static long allocation_count(void) { return atomic_load(&allocations); }
 
 /* ---- lifetimes, found again ---- */
 
+static const size_t BYTES[OTP_TYPE_COUNT] = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2};
+
 typedef struct lifetime {
 	bool needed;
 	int base;	 /* the node whose memory this is: itself, or through reshape */
@@ -113,7 +116,7 @@ static lifetime *find_lifetimes(const otp_graph *g, const otp_plan *plan)
 		l->first = leaf ? -1 : id;
 		l->last = leaf || node->output ? INT_MAX : id;
 		l->begin = plan->place[id].offset;
-		l->end = l->begin + otp_shape_count(node->shape);
+		l->end = l->begin + otp_shape_count(node->shape) * (int64_t)BYTES[plan->place[id].type];
 		for (int i = 0; l->needed && i < node->input_count; i++) {
 			lifetime *read = &lives[lives[node->in[i]->id].base];
 			read->last = read->last < id ? id : read->last;
@@ -132,7 +135,8 @@ static bool overwrites(const otp_graph *g, const lifetime *lives, int a, int b)
 	for (int i = 1; i < node->input_count; i++)
 		if (lives[node->in[i]->id].base == a)
 			return false;
-	return otp_shape_equal(node->in[0]->shape, node->shape) && lives[a].begin == lives[b].begin;
+	return otp_shape_equal(node->in[0]->shape, node->shape) && lives[a].begin == lives[b].begin &&
+	       lives[a].end - lives[a].begin == lives[b].end - lives[b].begin;
 }
 
 static bool in_arena(const otp_graph *g, const lifetime *lives, int id)
@@ -150,21 +154,23 @@ static void check_pair(const otp_graph *g, const lifetime *lives, int a, int b)
 }
 
 /* Returns the arena's share of the memory without reuse. */
-static double check_plan(const otp_graph *g)
+static double check_plan(const otp_graph *g, bool bf16)
 {
-	otp_plan *plan = otp_plan_new(g);
+	otp_type *types = otp_storage_types(g, bf16);
+	otp_plan *plan = otp_plan_new(g, types, BYTES);
 	lifetime *lives = find_lifetimes(g, plan);
 	for (int b = 0; b < otp_graph_size(g); b++) {
 		if (!in_arena(g, lives, b))
 			continue;
-		assert_true(lives[b].begin >= 0 && lives[b].end <= plan->arena_elements);
-		assert_int_equal(lives[b].begin % 16, 0);
+		assert_true(lives[b].begin >= 0 && lives[b].end <= plan->arena_bytes);
+		assert_int_equal(lives[b].begin % 64, 0);
 		for (int a = 0; a < b; a++)
 			if (in_arena(g, lives, a))
 				check_pair(g, lives, a, b);
 	}
-	assert_true(plan->arena_elements <= plan->unshared_elements);
-	double share = (double)plan->arena_elements / (double)plan->unshared_elements;
+	assert_true(plan->arena_bytes <= plan->unshared_bytes);
+	double share = (double)plan->arena_bytes / (double)plan->unshared_bytes;
+	otp_free(types);
 	otp_free(lives);
 	otp_plan_free(plan);
 	return share;
@@ -279,7 +285,7 @@ static void random_plans_keep_values_apart(void **state)
 	double shares = 0;
 	for (uint32_t which = 0; which < RANDOM_GRAPHS; which++) {
 		random_graph r = random_graph_make(which);
-		shares += check_plan(r.graph);
+		shares += check_plan(r.graph, which % 2);
 		otp_graph_free(r.graph);
 	}
 	print_message("             arena at %.2f of unshared memory on average\n", shares / RANDOM_GRAPHS);
@@ -310,7 +316,7 @@ static void *make_span(const place *at, int64_t elements, uint32_t which)
 {
 	float *host = otp_calloc((size_t)elements, sizeof *host);
 	fill(host, elements, which);
-	void *span = at->backend->alloc(at->device, (size_t)elements * at->backend->element_bytes);
+	void *span = at->backend->alloc(at->device, (size_t)elements * at->backend->element_bytes[OTP_F32]);
 	at->backend->upload(at->device, span, OTP_F32, host, elements);
 	otp_free(host);
 	return span;
@@ -318,7 +324,7 @@ static void *make_span(const place *at, int64_t elements, uint32_t which)
 
 static bool same_bytes(const place *at, const void *a, const void *b, int64_t elements)
 {
-	return memcmp(a, b, (size_t)elements * at->backend->element_bytes) == 0;
+	return memcmp(a, b, (size_t)elements * at->backend->element_bytes[OTP_F32]) == 0;
 }
 
 /* One graph, run plain and poisoned: the same bytes in every output. */
@@ -417,9 +423,12 @@ static void step_plans_keep_values_apart(void **state)
 	const otp_arch *arch = *state;
 	for (int kind = 0; kind < STEP_KINDS; kind++) {
 		step_setup s = setup_make(arch, (enum step_kind)kind, OTP_G_SOFTPLUS);
-		double share = check_plan(s.step.graph);
-		assert_true(share < 0.75); /* a training step's values are many and most are short-lived */
-		print_message("             step kind %d: arena at %.2f of unshared memory\n", kind, share);
+		for (int bf16 = 0; bf16 < 2; bf16++) {
+			double share = check_plan(s.step.graph, bf16);
+			assert_true(share < 0.75); /* a training step's values are many and most are short-lived */
+			print_message("             step kind %d%s: arena at %.2f of unshared memory\n", kind,
+				      bf16 ? " in bf16" : "", share);
+		}
 		setup_free(&s);
 	}
 }

@@ -85,7 +85,7 @@ static const otp_kernel *const cpu_kernels[OTP_OP_COUNT] = {
 
 const otp_backend otp_cpu_backend = {
     .name = "cpu",
-    .element_bytes = 4,
+    .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4},
     .open = cpu_open,
     .close = cpu_close,
     .alloc = cpu_alloc,

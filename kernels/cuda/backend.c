@@ -280,7 +280,7 @@ static const otp_kernel *const cuda_kernels[OTP_OP_COUNT] = {
 
 const otp_backend otp_cuda_backend = {
     .name = "cuda",
-    .element_bytes = 4,
+    .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4},
     .open = cuda_open,
     .close = cuda_close,
     .alloc = cuda_alloc,

@@ -97,7 +97,7 @@ static const otp_kernel *const ref_kernels[OTP_OP_COUNT] = {
 
 const otp_backend otp_ref_backend = {
     .name = "ref",
-    .element_bytes = sizeof(double),
+    .element_bytes = {[OTP_F32] = sizeof(double), [OTP_U32] = sizeof(double)},
     .open = ref_open,
     .close = ref_close,
     .alloc = ref_alloc,

@@ -1,8 +1,8 @@
 /* ref: the oracle. Every op as the loop its meaning describes, in double, with
  * no thought of speed. Used by tests only.
  *
- * Every element of every type is held as a double (element_bytes 8), so that
- * finite differences have sixteen digits to work with.
+ * Every element of every type is held as a double, so that finite differences
+ * have sixteen digits to work with.
  */
 #ifndef OTP_REF_H
 #define OTP_REF_H

@@ -16,7 +16,8 @@ extern "C" {
 
 enum { OTP_MAX_INPUTS = 6 };
 
-typedef enum otp_type { OTP_F32, OTP_U32 } otp_type;
+/* BF16 is a way to store F32, in half the memory: which values a program stores so, storage.h says. */
+typedef enum otp_type { OTP_F32, OTP_U32, OTP_BF16, OTP_TYPE_COUNT } otp_type;
 
 typedef struct otp_shape {
 	int n, h, w, c;
@@ -108,12 +109,12 @@ typedef struct otp_kernel {
  * Runs on one device are ordered as they are issued; wait() returns when all are done. */
 typedef struct otp_backend {
 	const char *name;
-	size_t element_bytes; /* of every element of every type: 4, or 8 in ref, which holds all as double */
+	size_t element_bytes[OTP_TYPE_COUNT]; /* 0: the backend does not store this type */
 	bool (*open)(int index, otp_device **device, otp_error *err);
 	void (*close)(otp_device *device);
 	void *(*alloc)(otp_device *device, size_t bytes); /* zeroed, 64-byte aligned */
 	void (*release)(otp_device *device, void *memory);
-	/* host float (F32) or uint32_t (U32) to and from device elements */
+	/* host float (F32, BF16) or uint32_t (U32) to and from device elements */
 	void (*upload)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
 	void (*download)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
 	/* Launch calls in order. `token` is a slot that belongs to the program, NULL at first,

@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { ALIGN_ELEMENTS = 16 };
+enum { ALIGN_BYTES = 64 };
 
 typedef struct block {
 	int64_t begin, end;
@@ -17,11 +17,6 @@ typedef struct free_list {
 	int count, room;
 	int64_t high; /* the highest end ever handed out */
 } free_list;
-
-static int64_t aligned_count(const otp_node *node)
-{
-	return (otp_shape_count(node->shape) + ALIGN_ELEMENTS - 1) / ALIGN_ELEMENTS * ALIGN_ELEMENTS;
-}
 
 static void insert_block(free_list *list, int at, block b)
 {
@@ -42,29 +37,29 @@ static void remove_block(free_list *list, int at)
 }
 
 /* The smallest block that fits; ties go to the lowest address. */
-static int64_t take(free_list *list, int64_t count)
+static int64_t take(free_list *list, int64_t bytes)
 {
 	int best = -1;
 	for (int i = 0; i < list->count; i++) {
 		int64_t size = list->blocks[i].end - list->blocks[i].begin;
-		if (size >= count && (best < 0 || size < list->blocks[best].end - list->blocks[best].begin))
+		if (size >= bytes && (best < 0 || size < list->blocks[best].end - list->blocks[best].begin))
 			best = i;
 	}
 	int64_t offset = list->blocks[best].begin;
-	list->blocks[best].begin += count;
+	list->blocks[best].begin += bytes;
 	if (list->blocks[best].begin == list->blocks[best].end)
 		remove_block(list, best);
-	if (offset + count > list->high)
-		list->high = offset + count;
+	if (offset + bytes > list->high)
+		list->high = offset + bytes;
 	return offset;
 }
 
-static void give_back(free_list *list, int64_t offset, int64_t count)
+static void give_back(free_list *list, int64_t offset, int64_t bytes)
 {
 	int at = 0;
 	while (at < list->count && list->blocks[at].begin < offset)
 		at++;
-	insert_block(list, at, (block){offset, offset + count});
+	insert_block(list, at, (block){offset, offset + bytes});
 	if (at + 1 < list->count && list->blocks[at].end == list->blocks[at + 1].begin) {
 		list->blocks[at].end = list->blocks[at + 1].end;
 		remove_block(list, at + 1);
@@ -104,7 +99,7 @@ static void find_deaths(const otp_graph *g, otp_plan *plan)
 }
 
 /* Whether node may overwrite the memory of its first input: the table allows
- * it, shapes agree, this is the last reader, and no other input shares it. */
+ * it, shapes and types agree, this is the last reader, and no other input shares it. */
 static bool may_overwrite(const otp_graph *g, const otp_plan *plan, const otp_node *node)
 {
 	if (!otp_op_in_place(node->op) || (node->output && node->span != OTP_SPAN_NONE))
@@ -112,7 +107,8 @@ static bool may_overwrite(const otp_graph *g, const otp_plan *plan, const otp_no
 	int root = plan->place[node->in[0]->id].root;
 	const otp_node *owner = otp_graph_node(g, root);
 	if (owner->span != OTP_SPAN_NONE || plan->place[root].dies_at != node->id ||
-	    !otp_shape_equal(node->in[0]->shape, node->shape))
+	    !otp_shape_equal(node->in[0]->shape, node->shape) ||
+	    plan->place[root].type != plan->place[node->id].type)
 		return false;
 	for (int i = 1; i < node->input_count; i++)
 		if (plan->place[node->in[i]->id].root == root)
@@ -138,8 +134,8 @@ static void place_node(const otp_graph *g, otp_plan *plan, free_list *list, int 
 		root->released = true; /* the memory now belongs to this node */
 		return;
 	}
-	place->offset = take(list, aligned_count(node));
-	plan->unshared_elements += aligned_count(node);
+	place->offset = take(list, place->bytes);
+	plan->unshared_bytes += place->bytes;
 }
 
 /* Memory of roots whose last reader was node. */
@@ -149,19 +145,35 @@ static void release_inputs(const otp_graph *g, otp_plan *plan, free_list *list, 
 		int root = plan->place[node->in[i]->id].root;
 		otp_place *place = &plan->place[root];
 		if (place->dies_at == node->id && !place->released && otp_graph_node(g, root)->span == OTP_SPAN_NONE) {
-			give_back(list, place->offset, aligned_count(otp_graph_node(g, root)));
+			give_back(list, place->offset, place->bytes);
 			place->released = true;
 		}
 	}
 }
 
-otp_plan *otp_plan_new(const otp_graph *g)
+static void find_sizes(const otp_graph *g, otp_plan *plan, const otp_type *types,
+		       const size_t element_bytes[OTP_TYPE_COUNT])
+{
+	for (int id = 0; id < plan->node_count; id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		otp_place *place = &plan->place[id];
+		OTP_ASSERT(element_bytes[types[id]], "plan: %s of a type that is not stored here", otp_op_name(node->op));
+		OTP_ASSERT(node->op != OTP_OP_reshape || types[id] == types[node->in[0]->id],
+			   "plan: a reshape changes the type");
+		place->type = types[id];
+		place->bytes = (int64_t)otp_round_up(
+			(size_t)otp_shape_count(node->shape) * element_bytes[types[id]], ALIGN_BYTES);
+	}
+}
+
+otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t element_bytes[OTP_TYPE_COUNT])
 {
 	otp_plan *plan = otp_calloc(1, sizeof *plan);
 	plan->node_count = otp_graph_size(g);
 	plan->place = otp_calloc((size_t)plan->node_count, sizeof *plan->place);
 	for (int id = 0; id < plan->node_count; id++)
 		plan->place[id].offset = -1;
+	find_sizes(g, plan, types, element_bytes);
 	mark_live(g, plan);
 	find_deaths(g, plan);
 
@@ -176,7 +188,7 @@ otp_plan *otp_plan_new(const otp_graph *g)
 			place_node(g, plan, &list, id);
 			release_inputs(g, plan, &list, node);
 		}
-	plan->arena_elements = list.high;
+	plan->arena_bytes = list.high;
 	otp_free(list.blocks);
 	return plan;
 }

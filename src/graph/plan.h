@@ -1,5 +1,5 @@
 /* plan: where each node lives. Lifetimes in schedule order give offsets in one
- * arena; a node overwrites its first input where ops.def and lifetimes allow.
+ * arena; a node overwrites its first input where ops.def, lifetimes and types allow.
  */
 #ifndef OTP_PLAN_H
 #define OTP_PLAN_H
@@ -9,7 +9,9 @@
 typedef struct otp_place {
 	bool live;        /* reachable from an output */
 	int root;         /* id of the node whose memory this one shares (itself, or through reshape / in place) */
-	int64_t offset;   /* elements from the arena's start; -1: in a span */
+	otp_type type;    /* as which it is stored */
+	int64_t offset;   /* bytes from the arena's start; -1: in a span */
+	int64_t bytes;    /* rounded up */
 	int dies_at;      /* id after which the memory is free (roots only); INT_MAX: kept */
 	bool in_place;    /* overwrites input 0 */
 	bool released;    /* the planner's own: memory already passed on */
@@ -18,12 +20,12 @@ typedef struct otp_place {
 typedef struct otp_plan {
 	otp_place *place;       /* [graph size] */
 	int node_count;
-	int64_t arena_elements; /* all activations, inputs and readable outputs */
-	int64_t unshared_elements; /* what it would be without reuse: for --plan */
+	int64_t arena_bytes;    /* all activations, inputs and readable outputs */
+	int64_t unshared_bytes; /* what it would be without reuse: for --plan */
 } otp_plan;
 
-/* Offsets are multiples of 16 elements. */
-otp_plan *otp_plan_new(const otp_graph *g);
+/* types: how each node is stored, [graph size] (storage.h); a reshape as its input. Offsets are multiples of 64. */
+otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t element_bytes[OTP_TYPE_COUNT]);
 void otp_plan_free(otp_plan *plan);
 
 #endif

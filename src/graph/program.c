@@ -1,6 +1,7 @@
 /* Binding a planned graph to a backend: one call a node, pointers fixed for good. */
 #include "graph/program.h"
 #include "graph/plan.h"
+#include "graph/storage.h"
 #include "graph/work.h"
 
 #include <math.h>
@@ -24,18 +25,18 @@ struct otp_program {
 
 static void *node_data(const otp_program *p, const otp_node *node)
 {
-	size_t bytes = p->backend->element_bytes;
 	const otp_node *owner = otp_graph_node(p->graph, p->plan->place[node->id].root);
 	if (owner->span != OTP_SPAN_NONE) {
 		OTP_ASSERT(p->spans[owner->span], "span %d has no memory", owner->span);
-		return (char *)p->spans[owner->span] + (size_t)owner->span_offset * bytes;
+		return (char *)p->spans[owner->span] +
+		       (size_t)owner->span_offset * p->backend->element_bytes[p->plan->place[owner->id].type];
 	}
-	return p->arena + (size_t)p->plan->place[node->id].offset * bytes;
+	return p->arena + p->plan->place[node->id].offset;
 }
 
 static otp_tensor tensor_of(const otp_program *p, const otp_node *node)
 {
-	otp_tensor t = {node_data(p, node), node->shape, node->type};
+	otp_tensor t = {node_data(p, node), node->shape, p->plan->place[node->id].type};
 	return t;
 }
 
@@ -85,6 +86,15 @@ static void make_poison(otp_program *p)
 		p->nan_values[i] = NAN;
 }
 
+static otp_plan *make_plan(const otp_backend *backend, const otp_graph *g, otp_program_options options)
+{
+	bool narrow = options.precision == OTP_PRECISION_BF16 && backend->element_bytes[OTP_BF16];
+	otp_type *types = otp_storage_types(g, narrow);
+	otp_plan *plan = otp_plan_new(g, options.types ? options.types : types, backend->element_bytes);
+	otp_free(types);
+	return plan;
+}
+
 otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
 			     void *const spans[OTP_MAX_SPANS], otp_program_options options)
 {
@@ -92,10 +102,10 @@ otp_program *otp_program_new(const otp_backend *backend, otp_device *device, con
 	p->backend = backend;
 	p->device = device;
 	p->graph = g;
-	p->plan = otp_plan_new(g);
+	p->plan = make_plan(backend, g, options);
 	if (spans)
 		memcpy(p->spans, spans, sizeof p->spans);
-	p->arena = backend->alloc(device, (size_t)(p->plan->arena_elements + 1) * backend->element_bytes);
+	p->arena = backend->alloc(device, (size_t)p->plan->arena_bytes);
 
 	int node_count = otp_graph_size(g), calls = 0;
 	for (int id = 0; id < node_count; id++)
@@ -136,7 +146,7 @@ void otp_program_free(otp_program *p)
 
 static void poison_tensor(otp_program *p, otp_tensor t)
 {
-	p->backend->upload(p->device, t.data, OTP_F32, p->nan_values, otp_shape_count(t.shape));
+	p->backend->upload(p->device, t.data, t.type, p->nan_values, otp_shape_count(t.shape));
 }
 
 /* One call with every byte that the plan calls free, or not yet written, made NaN. */
@@ -148,7 +158,7 @@ static void run_poisoned(otp_program *p, int index)
 		poison_tensor(p, call->out);
 	if (p->scratch_bytes)
 		p->backend->upload(p->device, p->scratch, OTP_F32, p->nan_values,
-				   (int64_t)(p->scratch_bytes / p->backend->element_bytes));
+				   (int64_t)(p->scratch_bytes / p->backend->element_bytes[OTP_F32]));
 	void *token = NULL;
 	p->backend->launch(p->device, call, 1, &token);
 	p->backend->wait(p->device);
@@ -177,13 +187,15 @@ void otp_program_write(otp_program *p, const otp_node *node, const void *values)
 {
 	OTP_ASSERT(node->op == OTP_OP_LEAF, "writing to a computed node (%s)", otp_op_name(node->op));
 	if (p->plan->place[node->id].live) /* an input that nothing reads has no memory */
-		p->backend->upload(p->device, node_data(p, node), node->type, values, otp_shape_count(node->shape));
+		p->backend->upload(p->device, node_data(p, node), p->plan->place[node->id].type, values,
+				   otp_shape_count(node->shape));
 }
 
 void otp_program_read(otp_program *p, const otp_node *node, void *values)
 {
 	p->backend->wait(p->device);
-	p->backend->download(p->device, values, node->type, otp_program_data(p, node), otp_shape_count(node->shape));
+	p->backend->download(p->device, values, p->plan->place[node->id].type, otp_program_data(p, node),
+			     otp_shape_count(node->shape));
 }
 
 void *otp_program_data(otp_program *p, const otp_node *node)
@@ -195,8 +207,8 @@ void *otp_program_data(otp_program *p, const otp_node *node)
 otp_program_size otp_program_measure(const otp_program *p)
 {
 	otp_program_size size = {
-		.arena_bytes = (size_t)p->plan->arena_elements * p->backend->element_bytes,
-		.unshared_bytes = (size_t)p->plan->unshared_elements * p->backend->element_bytes,
+		.arena_bytes = (size_t)p->plan->arena_bytes,
+		.unshared_bytes = (size_t)p->plan->unshared_bytes,
 		.scratch_bytes = p->scratch_bytes,
 		.calls = p->call_count,
 	};

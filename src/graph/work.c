@@ -24,17 +24,17 @@ static double products(const otp_call *call)
 }
 
 /* Of the i-th input; of a data set only what is picked, a byte a value. */
-static double input_bytes(const otp_call *call, int i, size_t element_bytes)
+static double input_bytes(const otp_call *call, int i, const size_t element_bytes[OTP_TYPE_COUNT])
 {
 	if (call->op == OTP_OP_gather && i == 0)
 		return elements(call->out);
-	return elements(call->in[i]) * (double)element_bytes;
+	return elements(call->in[i]) * (double)element_bytes[call->in[i].type];
 }
 
-otp_work otp_work_of_call(const otp_call *call, size_t element_bytes, otp_peaks peaks)
+otp_work otp_work_of_call(const otp_call *call, const size_t element_bytes[OTP_TYPE_COUNT], otp_peaks peaks)
 {
 	otp_work work = {.calls = 1, .flops = 2 * products(call)};
-	work.bytes = elements(call->out) * (double)element_bytes;
+	work.bytes = elements(call->out) * (double)element_bytes[call->out.type];
 	for (int i = 0; i < otp_op_inputs(call->op); i++)
 		work.bytes += input_bytes(call, i, element_bytes);
 	double move = work.bytes / peaks.bytes_per_s, compute = work.flops / peaks.flops_per_s;

@@ -17,7 +17,7 @@ typedef struct otp_work {
 
 /* Bytes, and for convolutions and matrix products two operations a multiplication; pointwise
  * arithmetic hides behind memory and is not counted. */
-otp_work otp_work_of_call(const otp_call *call, size_t element_bytes, otp_peaks peaks);
+otp_work otp_work_of_call(const otp_call *call, const size_t element_bytes[OTP_TYPE_COUNT], otp_peaks peaks);
 
 /* A program's calls, added to `by_op`: [OTP_OP_COUNT]. */
 void otp_program_add_work(const otp_program *p, otp_peaks peaks, otp_work *by_op);

@@ -175,7 +175,7 @@ static void allocate_spans(otp_engine *e)
 	elements[SPAN_LOSSES] = (size_t)e->replica_count * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
-			e->spans[span] = b->alloc(e->place->device, elements[span] * b->element_bytes);
+			e->spans[span] = b->alloc(e->place->device, elements[span] * b->element_bytes[OTP_F32]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
@@ -297,7 +297,7 @@ void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, c
 	const otp_place_of_work *at = e->place;
 	int64_t each = words_per_picture(e, target);
 	char *data = e->spans[OTP_SPAN_SOURCE_DATA + target];
-	at->backend->upload(at->device, data + (size_t)(first * each) * at->backend->element_bytes, OTP_U32, words,
+	at->backend->upload(at->device, data + (size_t)(first * each) * at->backend->element_bytes[OTP_F32], OTP_U32, words,
 			    count * each);
 }
 
@@ -312,7 +312,7 @@ static void fetch_losses(otp_engine *e)
 	at->backend->wait(at->device);
 	for (int i = 0; i < e->replica_count; i++)
 		at->backend->download(at->device, e->fetched + i * ring, OTP_F32,
-				      (char *)e->spans[SPAN_LOSSES] + (size_t)(i * ring) * at->backend->element_bytes,
+				      (char *)e->spans[SPAN_LOSSES] + (size_t)(i * ring) * at->backend->element_bytes[OTP_F32],
 				      (int64_t)e->recorded * OTP_REPORT_COUNT);
 	for (int slot = 0; slot < e->recorded; slot++) {
 		otp_step_kind kind = (otp_step_kind)e->kinds[slot];
@@ -466,10 +466,10 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 {
 	otp_engine_size size = {0};
 	for (int span = 0; span < 2; span++) {
-		size_t row = (size_t)e->params[span]->elements * e->place->backend->element_bytes;
+		size_t row = (size_t)e->params[span]->elements * e->place->backend->element_bytes[OTP_F32];
 		size.state_bytes += row * (size_t)otp_engine_rows(span);
 		size.gradient_bytes += row * (size_t)e->replica_count;
-		size.data_bytes += data_elements(e, span) * e->place->backend->element_bytes;
+		size.data_bytes += data_elements(e, span) * e->place->backend->element_bytes[OTP_F32];
 	}
 	for (int i = 0; i < e->replica_count; i++)
 		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)

@@ -26,7 +26,7 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 		return false;
 	const otp_place_of_work *at = t->place;
 	t->params = discover_params(&t->arch);
-	t->weights = at->backend->alloc(at->device, (size_t)t->params->elements * at->backend->element_bytes);
+	t->weights = at->backend->alloc(at->device, (size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
 	float *row = otp_calloc((size_t)t->params->elements, sizeof *row);
 	bool ok = otp_model_read_weights(path, t->params, row, err);
 	if (ok)

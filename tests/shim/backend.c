@@ -132,7 +132,7 @@ static const otp_kernel *const shim_kernels[OTP_OP_COUNT] = {
 
 const otp_backend otp_shim_backend = {
     .name = "shim",
-    .element_bytes = 4,
+    .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4},
     .open = shim_open,
     .close = shim_close,
     .alloc = shim_alloc,
