@@ -17,18 +17,24 @@ static float float_of(uint32_t bits)
 	return value;
 }
 
+static void convert(otp_type to, void *dst, otp_type from, const void *src, int count)
+{
+	otp_call call = {0};
+	otp_tensor y = {dst, {1, 1, 1, count}, to}, x = {(void *)(uintptr_t)src, {1, 1, 1, count}, from};
+	otp_cuda_convert(&call, &y, &x);
+}
+
 /* Every bfloat16 is a float whose lower half is zero, and comes back as itself. */
 static void every_value_survives(void **state)
 {
 	(void)state;
 	enum { ALL = 1 << 16 };
-	otp_call call = {0};
 	uint16_t *halves = otp_calloc(ALL, sizeof *halves), *back = otp_calloc(ALL, sizeof *back);
 	float *wide = otp_calloc(ALL, sizeof *wide);
 	for (int i = 0; i < ALL; i++)
 		halves[i] = (uint16_t)i;
-	otp_cuda_from_bf16(&call, wide, halves, ALL);
-	otp_cuda_to_bf16(&call, back, wide, ALL);
+	convert(OTP_F32, wide, OTP_BF16, halves, ALL);
+	convert(OTP_BF16, back, OTP_F32, wide, ALL);
 	for (int i = 0; i < ALL; i++) {
 		float value = float_of((uint32_t)i << 16);
 		if (isnan(value)) {
@@ -56,13 +62,12 @@ static void rounds_to_nearest_even(void **state)
 		     {0xbf808001, 0xbf81}, {0x7f7fffff, 0x7f80}, {0x7f800000, 0x7f80}, {0x00000001, 0x0000},
 		     {0x00008001, 0x0001}, {0x80000000, 0x8000}, {0xff800000, 0xff80}};
 	enum { COUNT = sizeof cases / sizeof *cases };
-	otp_call call = {0};
 	for (int offset = 0; offset < 2; offset++) {
 		float from[COUNT + 1];
 		uint16_t to[COUNT + 1];
 		for (int i = 0; i < COUNT; i++)
 			from[i + offset] = float_of(cases[i].from);
-		otp_cuda_to_bf16(&call, to + offset, from + offset, COUNT);
+		convert(OTP_BF16, to + offset, OTP_F32, from + offset, COUNT);
 		for (int i = 0; i < COUNT; i++)
 			assert_int_equal(to[i + offset], cases[i].to);
 	}

@@ -4,6 +4,7 @@
  * are launched a second time (the first loads modules, which capture forbids);
  * OTPLAN_CUDA_GRAPHS=0 runs them one by one, for debugging. */
 #include "cuda/device.h"
+#include "bf16.h"
 #include "cuda/dnn.h"
 
 #include <stdlib.h>
@@ -165,15 +166,32 @@ static void cuda_release(otp_device *d, void *memory)
 
 /* ---- transfers ---- */
 
+/* `length` bytes of the device's elements from byte `at` on, to and from the host's, which differ for
+ * bfloat16. */
+static void to_device_form(void *memory, otp_type type, const void *src, size_t at, size_t length)
+{
+	if (type != OTP_BF16)
+		memcpy(memory, (const char *)src + at, length);
+	for (size_t i = 0; type == OTP_BF16 && i < length / 2; i++)
+		((uint16_t *)memory)[i] = otp_bf16_round(((const float *)src)[at / 2 + i]);
+}
+
+static void to_host_form(void *dst, otp_type type, const void *memory, size_t at, size_t length)
+{
+	if (type != OTP_BF16)
+		memcpy((char *)dst + at, memory, length);
+	for (size_t i = 0; type == OTP_BF16 && i < length / 2; i++)
+		((float *)dst)[at / 2 + i] = otp_bf16_widen(((const uint16_t *)memory)[i]);
+}
+
 static void cuda_upload(otp_device *d, void *dst, otp_type type, const void *src, int64_t count)
 {
-	(void)type; /* host and device elements are the same */
-	size_t bytes = (size_t)count * 4;
+	size_t bytes = (size_t)count * otp_cuda_backend.element_bytes[type];
 	otp_device_enter(d);
 	for (size_t at = 0, piece; at < bytes; at += piece) {
 		piece = bytes - at;
 		void *memory = otp_ring_take(&d->ring, &piece);
-		memcpy(memory, (const char *)src + at, piece);
+		to_device_form(memory, type, src, at, piece);
 		CUDA_CHECK(cudaMemcpyAsync((char *)dst + at, memory, piece, cudaMemcpyHostToDevice, d->stream));
 	}
 	otp_device_leave(d);
@@ -181,15 +199,14 @@ static void cuda_upload(otp_device *d, void *dst, otp_type type, const void *src
 
 static void cuda_download(otp_device *d, void *dst, otp_type type, const void *src, int64_t count)
 {
-	(void)type;
-	size_t bytes = (size_t)count * 4;
+	size_t bytes = (size_t)count * otp_cuda_backend.element_bytes[type];
 	otp_device_enter(d);
 	for (size_t at = 0, piece; at < bytes; at += piece) {
 		piece = bytes - at;
 		void *memory = otp_ring_take(&d->ring, &piece);
 		CUDA_CHECK(cudaMemcpyAsync(memory, (const char *)src + at, piece, cudaMemcpyDeviceToHost, d->stream));
 		CUDA_CHECK(cudaStreamSynchronize(d->stream));
-		memcpy((char *)dst + at, memory, piece);
+		to_host_form(dst, type, memory, at, piece);
 	}
 	otp_device_leave(d);
 }
@@ -280,7 +297,7 @@ static const otp_kernel *const cuda_kernels[OTP_OP_COUNT] = {
 
 const otp_backend otp_cuda_backend = {
     .name = "cuda",
-    .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4},
+    .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2},
     .open = cuda_open,
     .close = cuda_close,
     .alloc = cuda_alloc,

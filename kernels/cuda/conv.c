@@ -1,6 +1,7 @@
-/* conv.c (cuda): the convolution triple, through cuDNN. Tensors are float32;
- * for bfloat16 the operands are rounded into scratch first. A bias is cuDNN's
- * epilogue where an engine has it, a launch of our own where none does. */
+/* conv.c (cuda): the convolution triple, through cuDNN. Tensors that are stored
+ * as the plan wants them go to it as they are; others (float32 weights and
+ * pictures, in bfloat16) are converted in scratch. A bias is cuDNN's epilogue
+ * where an engine has it, a launch of our own where none does. */
 #include "cuda/dnn.h"
 
 #include <stdio.h>
@@ -10,7 +11,7 @@ typedef struct bound {
 	bool bias_after;
 } bound;
 
-/* Where things lie in scratch: cuDNN's workspace, then what is not float32. */
+/* Where things lie in scratch: cuDNN's workspace, then what is stored otherwise than the plan wants it. */
 typedef struct layout {
 	size_t operand[2], result, bytes;
 } layout;
@@ -21,11 +22,13 @@ static const otp_dnn_role operand_roles[][2] = {
     [OTP_DNN_WGRAD] = {OTP_DNN_X, OTP_DNN_Y},
 };
 
-static size_t place(size_t *at, bool needed, otp_shape s)
+static otp_type type_of(bool bf16) { return bf16 ? OTP_BF16 : OTP_F32; }
+
+static size_t place(size_t *at, const otp_tensor *t, otp_type wanted)
 {
-	size_t here = *at;
-	if (needed)
-		*at += otp_round_up((size_t)otp_shape_count(s) * sizeof(uint16_t), 256);
+	size_t here = *at, element = wanted == OTP_BF16 ? sizeof(uint16_t) : sizeof(float);
+	if (t->type != wanted)
+		*at += otp_round_up((size_t)otp_shape_count(t->shape) * element, 256);
 	return here;
 }
 
@@ -33,19 +36,20 @@ static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
 {
 	layout l = {.bytes = otp_round_up(plan->workspace_bytes, 256)};
 	for (int i = 0; i < 2; i++)
-		l.operand[i] = place(&l.bytes, plan->conv.bf16_in, call->in[i].shape);
-	l.result = place(&l.bytes, plan->conv.bf16_out, call->out.shape);
+		l.operand[i] = place(&l.bytes, &call->in[i], type_of(plan->conv.bf16_in));
+	l.result = place(&l.bytes, &call->out, type_of(plan->conv.bf16_out));
 	return l;
 }
 
 /* Wanted first: an engine that needs no compiling, bfloat16 operands before
- * float32 ones in TF32, a float32 result, the bias in the same kernel. */
-static const otp_dnn_plan *first_plan(otp_device *device, otp_dnn_conv conv, bool bias,
+ * float32 ones in TF32, a result of the type it is stored in, the bias in the same kernel. */
+static const otp_dnn_plan *first_plan(otp_device *device, otp_dnn_conv conv, bool bias, otp_type result,
 				      otp_precision precision)
 {
-	static const struct {
+	bool narrow = result == OTP_BF16;
+	const struct {
 		bool bf16_in, bf16_out;
-	} ways[] = {{true, false}, {true, true}, {false, false}};
+	} ways[] = {{true, narrow}, {true, !narrow}, {false, false}};
 	int first_way = precision == OTP_PRECISION_BF16 ? 0 : 2;
 	conv.tf32 = precision != OTP_PRECISION_F32;
 	for (int compiled = 0; compiled < 2; compiled++)
@@ -84,7 +88,7 @@ static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, 
 		   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
 	bound *b = otp_calloc(1, sizeof *b);
 	otp_device_enter(call->device);
-	b->plan = first_plan(call->device, conv, bias, call->precision);
+	b->plan = first_plan(call->device, conv, bias, call->out.type, call->precision);
 	otp_device_leave(call->device);
 	if (!b->plan)
 		otp_cuda_failed("cudnn", "no deterministic engine computes this convolution", describe(&conv),
@@ -108,6 +112,12 @@ static void bind_wgrad(otp_call *call)
 	bind_conv(call, OTP_DNN_WGRAD, call->in[0].shape, call->out.shape, call->in[1].shape);
 }
 
+/* t itself, or its place in scratch. */
+static otp_tensor as_wanted(const otp_tensor *t, otp_type wanted, void *scratch)
+{
+	return t->type == wanted ? *t : (otp_tensor){scratch, t->shape, wanted};
+}
+
 static void run_conv(const otp_call *call)
 {
 	const bound *b = call->bound;
@@ -116,22 +126,19 @@ static void run_conv(const otp_call *call)
 	char *scratch = call->scratch;
 	void *data[OTP_DNN_ROLES] = {NULL};
 	for (int i = 0; i < 2; i++) {
-		void *operand = call->in[i].data;
-		if (conv->bf16_in) {
-			operand = scratch + l.operand[i];
-			otp_cuda_to_bf16(call, operand, call->in[i].data, otp_shape_count(call->in[i].shape));
-		}
-		data[operand_roles[conv->direction][i]] = operand;
+		otp_tensor operand = as_wanted(&call->in[i], type_of(conv->bf16_in), scratch + l.operand[i]);
+		if (operand.data != call->in[i].data)
+			otp_cuda_convert(call, &operand, &call->in[i]);
+		data[operand_roles[conv->direction][i]] = operand.data;
 	}
-	void *result = conv->bf16_out ? (void *)(scratch + l.result) : call->out.data;
-	data[otp_dnn_result(conv)] = result;
+	otp_tensor result = as_wanted(&call->out, type_of(conv->bf16_out), scratch + l.result);
+	data[otp_dnn_result(conv)] = result.data;
 	data[OTP_DNN_BIAS] = call->in[2].data;
 	otp_dnn_run(call->device, b->plan, data, scratch);
-	if (conv->bf16_out)
-		otp_cuda_from_bf16(call, call->out.data, result, otp_shape_count(call->out.shape));
+	if (result.data != call->out.data)
+		otp_cuda_convert(call, &call->out, &result);
 	if (b->bias_after)
-		otp_cuda_add_bias(call, call->out.data, call->in[2].data,
-				  otp_shape_count(call->out.shape) / call->out.shape.c, call->out.shape.c);
+		otp_cuda_add_bias(call, &call->out, &call->in[2]);
 }
 
 static void unbind_conv(otp_call *call) { otp_free(call->bound); }

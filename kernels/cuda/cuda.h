@@ -2,9 +2,9 @@
  * matrix products, our own kernels (*.cu, one family a file) the rest.
  *
  * The .cu files know of the device only its stream, so that they also run on
- * the host under the tests' shim, unchanged. Everything is float32; where
- * activations are to become bfloat16, `pack` in launch.cuh is the seam: kernels
- * load and store packs and compute in float.
+ * the host under the tests' shim, unchanged. They compute in float; maps that
+ * storage.h holds in bfloat16 are converted where a pack is loaded or stored
+ * (`view` in launch.cuh).
  */
 #ifndef OTP_CUDA_H
 #define OTP_CUDA_H
@@ -23,11 +23,10 @@ const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count, otp_error
 #include "graph/ops.def"
 #undef OP
 
-/* count floats to bfloat16, rounded to nearest even, and back; asynchronous in the call's stream. */
-void otp_cuda_to_bf16(const otp_call *call, uint16_t *dst, const float *src, int64_t count);
-void otp_cuda_from_bf16(const otp_call *call, float *dst, const uint16_t *src, int64_t count);
+/* The same elements in dst's type, bfloat16 or float32; asynchronous in the call's stream. */
+void otp_cuda_convert(const otp_call *call, const otp_tensor *dst, const otp_tensor *src);
 /* y += b along c */
-void otp_cuda_add_bias(const otp_call *call, float *y, const float *b, int64_t rows, int channels);
+void otp_cuda_add_bias(const otp_call *call, const otp_tensor *y, const otp_tensor *b);
 
 /* The device's stream (a cudaStream_t). */
 void *otp_cuda_stream(const otp_device *device);

@@ -136,8 +136,9 @@ typedef struct bench {
 	otp_device *device;
 	const otp_dnn_conv *conv;
 	otp_shape shape[OTP_DNN_ROLES];
+	otp_type type[OTP_DNN_ROLES];
 	float *data[OTP_DNN_ROLES]; /* float32 */
-	void *given[OTP_DNN_ROLES]; /* what plans are handed: the same, or bfloat16 */
+	void *given[OTP_DNN_ROLES]; /* what plans and the probe are handed: the same, or bfloat16 */
 	float *value, *size;	    /* of the probes */
 	cudaEvent_t start, end;
 } bench;
@@ -147,6 +148,11 @@ static void *bench_alloc(size_t bytes)
 	void *memory = NULL;
 	CUDA_CHECK(cudaMalloc(&memory, bytes ? bytes : 1));
 	return memory;
+}
+
+static otp_tensor given_of(const bench *b, int role)
+{
+	return (otp_tensor){b->given[role], b->shape[role], b->type[role]};
 }
 
 static void open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
@@ -160,8 +166,10 @@ static void open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
 		bool result = role == (int)otp_dnn_result(conv);
 		if (role == OTP_DNN_BIAS || !(result ? conv->bf16_out : conv->bf16_in))
 			continue;
+		b->type[role] = OTP_BF16;
 		b->given[role] = bench_alloc((size_t)count * sizeof(uint16_t));
-		otp_cuda_to_bf16(&call, b->given[role], b->data[role], count);
+		otp_tensor wide = {b->data[role], b->shape[role], OTP_F32}, narrow = given_of(b, role);
+		otp_cuda_convert(&call, &narrow, &wide);
 	}
 	b->value = bench_alloc(PROBES * sizeof *b->value);
 	b->size = bench_alloc(PROBES * sizeof *b->size);
@@ -219,12 +227,18 @@ static double terms_of(const otp_dnn_conv *c)
 					       : (double)c->y.n * c->y.h * c->y.w;
 }
 
-/* What an error may be, in units of the sum of absolute products: the operands' rounding (2^-11 each for
- * TF32, 2^-9 for bfloat16, whose result may be rounded too), and float32 sums, whose roundings differ in
- * sign and so add up like a square root. */
+/* What an error may be, in units of the sum of absolute products. Float32 sums: their roundings differ in
+ * sign and so add up like a square root. TF32: either operand's rounding is 2^-11. Bfloat16 operands are the
+ * probe's own, so their products are exact, but tensor cores cut sums off instead of rounding them, by 2^-23
+ * for at least eight products at a time, always the same way. A bfloat16 result is rounded by 2^-9. */
 static double tolerance_of(const otp_dnn_conv *c)
 {
-	return (c->bf16_in ? 0x1p-7 : c->tf32 ? 0x1p-10 : 0) + 0x1p-24 * (8 + sqrt(terms_of(c)));
+	double sums = 0x1p-24 * (8 + sqrt(terms_of(c)));
+	return sums +
+	       (c->bf16_in ? 0x1p-23 * terms_of(c) / 8
+		: c->tf32  ? 0x1p-10
+			   : 0) +
+	       (c->bf16_out ? 0x1p-9 : 0);
 }
 
 /* Some elements of the last run's result against the probe's, whose step is odd so that it meets all
@@ -237,14 +251,19 @@ static bool agrees(bench *b, const char *key)
 	int64_t all = otp_shape_count(b->shape[result]), count = all < PROBES ? all : PROBES;
 	int64_t step = all / count > 1 ? (all / count - 1) | 1 : 1;
 	otp_call call = {.device = b->device};
-	otp_probe probe = {
-	    into[c->direction], c->x, c->w, c->y, c->stride, c->pad, b->data[OTP_DNN_X], b->data[OTP_DNN_W],
-	    b->data[OTP_DNN_Y]};
+	otp_probe probe = {into[c->direction],
+			   given_of(b, OTP_DNN_X),
+			   given_of(b, OTP_DNN_W),
+			   given_of(b, OTP_DNN_Y),
+			   c->stride,
+			   c->pad};
+	otp_tensor value = {b->value, {1, 1, 1, (int)count}, OTP_F32}, from = given_of(b, result),
+		   to = {b->data[result], b->shape[result], OTP_F32};
 	float *host = otp_calloc(3 * PROBES + (size_t)c->y.c, sizeof *host);
 	float *got = host, *want = host + PROBES, *size = host + 2 * PROBES, *bias = host + 3 * PROBES;
-	otp_cuda_probe(&call, &probe, count, step, b->value, b->size);
+	otp_cuda_probe(&call, &probe, count, step, &value, b->size);
 	if (c->bf16_out)
-		otp_cuda_from_bf16(&call, b->data[result], b->given[result], all);
+		otp_cuda_convert(&call, &to, &from);
 	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
 	CUDA_CHECK(cudaMemcpy2D(got, sizeof *got, b->data[result], (size_t)step * sizeof *got, sizeof *got,
 				(size_t)count, cudaMemcpyDeviceToHost));

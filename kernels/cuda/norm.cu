@@ -131,12 +131,12 @@ __device__ void put_sums(double *partial, const double *first, const double *sec
 
 enum { SUM_BYTES_A_CHANNEL = 2 * OTP_THREADS * (int)sizeof(double) }; /* of put_sums' shared memory */
 
-template <int W> __global__ void add_moments(double *partial, const float *x, cut k)
+template <int W> __global__ void add_moments(double *partial, view x, cut k)
 {
 	share t = share_of<W>(k);
 	double sum[W] = {}, square[W] = {};
 	for (int row = t.row; t.inside && row < t.end; row += t.step) {
-		pack<W> p = load<W>(x + ((int64_t)t.n * k.rows + row) * k.c + t.channel);
+		pack<W> p = load<W>(x, ((int64_t)t.n * k.rows + row) * k.c + t.channel);
 		for (int j = 0; j < W; j++) {
 			sum[j] += (double)p.v[j];
 			square[j] += (double)p.v[j] * (double)p.v[j];
@@ -145,8 +145,7 @@ template <int W> __global__ void add_moments(double *partial, const float *x, cu
 	put_sums<W>(partial, sum, square, k, t);
 }
 
-template <int W, bool SILU>
-__global__ void add_products(double *partial, const float *x, const float *g, recipe r, cut k)
+template <int W, bool SILU> __global__ void add_products(double *partial, view x, view g, recipe r, cut k)
 {
 	share t = share_of<W>(k);
 	double product[W] = {}, plain[W] = {};
@@ -154,7 +153,7 @@ __global__ void add_products(double *partial, const float *x, const float *g, re
 		coefficients<W> f = coefficients_of<W>(r, k, t);
 		for (int row = t.row; row < t.end; row += t.step) {
 			int64_t at = ((int64_t)t.n * k.rows + row) * k.c + t.channel;
-			pack<W> p = load<W>(x + at), q = load<W>(g + at);
+			pack<W> p = load<W>(x, at), q = load<W>(g, at);
 			for (int j = 0; j < W; j++) {
 				float d = p.v[j] - f.mean[j];
 				float du = inside_grad<SILU>(d, q.v[j], f.gain[j], f.shift[j]);
@@ -234,7 +233,7 @@ __global__ void group_means(float *means, const float *sums, recipe r, cut k, in
 
 /* ---- one read, one write ---- */
 
-template <int W, bool SILU> __global__ void apply(float *y, const float *x, recipe r, cut k)
+template <int W, bool SILU> __global__ void apply(view y, view x, recipe r, cut k)
 {
 	share t = share_of<W>(k);
 	if (!t.inside)
@@ -242,17 +241,17 @@ template <int W, bool SILU> __global__ void apply(float *y, const float *x, reci
 	coefficients<W> f = coefficients_of<W>(r, k, t);
 	for (int row = t.row; row < t.end; row += t.step) {
 		int64_t at = ((int64_t)t.n * k.rows + row) * k.c + t.channel;
-		pack<W> p = load<W>(x + at);
+		pack<W> p = load<W>(x, at);
 		for (int j = 0; j < W; j++) {
 			float u = f.gain[j] * (p.v[j] - f.mean[j]) + f.shift[j];
 			p.v[j] = SILU ? otp_silu_f(u) : u;
 		}
-		store(y + at, p);
+		store(y, at, p);
 	}
 }
 
 template <int W, bool SILU>
-__global__ void dgrad(float *gx, const float *x, const float *g, const float *means, recipe r, cut k)
+__global__ void dgrad(view gx, view x, view g, const float *means, recipe r, cut k)
 {
 	share t = share_of<W>(k);
 	if (!t.inside)
@@ -266,25 +265,25 @@ __global__ void dgrad(float *gx, const float *x, const float *g, const float *me
 	}
 	for (int row = t.row; row < t.end; row += t.step) {
 		int64_t at = ((int64_t)t.n * k.rows + row) * k.c + t.channel;
-		pack<W> p = load<W>(x + at), q = load<W>(g + at);
+		pack<W> p = load<W>(x, at), q = load<W>(g, at);
 		for (int j = 0; j < W; j++) {
 			float d = p.v[j] - f.mean[j],
 			      du = inside_grad<SILU>(d, q.v[j], f.gain[j], f.shift[j]);
 			p.v[j] = f.gain[j] * du - rest[j] - tilt[j] * d;
 		}
-		store(gx + at, p);
+		store(gx, at, p);
 	}
 }
 
 /* ---- the table's ---- */
 
-/* Packs of four: where channels and every tensor of the image's size allow. */
-bool wide(const otp_call *call)
+/* By every tensor of the image's size. */
+int width_of(const otp_call *call)
 {
 	bool has_g = call->op == OTP_OP_norm_sums || call->op == OTP_OP_norm_dgrad;
 	bool writes = call->op == OTP_OP_norm_apply || call->op == OTP_OP_norm_dgrad;
-	return call->in[0].shape.c % 4 == 0 && otp_aligned(call->in[0].data) &&
-	       (!has_g || otp_aligned(call->in[4].data)) && (!writes || otp_aligned(call->out.data));
+	view x = view_of(call->in[0]), g = has_g ? view_of(call->in[4]) : x;
+	return otp_width((unsigned)call->in[0].shape.c, {x, g, writes ? view_of(call->out) : x});
 }
 
 template <int W> void stats_as(const otp_call *call)
@@ -293,7 +292,7 @@ template <int W> void stats_as(const otp_call *call)
 	int samples = call->in[0].shape.n, groups = call->attr.norm.groups;
 	double *partial = static_cast<double *>(call->scratch);
 	OTP_LAUNCH(call, add_moments<W>, k.blocks, OTP_THREADS, W * SUM_BYTES_A_CHANNEL, partial,
-		   floats(call->in[0]), k);
+		   view_of(call->in[0]), k);
 	OTP_LAUNCH(call, finish_stats, otp_blocks((int64_t)samples * groups, OTP_WARPS), OTP_THREADS, 0,
 		   floats(call->out), partial, k, samples, groups, call->attr.norm.eps);
 }
@@ -301,7 +300,7 @@ template <int W> void stats_as(const otp_call *call)
 template <int W, bool SILU> void apply_as(const otp_call *call)
 {
 	cut k = cut_of(call->in[0].shape, W);
-	OTP_LAUNCH(call, (apply<W, SILU>), k.blocks, OTP_THREADS, 0, floats(call->out), floats(call->in[0]),
+	OTP_LAUNCH(call, (apply<W, SILU>), k.blocks, OTP_THREADS, 0, view_of(call->out), view_of(call->in[0]),
 		   recipe_of(call), k);
 }
 
@@ -312,7 +311,7 @@ template <int W, bool SILU> void sums_as(const otp_call *call)
 	int samples = call->in[0].shape.n;
 	double *partial = static_cast<double *>(call->scratch);
 	OTP_LAUNCH(call, (add_products<W, SILU>), k.blocks, OTP_THREADS, W * SUM_BYTES_A_CHANNEL, partial,
-		   floats(call->in[0]), floats(call->in[4]), r, k);
+		   view_of(call->in[0]), view_of(call->in[4]), r, k);
 	OTP_LAUNCH(call, finish_sums, otp_blocks((int64_t)samples * k.c), OTP_THREADS, 0, floats(call->out),
 		   partial, r, k, samples);
 }
@@ -325,16 +324,14 @@ template <int W, bool SILU> void dgrad_as(const otp_call *call)
 	float *means = static_cast<float *>(call->scratch);
 	OTP_LAUNCH(call, group_means, otp_blocks((int64_t)samples * r.groups, OTP_WARPS), OTP_THREADS, 0,
 		   means, floats(call->in[5]), r, k, samples);
-	OTP_LAUNCH(call, (dgrad<W, SILU>), k.blocks, OTP_THREADS, 0, floats(call->out), floats(call->in[0]),
-		   floats(call->in[4]), means, r, k);
+	OTP_LAUNCH(call, (dgrad<W, SILU>), k.blocks, OTP_THREADS, 0, view_of(call->out), view_of(call->in[0]),
+		   view_of(call->in[4]), means, r, k);
 }
 
-/* Scratch is asked for before pointers are known: either width must fit. */
 size_t partial_bytes(const otp_call *call)
 {
 	otp_shape s = call->in[0].shape;
-	unsigned one = cut_of(s, 1).slices, four = s.c % 4 == 0 ? cut_of(s, 4).slices : 1;
-	return (size_t)s.n * (one > four ? one : four) * 2 * (size_t)s.c * sizeof(double);
+	return (size_t)s.n * cut_of(s, width_of(call)).slices * 2 * (size_t)s.c * sizeof(double);
 }
 
 size_t means_bytes(const otp_call *call)
@@ -348,15 +345,15 @@ size_t means_bytes(const otp_call *call)
 	static void run_##name(const otp_call *call)                                                         \
 	{                                                                                                    \
 		if (call->attr.norm.silu)                                                                    \
-			wide(call) ? name##_as<4, true>(call) : name##_as<1, true>(call);                    \
+			OTP_WITH_WIDTH(width_of(call), name##_as<W, true>(call));                            \
 		else                                                                                         \
-			wide(call) ? name##_as<4, false>(call) : name##_as<1, false>(call);                  \
+			OTP_WITH_WIDTH(width_of(call), name##_as<W, false>(call));                           \
 	}
 
 BY_WIDTH_AND_SILU(apply)
 BY_WIDTH_AND_SILU(sums)
 BY_WIDTH_AND_SILU(dgrad)
-static void run_stats(const otp_call *call) { wide(call) ? stats_as<4>(call) : stats_as<1>(call); }
+static void run_stats(const otp_call *call) { OTP_WITH_WIDTH(width_of(call), stats_as<W>(call)); }
 
 const otp_kernel otp_cuda_norm_stats = {run_stats, nullptr, nullptr, partial_bytes};
 const otp_kernel otp_cuda_norm_apply = {run_apply, nullptr, nullptr, nullptr};

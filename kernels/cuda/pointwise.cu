@@ -6,49 +6,46 @@
 namespace
 {
 
-template <class F> __global__ void map(float *y, const float *x, int64_t packs, int64_t count, F f)
+template <int W, class F> __global__ void map(view y, view x, int64_t count, F f)
 {
-	for (int64_t i = otp_first_item(); i < packs; i += otp_item_step()) {
-		pack<4> p = load<4>(x + 4 * i);
-		for (int k = 0; k < 4; k++)
+	for (int64_t i = otp_first_item(); i < count / W; i += otp_item_step()) {
+		pack<W> p = load<W>(x, W * i);
+		for (int k = 0; k < W; k++)
 			p.v[k] = f(p.v[k]);
-		store(y + 4 * i, p);
+		store(y, W * i, p);
 	}
-	for (int64_t i = 4 * packs + otp_first_item(); i < count; i += otp_item_step())
-		y[i] = f(x[i]);
+	for (int64_t i = count / W * W + otp_first_item(); i < count; i += otp_item_step())
+		put(y, i, f(get(x, i)));
 }
 
 template <class F> void run_map(const otp_call *call, F f)
 {
 	int64_t count = otp_shape_count(call->out.shape);
-	const float *x = floats(call->in[0]);
-	float *y = floats(call->out);
-	int64_t packs = otp_aligned(x) && otp_aligned(y) ? count / 4 : 0;
-	OTP_LAUNCH(call, map<F>, otp_blocks(packs ? packs : count), OTP_THREADS, 0, y, x, packs, count, f);
+	view x = view_of(call->in[0]), y = view_of(call->out);
+	OTP_WITH_WIDTH(otp_width(OTP_ANY_ROW, {x, y}),
+		       OTP_LAUNCH(call, (map<W, F>), otp_blocks(count / W), OTP_THREADS, 0, y, x, count, f));
 }
 
 /* y = expression of x and a gradient g of the same shape. */
-template <class F>
-__global__ void gate(float *y, const float *x, const float *g, int64_t packs, int64_t count, F f)
+template <int W, class F> __global__ void gate(view y, view x, view g, int64_t count, F f)
 {
-	for (int64_t i = otp_first_item(); i < packs; i += otp_item_step()) {
-		pack<4> p = load<4>(x + 4 * i), q = load<4>(g + 4 * i);
-		for (int k = 0; k < 4; k++)
+	for (int64_t i = otp_first_item(); i < count / W; i += otp_item_step()) {
+		pack<W> p = load<W>(x, W * i), q = load<W>(g, W * i);
+		for (int k = 0; k < W; k++)
 			p.v[k] = f(p.v[k], q.v[k]);
-		store(y + 4 * i, p);
+		store(y, W * i, p);
 	}
-	for (int64_t i = 4 * packs + otp_first_item(); i < count; i += otp_item_step())
-		y[i] = f(x[i], g[i]);
+	for (int64_t i = count / W * W + otp_first_item(); i < count; i += otp_item_step())
+		put(y, i, f(get(x, i), get(g, i)));
 }
 
 template <class F> void run_gate(const otp_call *call, F f)
 {
 	int64_t count = otp_shape_count(call->out.shape);
-	const float *x = floats(call->in[0]), *g = floats(call->in[1]);
-	float *y = floats(call->out);
-	int64_t packs = otp_aligned(x) && otp_aligned(g) && otp_aligned(y) ? count / 4 : 0;
-	OTP_LAUNCH(call, gate<F>, otp_blocks(packs ? packs : count), OTP_THREADS, 0, y, x, g, packs, count,
-		   f);
+	view x = view_of(call->in[0]), g = view_of(call->in[1]), y = view_of(call->out);
+	OTP_WITH_WIDTH(
+	    otp_width(OTP_ANY_ROW, {x, g, y}),
+	    OTP_LAUNCH(call, (gate<W, F>), otp_blocks(count / W), OTP_THREADS, 0, y, x, g, count, f));
 }
 
 } // namespace

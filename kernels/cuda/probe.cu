@@ -11,6 +11,14 @@ struct sums {
 	double value, size; /* sum of products; of their absolute values */
 };
 
+/* An otp_probe as the kernel reads it. */
+struct geometry {
+	otp_shape x, w, y;
+	view x_data, w_data, y_data;
+	otp_probe_into into;
+	int stride, pad;
+};
+
 __device__ void add_product(sums &s, float a, float b)
 {
 	double product = (double)a * (double)b;
@@ -30,14 +38,14 @@ __device__ otp_shape unravel(int64_t element, otp_shape s)
 	return i;
 }
 
-__device__ float element_of(const float *data, otp_shape s, int n, int h, int w, int c)
+__device__ float element_of(view data, otp_shape s, int n, int h, int w, int c)
 {
-	return data[(((int64_t)n * s.h + h) * s.w + w) * s.c + c];
+	return get(data, (((int64_t)n * s.h + h) * s.w + w) * s.c + c);
 }
 
 __device__ bool in_image(int h, int w, otp_shape s) { return h >= 0 && h < s.h && w >= 0 && w < s.w; }
 
-__device__ sums into_y(const otp_probe &p, otp_shape at)
+__device__ sums into_y(const geometry &p, otp_shape at)
 {
 	sums s = {0, 0};
 	for (int kh = 0; kh < p.w.h; kh++)
@@ -50,7 +58,7 @@ __device__ sums into_y(const otp_probe &p, otp_shape at)
 	return s;
 }
 
-__device__ sums into_x(const otp_probe &p, otp_shape at)
+__device__ sums into_x(const geometry &p, otp_shape at)
 {
 	sums s = {0, 0};
 	for (int kh = 0; kh < p.w.h; kh++)
@@ -66,7 +74,7 @@ __device__ sums into_x(const otp_probe &p, otp_shape at)
 	return s;
 }
 
-__device__ sums into_w(const otp_probe &p, otp_shape at)
+__device__ sums into_w(const geometry &p, otp_shape at)
 {
 	sums s = {0, 0};
 	for (int n = 0; n < p.y.n; n++)
@@ -80,14 +88,14 @@ __device__ sums into_w(const otp_probe &p, otp_shape at)
 	return s;
 }
 
-__global__ void probe(otp_probe p, int64_t count, int64_t step, float *value, float *size)
+__global__ void probe(geometry p, int64_t count, int64_t step, view value, float *size)
 {
 	for (int64_t i = otp_first_item(); i < count; i += otp_item_step()) {
 		int64_t element = i * step;
 		sums s = p.into == OTP_PROBE_Y	 ? into_y(p, unravel(element, p.y))
 			 : p.into == OTP_PROBE_X ? into_x(p, unravel(element, p.x))
 						 : into_w(p, unravel(element, p.w));
-		value[i] = (float)s.value;
+		put(value, i, (float)s.value);
 		if (size)
 			size[i] = (float)s.size;
 	}
@@ -102,10 +110,12 @@ __global__ void fill(float *y, int64_t count, uint32_t which)
 
 } // namespace
 
-void otp_cuda_probe(const otp_call *call, const otp_probe *p, int64_t count, int64_t step, float *value,
-		    float *size)
+void otp_cuda_probe(const otp_call *call, const otp_probe *p, int64_t count, int64_t step,
+		    const otp_tensor *value, float *size)
 {
-	OTP_LAUNCH(call, probe, otp_blocks(count), OTP_THREADS, 0, *p, count, step, value, size);
+	geometry g = {p->x.shape,    p->w.shape, p->y.shape, view_of(p->x), view_of(p->w),
+		      view_of(p->y), p->into,	 p->stride,  p->pad};
+	OTP_LAUNCH(call, probe, otp_blocks(count), OTP_THREADS, 0, g, count, step, view_of(*value), size);
 }
 
 void otp_cuda_fill(const otp_call *call, float *y, int64_t count, uint32_t which)

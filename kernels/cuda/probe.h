@@ -10,17 +10,17 @@ extern "C" {
 
 typedef enum otp_probe_into { OTP_PROBE_Y, OTP_PROBE_X, OTP_PROBE_W } otp_probe_into;
 
-/* The two operands' data are read, the third's is not. */
+/* The two operands' data are read, of either type; the third's is not. */
 typedef struct otp_probe {
 	otp_probe_into into;
-	otp_shape x, w, y;
+	otp_tensor x, w, y;
 	int stride, pad;
-	const float *x_data, *w_data, *y_data;
 } otp_probe;
 
-/* value[i]: element i * step of the result; size[i], where wanted: the same of absolute values. */
-void otp_cuda_probe(const otp_call *call, const otp_probe *p, int64_t count, int64_t step, float *value,
-		    float *size);
+/* value[i], of its tensor's type: element i * step of the result; size[i], where wanted: the same of absolute
+ * values. */
+void otp_cuda_probe(const otp_call *call, const otp_probe *p, int64_t count, int64_t step,
+		    const otp_tensor *value, float *size);
 /* Uniform in (-1, 1), another sequence for each `which`. */
 void otp_cuda_fill(const otp_call *call, float *y, int64_t count, uint32_t which);
 

@@ -36,41 +36,37 @@ __device__ place place_of(unsigned item, otp_shape out, unsigned packs)
 
 /* sum += weight * pixel (h, w), which is zero outside the image */
 template <int W>
-__device__ void add_pixel(pack<W> &sum, const float *image, otp_shape s, int h, int w, unsigned c,
-			  float weight)
+__device__ void add_pixel(pack<W> &sum, view x, otp_shape s, int n, int h, int w, unsigned c, float weight)
 {
 	if (weight == 0 || h < 0 || h >= s.h || w < 0 || w >= s.w)
 		return;
-	pack<W> p = load<W>(image + ((int64_t)h * s.w + w) * s.c + (int64_t)c * W);
+	pack<W> p = load<W>(x, (((int64_t)n * s.h + h) * s.w + w) * s.c + (int64_t)c * W);
 	for (int k = 0; k < W; k++)
 		sum.v[k] += weight * p.v[k];
 }
 
-template <int W>
-__global__ void down(float *y, const float *x, otp_shape in, otp_shape out, taps t, float gain)
+template <int W> __global__ void down(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
 {
 	unsigned packs = (unsigned)out.c / W;
 	int64_t items = (int64_t)out.n * out.h * out.w * packs;
 	for (int64_t item = otp_first_item(); item < items; item += otp_item_step()) {
 		place p = place_of((unsigned)item, out, packs);
-		const float *image = x + (int64_t)p.n * in.h * in.w * in.c;
 		pack<W> sum = {};
 		for (int i = 0; i < 4; i++)
 			for (int j = 0; j < 4; j++)
-				add_pixel<W>(sum, image, in, 2 * p.h + i - 1, 2 * p.w + j - 1, p.c,
+				add_pixel<W>(sum, x, in, p.n, 2 * p.h + i - 1, 2 * p.w + j - 1, p.c,
 					     gain * t.tap[i] * t.tap[j]);
-		store(y + item * W, sum);
+		store(y, item * W, sum);
 	}
 }
 
 /* Large sample i gets tap 1 or 2 of small sample i / 2, and tap 3 or 0 of the one beside it. */
-template <int W> __global__ void up(float *y, const float *x, otp_shape in, otp_shape out, taps t, float gain)
+template <int W> __global__ void up(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
 {
 	unsigned packs = (unsigned)out.c / W;
 	int64_t items = (int64_t)out.n * out.h * out.w * packs;
 	for (int64_t item = otp_first_item(); item < items; item += otp_item_step()) {
 		place p = place_of((unsigned)item, out, packs);
-		const float *image = x + (int64_t)p.n * in.h * in.w * in.c;
 		bool odd_h = p.h % 2, odd_w = p.w % 2;
 		const int h[2] = {p.h / 2, p.h / 2 + (odd_h ? 1 : -1)};
 		const int w[2] = {p.w / 2, p.w / 2 + (odd_w ? 1 : -1)};
@@ -79,28 +75,28 @@ template <int W> __global__ void up(float *y, const float *x, otp_shape in, otp_
 		pack<W> sum = {};
 		for (int i = 0; i < 2; i++)
 			for (int j = 0; j < 2; j++)
-				add_pixel<W>(sum, image, in, h[i], w[j], p.c, gain * tap_h[i] * tap_w[j]);
-		store(y + item * W, sum);
+				add_pixel<W>(sum, x, in, p.n, h[i], w[j], p.c, gain * tap_h[i] * tap_w[j]);
+		store(y, item * W, sum);
 	}
 }
 
-bool wide(const otp_call *call)
+/* Output channels a thread. */
+int width_of(const otp_call *call)
 {
-	return call->out.shape.c % 4 == 0 && otp_aligned(call->in[0].data) && otp_aligned(call->out.data);
-}
-
-typedef void resampler(float *y, const float *x, otp_shape in, otp_shape out, taps t, float gain);
-
-void run_resample(const otp_call *call, resampler *one, resampler *four)
-{
-	int64_t count = otp_index_count(call->out.shape);
-	resampler *kernel = wide(call) ? four : one;
-	OTP_LAUNCH(call, kernel, otp_blocks(wide(call) ? count / 4 : count), OTP_THREADS, 0,
-		   floats(call->out), floats(call->in[0]), call->in[0].shape, call->out.shape,
-		   taps_of(call->attr), call->attr.resample.gain);
+	return otp_width((unsigned)call->out.shape.c, {view_of(call->in[0]), view_of(call->out)});
 }
 
 } // namespace
 
-OTP_CUDA_KERNEL(down2) { run_resample(call, down<1>, down<4>); }
-OTP_CUDA_KERNEL(up2) { run_resample(call, up<1>, up<4>); }
+#define RESAMPLE(name, kernel)                                                                               \
+	OTP_CUDA_KERNEL(name)                                                                                \
+	{                                                                                                    \
+		unsigned count = otp_index_count(call->out.shape);                                           \
+		OTP_WITH_WIDTH(width_of(call),                                                               \
+			       OTP_LAUNCH(call, kernel<W>, otp_blocks(count / W), OTP_THREADS, 0,            \
+					  view_of(call->out), view_of(call->in[0]), call->in[0].shape,       \
+					  call->out.shape, taps_of(call->attr), call->attr.resample.gain));  \
+	}
+
+RESAMPLE(down2, down)
+RESAMPLE(up2, up)

@@ -18,37 +18,50 @@ __device__ float warp_max(float value)
 	return value;
 }
 
-__global__ void softmax_rows(float *y, const float *x, int64_t rows, int count)
+/* Exponentials are computed twice rather than kept: y may have too few digits for them. */
+template <int W> __global__ void softmax_rows(view y, view x, int64_t rows, int count)
 {
-	int lane = (int)(threadIdx.x % OTP_WARP);
+	int first = W * (int)(threadIdx.x % OTP_WARP), step = W * OTP_WARP;
 	for (int64_t row = otp_first_item() / OTP_WARP; row < rows; row += otp_item_step() / OTP_WARP) {
-		const float *from = x + row * count;
-		float *to = y + row * count, largest = -FLT_MAX, total = 0;
-		for (int i = lane; i < count; i += OTP_WARP)
-			largest = from[i] > largest ? from[i] : largest;
+		float largest = -FLT_MAX, total = 0;
+		for (int i = first; i < count; i += step) {
+			pack<W> p = load<W>(x, row * count + i);
+			for (int k = 0; k < W; k++)
+				largest = p.v[k] > largest ? p.v[k] : largest;
+		}
 		largest = warp_max(largest);
-		for (int i = lane; i < count; i += OTP_WARP) {
-			float e = otp_exp_f(from[i] - largest);
-			to[i] = e;
-			total += e;
+		for (int i = first; i < count; i += step) {
+			pack<W> p = load<W>(x, row * count + i);
+			for (int k = 0; k < W; k++)
+				total += otp_exp_f(p.v[k] - largest);
 		}
 		float share = 1.0f / warp_sum(total);
-		for (int i = lane; i < count; i += OTP_WARP)
-			to[i] *= share;
+		for (int i = first; i < count; i += step) {
+			pack<W> p = load<W>(x, row * count + i);
+			for (int k = 0; k < W; k++)
+				p.v[k] = otp_exp_f(p.v[k] - largest) * share;
+			store(y, row * count + i, p);
+		}
 	}
 }
 
-__global__ void gate_rows(float *out, const float *y, const float *g, int64_t rows, int count)
+template <int W> __global__ void gate_rows(view out, view y, view g, int64_t rows, int count)
 {
-	int lane = (int)(threadIdx.x % OTP_WARP);
+	int first = W * (int)(threadIdx.x % OTP_WARP), step = W * OTP_WARP;
 	for (int64_t row = otp_first_item() / OTP_WARP; row < rows; row += otp_item_step() / OTP_WARP) {
-		const float *yr = y + row * count, *gr = g + row * count;
 		float inner = 0;
-		for (int i = lane; i < count; i += OTP_WARP)
-			inner += yr[i] * gr[i];
+		for (int i = first; i < count; i += step) {
+			pack<W> p = load<W>(y, row * count + i), q = load<W>(g, row * count + i);
+			for (int k = 0; k < W; k++)
+				inner += p.v[k] * q.v[k];
+		}
 		inner = warp_sum(inner);
-		for (int i = lane; i < count; i += OTP_WARP)
-			out[row * count + i] = yr[i] * (gr[i] - inner);
+		for (int i = first; i < count; i += step) {
+			pack<W> p = load<W>(y, row * count + i), q = load<W>(g, row * count + i);
+			for (int k = 0; k < W; k++)
+				p.v[k] *= q.v[k] - inner;
+			store(out, row * count + i, p);
+		}
 	}
 }
 
@@ -58,14 +71,18 @@ OTP_CUDA_KERNEL(softmax)
 {
 	int count = call->out.shape.c;
 	int64_t rows = otp_shape_count(call->out.shape) / count;
-	OTP_LAUNCH(call, softmax_rows, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0, floats(call->out),
-		   floats(call->in[0]), rows, count);
+	view y = view_of(call->out), x = view_of(call->in[0]);
+	OTP_WITH_WIDTH(otp_width((unsigned)count, {y, x}),
+		       OTP_LAUNCH(call, softmax_rows<W>, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0, y, x,
+				  rows, count));
 }
 
 OTP_CUDA_KERNEL(softmax_gate)
 {
 	int count = call->out.shape.c;
 	int64_t rows = otp_shape_count(call->out.shape) / count;
-	OTP_LAUNCH(call, gate_rows, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0, floats(call->out),
-		   floats(call->in[0]), floats(call->in[1]), rows, count);
+	view out = view_of(call->out), y = view_of(call->in[0]), g = view_of(call->in[1]);
+	OTP_WITH_WIDTH(otp_width((unsigned)count, {out, y, g}),
+		       OTP_LAUNCH(call, gate_rows<W>, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0, out, y, g,
+				  rows, count));
 }

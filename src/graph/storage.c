@@ -40,6 +40,7 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_lrelu_gate:
 	case OTP_OP_silu:
 	case OTP_OP_silu_gate:
+	case OTP_OP_silu_curve:
 	case OTP_OP_sigmoid:
 	case OTP_OP_softplus:
 	case OTP_OP_exp:

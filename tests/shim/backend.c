@@ -1,12 +1,11 @@
 /* backend.c (shim): the own CUDA kernels as a backend on the host, for tests
  * only. What the GPU leaves to a library has no kernel here: its run is NULL. */
 #include "shim/backend.h"
+#include "bf16.h"
 #include "cuda/cuda.h"
 #include "cuda/probe.h"
 
 #include <string.h>
-
-extern const otp_kernel otp_cpu_matmul;
 
 struct otp_device {
 	int unused;
@@ -35,11 +34,51 @@ static void shim_release(otp_device *device, void *memory)
 	otp_free(memory);
 }
 
-static void shim_transfer(otp_device *device, void *dst, otp_type type, const void *src, int64_t count)
+static void shim_upload(otp_device *device, void *dst, otp_type type, const void *src, int64_t count)
 {
 	(void)device;
-	(void)type;
-	memcpy(dst, src, (size_t)count * 4);
+	if (type != OTP_BF16)
+		memcpy(dst, src, (size_t)count * 4);
+	for (int64_t i = 0; type == OTP_BF16 && i < count; i++)
+		((uint16_t *)dst)[i] = otp_bf16_round(((const float *)src)[i]);
+}
+
+static void shim_download(otp_device *device, void *dst, otp_type type, const void *src, int64_t count)
+{
+	(void)device;
+	if (type != OTP_BF16)
+		memcpy(dst, src, (size_t)count * 4);
+	for (int64_t i = 0; type == OTP_BF16 && i < count; i++)
+		((float *)dst)[i] = otp_bf16_widen(((const uint16_t *)src)[i]);
+}
+
+static float get(const otp_tensor *t, int64_t at)
+{
+	return t->type == OTP_BF16 ? otp_bf16_widen(((const uint16_t *)t->data)[at])
+				   : ((const float *)t->data)[at];
+}
+
+/* In the place of cuBLASLt's, where whole networks are to run. */
+static void run_matmul(const otp_call *call)
+{
+	const otp_tensor *a = &call->in[0], *b = &call->in[1], *y = &call->out;
+	bool ta = call->attr.matmul.ta, tb = call->attr.matmul.tb;
+	int depth = ta ? a->shape.w : a->shape.c;
+	for (int64_t i = 0; i < otp_shape_count(y->shape); i++) {
+		int64_t plane = i / (y->shape.w * y->shape.c), row = i / y->shape.c % y->shape.w,
+			column = i % y->shape.c;
+		int64_t a_first = plane * a->shape.w * a->shape.c, b_first = plane * b->shape.w * b->shape.c;
+		double total = 0;
+		for (int k = 0; k < depth; k++)
+			total +=
+			    (double)get(a, a_first + (ta ? k * a->shape.c + row : row * a->shape.c + k)) *
+			    (double)get(b,
+					b_first + (tb ? column * b->shape.c + k : k * b->shape.c + column));
+		if (y->type == OTP_BF16)
+			((uint16_t *)y->data)[i] = otp_bf16_round((float)total);
+		else
+			((float *)y->data)[i] = (float)total;
+	}
 }
 
 /* Matrix products are a library's: otp_shim_for_networks. */
@@ -47,11 +86,9 @@ static void shim_launch(otp_device *device, const otp_call *calls, int count, vo
 {
 	(void)device;
 	(void)token;
-	for (int i = 0; i < count; i++) {
-		const otp_kernel *kernel =
-		    calls[i].op == OTP_OP_matmul ? &otp_cpu_matmul : otp_shim_backend.kernels[calls[i].op];
-		kernel->run(&calls[i]);
-	}
+	for (int i = 0; i < count; i++)
+		(calls[i].op == OTP_OP_matmul ? run_matmul
+					      : otp_shim_backend.kernels[calls[i].op]->run)(&calls[i]);
 }
 
 static void shim_forget(otp_device *device, void *token)
@@ -82,43 +119,24 @@ static void run_probe(const otp_call *call, otp_probe p)
 {
 	p.stride = call->attr.conv.stride;
 	p.pad = call->attr.conv.pad;
-	float *y = call->out.data;
-	otp_cuda_probe(call, &p, otp_shape_count(call->out.shape), 1, y, NULL);
+	otp_cuda_probe(call, &p, otp_shape_count(call->out.shape), 1, &call->out, NULL);
 	if (call->op == OTP_OP_conv2d_bias)
-		otp_cuda_add_bias(call, y, call->in[2].data, otp_shape_count(p.y) / p.y.c, p.y.c);
+		otp_cuda_add_bias(call, &call->out, &call->in[2]);
 }
 
 static void run_forward(const otp_call *call)
 {
-	const otp_tensor *x = &call->in[0], *w = &call->in[1];
-	run_probe(call, (otp_probe){.into = OTP_PROBE_Y,
-				    .x = x->shape,
-				    .w = w->shape,
-				    .y = call->out.shape,
-				    .x_data = x->data,
-				    .w_data = w->data});
+	run_probe(call, (otp_probe){.into = OTP_PROBE_Y, .x = call->in[0], .w = call->in[1], .y = call->out});
 }
 
 static void run_dgrad(const otp_call *call)
 {
-	const otp_tensor *y = &call->in[0], *w = &call->in[1];
-	run_probe(call, (otp_probe){.into = OTP_PROBE_X,
-				    .x = call->out.shape,
-				    .w = w->shape,
-				    .y = y->shape,
-				    .y_data = y->data,
-				    .w_data = w->data});
+	run_probe(call, (otp_probe){.into = OTP_PROBE_X, .x = call->out, .w = call->in[1], .y = call->in[0]});
 }
 
 static void run_wgrad(const otp_call *call)
 {
-	const otp_tensor *x = &call->in[0], *y = &call->in[1];
-	run_probe(call, (otp_probe){.into = OTP_PROBE_W,
-				    .x = x->shape,
-				    .w = call->out.shape,
-				    .y = y->shape,
-				    .x_data = x->data,
-				    .y_data = y->data});
+	run_probe(call, (otp_probe){.into = OTP_PROBE_W, .x = call->in[0], .w = call->out, .y = call->in[1]});
 }
 
 const otp_kernel otp_cuda_conv2d = {.run = run_forward}, otp_cuda_conv2d_bias = {.run = run_forward},
@@ -132,13 +150,13 @@ static const otp_kernel *const shim_kernels[OTP_OP_COUNT] = {
 
 const otp_backend otp_shim_backend = {
     .name = "shim",
-    .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4},
+    .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2},
     .open = shim_open,
     .close = shim_close,
     .alloc = shim_alloc,
     .release = shim_release,
-    .upload = shim_transfer,
-    .download = shim_transfer,
+    .upload = shim_upload,
+    .download = shim_download,
     .launch = shim_launch,
     .forget = shim_forget,
     .wait = shim_wait,
@@ -149,10 +167,10 @@ const otp_backend otp_shim_backend = {
 
 const otp_backend *otp_shim_for_networks(void)
 {
-	static const otp_kernel *kernels[OTP_OP_COUNT];
+	static const otp_kernel *kernels[OTP_OP_COUNT], matmul = {.run = run_matmul};
 	static otp_backend backend;
 	memcpy(kernels, shim_kernels, sizeof kernels);
-	kernels[OTP_OP_matmul] = &otp_cpu_matmul;
+	kernels[OTP_OP_matmul] = &matmul;
 	backend = otp_shim_backend;
 	backend.kernels = kernels;
 	return &backend;

@@ -6,7 +6,7 @@
 
 extern const otp_backend otp_shim_backend;
 
-/* The same with the CPU's matrix product, so that whole networks run. */
+/* The same with a plain matrix product, so that whole networks run. */
 const otp_backend *otp_shim_for_networks(void);
 
 #endif
