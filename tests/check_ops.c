@@ -11,7 +11,13 @@
  * add up and `magnitude` is the size of what was rounded. A sum of L products
  * in any order has at most L roundings of sum |terms| (Higham 2002, section
  * 3.1), and sum |terms| is the op itself on absolute values, computed by ref.
+ *
+ * What a program may store in bfloat16 is tried in every mixture of types. The
+ * inputs are rounded before ref sees them; kernels compute in float, so all that
+ * is added is the rounding of a result to 8 significant bits, half an ulp of
+ * which is at most 2^-8 of it.
  */
+#include "bf16.h"
 #include "graph/program.h"
 #include "ref/ref.h"
 #include "shim/backend.h"
@@ -86,11 +92,12 @@ struct test_case {
 	bound bound;
 	double roundings;
 	magnitude_rule *rule;
-	builder *build;	 /* NULL: the op itself */
-	int order;	 /* differentiable this often: 0, 1 or 2 */
-	bool bf16;	 /* may run in bfloat16 */
-	bool bench_only; /* too large for ref */
-	double flops;	 /* for --bench; 0: count bytes */
+	builder *build;	  /* NULL: the op itself */
+	int order;	  /* differentiable this often: 0, 1 or 2 */
+	bool bf16;	  /* a product: may run in bfloat16 */
+	bool bench_only;  /* too large for ref */
+	int one_mixture;  /* one of many similar cases: with the mixture of types of this number alone */
+	double flops;	  /* for --bench; 0: count bytes */
 };
 
 static otp_node *build_node(const test_case *t, otp_node *const *in)
@@ -106,6 +113,7 @@ static otp_type input_type(const test_case *t, int i)
 typedef struct built {
 	otp_graph *graph;
 	otp_node *in[OTP_MAX_INPUTS];
+	otp_node *through; /* the copy of input 0, or NULL */
 	otp_node *out;
 } built;
 
@@ -118,7 +126,7 @@ static built build_case(const test_case *t, bool through_copy)
 	for (int i = 0; i < t->count; i++)
 		args[i] = b.in[i] = otp_input(b.graph, "in", input_type(t, i), t->in[i]);
 	if (through_copy && input_type(t, 0) == OTP_F32)
-		args[0] = otp_copy(b.in[0]);
+		args[0] = b.through = otp_copy(b.in[0]);
 	b.out = build_node(t, args);
 	return b;
 }
@@ -198,6 +206,97 @@ static void drop_values(const test_case *t, values *v)
 	}
 }
 
+/* ---- types ---- */
+
+enum { RESULT = 1 << OTP_MAX_INPUTS };
+
+/* How a case is run: what is in bfloat16 is a bit of `narrow`, 1 << i for input i, and RESULT. */
+typedef struct way {
+	otp_precision precision;
+	unsigned narrow;
+} way;
+
+/* What storage.h's rule, or a weight's or vector's being a leaf, leaves open. */
+static unsigned may_be_narrow(otp_op op)
+{
+	switch (op) {
+	case OTP_OP_reshape: /* never called */
+	case OTP_OP_normal:
+	case OTP_OP_adam:
+		return 0;
+	case OTP_OP_sum:
+	case OTP_OP_norm_stats:
+		return 1;
+	case OTP_OP_conv2d_wgrad:
+		return 1 | 2;
+	case OTP_OP_norm_sums: /* a case's inputs are x, scale, shift, g */
+		return 1 | 8;
+	case OTP_OP_norm_dgrad:
+		return 1 | 8 | RESULT;
+	case OTP_OP_concat:
+	case OTP_OP_add:
+	case OTP_OP_mul:
+	case OTP_OP_lrelu_gate:
+	case OTP_OP_silu_gate:
+	case OTP_OP_silu_curve:
+	case OTP_OP_softmax_gate:
+	case OTP_OP_matmul:
+		return 1 | 2 | RESULT;
+	default:
+		return 1 | RESULT;
+	}
+}
+
+/* The next mixture after `narrow`, 0 when all have been met. */
+static unsigned next_mixture(unsigned narrow, unsigned possible) { return (narrow - 1) & possible; }
+
+/* The case's k-th, k from 1 on: numbers past the last begin anew. */
+static unsigned mixture_number(int k, unsigned possible)
+{
+	unsigned narrow = 0;
+	for (int i = 0; i < k; i++) {
+		narrow = next_mixture(narrow, possible);
+		if (!narrow)
+			narrow = next_mixture(narrow, possible);
+	}
+	return narrow;
+}
+
+/* Types of all nodes of a case; `kept` holds its result. */
+static otp_type *types_of(const test_case *t, const built *b, const otp_node *kept, unsigned narrow)
+{
+	otp_type *types = otp_calloc((size_t)otp_graph_size(b->graph), sizeof *types);
+	for (int id = 0; id < otp_graph_size(b->graph); id++)
+		types[id] = otp_graph_node(b->graph, id)->type;
+	for (int i = 0; i < t->count; i++)
+		if (narrow >> i & 1)
+			types[b->in[i]->id] = OTP_BF16;
+	if (b->through)
+		types[b->through->id] = types[b->in[0]->id];
+	if (narrow & RESULT)
+		types[kept->id] = OTP_BF16;
+	return types;
+}
+
+/* The same with those inputs rounded that are to be narrow. */
+static values round_values(const test_case *t, const values *v, unsigned narrow)
+{
+	values rounded = {0};
+	for (int i = 0; i < t->count; i++) {
+		size_t count = (size_t)otp_shape_count(t->in[i]);
+		rounded.host[i] = otp_calloc(count, 4);
+		rounded.exact[i] = otp_calloc(count, sizeof(double));
+		memcpy(rounded.host[i], v->host[i], count * 4);
+		memcpy(rounded.exact[i], v->exact[i], count * sizeof(double));
+		for (size_t k = 0; (narrow >> i & 1) && k < count; k++) {
+			float *x = rounded.host[i];
+			x[k] = otp_bf16_widen(otp_bf16_round(x[k]));
+			rounded.exact[i][k] = (double)x[k];
+		}
+	}
+	return rounded;
+}
+
 static const char *describe(const test_case *t)
 {
 	static char text[256];
@@ -232,10 +331,10 @@ static void report(bool good, const char *what, const char *fmt, ...)
 /* ---- running a case ---- */
 
 enum { GUARD = 16 }; /* elements before and behind the output that must not change */
-static const float SENTINEL = -12345.0f;
+static const float SENTINEL = -12352.0f; /* a bfloat16, too */
 
 /* The op writes into a span full of NaN between sentinels; a write outside shows. */
-static void run_guarded(int which, const test_case *t, const values *v, otp_precision precision, float *out)
+static void run_guarded(int which, const test_case *t, const values *v, way w, float *out)
 {
 	const otp_backend *backend = tested[which].backend;
 	otp_device *device = tested[which].device;
@@ -244,21 +343,23 @@ static void run_guarded(int which, const test_case *t, const values *v, otp_prec
 	float *host = otp_calloc((size_t)all, sizeof *host);
 	for (int64_t i = 0; i < all; i++)
 		host[i] = i < GUARD || i >= count + GUARD ? SENTINEL : NAN;
-	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)all * backend->element_bytes[OTP_F32])};
-	backend->upload(device, spans[0], OTP_F32, host, all);
-	otp_output(b.out, 0, GUARD);
-	otp_program *p =
-	    otp_program_new(backend, device, b.graph, spans, (otp_program_options){.precision = precision});
+	otp_node *kept = otp_output(b.out, 0, GUARD);
+	otp_type *types = types_of(t, &b, kept, w.narrow), type = types[kept->id];
+	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)all * backend->element_bytes[type])};
+	backend->upload(device, spans[0], type, host, all);
+	otp_program *p = otp_program_new(backend, device, b.graph, spans,
+					 (otp_program_options){.precision = w.precision, .types = types});
 	for (int i = 0; i < t->count; i++)
 		otp_program_write(p, b.in[i], v->host[i]);
 	otp_program_run(p);
 	backend->wait(device);
-	backend->download(device, host, OTP_F32, spans[0], all);
+	backend->download(device, host, type, spans[0], all);
 	bool untouched = true;
 	for (int i = 0; i < GUARD; i++)
 		untouched &= host[i] == SENTINEL && host[all - 1 - i] == SENTINEL;
 	report(untouched, describe(t), "%s wrote outside its output", backend->name);
 	memcpy(out, host + GUARD, (size_t)count * sizeof *out);
+	otp_free(types);
 	otp_program_free(p);
 	otp_graph_free(b.graph);
 	backend->release(device, spans[0]);
@@ -266,18 +367,21 @@ static void run_guarded(int which, const test_case *t, const values *v, otp_prec
 }
 
 /* As an intermediate, in place where the plan can, poisoned or not; `runs` times. */
-static void run_planned(int which, const test_case *t, const values *v, otp_program_options options, int runs,
+static void run_planned(int which, const test_case *t, const values *v, way w, bool poison, int runs,
 			float *out)
 {
 	const otp_backend *backend = tested[which].backend;
 	built b = build_case(t, true);
 	otp_node *kept = otp_output(b.out, OTP_SPAN_NONE, 0);
+	otp_type *types = types_of(t, &b, kept, w.narrow);
+	otp_program_options options = {.precision = w.precision, .poison = poison, .types = types};
 	otp_program *p = otp_program_new(backend, tested[which].device, b.graph, NULL, options);
 	for (int i = 0; i < t->count; i++)
 		otp_program_write(p, b.in[i], v->host[i]);
 	for (int run = 0; run < runs; run++)
 		otp_program_run(p);
 	otp_program_read(p, kept, out);
+	otp_free(types);
 	otp_program_free(p);
 	otp_graph_free(b.graph);
 }
@@ -312,21 +416,31 @@ static void find_magnitude(const test_case *t, const values *v, const double *ex
 			magnitude[i] = fabs(exact[i]);
 }
 
-/* bf16: both operands of a product are rounded to 8 significant bits, by at
- * most 2^-8 each, before a float32 sum; together below 2^-7 (1 + 2^-9). */
-static double unit_bound(const test_case *t, otp_precision precision)
+/* In bfloat16 the float32 operands of a product are rounded to 8 significant
+ * bits, by at most 2^-8 each, before a float32 sum; two together below
+ * 2^-7 (1 + 2^-9). Before a bias is added a narrow result may be rounded, too. */
+static double unit_bound(const test_case *t, way w)
 {
-	double float32 = t->bound == EXACT ? 0 : t->roundings * UNIT;
-	return precision == OTP_PRECISION_BF16 ? float32 + 0x1p-7 + 0x1p-16 : float32;
+	double unit = t->bound == EXACT ? 0 : t->roundings * UNIT;
+	for (int i = 0; i < 2 && t->bf16 && w.precision == OTP_PRECISION_BF16; i++)
+		unit += w.narrow >> i & 1 ? 0 : 0x1p-8 + 0x1p-17;
+	return unit + (t->op == OTP_OP_conv2d_bias && (w.narrow & RESULT) ? 0x1p-8 : 0);
 }
 
-static void compare(const test_case *t, otp_precision precision, const char *backend, const float *got,
-		    const double *exact, const double *magnitude, int64_t count)
+/* A narrow result is the float32 one, off by `inner`, rounded once more. */
+static double bound_of(double inner, double exact, unsigned narrow)
+{
+	return narrow & RESULT ? inner + 0x1p-8 * (fabs(exact) + inner) : inner;
+}
+
+static void compare(const test_case *t, way w, const char *backend, const float *got, const double *exact,
+		    const double *magnitude, int64_t count)
 {
 	int64_t worst = -1;
-	double excess = 0, unit = unit_bound(t, precision);
+	double excess = 0, unit = unit_bound(t, w);
 	for (int64_t i = 0; i < count; i++) {
-		double error = fabs((double)got[i] - exact[i]), allowed = unit * magnitude[i];
+		double error = fabs((double)got[i] - exact[i]);
+		double allowed = bound_of(unit * magnitude[i], exact[i], w.narrow);
 		if (error <= allowed)
 			continue;
 		if (worst < 0 || !(error - allowed <= excess)) {
@@ -337,9 +451,11 @@ static void compare(const test_case *t, otp_precision precision, const char *bac
 	if (worst < 0)
 		report(true, "", "-");
 	else
-		report(false, describe(t), "%s%s: element %lld of %lld is %.9g, ref has %.9g, allowed %.3g",
-		       backend, precision == OTP_PRECISION_BF16 ? " bf16" : "", (long long)worst,
-		       (long long)count, (double)got[worst], exact[worst], unit * magnitude[worst]);
+		report(false, describe(t),
+		       "%s%s, narrow %#x: element %lld of %lld is %.9g, ref has %.9g, allowed %.3g", backend,
+		       w.precision == OTP_PRECISION_BF16 ? " bf16" : "", w.narrow, (long long)worst,
+		       (long long)count, (double)got[worst], exact[worst],
+		       bound_of(unit * magnitude[worst], exact[worst], w.narrow));
 }
 
 static bool same_bits(const float *a, const float *b, int64_t count)
@@ -347,21 +463,20 @@ static bool same_bits(const float *a, const float *b, int64_t count)
 	return memcmp(a, b, (size_t)count * sizeof *a) == 0;
 }
 
-static void check_backend(int which, const test_case *t, const values *v, otp_precision precision,
-			  const double *exact, const double *magnitude, int64_t count)
+static void check_backend(int which, const test_case *t, const values *v, way w, const double *exact,
+			  const double *magnitude, int64_t count)
 {
 	const char *name = tested_backends[which];
 	float *first = otp_calloc((size_t)count, sizeof *first),
 	      *again = otp_calloc((size_t)count, sizeof *again);
-	run_guarded(which, t, v, precision, first);
-	compare(t, precision, name, first, exact, magnitude, count);
-	otp_program_options options = {.precision = precision};
-	run_planned(which, t, v, options, 2, again);
-	report(same_bits(first, again, count), describe(t), "%s: planned, second run: other bits", name);
-	options.poison = true;
-	run_planned(which, t, v, options, 1, again);
-	report(same_bits(first, again, count), describe(t), "%s: with free memory poisoned: other bits",
-	       name);
+	run_guarded(which, t, v, w, first);
+	compare(t, w, name, first, exact, magnitude, count);
+	run_planned(which, t, v, w, false, 2, again);
+	report(same_bits(first, again, count), describe(t),
+	       "%s, narrow %#x: planned, second run: other bits", name, w.narrow);
+	run_planned(which, t, v, w, true, 1, again);
+	report(same_bits(first, again, count), describe(t),
+	       "%s, narrow %#x: with free memory poisoned: other bits", name, w.narrow);
 	otp_free(first);
 	otp_free(again);
 }
@@ -370,20 +485,19 @@ typedef struct replica {
 	int which;
 	const test_case *t;
 	const values *v;
-	otp_precision precision;
+	way w;
 	float *out;
 } replica;
 
 static void *run_replica(void *argument)
 {
 	replica *r = argument;
-	run_planned(r->which, r->t, r->v, (otp_program_options){.precision = r->precision}, 2, r->out);
+	run_planned(r->which, r->t, r->v, r->w, false, 2, r->out);
 	return NULL;
 }
 
 /* Programs run side by side, one a thread, as the trainer runs them. */
-static void check_replicas(int which, const test_case *t, const values *v, otp_precision precision,
-			   int64_t count)
+static void check_replicas(int which, const test_case *t, const values *v, way w, int64_t count)
 {
 	enum { REPLICAS = 3 };
 	pthread_t threads[REPLICAS];
@@ -391,7 +505,7 @@ static void check_replicas(int which, const test_case *t, const values *v, otp_p
 	bool same = true;
 	for (int i = 0; i < REPLICAS; i++) {
 		float *out = otp_calloc((size_t)count, sizeof *out);
-		replicas[i] = (replica){which, t, v, precision, out};
+		replicas[i] = (replica){which, t, v, w, out};
 		int failed = pthread_create(&threads[i], NULL, run_replica, &replicas[i]);
 		OTP_ASSERT(!failed, "check_ops: no thread: %d", failed);
 	}
@@ -404,7 +518,8 @@ static void check_replicas(int which, const test_case *t, const values *v, otp_p
 		otp_free(replicas[i].out);
 }
 
-static void check_values(const test_case *t, const values *v)
+/* On every backend that stores such types. */
+static void check_way(const test_case *t, const values *v, way w)
 {
 	built b = build_case(t, false);
 	int64_t count = otp_shape_count(b.out->shape);
@@ -414,17 +529,45 @@ static void check_values(const test_case *t, const values *v)
 	run_ref(t, v->exact, false, exact);
 	find_magnitude(t, v, exact, count, magnitude);
 	for (int which = 0; which < TESTED_COUNT; which++) {
-		if (!runs(which, t->op))
+		if (!runs(which, t->op) || (w.narrow && !tested[which].backend->element_bytes[OTP_BF16]))
 			continue;
-		for (int pass = 0; pass < (t->bf16 ? 2 : 1); pass++) {
-			otp_precision precision = pass ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
-			check_backend(which, t, v, precision, exact, magnitude, count);
-			if (tested[which].backend != &otp_shim_backend) /* has one stream, as the GPU */
-				check_replicas(which, t, v, precision, count);
-		}
+		check_backend(which, t, v, w, exact, magnitude, count);
+		if (tested[which].backend != &otp_shim_backend) /* has one stream, as the GPU */
+			check_replicas(which, t, v, w, count);
 	}
 	otp_free(exact);
 	otp_free(magnitude);
+}
+
+static bool any_stores_bf16(otp_op op)
+{
+	for (int which = 0; which < TESTED_COUNT; which++)
+		if (runs(which, op) && tested[which].backend->element_bytes[OTP_BF16])
+			return true;
+	return false;
+}
+
+static void check_mixture(const test_case *t, const values *v, unsigned narrow)
+{
+	values rounded = round_values(t, v, narrow);
+	check_way(t, &rounded, (way){OTP_PRECISION_BF16, narrow});
+	drop_values(t, &rounded);
+}
+
+static void check_values(const test_case *t, const values *v)
+{
+	unsigned possible = may_be_narrow(t->op);
+	check_way(t, v, (way){OTP_PRECISION_F32, 0});
+	if (t->bf16)
+		check_way(t, v, (way){OTP_PRECISION_BF16, 0});
+	if (!possible || !any_stores_bf16(t->op))
+		return;
+	if (t->one_mixture) {
+		check_mixture(t, v, mixture_number(t->one_mixture, possible));
+		return;
+	}
+	for (unsigned narrow = possible; narrow; narrow = next_mixture(narrow, possible))
+		check_mixture(t, v, narrow);
 }
 
 /* ---- gradients ---- */
@@ -544,12 +687,12 @@ static void check_gradients(const test_case *t, const values *v)
 
 /* ---- bench ---- */
 
-static double bytes_moved(const test_case *t, otp_shape out)
+static double bytes_moved(const test_case *t, otp_shape out, unsigned narrow)
 {
-	int64_t count = otp_shape_count(out);
+	double bytes = (narrow & RESULT ? 2 : 4) * (double)otp_shape_count(out);
 	for (int i = 0; i < t->count; i++)
-		count += otp_shape_count(t->in[i]);
-	return 4.0 * (double)count;
+		bytes += (narrow >> i & 1 ? 2 : 4) * (double)otp_shape_count(t->in[i]);
+	return bytes;
 }
 
 /* The best of several batches of runs, each long enough for the clock. */
@@ -571,19 +714,21 @@ static double best_seconds(otp_program *p, const otp_backend *backend, otp_devic
 	return best;
 }
 
-static void bench(int which, const test_case *t, const values *v, otp_precision precision)
+static void bench(int which, const test_case *t, const values *v, way w)
 {
 	built b = build_case(t, false);
-	otp_output(b.out, OTP_SPAN_NONE, 0);
-	otp_program_options options = {.precision = precision};
+	otp_node *kept = otp_output(b.out, OTP_SPAN_NONE, 0);
+	otp_type *types = types_of(t, &b, kept, w.narrow);
+	otp_program_options options = {.precision = w.precision, .types = types};
 	otp_program *p = otp_program_new(tested[which].backend, tested[which].device, b.graph, NULL, options);
 	for (int i = 0; i < t->count; i++)
 		otp_program_write(p, b.in[i], v->host[i]);
 	double seconds = best_seconds(p, tested[which].backend, tested[which].device);
-	double work = t->flops > 0 ? t->flops : bytes_moved(t, b.out->shape);
+	double work = t->flops > 0 ? t->flops : bytes_moved(t, b.out->shape, w.narrow);
 	printf("%-5s%-5s %9.1f us %8.1f %s  %s\n", tested_backends[which],
-	       precision == OTP_PRECISION_BF16 ? "bf16" : "f32", seconds * 1e6, work / seconds / 1e9,
+	       w.precision == OTP_PRECISION_BF16 ? "bf16" : "f32", seconds * 1e6, work / seconds / 1e9,
 	       t->flops > 0 ? "GFLOP/s" : "GB/s   ", describe(t));
+	otp_free(types);
 	otp_program_free(p);
 	otp_graph_free(b.graph);
 }
@@ -598,9 +743,11 @@ static void run_case(test_case t)
 		for (int which = 0; which < TESTED_COUNT; which++) {
 			if (!runs(which, t.op))
 				continue;
-			bench(which, &t, &v, OTP_PRECISION_F32);
-			if (t.bf16)
-				bench(which, &t, &v, OTP_PRECISION_BF16);
+			bool stores = tested[which].backend->element_bytes[OTP_BF16];
+			unsigned narrow = stores ? may_be_narrow(t.op) : 0;
+			bench(which, &t, &v, (way){OTP_PRECISION_F32, 0});
+			if (t.bf16 || narrow)
+				bench(which, &t, &v, (way){OTP_PRECISION_BF16, narrow});
 		}
 	} else {
 		check_values(&t, &v);
@@ -612,10 +759,11 @@ static void run_case(test_case t)
 
 /* ---- the ops ---- */
 
-/* One element, odd ones, less and more than a vector, more than a block; the
- * last is for --bench. */
+/* One element, odd ones, less and more than a vector, more than a block, more
+ * than a warp of packs; the last is for --bench. */
 static const otp_shape shapes[] = {{1, 1, 1, 1},  {3, 1, 1, 5},	  {2, 3, 5, 7},
-				   {1, 4, 4, 33}, {2, 6, 5, 100}, {16, 64, 64, 32}};
+				   {1, 4, 4, 33}, {2, 6, 5, 100}, {1, 2, 5, 328},
+				   {16, 64, 64, 32}};
 enum { SHAPE_COUNT = sizeof shapes / sizeof *shapes, LARGE = SHAPE_COUNT - 1 };
 
 /* A case with one input shape for all inputs, for each of the shapes. */
@@ -673,6 +821,9 @@ static void check_sum(void)
 	check_sum_of(otp_shape4(1, 60, 90, 1), 15, false);
 	check_sum_of(otp_shape4(1, 40, 40, 3), 7, false);
 	check_sum_of(otp_shape4(40, 2, 40, 3), 5, false);
+	/* Whole packs of columns, in slices and not, and of what is summed; short rows and columns. */
+	for (int mask = 1; mask < 16; mask++)
+		check_sum_of(otp_shape4(3, 20, 24, 16), mask, false);
 }
 
 static void check_spread(void)
@@ -705,6 +856,8 @@ static void check_concat(void)
 		run_case(t);
 		set_extent(&t.in[1], axis, 1);
 		run_case(t);
+		t.in[0] = t.in[1] = otp_shape4(1, 2, 3, 16);
+		run_case(t);
 	}
 	test_case t = {
 	    .op = OTP_OP_concat, .count = 2, .in = {{16, 64, 64, 32}, {16, 64, 64, 32}}, .bench_only = true};
@@ -724,6 +877,11 @@ static void check_slice(void)
 			run_case(t);
 		}
 	}
+	test_case t = {.op = OTP_OP_slice, .count = 1, .in = {{2, 3, 4, 32}}, .bound = EXACT, .order = 2};
+	t.attr.slice.axis = OTP_AXIS_C;
+	t.attr.slice.begin = 8;
+	t.attr.slice.count = 16;
+	run_case(t);
 }
 
 static void check_pad(void)
@@ -737,6 +895,10 @@ static void check_pad(void)
 			t.attr.slice.count = 7;
 			run_case(t);
 		}
+		t.in[0] = otp_shape4(2, 3, 4, 8);
+		t.attr.slice.begin = 8;
+		t.attr.slice.count = 24;
+		run_case(t);
 	}
 }
 
@@ -744,12 +906,14 @@ static void check_pad(void)
 static void check_broadcast(otp_op op)
 {
 	test_case t = {.op = op, .count = 2, .bound = BY_ABS, .roundings = 1, .order = 2};
-	const otp_shape whole = {2, 3, 5, 17}, large = shapes[LARGE];
-	for (int mask = 0; mask < 256; mask++) {
-		t.in[0] = shrunk(whole, mask & 15);
-		t.in[1] = shrunk(whole, mask >> 4);
-		run_case(t);
-	}
+	const otp_shape whole[] = {{2, 3, 5, 17}, {2, 2, 3, 24}}, large = shapes[LARGE];
+	for (int k = 0; k < 2; k++)
+		for (int mask = 0; mask < 256; mask++) {
+			t.in[0] = shrunk(whole[k], mask & 15);
+			t.in[1] = shrunk(whole[k], mask >> 4);
+			t.one_mixture = 1 + mask % 7;
+			run_case(t);
+		}
 	t.bench_only = true;
 	for (int mask = 0; mask < 16; mask++) {
 		t.in[0] = large;
@@ -922,8 +1086,9 @@ static void check_conv2d_wgrad(void) { check_conv(OTP_OP_conv2d_wgrad); }
 /* At most sixteen products of a weight that took two roundings to make. */
 static void check_resample(otp_op op)
 {
-	static const otp_shape small[] = {{1, 1, 1, 1}, {2, 3, 5, 3}, {3, 4, 2, 20}, {16, 32, 32, 64}};
-	for (int k = 0; k < 4; k++)
+	static const otp_shape small[] = {
+	    {1, 1, 1, 1}, {2, 3, 5, 3}, {3, 4, 2, 20}, {1, 3, 2, 16}, {16, 32, 32, 64}};
+	for (int k = 0; k < 5; k++)
 		for (int filter = 0; filter < 2; filter++) {
 			test_case t = {.op = op,
 				       .count = 1,
@@ -931,7 +1096,7 @@ static void check_resample(otp_op op)
 				       .bound = BY_ABS,
 				       .roundings = 18,
 				       .order = 2,
-				       .bench_only = k == 3};
+				       .bench_only = k == 4};
 			if (op == OTP_OP_down2) {
 				t.in[0].h *= 2;
 				t.in[0].w *= 2;
@@ -1206,7 +1371,7 @@ static void check_normal_moments(int which)
 	t.attr.noise.purpose = OTP_PURPOSE_LATENT;
 	values v = make_values(&t);
 	float *x = otp_calloc(DRAWS, sizeof *x);
-	run_planned(which, &t, &v, (otp_program_options){0}, 1, x);
+	run_planned(which, &t, &v, (way){0}, false, 1, x);
 	double m1 = 0, m2 = 0, m4 = 0, most = 0;
 	for (int i = 0; i < DRAWS; i++) {
 		double square = (double)x[i] * x[i];

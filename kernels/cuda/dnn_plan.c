@@ -230,7 +230,7 @@ static double terms_of(const otp_dnn_conv *c)
 /* What an error may be, in units of the sum of absolute products. Float32 sums: their roundings differ in
  * sign and so add up like a square root. TF32: either operand's rounding is 2^-11. Bfloat16 operands are the
  * probe's own, so their products are exact, but tensor cores cut sums off instead of rounding them, by 2^-23
- * for at least eight products at a time, always the same way. A bfloat16 result is rounded by 2^-9. */
+ * for at least eight products at a time, always the same way. A bfloat16 result is rounded by 2^-8. */
 static double tolerance_of(const otp_dnn_conv *c)
 {
 	double sums = 0x1p-24 * (8 + sqrt(terms_of(c)));
@@ -238,7 +238,7 @@ static double tolerance_of(const otp_dnn_conv *c)
 	       (c->bf16_in ? 0x1p-23 * terms_of(c) / 8
 		: c->tf32  ? 0x1p-10
 			   : 0) +
-	       (c->bf16_out ? 0x1p-9 : 0);
+	       (c->bf16_out ? 0x1p-8 : 0);
 }
 
 /* Some elements of the last run's result against the probe's, whose step is odd so that it meets all
