@@ -135,10 +135,10 @@ static void run_conv(const otp_call *call)
 	data[otp_dnn_result(conv)] = result.data;
 	data[OTP_DNN_BIAS] = call->in[2].data;
 	otp_dnn_run(call->device, b->plan, data, scratch);
-	if (result.data != call->out.data)
-		otp_cuda_convert(call, &call->out, &result);
 	if (b->bias_after)
-		otp_cuda_add_bias(call, &call->out, &call->in[2]);
+		otp_cuda_add_bias(call, &call->out, &result, &call->in[2]);
+	else if (result.data != call->out.data)
+		otp_cuda_convert(call, &call->out, &result);
 }
 
 static void unbind_conv(otp_call *call) { otp_free(call->bound); }

@@ -25,8 +25,8 @@ const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count, otp_error
 
 /* The same elements in dst's type, bfloat16 or float32; asynchronous in the call's stream. */
 void otp_cuda_convert(const otp_call *call, const otp_tensor *dst, const otp_tensor *src);
-/* y += b along c */
-void otp_cuda_add_bias(const otp_call *call, const otp_tensor *y, const otp_tensor *b);
+/* out = y + b, b along c */
+void otp_cuda_add_bias(const otp_call *call, const otp_tensor *out, const otp_tensor *y, const otp_tensor *b);
 
 /* The device's stream (a cudaStream_t). */
 void *otp_cuda_stream(const otp_device *device);

@@ -121,7 +121,7 @@ static void run_probe(const otp_call *call, otp_probe p)
 	p.pad = call->attr.conv.pad;
 	otp_cuda_probe(call, &p, otp_shape_count(call->out.shape), 1, &call->out, NULL);
 	if (call->op == OTP_OP_conv2d_bias)
-		otp_cuda_add_bias(call, &call->out, &call->in[2]);
+		otp_cuda_add_bias(call, &call->out, &call->out, &call->in[2]);
 }
 
 static void run_forward(const otp_call *call)
