@@ -3,6 +3,7 @@
  * poisoned gives the same bits, and running allocates nothing.
  *
  * Lifetimes are found here again from the graph alone, without the planner's.
+ * With types mixed at random, and with storage.h's, the same holds.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include "graph/plan.h"
 #include "graph/program.h"
 #include "graph/storage.h"
+#include "shim/backend.h"
 #include "train/engine.h"
 
 #include <errno.h>
@@ -154,9 +156,8 @@ static void check_pair(const otp_graph *g, const lifetime *lives, int a, int b)
 }
 
 /* Returns the arena's share of the memory without reuse. */
-static double check_plan(const otp_graph *g, bool bf16)
+static double check_plan(const otp_graph *g, const otp_type *types)
 {
-	otp_type *types = otp_storage_types(g, bf16);
 	otp_plan *plan = otp_plan_new(g, types, BYTES);
 	lifetime *lives = find_lifetimes(g, plan);
 	for (int b = 0; b < otp_graph_size(g); b++) {
@@ -170,7 +171,6 @@ static double check_plan(const otp_graph *g, bool bf16)
 	}
 	assert_true(plan->arena_bytes <= plan->unshared_bytes);
 	double share = (double)plan->arena_bytes / (double)plan->unshared_bytes;
-	otp_free(types);
 	otp_free(lives);
 	otp_plan_free(plan);
 	return share;
@@ -279,13 +279,30 @@ static random_graph random_graph_make(uint32_t which)
 	return r;
 }
 
+/* Every other graph with any computed node in bfloat16, but for what is kept. */
+static otp_type *random_types(const otp_graph *g, uint32_t which)
+{
+	dice d = {.stream = otp_stream_make(which, 1, 0)};
+	otp_type *types = otp_storage_types(g, false);
+	for (int id = 0; which % 2 && id < otp_graph_size(g); id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		if (node->op == OTP_OP_reshape)
+			types[id] = types[node->in[0]->id];
+		else if (node->op != OTP_OP_LEAF && !node->output && throw_dice(&d, 2))
+			types[id] = OTP_BF16;
+	}
+	return types;
+}
+
 static void random_plans_keep_values_apart(void **state)
 {
 	(void)state;
 	double shares = 0;
 	for (uint32_t which = 0; which < RANDOM_GRAPHS; which++) {
 		random_graph r = random_graph_make(which);
-		shares += check_plan(r.graph, which % 2);
+		otp_type *types = random_types(r.graph, which);
+		shares += check_plan(r.graph, types);
+		otp_free(types);
 		otp_graph_free(r.graph);
 	}
 	print_message("             arena at %.2f of unshared memory on average\n", shares / RANDOM_GRAPHS);
@@ -306,7 +323,8 @@ typedef struct place {
 static place place_open(const char *name)
 {
 	otp_error err = {0};
-	place at = {.backend = otp_backend_find(name, &err)};
+	place at = {.backend =
+			strcmp(name, "shim") == 0 ? otp_shim_for_networks() : otp_backend_find(name, &err)};
 	if (!at.backend || !at.backend->open(0, &at.device, &err))
 		fail_msg("%s", err.text);
 	return at;
@@ -332,6 +350,7 @@ static void check_random_poison(const char *backend_name, uint32_t which)
 {
 	place at = place_open(backend_name);
 	random_graph r = random_graph_make(which);
+	otp_type *types = at.backend->element_bytes[OTP_BF16] ? random_types(r.graph, which) : NULL;
 	int64_t view_elements = 32 + otp_shape_count(RANDOM_SHAPE);
 	float *x = otp_calloc((size_t)otp_shape_count(RANDOM_SHAPE), sizeof *x);
 	void *spans[2][OTP_MAX_SPANS] = {{NULL}};
@@ -340,7 +359,7 @@ static void check_random_poison(const char *backend_name, uint32_t which)
 		spans[poison][RANDOM_SPAN] = make_span(&at, r.span_elements + 1, 50);
 		spans[poison][VIEW_SPAN] = make_span(&at, view_elements, 51);
 		p[poison] = otp_program_new(at.backend, at.device, r.graph, spans[poison],
-					    (otp_program_options){.poison = poison});
+					    (otp_program_options){.poison = poison, .types = types});
 		for (int i = 0; i < LEAVES - 1; i++) {
 			fill(x, otp_shape_count(RANDOM_SHAPE), (uint32_t)i);
 			otp_program_write(p[poison], r.leaf[i], x);
@@ -359,6 +378,7 @@ static void check_random_poison(const char *backend_name, uint32_t which)
 		at.backend->release(at.device, spans[poison][VIEW_SPAN]);
 	}
 	otp_free(x);
+	otp_free(types);
 	otp_graph_free(r.graph);
 	at.backend->close(at.device);
 }
@@ -370,6 +390,8 @@ static void random_programs_survive_poison(void **state)
 		check_random_poison("cpu", which);
 		if (which % 8 == 0)
 			check_random_poison("ref", which);
+		if (which % 4 == 1)
+			check_random_poison("shim", which);
 	}
 }
 
@@ -418,14 +440,51 @@ static void setup_free(step_setup *s)
 	otp_params_free(s->v);
 }
 
+/* The rule of storage.h, once more as a list of what must be and must not be. */
+static void check_stored_type(const otp_node *node, otp_type type, bool vectors)
+{
+	otp_shape s = node->shape;
+	bool wide_picture = s.h > 1 && s.w > 1 && s.c >= 8;
+	if (node->op == OTP_OP_LEAF || node->output || node->op == OTP_OP_sum ||
+	    node->op == OTP_OP_conv2d_wgrad || node->op == OTP_OP_norm_stats ||
+	    node->op == OTP_OP_norm_sums || (s.c < 8 && node->op != OTP_OP_reshape) || vectors)
+		assert_true(type == node->type);
+	else if (wide_picture && (node->op == OTP_OP_conv2d_bias || node->op == OTP_OP_conv2d_dgrad ||
+				  node->op == OTP_OP_norm_apply || node->op == OTP_OP_norm_dgrad ||
+				  node->op == OTP_OP_spread || node->op == OTP_OP_lrelu_gate))
+		assert_true(type == OTP_BF16);
+	else if (node->op == OTP_OP_softmax) /* attention's */
+		assert_true(type == OTP_BF16);
+}
+
+static void maps_are_stored_in_bf16(void **state)
+{
+	const otp_arch *arch = *state;
+	for (int kind = 0; kind < STEP_KINDS; kind++) {
+		step_setup s = setup_make(arch, (enum step_kind)kind, OTP_G_SOFTPLUS);
+		const otp_graph *g = s.step.graph;
+		otp_type *types = otp_storage_types(g, true), *plain = otp_storage_types(g, false);
+		for (int id = 0; id < otp_graph_size(g); id++) {
+			check_stored_type(otp_graph_node(g, id), types[id], arch->vectors);
+			assert_true(plain[id] == otp_graph_node(g, id)->type);
+		}
+		otp_free(types);
+		otp_free(plain);
+		setup_free(&s);
+	}
+}
+
 static void step_plans_keep_values_apart(void **state)
 {
 	const otp_arch *arch = *state;
 	for (int kind = 0; kind < STEP_KINDS; kind++) {
 		step_setup s = setup_make(arch, (enum step_kind)kind, OTP_G_SOFTPLUS);
 		for (int bf16 = 0; bf16 < 2; bf16++) {
-			double share = check_plan(s.step.graph, bf16);
-			assert_true(share < 0.75); /* a training step's values are many and most are short-lived */
+			otp_type *types = otp_storage_types(s.step.graph, bf16);
+			double share = check_plan(s.step.graph, types);
+			otp_free(types);
+			assert_true(share <
+				    0.75); /* a training step's values are many and most are short-lived */
 			print_message("             step kind %d%s: arena at %.2f of unshared memory\n", kind,
 				      bf16 ? " in bf16" : "", share);
 		}
@@ -465,15 +524,15 @@ static void write_inputs(otp_program *p, const otp_step_inputs *in)
 	write_random(p, in->y, 61);
 }
 
-static step_program step_program_make(const char *backend_name, const step_setup *s, bool poison)
+static step_program step_program_make(const char *backend_name, const step_setup *s,
+				      otp_program_options options)
 {
 	step_program made = {.at = place_open(backend_name)};
 	const place *at = &made.at;
 	made.spans[OTP_SPAN_TRANSPORT] = make_span(at, s->t->elements, 70);
 	made.spans[OTP_SPAN_POTENTIAL] = make_span(at, s->v->elements, 71);
 	made.spans[s->grads_span] = make_span(at, s->updated->elements, 72);
-	made.program = otp_program_new(at->backend, at->device, s->step.graph, made.spans,
-				       (otp_program_options){.poison = poison});
+	made.program = otp_program_new(at->backend, at->device, s->step.graph, made.spans, options);
 	write_inputs(made.program, &s->step.in);
 	return made;
 }
@@ -487,11 +546,14 @@ static void step_program_free(step_program *p)
 	p->at.backend->close(p->at.device);
 }
 
-static void check_step_poison(const char *backend_name, const otp_arch *arch, enum step_kind kind)
+static void check_step_poison(const char *backend_name, const otp_arch *arch, enum step_kind kind,
+			      otp_precision precision)
 {
 	step_setup s = setup_make(arch, kind, OTP_G_SOFTPLUS);
-	step_program plain = step_program_make(backend_name, &s, false),
-		     poisoned = step_program_make(backend_name, &s, true);
+	otp_program_options options = {.precision = precision};
+	step_program plain = step_program_make(backend_name, &s, options);
+	options.poison = true;
+	step_program poisoned = step_program_make(backend_name, &s, options);
 	for (int run = 0; run < 2; run++) {
 		otp_program_run(plain.program);
 		otp_program_run(poisoned.program);
@@ -512,8 +574,9 @@ static void check_step_poison(const char *backend_name, const otp_arch *arch, en
 static void steps_survive_poison(void **state)
 {
 	for (int kind = 0; kind < STEP_KINDS; kind++) {
-		check_step_poison("cpu", *state, (enum step_kind)kind);
-		check_step_poison("ref", *state, (enum step_kind)kind);
+		check_step_poison("cpu", *state, (enum step_kind)kind, OTP_PRECISION_F32);
+		check_step_poison("ref", *state, (enum step_kind)kind, OTP_PRECISION_F32);
+		check_step_poison("shim", *state, (enum step_kind)kind, OTP_PRECISION_BF16);
 	}
 }
 
@@ -533,7 +596,7 @@ static void check_program_allocates_nothing(const char *backend_name, const otp_
 					    enum step_kind kind)
 {
 	step_setup s = setup_make(arch, kind, OTP_G_LINEAR);
-	step_program p = step_program_make(backend_name, &s, false);
+	step_program p = step_program_make(backend_name, &s, (otp_program_options){0});
 	otp_program_run(p.program); /* a thread's first run may set up the thread */
 	long before = allocation_count();
 	for (int run = 0; run < 10; run++) {
@@ -607,10 +670,14 @@ typedef struct test_row {
 	}
 
 static const test_row ROWS[] = {
-    ROW(random_plans_keep_values_apart, false), ROW(random_programs_survive_poison, false),
-    ROW(step_plans_keep_values_apart, true),	ROW(steps_survive_poison, true),
+    ROW(random_plans_keep_values_apart, false),
+    ROW(random_programs_survive_poison, false),
+    ROW(maps_are_stored_in_bf16, true),
+    ROW(step_plans_keep_values_apart, true),
+    ROW(steps_survive_poison, true),
 #ifdef COUNTS_ALLOCATIONS
-    ROW(allocations_are_counted, false),	ROW(programs_allocate_nothing, true),
+    ROW(allocations_are_counted, false),
+    ROW(programs_allocate_nothing, true),
     ROW(engine_steps_allocate_nothing, true),
 #endif
 };
