@@ -222,6 +222,8 @@ static unsigned may_be_narrow(otp_op op)
 	switch (op) {
 	case OTP_OP_reshape: /* never called */
 	case OTP_OP_normal:
+	case OTP_OP_gather:
+	case OTP_OP_record:
 	case OTP_OP_adam:
 		return 0;
 	case OTP_OP_sum:

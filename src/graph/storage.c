@@ -57,6 +57,8 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_norm_stats:
 	case OTP_OP_norm_sums:
 	case OTP_OP_normal:
+	case OTP_OP_gather:
+	case OTP_OP_record:
 	case OTP_OP_adam:
 	case OTP_OP_COUNT:
 		return false;

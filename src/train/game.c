@@ -22,7 +22,7 @@ static otp_resident settle_side(const otp_dataset *d, const otp_place_of_work *p
 		return streamed;
 	otp_dataset_info info = otp_dataset_describe(d);
 	size_t words = (size_t)otp_gather_words((int64_t)info.h * info.w * stored);
-	size_t bytes = otp_mul_size((size_t)info.count, words * place->backend->element_bytes);
+	size_t bytes = otp_mul_size((size_t)info.count, words * place->backend->element_bytes[OTP_U32]);
 	if (bytes > *budget || info.count > INT32_MAX)
 		return streamed;
 	*budget -= bytes;
