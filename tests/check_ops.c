@@ -1062,6 +1062,7 @@ static void check_conv(otp_op op)
 			       .order = 2,
 			       .bf16 = true,
 			       .bench_only = s.bench,
+			       .one_mixture = 1 + (int)k,
 			       .flops = 2 * taps * s.in * s.out * pixels};
 		t.attr.conv.stride = s.stride;
 		t.attr.conv.pad = s.pad;
@@ -1310,7 +1311,8 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 				       .rule = op == OTP_OP_norm_stats ? stats_magnitude : norm_magnitude,
 				       .build = build_norm,
 				       .order = order,
-				       .bench_only = k >= FIRST_LARGE};
+				       .bench_only = k >= FIRST_LARGE,
+				       .one_mixture = 1 + 4 * k + variant};
 			t.attr.norm.groups = sizes[k].groups;
 			t.attr.norm.eps = 1e-3f;
 			t.attr.norm.silu = variant & 1;
