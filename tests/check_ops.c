@@ -1412,7 +1412,7 @@ static void check_gather_by_hand(int which)
 	for (int n = 0; n < N; n++)
 		((uint32_t *)v.host[1])[2 * n + COLUMN] = picks[n];
 	float out[N * H * W * C];
-	run_planned(which, &t, &v, (otp_program_options){0}, 1, out);
+	run_planned(which, &t, &v, (way){0}, false, 1, out);
 	bool right = true;
 	for (int i = 0; i < N * H * W * C; i++) {
 		int n = i / (H * W * C), c = i % C, w = i / C % W, h = i / (C * W) % H;
@@ -1458,7 +1458,7 @@ static void check_record_rows(int which)
 	enum { SLOTS = 5, COLUMNS = 3, RUNS = 13 };
 	const otp_backend *backend = tested[which].backend;
 	otp_device *device = tested[which].device;
-	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, SLOTS * COLUMNS * backend->element_bytes)};
+	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, SLOTS * COLUMNS * backend->element_bytes[OTP_F32])};
 	otp_graph *g = otp_graph_new();
 	otp_node *ring = otp_view(g, "ring", 0, 0, otp_shape4(1, 1, SLOTS, COLUMNS));
 	otp_node *row = otp_input(g, "row", OTP_F32, otp_shape4(1, 1, 1, COLUMNS));

@@ -754,8 +754,11 @@ static gradients gradients_on(const char *backend_name, otp_precision precision)
 		otp_free(state);
 	}
 	otp_update u = {.seed = 4, .count = 1, .keep = 1, .sigma = 0.3, .r1 = 0.5, .rate = 0};
-	otp_engine_transport_step(e, x[0], &u, g.report[OTP_SPAN_TRANSPORT]);
-	otp_engine_potential_step(e, x[0], x[1], &u, g.report[OTP_SPAN_POTENTIAL]);
+	otp_engine_transport_step(e, (otp_batch){.values = x[0]}, &u);
+	otp_engine_potential_step(e, (otp_batch){.values = x[0]}, (otp_batch){.values = x[1]}, &u);
+	otp_losses losses = otp_engine_losses(e);
+	memcpy(g.report[OTP_SPAN_TRANSPORT], losses.sum[OTP_STEP_TRANSPORT], sizeof g.report[0]);
+	memcpy(g.report[OTP_SPAN_POTENTIAL], losses.sum[OTP_STEP_POTENTIAL_R1], sizeof g.report[0]);
 	for (int i = 0; i < 2; i++) {
 		g.count[i] = otp_engine_params(e, i)->elements;
 		double *state =
