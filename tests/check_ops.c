@@ -231,6 +231,8 @@ static unsigned may_be_narrow(otp_op op)
 		return 1;
 	case OTP_OP_conv2d_wgrad:
 		return 1 | 2;
+	case OTP_OP_conv2d_merge:
+		return 1 | 8 | RESULT;
 	case OTP_OP_norm_sums: /* a case's inputs are x, scale, shift, g */
 		return 1 | 8;
 	case OTP_OP_norm_dgrad:
@@ -420,13 +422,15 @@ static void find_magnitude(const test_case *t, const values *v, const double *ex
 
 /* In bfloat16 the float32 operands of a product are rounded to 8 significant
  * bits, by at most 2^-8 each, before a float32 sum; two together below
- * 2^-7 (1 + 2^-9). Before a bias is added a narrow result may be rounded, too. */
+ * 2^-7 (1 + 2^-9). Before a bias is added (and a residual: all that follows has
+ * slopes of at most 1) a narrow result may be rounded, too. */
 static double unit_bound(const test_case *t, way w)
 {
 	double unit = t->bound == EXACT ? 0 : t->roundings * UNIT;
 	for (int i = 0; i < 2 && t->bf16 && w.precision == OTP_PRECISION_BF16; i++)
 		unit += w.narrow >> i & 1 ? 0 : 0x1p-8 + 0x1p-17;
-	return unit + (t->op == OTP_OP_conv2d_bias && (w.narrow & RESULT) ? 0x1p-8 : 0);
+	bool epilogue = t->op == OTP_OP_conv2d_bias || t->op == OTP_OP_conv2d_merge;
+	return unit + (epilogue && (w.narrow & RESULT) ? 0x1p-8 : 0);
 }
 
 /* A narrow result is the float32 one, off by `inner`, rounded once more. */
@@ -1048,7 +1052,7 @@ static const conv_size conv_sizes[] = {
     {16, 64, 64, 3, 64, 6, 6, 2, 2, true},    {16, 64, 64, 3, 64, 12, 12, 4, 4, true},
 };
 
-static void check_conv(otp_op op)
+static void check_conv(otp_op op, float slope, float scale)
 {
 	for (size_t k = 0; k < sizeof conv_sizes / sizeof *conv_sizes; k++) {
 		conv_size s = conv_sizes[k];
@@ -1068,21 +1072,34 @@ static void check_conv(otp_op op)
 		t.attr.conv.pad = s.pad;
 		t.in[0] = op == OTP_OP_conv2d_dgrad ? y : x;
 		t.in[1] = op == OTP_OP_conv2d_wgrad ? y : w;
-		if (op == OTP_OP_conv2d_bias)
+		if (op == OTP_OP_conv2d_bias || op == OTP_OP_conv2d_merge)
 			t.in[t.count++] = otp_shape4(1, 1, 1, s.out);
+		if (op == OTP_OP_conv2d_merge)
+			t.in[t.count++] = y;
+		t.attr.conv.slope = slope;
+		t.attr.conv.scale = scale;
 		t.attr.conv.h = op == OTP_OP_conv2d_dgrad ? s.h : op == OTP_OP_conv2d_wgrad ? s.kh : 0;
 		t.attr.conv.w = op == OTP_OP_conv2d_dgrad ? s.w : op == OTP_OP_conv2d_wgrad ? s.kw : 0;
 		t.roundings =
 		    1 +
 		    (op == OTP_OP_conv2d_wgrad ? pixels : taps * (op == OTP_OP_conv2d_dgrad ? s.out : s.in));
+		/* A product with the slope, which brings errors no further apart; a term more, and a product. */
+		t.roundings += op == OTP_OP_conv2d_merge ? 2 : op == OTP_OP_conv2d_bias && slope != 1 ? 1 : 0;
 		run_case(t);
 	}
 }
 
-static void check_conv2d(void) { check_conv(OTP_OP_conv2d); }
-static void check_conv2d_bias(void) { check_conv(OTP_OP_conv2d_bias); }
-static void check_conv2d_dgrad(void) { check_conv(OTP_OP_conv2d_dgrad); }
-static void check_conv2d_wgrad(void) { check_conv(OTP_OP_conv2d_wgrad); }
+static void check_conv2d(void) { check_conv(OTP_OP_conv2d, 0, 0); }
+/* With these inputs no sum lies within a finite difference's reach of the kink, or the check of gradients would
+ * fail. */
+static void check_conv2d_bias(void)
+{
+	check_conv(OTP_OP_conv2d_bias, 1, 0);
+	check_conv(OTP_OP_conv2d_bias, 0.2f, 0);
+}
+static void check_conv2d_merge(void) { check_conv(OTP_OP_conv2d_merge, 0, 0.70710678f); }
+static void check_conv2d_dgrad(void) { check_conv(OTP_OP_conv2d_dgrad, 0, 0); }
+static void check_conv2d_wgrad(void) { check_conv(OTP_OP_conv2d_wgrad, 0, 0); }
 
 /* ---- resampling, matrices ---- */
 

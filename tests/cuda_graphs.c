@@ -63,8 +63,16 @@ static int64_t count_allowed(otp_dnn_conv conv)
 	return good;
 }
 
-/* float32, TF32, bfloat16 operands with either result, each with and without a bias where there can be one.
- */
+/* float32, TF32, bfloat16 operands with either result. */
+static otp_dnn_conv with_types(otp_dnn_conv conv, int way)
+{
+	conv.bf16_in = way >= 2;
+	conv.bf16_out = way == 3;
+	conv.tf32 = way == 1;
+	return conv;
+}
+enum { WAYS = 4 };
+
 static void test_graphs_are_built(void **state)
 {
 	(void)state;
@@ -72,23 +80,43 @@ static void test_graphs_are_built(void **state)
 	int64_t least = INT64_MAX, most = 0;
 	for (int k = 0; k < SIZE_COUNT; k++)
 		for (int direction = OTP_DNN_FORWARD; direction <= OTP_DNN_WGRAD; direction++)
-			for (int way = 0; way < 8; way++) {
-				otp_dnn_conv conv = conv_of(k, (otp_dnn_direction)direction);
-				conv.bias = way >= 4;
-				conv.bf16_in = way % 4 >= 2;
-				conv.bf16_out = way % 4 == 3;
-				conv.tf32 = way % 4 == 1;
-				if (conv.bias && direction != OTP_DNN_FORWARD)
-					continue;
-				int64_t engines = count_allowed(conv);
-				if (!conv.bias) /* then a launch of our own adds it */
-					assert_true(engines > 0);
+			for (int way = 0; way < WAYS; way++) {
+				int64_t engines =
+				    count_allowed(with_types(conv_of(k, (otp_dnn_direction)direction), way));
+				assert_true(engines > 0);
 				least = engines < least ? engines : least;
 				most = engines > most ? engines : most;
 				graphs++;
 			}
 	printf("%d operation graphs finalised, with %lld to %lld allowed engines each\n", graphs,
 	       (long long)least, (long long)most);
+}
+
+/* What the networks have after a convolution. Where no engine does it in the convolution's kernel, a launch of
+ * our own does. */
+static void test_epilogues_are_built(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *name;
+		otp_dnn_epilogue after;
+	} epilogues[] = {{"bias", {true, false, 1, 1}},
+			 {"bias, slope", {true, false, 1, 0.2f}},
+			 {"bias, residual, scale", {true, true, 0.70710678f, 1}}};
+	for (size_t e = 0; e < sizeof epilogues / sizeof *epilogues; e++)
+		for (int way = 0; way < WAYS; way++) {
+			int64_t least = INT64_MAX, most = 0;
+			for (int k = 0; k < SIZE_COUNT; k++) {
+				otp_dnn_conv conv = with_types(conv_of(k, OTP_DNN_FORWARD), way);
+				conv.after = epilogues[e].after;
+				int64_t engines = count_allowed(conv);
+				least = engines < least ? engines : least;
+				most = engines > most ? engines : most;
+			}
+			printf("%s, %s to %s: finalised, with %lld to %lld allowed engines\n", epilogues[e].name,
+			       way == 0 ? "float32" : way == 1 ? "TF32" : "bfloat16",
+			       way == 3 ? "bfloat16" : "float32", (long long)least, (long long)most);
+		}
 }
 
 static void test_wrong_shapes_are_refused(void **state)
@@ -104,6 +132,7 @@ static void test_wrong_shapes_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs_are_built),
+					   cmocka_unit_test(test_epilogues_are_built),
 					   cmocka_unit_test(test_wrong_shapes_are_refused)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,6 +156,20 @@ static dnnl_primitive_attr_t new_attr(void)
 	return attr;
 }
 
+/* LeakyReLU of the result. */
+static void bend(dnnl_primitive_attr_t attr, float slope)
+{
+	dnnl_post_ops_t after;
+	DNN(dnnl_post_ops_create(&after));
+#if DNNL_VERSION_MAJOR >= 3
+	DNN(dnnl_post_ops_append_eltwise(after, dnnl_eltwise_relu, slope, 0));
+#else
+	DNN(dnnl_post_ops_append_eltwise(after, 1, dnnl_eltwise_relu, slope, 0));
+#endif
+	DNN(dnnl_primitive_attr_set_post_ops(attr, after));
+	DNN(dnnl_post_ops_destroy(after));
+}
+
 static void add_reorder(otp_dnn *d, layout_ref from_layout, dnnl_memory_t from, layout_ref to_layout,
 			dnnl_memory_t to)
 {
@@ -288,6 +302,8 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *desc, const otp_dnn_conv *
 	    c->direction == OTP_DNN_FORWARD ? dnnl_forward_inference : dnnl_forward_training;
 	dnnl_primitive_attr_t attr = new_attr();
 	dnnl_status_t status;
+	if (direction == OTP_DNN_FORWARD && c->slope != 1)
+		bend(attr, c->slope);
 #if DNNL_VERSION_MAJOR >= 3
 	const dnnl_dims_t dense = {0, 0};
 	if (direction == OTP_DNN_FORWARD)

@@ -19,7 +19,8 @@ typedef struct otp_dnn_conv {
 	otp_dnn_direction direction;
 	otp_shape x, w, y;
 	int stride, pad;
-	bool bias; /* forward only */
+	bool bias;   /* forward only */
+	float slope; /* forward only: y > 0 ? y : slope y at the end, 1: nothing */
 	bool bf16; /* bfloat16 operands, float32 result, where the CPU has them */
 } otp_dnn_conv;
 

@@ -78,8 +78,3 @@ struct first_of {
 OTP_CUDA_KERNEL(add) { run_combine(call, call->out, call->in[0], call->in[1], sum_of{}); }
 OTP_CUDA_KERNEL(mul) { run_combine(call, call->out, call->in[0], call->in[1], product_of{}); }
 OTP_CUDA_KERNEL(spread) { run_combine(call, call->out, call->in[0], call->in[0], first_of{}); }
-
-void otp_cuda_add_bias(const otp_call *call, const otp_tensor *out, const otp_tensor *y, const otp_tensor *b)
-{
-	run_combine(call, *out, *y, *b, sum_of{});
-}

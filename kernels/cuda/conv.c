@@ -1,14 +1,15 @@
 /* conv.c (cuda): the convolution triple, through cuDNN. Tensors that are stored
  * as the plan wants them go to it as they are; others (float32 weights and
- * pictures, in bfloat16) are converted in scratch. A bias is cuDNN's epilogue
- * where an engine has it, a launch of our own where none does. */
+ * pictures, in bfloat16) are converted in scratch. Bias, residual, scale and
+ * slope are cuDNN's epilogue where an engine has it and is no slower, else one
+ * launch of our own. */
 #include "cuda/dnn.h"
 
 #include <stdio.h>
 
 typedef struct bound {
 	const otp_dnn_plan *plan;
-	bool bias_after;
+	otp_dnn_epilogue left; /* what the plan does not do */
 } bound;
 
 /* Where things lie in scratch: cuDNN's workspace, then what is stored otherwise than the plan wants it. */
@@ -41,24 +42,29 @@ static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
 	return l;
 }
 
-/* Wanted first: an engine that needs no compiling, bfloat16 operands before
- * float32 ones in TF32, a result of the type it is stored in, the bias in the same kernel. */
-static const otp_dnn_plan *first_plan(otp_device *device, otp_dnn_conv conv, bool bias, otp_type result,
+/* Every start waits for engines that are compiled, a second or more each: worth it where the pass over the
+ * result that they save moves tens of megabytes. */
+static bool worth_compiling(const otp_dnn_conv *conv) { return otp_shape_count(conv->y) >= (int64_t)1 << 22; }
+
+/* Wanted first: the epilogue in the same kernel, an engine that needs no compiling, bfloat16 operands before
+ * float32 ones in TF32, a result of the type it is stored in. */
+static const otp_dnn_plan *first_plan(otp_device *device, otp_dnn_conv conv, otp_type result,
 				      otp_precision precision)
 {
 	bool narrow = result == OTP_BF16;
 	const struct {
 		bool bf16_in, bf16_out;
 	} ways[] = {{true, narrow}, {true, !narrow}, {false, false}};
+	const otp_dnn_epilogue after = conv.after, nothing = {false};
 	int first_way = precision == OTP_PRECISION_BF16 ? 0 : 2;
 	conv.tf32 = precision != OTP_PRECISION_F32;
-	for (int compiled = 0; compiled < 2; compiled++)
-		for (int way = first_way; way < 3; way++)
-			for (int fused = bias; fused >= 0; fused--) {
+	for (int fused = after.bias; fused >= 0; fused--)
+		for (int compiled = 0; compiled < (fused && !worth_compiling(&conv) ? 1 : 2); compiled++)
+			for (int way = first_way; way < (fused && first_way < 2 ? 2 : 3); way++) {
 				conv.compiled = compiled;
 				conv.bf16_in = ways[way].bf16_in;
 				conv.bf16_out = ways[way].bf16_out;
-				conv.bias = fused;
+				conv.after = fused ? after : nothing;
 				const otp_dnn_plan *plan = otp_dnn_plan_for(device, &conv);
 				if (plan)
 					return plan;
@@ -74,6 +80,20 @@ static const char *describe(const otp_dnn_conv *c)
 	return text;
 }
 
+static otp_dnn_epilogue epilogue_of(const otp_call *call)
+{
+	if (call->op == OTP_OP_conv2d_bias)
+		return (otp_dnn_epilogue){.bias = true, .scale = 1, .slope = call->attr.conv.slope};
+	if (call->op == OTP_OP_conv2d_merge)
+		return (otp_dnn_epilogue){
+		    .bias = true,
+		    .residual = true,
+		    .bf16_residual = call->in[3].type == OTP_BF16,
+		    .scale = call->attr.conv.scale,
+		    .slope = 1};
+	return (otp_dnn_epilogue){false};
+}
+
 static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, otp_shape w, otp_shape y)
 {
 	otp_dnn_conv conv = {.direction = direction,
@@ -81,19 +101,20 @@ static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, 
 			     .w = w,
 			     .y = y,
 			     .stride = call->attr.conv.stride,
-			     .pad = call->attr.conv.pad};
-	bool bias = call->op == OTP_OP_conv2d_bias;
-	OTP_ASSERT((uintptr_t)call->in[0].data % 16 == 0 && (uintptr_t)call->in[1].data % 16 == 0 &&
-		       (uintptr_t)call->out.data % 16 == 0,
-		   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
+			     .pad = call->attr.conv.pad,
+			     .after = epilogue_of(call)};
+	for (int i = 0; i < otp_op_inputs(call->op); i++)
+		OTP_ASSERT((uintptr_t)call->in[i].data % 16 == 0 && (uintptr_t)call->out.data % 16 == 0,
+			   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
 	bound *b = otp_calloc(1, sizeof *b);
 	otp_device_enter(call->device);
-	b->plan = first_plan(call->device, conv, bias, call->out.type, call->precision);
+	b->plan = first_plan(call->device, conv, call->out.type, call->precision);
 	otp_device_leave(call->device);
 	if (!b->plan)
 		otp_cuda_failed("cudnn", "no deterministic engine computes this convolution", describe(&conv),
 				__FILE__, __LINE__);
-	b->bias_after = bias && !b->plan->conv.bias;
+	if (!b->plan->conv.after.bias)
+		b->left = conv.after;
 	call->bound = b;
 }
 
@@ -134,9 +155,11 @@ static void run_conv(const otp_call *call)
 	otp_tensor result = as_wanted(&call->out, type_of(conv->bf16_out), scratch + l.result);
 	data[otp_dnn_result(conv)] = result.data;
 	data[OTP_DNN_BIAS] = call->in[2].data;
+	data[OTP_DNN_RESIDUAL] = call->in[3].data;
 	otp_dnn_run(call->device, b->plan, data, scratch);
-	if (b->bias_after)
-		otp_cuda_add_bias(call, &call->out, &result, &call->in[2]);
+	if (b->left.bias)
+		otp_cuda_epilogue(call, &call->out, &result, &call->in[2],
+				  b->left.residual ? &call->in[3] : NULL, b->left.scale, b->left.slope);
 	else if (result.data != call->out.data)
 		otp_cuda_convert(call, &call->out, &result);
 }
@@ -151,5 +174,6 @@ static size_t conv_scratch(const otp_call *call)
 
 const otp_kernel otp_cuda_conv2d = {run_conv, bind_forward, unbind_conv, conv_scratch};
 const otp_kernel otp_cuda_conv2d_bias = {run_conv, bind_forward, unbind_conv, conv_scratch};
+const otp_kernel otp_cuda_conv2d_merge = {run_conv, bind_forward, unbind_conv, conv_scratch};
 const otp_kernel otp_cuda_conv2d_dgrad = {run_conv, bind_dgrad, unbind_conv, conv_scratch};
 const otp_kernel otp_cuda_conv2d_wgrad = {run_conv, bind_wgrad, unbind_conv, conv_scratch};

@@ -25,8 +25,9 @@ const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count, otp_error
 
 /* The same elements in dst's type, bfloat16 or float32; asynchronous in the call's stream. */
 void otp_cuda_convert(const otp_call *call, const otp_tensor *dst, const otp_tensor *src);
-/* out = y + b, b along c */
-void otp_cuda_add_bias(const otp_call *call, const otp_tensor *out, const otp_tensor *y, const otp_tensor *b);
+/* out = u > 0 ? u : slope u, u = scale (y + b + r): b along c; r of y's shape, or NULL; out may be y */
+void otp_cuda_epilogue(const otp_call *call, const otp_tensor *out, const otp_tensor *y, const otp_tensor *b,
+		       const otp_tensor *r, float scale, float slope);
 
 /* The device's stream (a cudaStream_t). */
 void *otp_cuda_stream(const otp_device *device);

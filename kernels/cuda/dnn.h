@@ -9,23 +9,41 @@
 #include "cuda/device.h"
 
 typedef enum otp_dnn_direction { OTP_DNN_FORWARD, OTP_DNN_DGRAD, OTP_DNN_WGRAD } otp_dnn_direction;
-typedef enum otp_dnn_role { OTP_DNN_X, OTP_DNN_W, OTP_DNN_Y, OTP_DNN_BIAS, OTP_DNN_ROLES } otp_dnn_role;
+typedef enum otp_dnn_role {
+	OTP_DNN_X,
+	OTP_DNN_W,
+	OTP_DNN_Y,
+	OTP_DNN_BIAS,
+	OTP_DNN_RESIDUAL,
+	OTP_DNN_SCALE, /* one float, in the host's memory */
+	OTP_DNN_ROLES
+} otp_dnn_role;
+
+/* What follows a forward convolution: y = lrelu(scale (x * w + b + r), slope), all in float32; r may be
+ * missing, 1 is no scale and no slope. */
+typedef struct otp_dnn_epilogue {
+	bool bias; /* false: nothing follows */
+	bool residual, bf16_residual;
+	float scale, slope;
+} otp_dnn_epilogue;
 
 /* y = x * w, or its adjoints: x from y, w from y. Weights are (out, kh, kw, in). Sums are float32. */
 typedef struct otp_dnn_conv {
 	otp_dnn_direction direction;
 	otp_shape x, w, y;
 	int stride, pad;
-	bool bias;		/* forward only: added as an epilogue, float32 */
+	otp_dnn_epilogue after;
 	bool bf16_in, bf16_out; /* the two operands; the result */
 	bool tf32;		/* float32 operands may be rounded to TF32 */
 	bool compiled;		/* by an engine that is compiled for it, which takes seconds */
 } otp_dnn_conv;
 
 otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv);
+/* Whether the convolution's computation has such an operand or result. */
+bool otp_dnn_takes(const otp_dnn_conv *conv, otp_dnn_role role);
 
 typedef struct otp_dnn_graph {
-	cudnnBackendDescriptor_t made[12]; /* in order of dependence; the last is the operation graph */
+	cudnnBackendDescriptor_t made[24]; /* in order of dependence; the last is the operation graph */
 	int count;
 } otp_dnn_graph;
 
@@ -59,6 +77,7 @@ struct otp_dnn_plan {
 	otp_dnn_graph graph;
 	cudnnBackendDescriptor_t plan;
 	size_t workspace_bytes;
+	float taken; /* milliseconds, when it was tried */
 };
 
 /* NULL where no allowed engine computes this convolution. The device keeps the plan. */

@@ -24,10 +24,16 @@ static cudnnBackendDescriptor_t make(otp_dnn_graph *g, cudnnBackendDescriptorTyp
 
 static bool finish(cudnnBackendDescriptor_t d) { return cudnnBackendFinalize(d) == CUDNN_STATUS_SUCCESS; }
 
+static cudnnDataType_t type_of(bool bf16) { return bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
+
+/* IN_MEMORY, BETWEEN two operations alone, or BY_VALUE: read from the host's memory when the plan is executed. */
+typedef enum tensor_place { IN_MEMORY, BETWEEN, BY_VALUE } tensor_place;
+
 /* cuDNN names dimensions (n, c, h, w) whatever the strides say; ours say NHWC. */
-static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int64_t id, bool virtual,
+static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int64_t id, tensor_place place,
 			cudnnBackendDescriptor_t *tensor)
 {
+	const bool virtual = place == BETWEEN, by_value = place == BY_VALUE;
 	const int64_t size[4] = {s.n, s.c, s.h, s.w}, alignment = 16;
 	const int64_t step[4] = {(int64_t)s.h * s.w * s.c, 1, (int64_t)s.w * s.c, s.c};
 	cudnnBackendDescriptor_t d = *tensor = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
@@ -36,7 +42,8 @@ static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int
 	       put(d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, step) &&
 	       put(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id) &&
 	       put(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment) &&
-	       put(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &virtual) && finish(d);
+	       put(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &virtual) &&
+	       put(d, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, &by_value) && finish(d);
 }
 
 static bool make_geometry(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t *geometry)
@@ -90,6 +97,13 @@ otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv)
 						  : OTP_DNN_W;
 }
 
+bool otp_dnn_takes(const otp_dnn_conv *conv, otp_dnn_role role)
+{
+	return role <= OTP_DNN_Y || (role == OTP_DNN_BIAS && conv->after.bias) ||
+	       (role == OTP_DNN_RESIDUAL && conv->after.residual) ||
+	       (role == OTP_DNN_SCALE && conv->after.bias && conv->after.scale != 1);
+}
+
 static bool make_convolution(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t tensors[3],
 			     cudnnBackendDescriptor_t *operation)
 {
@@ -97,10 +111,11 @@ static bool make_convolution(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBa
 	const otp_shape shape[3] = {conv->x, conv->w, conv->y};
 	cudnnBackendDescriptor_t geometry;
 	for (int role = 0; role < 3; role++) {
-		bool result = role == (int)otp_dnn_result(conv), between = result && conv->bias;
+		bool result = role == (int)otp_dnn_result(conv), between = result && conv->after.bias;
 		bool narrow = result ? conv->bf16_out && !between : conv->bf16_in;
-		if (!make_tensor(g, shape[role], narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT,
-				 between ? OTP_DNN_ROLES : role, between, &tensors[role]))
+		if (!make_tensor(g, shape[role], type_of(narrow),
+				 between ? OTP_DNN_ROLES : role, between ? BETWEEN : IN_MEMORY,
+				 &tensors[role]))
 			return false;
 	}
 	if (!make_geometry(g, conv, &geometry))
@@ -114,37 +129,80 @@ static bool make_convolution(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBa
 	       put(d, operations[conv->direction].beta, CUDNN_TYPE_FLOAT, 1, &zero) && finish(d);
 }
 
-/* y = (what the convolution gave) + bias */
-static bool make_bias(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t from,
-		      cudnnBackendDescriptor_t *operation)
+/* One step of what follows a convolution: an operation on what there is so far and, where it takes one, on a
+ * second operand. */
+typedef struct follower {
+	cudnnPointwiseMode_t mode;
+	otp_dnn_role operand;
+	otp_shape shape; /* the operand's; without elements: none */
+	bool bf16;
+} follower;
+
+enum { MOST_FOLLOWERS = 4 };
+
+static int list_followers(const otp_dnn_conv *conv, follower list[MOST_FOLLOWERS])
 {
-	const cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
+	const otp_dnn_epilogue *after = &conv->after;
+	int count = 0;
+	if (after->bias)
+		list[count++] = (follower){CUDNN_POINTWISE_ADD, OTP_DNN_BIAS, {1, 1, 1, conv->y.c}, false};
+	if (after->residual)
+		list[count++] = (follower){CUDNN_POINTWISE_ADD, OTP_DNN_RESIDUAL, conv->y, after->bf16_residual};
+	if (otp_dnn_takes(conv, OTP_DNN_SCALE))
+		list[count++] = (follower){CUDNN_POINTWISE_MUL, OTP_DNN_SCALE, {1, 1, 1, 1}, false};
+	if (after->bias && after->slope != 1)
+		list[count++] = (follower){.mode = CUDNN_POINTWISE_RELU_FWD};
+	return count;
+}
+
+static bool make_formula(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnPointwiseMode_t mode,
+			 cudnnBackendDescriptor_t *formula)
+{
 	const cudnnDataType_t type = CUDNN_DATA_FLOAT;
-	cudnnBackendDescriptor_t bias, y;
-	if (!make_tensor(g, otp_shape4(1, 1, 1, conv->y.c), CUDNN_DATA_FLOAT, OTP_DNN_BIAS, false, &bias) ||
-	    !make_tensor(g, conv->y, conv->bf16_out ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT, OTP_DNN_Y,
-			 false, &y))
+	const double slope = (double)conv->after.slope;
+	cudnnBackendDescriptor_t d = *formula = make(g, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+	return put(d, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode) &&
+	       put(d, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type) &&
+	       (mode != CUDNN_POINTWISE_RELU_FWD ||
+		put(d, CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, CUDNN_TYPE_DOUBLE, 1, &slope)) &&
+	       finish(d);
+}
+
+/* `from` is what there is so far, and then what the follower makes of it: y if it is the last. */
+static bool make_follower(otp_dnn_graph *g, const otp_dnn_conv *conv, const follower *f, bool last,
+			  cudnnBackendDescriptor_t *from, cudnnBackendDescriptor_t *operation)
+{
+	cudnnBackendDescriptor_t second = NULL, to, formula;
+	bool narrow = last && conv->bf16_out, takes = f->shape.c > 0;
+	if (takes && !make_tensor(g, f->shape, type_of(f->bf16), f->operand,
+				  f->operand == OTP_DNN_SCALE ? BY_VALUE : IN_MEMORY, &second))
 		return false;
-	cudnnBackendDescriptor_t add = make(g, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-	if (!put(add, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode) ||
-	    !put(add, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type) || !finish(add))
+	if (!make_tensor(g, conv->y, type_of(narrow),
+			 last ? OTP_DNN_Y : OTP_DNN_ROLES + g->count, last ? IN_MEMORY : BETWEEN, &to) ||
+	    !make_formula(g, conv, f->mode, &formula))
 		return false;
 	cudnnBackendDescriptor_t d = *operation = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-	return put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, add) &&
-	       put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, from) &&
-	       put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, bias) &&
-	       put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y) && finish(d);
+	bool good = put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, formula) &&
+		    put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, *from) &&
+		    (!takes || put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, second)) &&
+		    put_descriptor(d, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, to) && finish(d);
+	*from = to;
+	return good;
 }
 
 static bool build(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
 {
-	cudnnBackendDescriptor_t tensors[3], operation[2];
+	cudnnBackendDescriptor_t tensors[3], operation[1 + MOST_FOLLOWERS];
+	follower followers[MOST_FOLLOWERS];
+	int count = list_followers(conv, followers);
 	if (!make_convolution(g, conv, tensors, &operation[0]))
 		return false;
-	if (conv->bias && !make_bias(g, conv, tensors[OTP_DNN_Y], &operation[1]))
-		return false;
+	cudnnBackendDescriptor_t from = tensors[OTP_DNN_Y];
+	for (int i = 0; i < count; i++)
+		if (!make_follower(g, conv, &followers[i], i + 1 == count, &from, &operation[1 + i]))
+			return false;
 	cudnnBackendDescriptor_t whole = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-	return put(whole, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, conv->bias ? 2 : 1,
+	return put(whole, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1 + count,
 		   operation) &&
 	       (!handle || put(whole, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle)) &&
 	       finish(whole);
@@ -152,7 +210,7 @@ static bool build(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t hand
 
 bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
 {
-	OTP_ASSERT(!conv->bias || conv->direction == OTP_DNN_FORWARD, "cudnn: a bias on a gradient");
+	OTP_ASSERT(!conv->after.bias || conv->direction == OTP_DNN_FORWARD, "cudnn: a bias on a gradient");
 	g->count = 0;
 	if (build(g, conv, handle))
 		return true;

@@ -7,6 +7,7 @@
 #include "cuda/probe.h"
 
 #include "core/file.h"
+#include "scalar.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,14 +16,20 @@
 
 /* Timed at most, of engines that are there and of those that take seconds to compile. */
 enum { MOST_READY = 12, MOST_COMPILED = 1, TIMED_RUNS = 4 };
+/* In place of a heuristics mode in the file: there are plans, but what they do is done faster apart. */
+enum { NONE_WANTED = CUDNN_HEUR_MODES_COUNT };
 static const int64_t MOST_WORKSPACE = (int64_t)512 << 20;
 
 static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
 {
 	static const char *const names[] = {"forward", "dgrad", "wgrad"};
+	char after[64] = "";
+	if (c->after.bias)
+		snprintf(after, sizeof after, " bias%s scale %g slope %g", !c->after.residual ? "" : c->after.bf16_residual ? " bf16 residual" : " residual",
+			 (double)c->after.scale, (double)c->after.slope);
 	int length = snprintf(key, bytes, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
 			      names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w,
-			      c->w.c, c->stride, c->pad, c->bias ? " bias" : "",
+			      c->w.c, c->stride, c->pad, after,
 			      c->bf16_in ? "bf16"
 			      : c->tf32	 ? "tf32"
 					 : "f32",
@@ -55,9 +62,8 @@ void otp_dnn_open_choices(otp_device *d, const char *gpu)
 		d->choices = otp_file_read(d->choices_path, &bytes, &ignored);
 }
 
-static bool find_choice(const otp_device *d, const char *key, int *mode, int *rank)
+static void find_choice(const otp_device *d, const char *key, int *mode, int *rank)
 {
-	bool found = false;
 	for (const char *line = d->choices; line && *line;) {
 		int m, r, at = 0;
 		const char *end = strchr(line, '\n');
@@ -66,11 +72,9 @@ static bool find_choice(const otp_device *d, const char *key, int *mode, int *ra
 		    strlen(key) + (size_t)at == length && strncmp(line + at, key, strlen(key)) == 0) {
 			*mode = m;
 			*rank = r;
-			found = true;
 		}
 		line = end ? end + 1 : NULL;
 	}
-	return found;
 }
 
 /* One short line appended by one write: programs side by side do not tear it. */
@@ -104,15 +108,22 @@ static cudnnBackendDescriptor_t build_plan(otp_device *d, const otp_dnn_candidat
 	return NULL;
 }
 
-static cudnnStatus_t execute(otp_device *d, cudnnBackendDescriptor_t plan, bool bias,
+/* cuDNN reads the scale from `conv` before it returns. */
+static cudnnStatus_t execute(otp_device *d, cudnnBackendDescriptor_t plan, const otp_dnn_conv *conv,
 			     void *const data[OTP_DNN_ROLES], void *workspace)
 {
-	const int64_t ids[OTP_DNN_ROLES] = {OTP_DNN_X, OTP_DNN_W, OTP_DNN_Y, OTP_DNN_BIAS};
-	int count = bias ? 4 : 3;
+	int64_t ids[OTP_DNN_ROLES];
+	const void *pointers[OTP_DNN_ROLES];
+	int count = 0;
+	for (int role = 0; role < OTP_DNN_ROLES; role++)
+		if (otp_dnn_takes(conv, (otp_dnn_role)role)) {
+			pointers[count] = role == OTP_DNN_SCALE ? &conv->after.scale : data[role];
+			ids[count++] = role;
+		}
 	cudnnBackendDescriptor_t pack = NULL;
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
 	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
-					     count, data));
+					     count, pointers));
 	CUDNN_CHECK(
 	    cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids));
 	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
@@ -125,7 +136,7 @@ static cudnnStatus_t execute(otp_device *d, cudnnBackendDescriptor_t plan, bool 
 
 void otp_dnn_run(otp_device *d, const otp_dnn_plan *p, void *const data[OTP_DNN_ROLES], void *workspace)
 {
-	CUDNN_CHECK(execute(d, p->plan, p->conv.bias, data, workspace));
+	CUDNN_CHECK(execute(d, p->plan, &p->conv, data, workspace));
 }
 
 /* ---- trying a plan on made-up data ---- */
@@ -155,21 +166,32 @@ static otp_tensor given_of(const bench *b, int role)
 	return (otp_tensor){b->given[role], b->shape[role], b->type[role]};
 }
 
+static bool stores_bf16(const otp_dnn_conv *conv, otp_dnn_role role)
+{
+	if (role > OTP_DNN_Y)
+		return role == OTP_DNN_RESIDUAL && conv->after.bf16_residual;
+	return role == otp_dnn_result(conv) ? conv->bf16_out : conv->bf16_in;
+}
+
 static void open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
 {
 	otp_call call = {.device = d};
-	*b = (bench){.device = d, .conv = conv, .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}}};
-	for (int role = 0; role < OTP_DNN_ROLES; role++) {
+	*b = (bench){.device = d,
+		     .conv = conv,
+		     .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}, conv->y}};
+	for (int role = 0; role < OTP_DNN_SCALE; role++) {
+		if (!otp_dnn_takes(conv, (otp_dnn_role)role))
+			continue;
 		int64_t count = otp_shape_count(b->shape[role]);
 		b->given[role] = b->data[role] = bench_alloc((size_t)count * sizeof(float));
 		otp_cuda_fill(&call, b->data[role], count, (uint32_t)role);
-		bool result = role == (int)otp_dnn_result(conv);
-		if (role == OTP_DNN_BIAS || !(result ? conv->bf16_out : conv->bf16_in))
+		if (!stores_bf16(conv, (otp_dnn_role)role))
 			continue;
 		b->type[role] = OTP_BF16;
 		b->given[role] = bench_alloc((size_t)count * sizeof(uint16_t));
 		otp_tensor wide = {b->data[role], b->shape[role], OTP_F32}, narrow = given_of(b, role);
 		otp_cuda_convert(&call, &narrow, &wide);
+		otp_cuda_convert(&call, &wide, &narrow); /* now both hold the same */
 	}
 	b->value = bench_alloc(PROBES * sizeof *b->value);
 	b->size = bench_alloc(PROBES * sizeof *b->size);
@@ -206,7 +228,7 @@ static void run_trial(bench *b, trial *t)
 	for (int run = 0; run < TIMED_RUNS; run++) {
 		float taken;
 		CUDA_CHECK(cudaEventRecord(b->start, b->device->stream));
-		if (execute(b->device, t->plan, b->conv->bias, b->given, workspace) != CUDNN_STATUS_SUCCESS)
+		if (execute(b->device, t->plan, b->conv, b->given, workspace) != CUDNN_STATUS_SUCCESS)
 			break;
 		CUDA_CHECK(cudaEventRecord(b->end, b->device->stream));
 		CUDA_CHECK(cudaEventSynchronize(b->end));
@@ -241,6 +263,13 @@ static double tolerance_of(const otp_dnn_conv *c)
 	       (c->bf16_out ? 0x1p-8 : 0);
 }
 
+/* Every step-th element from the device. */
+static void sample(float *host, const float *from, int64_t count, int64_t step)
+{
+	CUDA_CHECK(cudaMemcpy2D(host, sizeof *host, from, (size_t)step * sizeof *host, sizeof *host, (size_t)count,
+				cudaMemcpyDeviceToHost));
+}
+
 /* Some elements of the last run's result against the probe's, whose step is odd so that it meets all
  * channels. */
 static bool agrees(bench *b, const char *key)
@@ -259,24 +288,28 @@ static bool agrees(bench *b, const char *key)
 			   c->pad};
 	otp_tensor value = {b->value, {1, 1, 1, (int)count}, OTP_F32}, from = given_of(b, result),
 		   to = {b->data[result], b->shape[result], OTP_F32};
-	float *host = otp_calloc(3 * PROBES + (size_t)c->y.c, sizeof *host);
-	float *got = host, *want = host + PROBES, *size = host + 2 * PROBES, *bias = host + 3 * PROBES;
+	float *host = otp_calloc(4 * PROBES + (size_t)c->y.c, sizeof *host);
+	float *got = host, *want = host + PROBES, *size = host + 2 * PROBES, *residual = host + 3 * PROBES;
+	float *bias = host + 4 * PROBES; /* zeros, as the residual, where there is none */
 	otp_cuda_probe(&call, &probe, count, step, &value, b->size);
 	if (c->bf16_out)
 		otp_cuda_convert(&call, &to, &from);
 	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
-	CUDA_CHECK(cudaMemcpy2D(got, sizeof *got, b->data[result], (size_t)step * sizeof *got, sizeof *got,
-				(size_t)count, cudaMemcpyDeviceToHost));
-	CUDA_CHECK(cudaMemcpy(want, b->value, (size_t)count * sizeof *want, cudaMemcpyDeviceToHost));
-	CUDA_CHECK(cudaMemcpy(size, b->size, (size_t)count * sizeof *size, cudaMemcpyDeviceToHost));
-	if (c->bias)
-		CUDA_CHECK(cudaMemcpy(bias, b->data[OTP_DNN_BIAS], (size_t)c->y.c * sizeof *bias,
-				      cudaMemcpyDeviceToHost));
+	sample(got, b->data[result], count, step);
+	sample(want, b->value, count, 1);
+	sample(size, b->size, count, 1);
+	if (c->after.residual)
+		sample(residual, b->data[OTP_DNN_RESIDUAL], count, step);
+	if (c->after.bias)
+		sample(bias, b->data[OTP_DNN_BIAS], c->y.c, 1);
 	double worst = 0, allowed = tolerance_of(c);
+	double scale = c->after.bias ? (double)c->after.scale : 1;
+	double slope = c->after.bias ? (double)c->after.slope : 1;
 	for (int64_t i = 0; i < count; i++) {
-		double added = c->bias ? (double)bias[i * step % c->y.c] : 0;
-		double error =
-		    fabs((double)got[i] - (double)want[i] - added) / ((double)size[i] + fabs(added) + 1e-30);
+		double first = (double)bias[i * step % c->y.c], second = (double)residual[i];
+		double exact = otp_lrelu_d(scale * ((double)want[i] + first + second), slope);
+		double error = fabs((double)got[i] - exact) /
+			       (scale * ((double)size[i] + fabs(first) + fabs(second)) + 1e-30);
 		worst = error <= worst ? worst : error; /* a NaN stays */
 	}
 	otp_free(host);
@@ -294,6 +327,7 @@ static void take(otp_dnn_plan *p, const trial *t)
 {
 	p->plan = t->plan;
 	p->workspace_bytes = (size_t)t->workspace_bytes;
+	p->taken = t->taken;
 }
 
 static int by_time(const void *a, const void *b)
@@ -331,11 +365,8 @@ static int time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *l
 	return chosen;
 }
 
-static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count, int mode, int rank)
 {
-	int mode, rank;
-	if (!find_choice(b->device, p->key, &mode, &rank))
-		return false;
 	for (int i = 0; i < count; i++) {
 		if ((int)list[i].mode != mode || list[i].rank != rank)
 			continue;
@@ -353,21 +384,74 @@ static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *lis
 	return false;
 }
 
+/* The time of a launch of our own that does what follows the convolution. */
+static float time_epilogue(bench *b)
+{
+	otp_call call = {.device = b->device};
+	const otp_dnn_epilogue *after = &b->conv->after;
+	otp_tensor y = given_of(b, OTP_DNN_Y), bias = given_of(b, OTP_DNN_BIAS);
+	otp_tensor residual = given_of(b, OTP_DNN_RESIDUAL);
+	float best = INFINITY;
+	for (int run = 0; run < TIMED_RUNS; run++) {
+		float taken;
+		CUDA_CHECK(cudaEventRecord(b->start, b->device->stream));
+		otp_cuda_epilogue(&call, &y, &y, &bias, after->residual ? &residual : NULL, after->scale,
+				  after->slope);
+		CUDA_CHECK(cudaEventRecord(b->end, b->device->stream));
+		CUDA_CHECK(cudaEventSynchronize(b->end));
+		CUDA_CHECK(cudaEventElapsedTime(&taken, b->start, b->end));
+		if (run > 0 && taken < best)
+			best = taken;
+	}
+	return best;
+}
+
+/* Whether the convolution by itself and a launch of our own are faster than the plan that does both: an
+ * engine that takes an epilogue may be the worse one. */
+static bool faster_apart(bench *b, const otp_dnn_plan *together)
+{
+	if (!b->conv->after.bias)
+		return false;
+	otp_dnn_conv alone = *b->conv;
+	alone.after = (otp_dnn_epilogue){false};
+	alone.compiled = false;
+	const otp_dnn_plan *plan = otp_dnn_plan_for(b->device, &alone);
+	return plan && plan->taken + time_epilogue(b) < together->taken;
+}
+
+static void drop(otp_dnn_plan *p)
+{
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
+	p->plan = NULL;
+}
+
+/* Chosen anew, and kept: also that there is a plan and none is wanted. */
+static bool choose_by_time(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+{
+	static const otp_dnn_candidate none = {NULL, (cudnnBackendHeurMode_t)NONE_WANTED, 0};
+	int chosen = time_candidates(b, p, list, count);
+	if (chosen < 0)
+		return false;
+	bool apart = faster_apart(b, p);
+	keep_choice(b->device, p->key, apart ? &none : &list[chosen]);
+	if (apart)
+		drop(p);
+	return !apart;
+}
+
 static bool choose(otp_device *d, otp_dnn_plan *p)
 {
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
+	int mode = -1, rank = -1; /* no candidate's */
+	find_choice(d, p->key, &mode, &rank);
+	if (mode == NONE_WANTED)
+		return false;
 	int count = otp_dnn_candidates(&p->graph, &p->conv, list);
 	if (!count)
 		return false;
 	bench b;
 	open_bench(&b, d, &p->conv);
-	bool good = build_chosen(&b, p, list, count);
-	if (!good) {
-		int chosen = time_candidates(&b, p, list, count);
-		good = chosen >= 0;
-		if (good)
-			keep_choice(d, p->key, &list[chosen]);
-	}
+	bool good = build_chosen(&b, p, list, count, mode, rank) || choose_by_time(&b, p, list, count);
 	close_bench(&b);
 	for (int i = 0; i < count; i++)
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));

@@ -3,6 +3,7 @@
  * product of the other two is all that tells the ops apart, so that they are
  * adjoint by construction. */
 #include "ref/ref.h"
+#include "scalar.h"
 
 typedef enum collector { INTO_X, INTO_W, INTO_Y } collector;
 
@@ -47,6 +48,19 @@ OTP_REF_KERNEL(conv2d_bias)
 	OTP_REF_EACH (i, call->out.shape)
 		*otp_ref_at(&call->out, i) = *otp_ref_at(&call->in[2], i);
 	convolve(call, &call->in[0], &call->in[1], &call->out, INTO_Y);
+	OTP_REF_EACH (i, call->out.shape) {
+		double *y = otp_ref_at(&call->out, i);
+		*y = otp_lrelu_d(*y, call->attr.conv.slope);
+	}
+}
+
+OTP_REF_KERNEL(conv2d_merge)
+{
+	OTP_REF_EACH (i, call->out.shape)
+		*otp_ref_at(&call->out, i) = *otp_ref_at(&call->in[2], i) + *otp_ref_at(&call->in[3], i);
+	convolve(call, &call->in[0], &call->in[1], &call->out, INTO_Y);
+	OTP_REF_EACH (i, call->out.shape)
+		*otp_ref_at(&call->out, i) *= call->attr.conv.scale;
 }
 
 OTP_REF_KERNEL(conv2d_dgrad)

@@ -266,10 +266,20 @@ otp_node *otp_conv2d(otp_node *x, otp_node *w, int stride, int pad)
 	return node2(OTP_OP_conv2d, conv_attr(stride, pad, 0, 0), x, w);
 }
 
-otp_node *otp_conv2d_bias(otp_node *x, otp_node *w, otp_node *b, int stride, int pad)
+otp_node *otp_conv2d_bias(otp_node *x, otp_node *w, otp_node *b, int stride, int pad, float slope)
 {
 	otp_node *in[] = {x, w, b};
-	return otp_node_new(OTP_OP_conv2d_bias, conv_attr(stride, pad, 0, 0), in, 3);
+	otp_attr attr = conv_attr(stride, pad, 0, 0);
+	attr.conv.slope = slope;
+	return otp_node_new(OTP_OP_conv2d_bias, attr, in, 3);
+}
+
+otp_node *otp_conv2d_merge(otp_node *x, otp_node *w, otp_node *b, otp_node *r, int stride, int pad, float scale)
+{
+	otp_node *in[] = {x, w, b, r};
+	otp_attr attr = conv_attr(stride, pad, 0, 0);
+	attr.conv.scale = scale;
+	return otp_node_new(OTP_OP_conv2d_merge, attr, in, 4);
 }
 
 otp_node *otp_conv2d_dgrad(otp_node *g, otp_node *w, int stride, int pad, int h, int width)

@@ -75,7 +75,8 @@ otp_node *otp_exp(otp_node *x);
 otp_node *otp_rsqrt(otp_node *x);
 
 otp_node *otp_conv2d(otp_node *x, otp_node *w, int stride, int pad);
-otp_node *otp_conv2d_bias(otp_node *x, otp_node *w, otp_node *b, int stride, int pad);
+otp_node *otp_conv2d_bias(otp_node *x, otp_node *w, otp_node *b, int stride, int pad, float slope);
+otp_node *otp_conv2d_merge(otp_node *x, otp_node *w, otp_node *b, otp_node *r, int stride, int pad, float scale);
 otp_node *otp_conv2d_dgrad(otp_node *g, otp_node *w, int stride, int pad, int h, int width);
 otp_node *otp_conv2d_wgrad(otp_node *x, otp_node *g, int stride, int pad, int kh, int kw);
 

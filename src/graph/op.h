@@ -56,7 +56,8 @@ typedef union otp_attr {
 	struct { otp_axis axis; int begin, count; } slice;  /* slice, pad */
 	struct { float scale, offset; } affine;
 	struct { float slope; } slope;
-	struct { int stride, pad, h, w; } conv;             /* h, w: dgrad's image size; wgrad's kernel size; else 0 */
+	/* h, w: dgrad's image size; wgrad's kernel size; else 0. slope: conv2d_bias's; scale: conv2d_merge's */
+	struct { int stride, pad, h, w; float slope, scale; } conv;
 	struct { otp_filter filter; float gain; } resample;
 	struct { bool ta, tb; } matmul;
 	struct { int groups; float eps; bool silu; } norm;

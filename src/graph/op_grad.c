@@ -121,11 +121,24 @@ RULE(conv2d)
 		gx[1] = otp_conv2d_wgrad(x, g, stride, pad, w->shape.h, w->shape.w);
 }
 
+/* As lrelu: y has the sign of what was bent. */
 RULE(conv2d_bias)
 {
+	if (y->attr.conv.slope != 1)
+		g = otp_lrelu_gate(y, g, y->attr.conv.slope);
 	otp_grad_conv2d(y, g, wanted, gx);
 	if (wanted[2])
 		gx[2] = otp_sum(g, y->in[2]->shape);
+}
+
+RULE(conv2d_merge)
+{
+	g = otp_affine(g, y->attr.conv.scale, 0);
+	otp_grad_conv2d(y, g, wanted, gx);
+	if (wanted[2])
+		gx[2] = otp_sum(g, y->in[2]->shape);
+	if (wanted[3])
+		gx[3] = g;
 }
 
 /* y = dgrad(a, w): linear in both; g has an image's shape. */

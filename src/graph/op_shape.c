@@ -123,11 +123,25 @@ RULE(conv2d)
 			  conv_extent(x.w, w.w, attr->conv.stride, attr->conv.pad), w.n);
 }
 
-RULE(conv2d_bias)
+static otp_shape biased_conv_shape(const char *op, const otp_attr *attr, const otp_shape *in)
 {
-	OTP_ASSERT(otp_shape_equal(in[2], otp_shape4(1, 1, 1, in[1].n)), "conv2d_bias: bias " SHAPE_FMT,
+	OTP_ASSERT(otp_shape_equal(in[2], otp_shape4(1, 1, 1, in[1].n)), "%s: bias " SHAPE_FMT, op,
 		   SHAPE_ARGS(in[2]));
 	return otp_shape_conv2d(attr, in);
+}
+
+RULE(conv2d_bias)
+{
+	OTP_ASSERT(attr->conv.slope > 0, "conv2d_bias: slope %g", (double)attr->conv.slope);
+	return biased_conv_shape("conv2d_bias", attr, in);
+}
+
+RULE(conv2d_merge)
+{
+	otp_shape y = biased_conv_shape("conv2d_merge", attr, in);
+	OTP_ASSERT(otp_shape_equal(in[3], y), "conv2d_merge: y is " SHAPE_FMT ", r " SHAPE_FMT, SHAPE_ARGS(y),
+		   SHAPE_ARGS(in[3]));
+	return y;
 }
 
 RULE(conv2d_dgrad)

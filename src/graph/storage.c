@@ -21,6 +21,7 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	switch (node->op) {
 	case OTP_OP_conv2d:
 	case OTP_OP_conv2d_bias:
+	case OTP_OP_conv2d_merge:
 	case OTP_OP_conv2d_dgrad:
 	case OTP_OP_down2:
 	case OTP_OP_up2:

@@ -23,10 +23,21 @@ static otp_node *bias(otp_builder *b, const char *prefix, int channels, float va
 	return otp_param_constant(b, name, otp_shape4(1, 1, 1, channels), value);
 }
 
-otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain)
+otp_node *otp_layer_conv_lrelu(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, float slope)
 {
 	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, gain);
-	return otp_conv2d_bias(x, w, bias(b, name, out, 0), 1, k / 2);
+	return otp_conv2d_bias(x, w, bias(b, name, out, 0), 1, k / 2, slope);
+}
+
+otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain)
+{
+	return otp_layer_conv_lrelu(b, name, x, out, k, gain, 1);
+}
+
+otp_node *otp_layer_conv_merge(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, otp_node *r)
+{
+	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, gain);
+	return otp_conv2d_merge(x, w, bias(b, name, out, 0), r, 1, k / 2, 0.70710678f);
 }
 
 otp_node *otp_layer_mix(otp_builder *b, const char *name, otp_node *x, int out, float gain)
@@ -40,7 +51,7 @@ otp_node *otp_layer_to_patches(otp_builder *b, const char *name, otp_node *x, in
 {
 	int k = 3 * patch;
 	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, OTP_GAIN_DEFAULT);
-	return otp_conv2d_bias(x, w, bias(b, name, out, 0), patch, patch);
+	return otp_conv2d_bias(x, w, bias(b, name, out, 0), patch, patch, 1);
 }
 
 /* The adjoint of the above, as a layer of its own: a transposed convolution. */
@@ -110,7 +121,7 @@ otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x)
 	otp_node *scores = otp_affine(otp_matmul(qkv[0], qkv[1], false, true), 1 / sqrtf((float)c), 0);
 	otp_node *mixed = otp_matmul(otp_softmax(scores), qkv[2], false, false);
 	join(part, sizeof part, name, "out");
-	return otp_layer_merge(x, otp_layer_conv(b, part, otp_reshape(mixed, x->shape), c, 1, OTP_GAIN_ZERO));
+	return otp_layer_conv_merge(b, part, otp_reshape(mixed, x->shape), c, 1, OTP_GAIN_ZERO, x);
 }
 
 otp_node *otp_layer_pixel_norm(otp_node *z)
@@ -119,11 +130,6 @@ otp_node *otp_layer_pixel_norm(otp_node *z)
 	one.c = 1;
 	otp_node *mean_square = otp_affine(otp_sum(otp_mul(z, z), one), 1.0f / (float)z->shape.c, 1e-8f);
 	return otp_mul(z, otp_rsqrt(mean_square));
-}
-
-otp_node *otp_layer_merge(otp_node *a, otp_node *b)
-{
-	return otp_affine(otp_add(a, b), 0.70710678f, 0);
 }
 
 otp_node *otp_layer_total(otp_node *x, float factor)

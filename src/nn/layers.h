@@ -13,6 +13,10 @@
 
 /* Same-size convolution with bias, kernel k x k (odd), stride 1. x: (n, h, w, c) -> (n, h, w, out) */
 otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain);
+/* The same, then LeakyReLU. */
+otp_node *otp_layer_conv_lrelu(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, float slope);
+/* (convolution + r) / sqrt(2): keeps the variance of independent summands. r: (n, h, w, out) */
+otp_node *otp_layer_conv_merge(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, otp_node *r);
 /* 1 x 1 convolution without bias. */
 otp_node *otp_layer_mix(otp_builder *b, const char *name, otp_node *x, int out, float gain);
 /* A 3 x 3 convolution between patches of `patch` x `patch` pixels: into them
@@ -29,8 +33,6 @@ otp_node *otp_layer_norm(otp_builder *b, const char *name, otp_node *x, otp_node
 otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x);
 /* z / sqrt(mean z^2 + 1e-8) along channels (Karras et al. 2018). */
 otp_node *otp_layer_pixel_norm(otp_node *z);
-/* (a + b) / sqrt(2): keeps the variance of independent summands. */
-otp_node *otp_layer_merge(otp_node *a, otp_node *b);
 /* factor * the sum of all elements, (1, 1, 1, 1). */
 otp_node *otp_layer_total(otp_node *x, float factor);
 

@@ -62,12 +62,11 @@ static otp_node *residual_block(unet *u, const char *name, otp_node *x, int out)
 	snprintf(part, sizeof part, "%s.norm2", name);
 	h = otp_layer_norm(u->b, part, h, u->embedding, true);
 	snprintf(part, sizeof part, "%s.conv2", name);
+	if (x->shape.c == out)
+		return otp_layer_conv_merge(u->b, part, h, out, 3, OTP_GAIN_ZERO, x);
 	h = otp_layer_conv(u->b, part, h, out, 3, OTP_GAIN_ZERO);
-	if (x->shape.c != out) {
-		snprintf(part, sizeof part, "%s.skip", name);
-		x = otp_layer_conv(u->b, part, x, out, 1, OTP_GAIN_DEFAULT);
-	}
-	return otp_layer_merge(x, h);
+	snprintf(part, sizeof part, "%s.skip", name);
+	return otp_layer_conv_merge(u->b, part, x, out, 1, OTP_GAIN_DEFAULT, h);
 }
 
 static bool attends(const otp_arch *a, int size)

@@ -121,7 +121,10 @@ static void run_probe(const otp_call *call, otp_probe p)
 	p.pad = call->attr.conv.pad;
 	otp_cuda_probe(call, &p, otp_shape_count(call->out.shape), 1, &call->out, NULL);
 	if (call->op == OTP_OP_conv2d_bias)
-		otp_cuda_add_bias(call, &call->out, &call->out, &call->in[2]);
+		otp_cuda_epilogue(call, &call->out, &call->out, &call->in[2], NULL, 1, call->attr.conv.slope);
+	if (call->op == OTP_OP_conv2d_merge)
+		otp_cuda_epilogue(call, &call->out, &call->out, &call->in[2], &call->in[3],
+				  call->attr.conv.scale, 1);
 }
 
 static void run_forward(const otp_call *call)
@@ -140,7 +143,7 @@ static void run_wgrad(const otp_call *call)
 }
 
 const otp_kernel otp_cuda_conv2d = {.run = run_forward}, otp_cuda_conv2d_bias = {.run = run_forward},
-		 otp_cuda_conv2d_dgrad = {.run = run_dgrad}, otp_cuda_conv2d_wgrad = {.run = run_wgrad};
+		 otp_cuda_conv2d_merge = {.run = run_forward}, otp_cuda_conv2d_dgrad = {.run = run_dgrad}, otp_cuda_conv2d_wgrad = {.run = run_wgrad};
 
 static const otp_kernel *const shim_kernels[OTP_OP_COUNT] = {
 #define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = &otp_cuda_##name,
