@@ -100,9 +100,12 @@ static void test_epilogues_are_built(void **state)
 	static const struct {
 		const char *name;
 		otp_dnn_epilogue after;
-	} epilogues[] = {{"bias", {true, false, 1, 1}},
-			 {"bias, slope", {true, false, 1, 0.2f}},
-			 {"bias, residual, scale", {true, true, 0.70710678f, 1}}};
+	} epilogues[] = {
+	    {"bias", {.bias = true, .scale = 1, .slope = 1}},
+	    {"bias, slope", {.bias = true, .scale = 1, .slope = 0.2f}},
+	    {"bias, residual, scale", {.bias = true, .residual = true, .scale = 0.70710678f, .slope = 1}},
+	    {"bias, bfloat16 residual, scale",
+	     {.bias = true, .residual = true, .bf16_residual = true, .scale = 0.70710678f, .slope = 1}}};
 	for (size_t e = 0; e < sizeof epilogues / sizeof *epilogues; e++)
 		for (int way = 0; way < WAYS; way++) {
 			int64_t least = INT64_MAX, most = 0;
