@@ -146,13 +146,13 @@ class Attention(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.norm = Norm(c, silu=False)
-        self.q, self.k, self.v, self.out = (conv(c, c, 1) for _ in range(4))
+        self.qkv, self.out = conv(c, 3 * c, 1), conv(c, c, 1)
         self.factor = float(np.float32(1) / np.sqrt(np.float32(c)))
 
     def forward(self, x):
         n, c, height, width = x.shape
         h = self.norm(x)
-        q, k, v = (p(h).flatten(2).transpose(1, 2)[:, None] for p in (self.q, self.k, self.v))
+        q, k, v = self.qkv(h).flatten(2).transpose(1, 2)[:, None].chunk(3, -1)
         mixed = F.scaled_dot_product_attention(q, k, v, scale=self.factor)
         return merge(x, self.out(mixed[:, 0].transpose(1, 2).reshape(n, c, height, width)))
 

@@ -1,29 +1,29 @@
-/* matmul.c (cuda): matrix product through cuBLASLt, which thinks in columns: a
+/* matmul.c (cuda): matrix products through cuBLASLt, which thinks in columns: a
  * row-major product is the product of the transposes, in the other order. Where
- * an operand or the result is stored in bfloat16 the product is one of bfloat16
- * operands, a float32 one rounded into scratch first. */
+ * an operand or the result of the op is stored in bfloat16 its product is one of
+ * bfloat16 operands, a float32 one rounded into scratch first. */
 #include "cuda/device.h"
+#include "cuda/product.h"
 
 static const size_t MOST_WORKSPACE = (size_t)32 << 20;
 
-typedef struct bound {
+struct otp_product {
 	cublasLtMatmulDesc_t operation;
 	cublasLtMatrixLayout_t first, second, result; /* as cuBLASLt names them: b, a, y */
 	cublasLtMatmulHeuristicResult_t choice;
-	bool narrow; /* operands are bfloat16 for cuBLASLt */
-} bound;
+};
 
-static cublasLtMatrixLayout_t layout_of(const otp_tensor *t, bool narrow)
+static cublasLtMatrixLayout_t layout_of(const otp_matrices *m)
 {
 	cublasLtMatrixLayout_t layout;
-	int32_t batch = (int32_t)(t->shape.n * t->shape.h);
-	int64_t step = (int64_t)t->shape.w * t->shape.c;
-	CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&layout, narrow ? CUDA_R_16BF : CUDA_R_32F,
-						(uint64_t)t->shape.c, (uint64_t)t->shape.w, t->shape.c));
+	int32_t batch = (int32_t)m->batch;
+	int64_t apart = (int64_t)m->rows * m->step;
+	CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&layout, m->type == OTP_BF16 ? CUDA_R_16BF : CUDA_R_32F,
+						(uint64_t)m->columns, (uint64_t)m->rows, m->step));
 	CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch,
 						      sizeof batch));
 	CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
-						      &step, sizeof step));
+						      &apart, sizeof apart));
 	return layout;
 }
 
@@ -42,72 +42,108 @@ static cublasComputeType_t compute_type(otp_precision precision, bool narrow)
 							: CUBLAS_COMPUTE_32F_FAST_16BF;
 }
 
-/* Views into spans and arenas lie at multiples of 64 bytes; slices of a caller's own perhaps not. */
-static uint32_t alignment_of(const void *data)
-{
-	uintptr_t address = (uintptr_t)data;
-	return address % 64 == 0 ? 64 : address % 16 == 0 ? 16 : 4;
-}
-
-static void choose(const otp_call *call, bound *b)
+/* alignment: of a, b and y */
+static void choose(otp_device *device, otp_product *p, const uint32_t *alignment)
 {
 	static const cublasLtMatmulPreferenceAttributes_t names[] = {
-	    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-	    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
-	const void *data[] = {call->in[1].data, call->in[0].data, call->out.data,
-			      call->out.data}; /* scratch: more */
+	    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+	    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
 	cublasLtMatmulPreference_t preference;
 	int found = 0;
 	CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
 	CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(
 	    preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &MOST_WORKSPACE, sizeof MOST_WORKSPACE));
-	for (int i = 0; i < 4; i++) {
-		uint32_t bytes = alignment_of(data[i]);
-		CUBLAS_CHECK(
-		    cublasLtMatmulPreferenceSetAttribute(preference, names[i], &bytes, sizeof bytes));
-	}
-	CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(call->device->blas, b->operation, b->first, b->second,
-						    b->result, b->result, preference, 1, &b->choice, &found));
+	for (int i = 0; i < 3; i++)
+		CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, names[i], &alignment[i],
+								  sizeof alignment[i]));
+	CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+							  &alignment[2], sizeof alignment[2]));
+	CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(device->blas, p->operation, p->first, p->second, p->result,
+						    p->result, preference, 1, &p->choice, &found));
 	CUBLAS_CHECK(found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED);
 	CUBLAS_CHECK(cublasLtMatmulPreferenceDestroy(preference));
 }
 
+otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b, bool tb,
+			     const otp_matrices *y, otp_precision precision)
+{
+	const uint32_t alignment[] = {a->alignment, b->alignment, y->alignment};
+	otp_product *p = otp_calloc(1, sizeof *p);
+	otp_device_enter(device);
+	CUBLAS_CHECK(cublasLtMatmulDescCreate(&p->operation, compute_type(precision, a->type == OTP_BF16),
+					      CUDA_R_32F));
+	put_operation(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, tb);
+	put_operation(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, ta);
+	p->first = layout_of(b);
+	p->second = layout_of(a);
+	p->result = layout_of(y);
+	choose(device, p, alignment);
+	otp_device_leave(device);
+	return p;
+}
+
+void otp_product_free(otp_product *p)
+{
+	if (!p)
+		return;
+	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(p->result));
+	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(p->second));
+	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(p->first));
+	CUBLAS_CHECK(cublasLtMatmulDescDestroy(p->operation));
+	otp_free(p);
+}
+
+size_t otp_product_workspace(const otp_product *p) { return p->choice.workspaceSize; }
+
+void otp_product_run(const otp_call *call, const otp_product *p, const void *a, const void *b, void *y,
+		     void *workspace)
+{
+	const float one = 1, zero = 0;
+	CUBLAS_CHECK(cublasLtMatmul(call->device->blas, p->operation, &one, b, p->first, a, p->second, &zero, y,
+				    p->result, y, p->result, &p->choice.algo, workspace, p->choice.workspaceSize,
+				    call->device->stream));
+}
+
+/* ---- the op ---- */
+
+static bool is_narrow(const otp_call *call)
+{
+	return call->in[0].type == OTP_BF16 || call->in[1].type == OTP_BF16 || call->out.type == OTP_BF16;
+}
+
+static otp_matrices matrices_of(const otp_tensor *t, otp_type type)
+{
+	return (otp_matrices){type,
+			      (int64_t)t->shape.n * t->shape.h,
+			      t->shape.w,
+			      t->shape.c,
+			      t->shape.c,
+			      otp_alignment_of((uintptr_t)t->data)};
+}
+
 static void bind_matmul(otp_call *call)
 {
-	bound *b = otp_calloc(1, sizeof *b);
-	b->narrow =
-	    call->in[0].type == OTP_BF16 || call->in[1].type == OTP_BF16 || call->out.type == OTP_BF16;
-	otp_device_enter(call->device);
-	CUBLAS_CHECK(
-	    cublasLtMatmulDescCreate(&b->operation, compute_type(call->precision, b->narrow), CUDA_R_32F));
-	put_operation(b->operation, CUBLASLT_MATMUL_DESC_TRANSA, call->attr.matmul.tb);
-	put_operation(b->operation, CUBLASLT_MATMUL_DESC_TRANSB, call->attr.matmul.ta);
-	b->first = layout_of(&call->in[1], b->narrow);
-	b->second = layout_of(&call->in[0], b->narrow);
-	b->result = layout_of(&call->out, call->out.type == OTP_BF16);
-	choose(call, b);
-	otp_device_leave(call->device);
-	call->bound = b;
+	otp_type operands = is_narrow(call) ? OTP_BF16 : OTP_F32;
+	otp_matrices a = matrices_of(&call->in[0], operands), b = matrices_of(&call->in[1], operands);
+	otp_matrices y = matrices_of(&call->out, call->out.type);
+	call->bound = otp_product_new(call->device, &a, call->attr.matmul.ta, &b, call->attr.matmul.tb, &y,
+				      call->precision);
 }
 
 /* Bytes of scratch that operand i takes. */
 static size_t rounded_bytes(const otp_call *call, int i)
 {
-	const bound *b = call->bound;
-	bool needed = b->narrow && call->in[i].type != OTP_BF16;
+	bool needed = is_narrow(call) && call->in[i].type != OTP_BF16;
 	return needed ? otp_round_up((size_t)otp_shape_count(call->in[i].shape) * sizeof(uint16_t), 256) : 0;
 }
 
 static size_t workspace_bytes(const otp_call *call)
 {
-	const bound *b = call->bound;
-	return otp_round_up(b->choice.workspaceSize, 256);
+	return otp_round_up(otp_product_workspace(call->bound), 256);
 }
 
 static void run_matmul(const otp_call *call)
 {
-	const bound *b = call->bound;
-	const float one = 1, zero = 0;
 	const void *operand[2];
 	char *room = (char *)call->scratch + workspace_bytes(call);
 	for (int i = 0; i < 2; i++) {
@@ -119,21 +155,10 @@ static void run_matmul(const otp_call *call)
 		operand[i] = rounded.data;
 		room += rounded_bytes(call, i);
 	}
-	CUBLAS_CHECK(cublasLtMatmul(call->device->blas, b->operation, &one, operand[1], b->first, operand[0],
-				    b->second, &zero, call->out.data, b->result, call->out.data, b->result,
-				    &b->choice.algo, call->scratch, b->choice.workspaceSize,
-				    call->device->stream));
+	otp_product_run(call, call->bound, operand[0], operand[1], call->out.data, call->scratch);
 }
 
-static void unbind_matmul(otp_call *call)
-{
-	bound *b = call->bound;
-	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(b->result));
-	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(b->second));
-	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(b->first));
-	CUBLAS_CHECK(cublasLtMatmulDescDestroy(b->operation));
-	otp_free(b);
-}
+static void unbind_matmul(otp_call *call) { otp_product_free(call->bound); }
 
 static size_t matmul_scratch(const otp_call *call)
 {

@@ -321,6 +321,20 @@ otp_node *otp_matmul(otp_node *a, otp_node *b, bool ta, bool tb)
 otp_node *otp_softmax(otp_node *x) { return node1(OTP_OP_softmax, NONE, x); }
 otp_node *otp_softmax_gate(otp_node *y, otp_node *g) { return node2(OTP_OP_softmax_gate, NONE, y, g); }
 
+static otp_attr attention_attr(float scale)
+{
+	otp_attr attr = NONE;
+	attr.attention.scale = scale;
+	return attr;
+}
+
+otp_node *otp_attention(otp_node *qkv, float scale) { return node1(OTP_OP_attention, attention_attr(scale), qkv); }
+
+otp_node *otp_attention_grad(otp_node *qkv, otp_node *g, float scale)
+{
+	return node2(OTP_OP_attention_grad, attention_attr(scale), qkv, g);
+}
+
 otp_node *otp_norm_stats(otp_node *x, otp_attr attr) { return node1(OTP_OP_norm_stats, attr, x); }
 
 otp_node *otp_norm_apply(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_attr attr)

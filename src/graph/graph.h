@@ -86,6 +86,9 @@ otp_node *otp_up2(otp_node *x, otp_filter filter, float gain);
 otp_node *otp_matmul(otp_node *a, otp_node *b, bool ta, bool tb);
 otp_node *otp_softmax(otp_node *x);
 otp_node *otp_softmax_gate(otp_node *y, otp_node *g);
+/* qkv: (n, h, tokens, 3c) -> (n, h, tokens, c) */
+otp_node *otp_attention(otp_node *qkv, float scale);
+otp_node *otp_attention_grad(otp_node *qkv, otp_node *g, float scale);
 
 /* y = act(scale (x - mean)/std + shift) over `groups` groups of channels;
  * scale and shift are (n or 1, 1, 1, c). Makes the statistics node itself. */

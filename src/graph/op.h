@@ -60,6 +60,7 @@ typedef union otp_attr {
 	struct { int stride, pad, h, w; float slope, scale; } conv;
 	struct { otp_filter filter; float gain; } resample;
 	struct { bool ta, tb; } matmul;
+	struct { float scale; } attention;                  /* positive */
 	struct { int groups; float eps; bool silu; } norm;
 	struct { otp_shape to; uint32_t purpose; } noise;
 	struct { otp_shape to; int stored, column; } gather; /* stored: channels of the bytes, to.c or 1 (then repeated) */

@@ -1,7 +1,7 @@
 /* Gradient rules: given y = op(in...) and g = dL/dy, the nodes of dL/d in[i].
  * Rules return graph, never numbers, so their results can be differentiated
- * again. Draws, data and updates have none; the norm family's stops at the first
- * order (the potential has no normalisation). */
+ * again. Draws, data and updates have none; those of attention and of the norm family
+ * stop at the first order (the potential contains neither). */
 #include "graph/graph.h"
 
 #define RULE(name) \
@@ -194,6 +194,8 @@ RULE(softmax_gate)
 		gx[1] = otp_softmax_gate(s, g);
 }
 
+RULE(attention) { UNUSED_WANTED; gx[0] = otp_attention_grad(y->in[0], g, y->attr.attention.scale); }
+
 /* The whole gradient of x, through the statistics too, so none is left for the
  * statistics node: that is why norm_stats itself has no rule. */
 RULE(norm_apply)
@@ -209,6 +211,7 @@ RULE(norm_apply)
 		gx[3] = otp_sum(otp_slice(sums, OTP_AXIS_C, c, c), shift->shape);
 }
 
+FIRST_ORDER_ONLY(attention_grad)
 NO_GRADIENT(norm_stats)
 FIRST_ORDER_ONLY(norm_sums)
 FIRST_ORDER_ONLY(norm_dgrad)

@@ -184,6 +184,20 @@ RULE(matmul)
 RULE(softmax) { (void)attr; return in[0]; }
 RULE(softmax_gate) { (void)attr; return same_as_first("softmax_gate", in, 2); }
 
+RULE(attention)
+{
+	OTP_ASSERT(in[0].c % 3 == 0 && attr->attention.scale > 0, "attention: %d channels, scale %g", in[0].c,
+		   (double)attr->attention.scale);
+	return otp_shape4(in[0].n, in[0].h, in[0].w, in[0].c / 3);
+}
+
+RULE(attention_grad)
+{
+	OTP_ASSERT(otp_shape_equal(in[1], otp_shape_attention(attr, in)), "attention_grad: g is " SHAPE_FMT,
+		   SHAPE_ARGS(in[1]));
+	return in[0];
+}
+
 RULE(norm_stats)
 {
 	OTP_ASSERT(attr->norm.groups > 0 && in[0].c % attr->norm.groups == 0, "norm: %d channels in %d groups",

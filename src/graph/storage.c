@@ -49,6 +49,8 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_matmul:
 	case OTP_OP_softmax:
 	case OTP_OP_softmax_gate:
+	case OTP_OP_attention:
+	case OTP_OP_attention_grad:
 	case OTP_OP_norm_apply:
 	case OTP_OP_norm_dgrad:
 		return is_wide_map(node) && reads_bf16(node, types);

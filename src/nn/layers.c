@@ -108,18 +108,13 @@ otp_node *otp_layer_norm(otp_builder *b, const char *name, otp_node *x, otp_node
 otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x)
 {
 	int n = x->shape.n, c = x->shape.c;
-	otp_shape tokens = otp_shape4(n, 1, x->shape.h * x->shape.w, c);
 	char part[96];
 	join(part, sizeof part, name, "norm");
 	otp_node *h = otp_layer_norm(b, part, x, NULL, false);
-	otp_node *qkv[3];
-	static const char *const NAMES[] = {"q", "k", "v"};
-	for (int i = 0; i < 3; i++) {
-		join(part, sizeof part, name, NAMES[i]);
-		qkv[i] = otp_reshape(otp_layer_conv(b, part, h, c, 1, OTP_GAIN_DEFAULT), tokens);
-	}
-	otp_node *scores = otp_affine(otp_matmul(qkv[0], qkv[1], false, true), 1 / sqrtf((float)c), 0);
-	otp_node *mixed = otp_matmul(otp_softmax(scores), qkv[2], false, false);
+	join(part, sizeof part, name, "qkv");
+	h = otp_layer_conv(b, part, h, 3 * c, 1, OTP_GAIN_DEFAULT);
+	otp_node *qkv = otp_reshape(h, otp_shape4(n, 1, x->shape.h * x->shape.w, 3 * c));
+	otp_node *mixed = otp_attention(qkv, 1 / sqrtf((float)c));
 	join(part, sizeof part, name, "out");
 	return otp_layer_conv_merge(b, part, otp_reshape(mixed, x->shape), c, 1, OTP_GAIN_ZERO, x);
 }

@@ -4,6 +4,7 @@
 #include "bf16.h"
 #include "cuda/cuda.h"
 #include "cuda/probe.h"
+#include "cuda/product.h"
 
 #include <string.h>
 
@@ -52,33 +53,72 @@ static void shim_download(otp_device *device, void *dst, otp_type type, const vo
 		((float *)dst)[i] = otp_bf16_widen(((const uint16_t *)src)[i]);
 }
 
-static float get(const otp_tensor *t, int64_t at)
+/* ---- in cuBLASLt's place: plain loops ---- */
+
+struct otp_product {
+	otp_matrices a, b, y;
+	bool ta, tb;
+};
+
+otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b, bool tb,
+			     const otp_matrices *y, otp_precision precision)
 {
-	return t->type == OTP_BF16 ? otp_bf16_widen(((const uint16_t *)t->data)[at])
-				   : ((const float *)t->data)[at];
+	(void)device;
+	(void)precision;
+	otp_product *p = otp_calloc(1, sizeof *p);
+	*p = (otp_product){*a, *b, *y, ta, tb};
+	return p;
 }
 
-/* In the place of cuBLASLt's, where whole networks are to run. */
+void otp_product_free(otp_product *p) { otp_free(p); }
+
+size_t otp_product_workspace(const otp_product *p)
+{
+	(void)p;
+	return 0;
+}
+
+static double element(const otp_matrices *m, const void *data, int64_t plane, int row, int column)
+{
+	int64_t at = (plane * m->rows + row) * m->step + column;
+	return (double)(m->type == OTP_BF16 ? otp_bf16_widen(((const uint16_t *)data)[at])
+					    : ((const float *)data)[at]);
+}
+
+void otp_product_run(const otp_call *call, const otp_product *p, const void *a, const void *b, void *y,
+		     void *workspace)
+{
+	(void)call;
+	(void)workspace;
+	int depth = p->ta ? p->a.rows : p->a.columns;
+	for (int64_t plane = 0; plane < p->y.batch; plane++)
+		for (int row = 0; row < p->y.rows; row++)
+			for (int column = 0; column < p->y.columns; column++) {
+				double total = 0;
+				for (int k = 0; k < depth; k++)
+					total += element(&p->a, a, plane, p->ta ? k : row, p->ta ? row : k) *
+						 element(&p->b, b, plane, p->tb ? column : k,
+							 p->tb ? k : column);
+				int64_t at = (plane * p->y.rows + row) * p->y.step + column;
+				if (p->y.type == OTP_BF16)
+					((uint16_t *)y)[at] = otp_bf16_round((float)total);
+				else
+					((float *)y)[at] = (float)total;
+			}
+}
+
+static otp_matrices matrices_of(const otp_tensor *t)
+{
+	return (otp_matrices){
+	    t->type, (int64_t)t->shape.n * t->shape.h, t->shape.w, t->shape.c, t->shape.c, sizeof(float)};
+}
+
+/* Where whole networks are to run. */
 static void run_matmul(const otp_call *call)
 {
-	const otp_tensor *a = &call->in[0], *b = &call->in[1], *y = &call->out;
-	bool ta = call->attr.matmul.ta, tb = call->attr.matmul.tb;
-	int depth = ta ? a->shape.w : a->shape.c;
-	for (int64_t i = 0; i < otp_shape_count(y->shape); i++) {
-		int64_t plane = i / (y->shape.w * y->shape.c), row = i / y->shape.c % y->shape.w,
-			column = i % y->shape.c;
-		int64_t a_first = plane * a->shape.w * a->shape.c, b_first = plane * b->shape.w * b->shape.c;
-		double total = 0;
-		for (int k = 0; k < depth; k++)
-			total +=
-			    (double)get(a, a_first + (ta ? k * a->shape.c + row : row * a->shape.c + k)) *
-			    (double)get(b,
-					b_first + (tb ? column * b->shape.c + k : k * b->shape.c + column));
-		if (y->type == OTP_BF16)
-			((uint16_t *)y->data)[i] = otp_bf16_round((float)total);
-		else
-			((float *)y->data)[i] = (float)total;
-	}
+	otp_product p = {matrices_of(&call->in[0]), matrices_of(&call->in[1]), matrices_of(&call->out),
+			 call->attr.matmul.ta, call->attr.matmul.tb};
+	otp_product_run(call, &p, call->in[0].data, call->in[1].data, call->out.data, NULL);
 }
 
 /* Matrix products are a library's: otp_shim_for_networks. */
