@@ -22,6 +22,8 @@ static size_t take(size_t *at, int64_t elements, otp_type type)
 	return here;
 }
 
+static int input_count(const otp_call *call) { return call->op == OTP_OP_attention ? 1 : 2; }
+
 static otp_shape scores_shape(const otp_call *call)
 {
 	otp_shape s = call->in[0].shape;
@@ -31,7 +33,7 @@ static otp_shape scores_shape(const otp_call *call)
 static void lay_out(const otp_call *call, bound *b)
 {
 	int64_t scores = otp_shape_count(scores_shape(call));
-	for (int i = 0; i < otp_op_inputs(call->op); i++)
+	for (int i = 0; i < input_count(call); i++)
 		if (call->in[i].type != b->type)
 			b->operand[i] = take(&b->bytes, otp_shape_count(call->in[i].shape), b->type);
 	b->scores = take(&b->bytes, scores, OTP_F32);
@@ -51,7 +53,7 @@ static otp_matrices part_of(const otp_tensor *t, otp_type type, int first, int c
 static void bind_attention(otp_call *call)
 {
 	bool forward = call->op == OTP_OP_attention, narrow = call->out.type == OTP_BF16;
-	for (int i = 0; i < otp_op_inputs(call->op); i++)
+	for (int i = 0; i < input_count(call); i++)
 		narrow |= call->in[i].type == OTP_BF16;
 	bound *b = call->bound = otp_calloc(1, sizeof *b);
 	b->type = narrow ? OTP_BF16 : OTP_F32;

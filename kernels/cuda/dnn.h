@@ -45,6 +45,7 @@ bool otp_dnn_takes(const otp_dnn_conv *conv, otp_dnn_role role);
 typedef struct otp_dnn_graph {
 	cudnnBackendDescriptor_t made[24]; /* in order of dependence; the last is the operation graph */
 	int count;
+	cudnnBackendDescriptor_t described; /* without a handle: the GPU that heuristics are to think of, or NULL */
 } otp_dnn_graph;
 
 /* handle NULL: for no device. False where cuDNN refuses the description. */

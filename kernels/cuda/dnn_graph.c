@@ -211,7 +211,7 @@ static bool build(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t hand
 bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
 {
 	OTP_ASSERT(!conv->after.bias || conv->direction == OTP_DNN_FORWARD, "cudnn: a bias on a gradient");
-	g->count = 0;
+	*g = (otp_dnn_graph){.count = 0};
 	if (build(g, conv, handle))
 		return true;
 	otp_dnn_graph_free(g);
@@ -291,6 +291,8 @@ static bool ask_heuristics(const otp_dnn_graph *g, cudnnBackendHeurMode_t mode,
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, heuristics));
 	return put_descriptor(*heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, otp_dnn_graph_whole(g)) &&
 	       put(*heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode) &&
+	       (!g->described ||
+		put_descriptor(*heuristics, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, g->described)) &&
 	       finish(*heuristics);
 }
 
