@@ -1695,14 +1695,19 @@ static void adam_by_hand(const adam_setup *s, double *state)
 		}
 }
 
-/* The same on a backend, the columns shared by `parts` programs over one state span. */
-static void adam_on(int which, const adam_setup *s, int parts, float *state)
+/* The same on a backend, the columns shared by `parts` programs over one state span; where the backend stores
+ * bfloat16, with the copy of the weights, read into `rounded`. */
+static void adam_on(int which, const adam_setup *s, int parts, float *state, float *rounded)
 {
 	const otp_backend *backend = tested[which].backend;
 	otp_device *device = tested[which].device;
 	int64_t count = (int64_t)(s->ema ? 4 : 3) * s->columns;
 	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)count * backend->element_bytes[OTP_F32])};
 	backend->upload(device, spans[0], OTP_F32, state, count);
+	otp_rounded copies[OTP_MAX_SPANS] = {{NULL, 0}};
+	if (backend->element_bytes[OTP_BF16])
+		copies[0] = (otp_rounded){backend->alloc(device, (size_t)s->columns * backend->element_bytes[OTP_BF16]),
+					  s->columns};
 	otp_graph *g = otp_graph_new();
 	otp_node *view = otp_view(g, "state", 0, 0, otp_shape4(1, 1, s->ema ? 4 : 3, s->columns));
 	otp_node *grads = otp_input(g, "grads", OTP_F32, otp_shape4(1, 1, s->grad_rows, s->columns));
@@ -1712,7 +1717,8 @@ static void adam_on(int which, const adam_setup *s, int parts, float *state)
 	otp_program *programs[4];
 	for (int part = 0; part < parts; part++)
 		programs[part] = otp_program_new(backend, device, g, spans,
-						 (otp_program_options){.part = part, .parts = parts});
+						 (otp_program_options){.part = part, .parts = parts,
+								       .rounded = copies});
 	for (int step = 0; step < ADAM_STEPS; step++) {
 		float scalars[OTP_HYPER_COUNT];
 		adam_hyper(s, step, scalars);
@@ -1727,6 +1733,9 @@ static void adam_on(int which, const adam_setup *s, int parts, float *state)
 	}
 	backend->wait(device);
 	backend->download(device, state, OTP_F32, spans[0], count);
+	if (copies[0].memory)
+		backend->download(device, rounded, OTP_BF16, copies[0].memory, s->columns);
+	backend->release(device, copies[0].memory);
 	for (int part = 0; part < parts; part++)
 		otp_program_free(programs[part]);
 	otp_graph_free(g);
@@ -1749,15 +1758,22 @@ static void check_adam_steps(int which, adam_setup s)
 			exact[at] = adam_start(row, i);
 			whole[at] = shared[at] = (float)exact[at];
 		}
+	float *rounded = otp_calloc((size_t)s.columns, sizeof *rounded);
 	adam_by_hand(&s, exact);
-	adam_on(which, &s, 1, whole);
-	adam_on(which, &s, 3, shared);
+	adam_on(which, &s, 3, shared, rounded);
+	adam_on(which, &s, 1, whole, rounded);
 	double most = 0;
 	for (int64_t i = 0; i < count; i++)
 		most = fmax(most, fabs(whole[i] - exact[i]));
 	const char *name = tested_backends[which];
 	report(most <= 16 * ADAM_STEPS * UNIT * 36, "adam", "%s, %d columns: off by %g after %d steps", name,
 	       s.columns, most, ADAM_STEPS);
+	int stale = 0;
+	for (int i = 0; i < s.columns && tested[which].backend->element_bytes[OTP_BF16]; i++)
+		stale += rounded[i] != otp_bf16_widen(otp_bf16_round(whole[i]));
+	report(stale == 0, "adam", "%s, %d columns: %d of the copy in bfloat16 are not the weights rounded", name,
+	       s.columns, stale);
+	otp_free(rounded);
 	report(same_bits(whole, shared, count), "adam", "%s, %d columns: three shares give other bits", name,
 	       s.columns);
 	otp_free(exact);

@@ -1,7 +1,8 @@
 /* engine: what a step asks of a device. A backend that counts stands between the
  * engine and the real one: in a step nothing is allocated, waited for or read,
  * everything small goes up in two transfers, and a replica alone is one launch.
- * Samples picked on the device are those that the host would have sent.
+ * Samples picked on the device are those that the host would have sent, and
+ * weights kept in bfloat16 those that the host would have rounded.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -354,6 +355,43 @@ static void picked_samples_are_the_hosts(void **state)
 		check_resident("cuda", 1);
 }
 
+/* What adam keeps of the weights in bfloat16 is what writing the weights anew makes of them. */
+static void check_rounded(const char *name, int threads)
+{
+	work w;
+	setup kept, rewritten;
+	open_work(&w, name, threads);
+	w.place.precision = OTP_PRECISION_BF16;
+	open_setup(&kept, &w, true);
+	open_setup(&rewritten, &w, true);
+	four_steps(&kept, 0);
+	four_steps(&rewritten, 0);
+	for (int span = 0; span < 2; span++) {
+		size_t bytes;
+		float *weights = read_state(rewritten.e, span, &bytes);
+		otp_engine_write(rewritten.e, span, weights);
+		otp_free(weights);
+	}
+	four_steps(&kept, 1);
+	four_steps(&rewritten, 1);
+	assert_same_state(kept.e, rewritten.e);
+	/* Convolutions with weights of zero would give zero. */
+	otp_losses losses = otp_engine_losses(kept.e);
+	assert_true(losses.sum[OTP_STEP_POTENTIAL][OTP_REPORT_REAL] != 0);
+	otp_engine_free(kept.e);
+	otp_engine_free(rewritten.e);
+	otp_place_close(&w.place);
+}
+
+static void rounded_weights_follow(void **state)
+{
+	(void)state;
+	check_rounded("shim", 1);
+	check_rounded("shim", 2);
+	if (has_gpu())
+		check_rounded("cuda", 1);
+}
+
 static void point_steps(otp_engine *e, int from, int to, otp_losses *read_each)
 {
 	const float x[BATCH * 2] = {0.1f, 0.2f, -0.4f, 0.9f, 0.3f, -0.7f, 0.5f, 0.6f, -0.2f, 0.8f};
@@ -411,6 +449,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(steps_never_wait),
 	    cmocka_unit_test(picked_samples_are_the_hosts),
+	    cmocka_unit_test(rounded_weights_follow),
 	    cmocka_unit_test(no_loss_is_lost),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

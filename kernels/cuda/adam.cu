@@ -1,6 +1,7 @@
 /* adam.cu: the optimiser's step and the average of weights, one launch over
  * whole spans. Step, rate and decay are read on the device, so that a captured
- * launch can be repeated. A bfloat16 copy of the weights would be one more row. */
+ * launch can be repeated. Where the program keeps the weights in bfloat16 too,
+ * that copy is written in the same pass. */
 #include "cuda/launch.cuh"
 #include "scalar.h"
 
@@ -11,6 +12,7 @@ namespace
 struct update {
 	const float *in, *grads, *hyper;
 	float *out;
+	view rounded; /* of the weights; data NULL: none */
 	int64_t columns, begin, end;
 	int parts;
 	bool ema;
@@ -43,6 +45,8 @@ template <int W> __global__ void step(update u)
 		store(u.out + OTP_ROW_PARAM * u.columns + at, p);
 		store(u.out + OTP_ROW_M * u.columns + at, m);
 		store(u.out + OTP_ROW_V * u.columns + at, v);
+		if (u.rounded.data)
+			store(u.rounded, at, p);
 		if (!u.ema)
 			continue;
 		pack<W> e = load<W>(u.in + OTP_ROW_EMA * u.columns + at);
@@ -70,6 +74,7 @@ OTP_CUDA_KERNEL(adam)
 		    floats(call->in[1]),
 		    floats(call->in[2]),
 		    floats(call->out),
+		    view{call->out.rounded, true},
 		    columns,
 		    share_begin(columns, call->part, parts),
 		    share_begin(columns, call->part + 1, parts),
@@ -80,7 +85,8 @@ OTP_CUDA_KERNEL(adam)
 		    attr.adam.eps};
 	if (u.begin == u.end)
 		return;
-	bool wide = columns % 4 == 0 && otp_aligned(u.in) && otp_aligned(u.grads) && otp_aligned(u.out);
+	bool wide = columns % 4 == 0 && otp_aligned(u.in) && otp_aligned(u.grads) && otp_aligned(u.out) &&
+		    otp_aligned(u.rounded.data);
 	if (wide)
 		OTP_LAUNCH(call, step<4>, otp_blocks((u.end - u.begin) / 4), OTP_THREADS, 0, u);
 	else

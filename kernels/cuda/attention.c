@@ -110,7 +110,7 @@ static char *operand(const otp_call *call, int i)
 	const bound *b = call->bound;
 	if (call->in[i].type == b->type)
 		return call->in[i].data;
-	otp_tensor converted = {(char *)call->scratch + b->operand[i], call->in[i].shape, b->type};
+	otp_tensor converted = {(char *)call->scratch + b->operand[i], call->in[i].shape, b->type, NULL};
 	otp_cuda_convert(call, &converted, &call->in[i]);
 	return converted.data;
 }
@@ -135,13 +135,13 @@ static parts parts_of(const otp_call *call, char *data, otp_type type)
 static otp_tensor scores_of(const otp_call *call)
 {
 	const bound *b = call->bound;
-	return (otp_tensor){(char *)call->scratch + b->scores, scores_shape(call), OTP_F32};
+	return (otp_tensor){(char *)call->scratch + b->scores, scores_shape(call), OTP_F32, NULL};
 }
 
 static otp_tensor shares_of(const otp_call *call)
 {
 	const bound *b = call->bound;
-	return (otp_tensor){(char *)call->scratch + b->shares, scores_shape(call), b->type};
+	return (otp_tensor){(char *)call->scratch + b->shares, scores_shape(call), b->type, NULL};
 }
 
 /* shares = softmax(scale q k^T) */

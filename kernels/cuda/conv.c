@@ -1,6 +1,6 @@
 /* conv.c (cuda): the convolution triple, through cuDNN. Tensors that are stored
- * as the plan wants them go to it as they are; others (float32 weights and
- * pictures, in bfloat16) are converted in scratch. Bias, residual, scale and
+ * as the plan wants them go to it as they are, weights as the copy that adam
+ * keeps of them; others (pictures, in bfloat16) are converted in scratch. Bias, residual, scale and
  * slope are cuDNN's epilogue where an engine has it and is no slower, else one
  * launch of our own. */
 #include "cuda/dnn.h"
@@ -25,20 +25,28 @@ static const otp_dnn_role operand_roles[][2] = {
 
 static otp_type type_of(bool bf16) { return bf16 ? OTP_BF16 : OTP_F32; }
 
-static size_t place(size_t *at, const otp_tensor *t, otp_type wanted)
+/* t, or the copy that is kept of it, whichever is of the type wanted; else t. */
+static otp_tensor kept(const otp_tensor *t, otp_type wanted)
+{
+	otp_tensor copy = otp_cuda_rounded(*t);
+	return copy.type == wanted ? copy : *t;
+}
+
+static size_t place(size_t *at, otp_tensor t, otp_type wanted)
 {
 	size_t here = *at, element = wanted == OTP_BF16 ? sizeof(uint16_t) : sizeof(float);
-	if (t->type != wanted)
-		*at += otp_round_up((size_t)otp_shape_count(t->shape) * element, 256);
+	if (t.type != wanted)
+		*at += otp_round_up((size_t)otp_shape_count(t.shape) * element, 256);
 	return here;
 }
 
 static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
 {
 	layout l = {.bytes = otp_round_up(plan->workspace_bytes, 256)};
+	otp_type operands = type_of(plan->conv.bf16_in);
 	for (int i = 0; i < 2; i++)
-		l.operand[i] = place(&l.bytes, &call->in[i], type_of(plan->conv.bf16_in));
-	l.result = place(&l.bytes, &call->out, type_of(plan->conv.bf16_out));
+		l.operand[i] = place(&l.bytes, kept(&call->in[i], operands), operands);
+	l.result = place(&l.bytes, call->out, type_of(plan->conv.bf16_out));
 	return l;
 }
 
@@ -134,9 +142,9 @@ static void bind_wgrad(otp_call *call)
 }
 
 /* t itself, or its place in scratch. */
-static otp_tensor as_wanted(const otp_tensor *t, otp_type wanted, void *scratch)
+static otp_tensor as_wanted(otp_tensor t, otp_type wanted, void *scratch)
 {
-	return t->type == wanted ? *t : (otp_tensor){scratch, t->shape, wanted};
+	return t.type == wanted ? t : (otp_tensor){scratch, t.shape, wanted, NULL};
 }
 
 static void run_conv(const otp_call *call)
@@ -147,12 +155,14 @@ static void run_conv(const otp_call *call)
 	char *scratch = call->scratch;
 	void *data[OTP_DNN_ROLES] = {NULL};
 	for (int i = 0; i < 2; i++) {
-		otp_tensor operand = as_wanted(&call->in[i], type_of(conv->bf16_in), scratch + l.operand[i]);
-		if (operand.data != call->in[i].data)
-			otp_cuda_convert(call, &operand, &call->in[i]);
+		otp_type wanted = type_of(conv->bf16_in);
+		otp_tensor given = kept(&call->in[i], wanted);
+		otp_tensor operand = as_wanted(given, wanted, scratch + l.operand[i]);
+		if (operand.data != given.data)
+			otp_cuda_convert(call, &operand, &given);
 		data[operand_roles[conv->direction][i]] = operand.data;
 	}
-	otp_tensor result = as_wanted(&call->out, type_of(conv->bf16_out), scratch + l.result);
+	otp_tensor result = as_wanted(call->out, type_of(conv->bf16_out), scratch + l.result);
 	data[otp_dnn_result(conv)] = result.data;
 	data[OTP_DNN_BIAS] = call->in[2].data;
 	data[OTP_DNN_RESIDUAL] = call->in[3].data;

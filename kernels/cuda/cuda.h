@@ -33,6 +33,15 @@ void otp_cuda_gate_shares(const otp_call *call, const otp_tensor *y, const otp_t
 void otp_cuda_epilogue(const otp_call *call, const otp_tensor *out, const otp_tensor *y, const otp_tensor *b,
 		       const otp_tensor *r, float scale, float slope);
 
+/* The tensor in bfloat16 where that is kept beside it; else itself. */
+static inline otp_tensor otp_cuda_rounded(otp_tensor t)
+{
+	if (!t.rounded)
+		return t;
+	otp_tensor copy = {t.rounded, t.shape, OTP_BF16, NULL};
+	return copy;
+}
+
 /* The device's stream (a cudaStream_t). */
 void *otp_cuda_stream(const otp_device *device);
 /* Ends the program if a launch was refused. */

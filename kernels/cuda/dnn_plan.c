@@ -163,7 +163,7 @@ static void *bench_alloc(size_t bytes)
 
 static otp_tensor given_of(const bench *b, int role)
 {
-	return (otp_tensor){b->given[role], b->shape[role], b->type[role]};
+	return (otp_tensor){b->given[role], b->shape[role], b->type[role], NULL};
 }
 
 static bool stores_bf16(const otp_dnn_conv *conv, otp_dnn_role role)
@@ -189,7 +189,7 @@ static void open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
 			continue;
 		b->type[role] = OTP_BF16;
 		b->given[role] = bench_alloc((size_t)count * sizeof(uint16_t));
-		otp_tensor wide = {b->data[role], b->shape[role], OTP_F32}, narrow = given_of(b, role);
+		otp_tensor wide = {b->data[role], b->shape[role], OTP_F32, NULL}, narrow = given_of(b, role);
 		otp_cuda_convert(&call, &narrow, &wide);
 		otp_cuda_convert(&call, &wide, &narrow); /* now both hold the same */
 	}
@@ -286,7 +286,7 @@ static bool agrees(bench *b, const char *key)
 			   given_of(b, OTP_DNN_Y),
 			   c->stride,
 			   c->pad};
-	otp_tensor value = {b->value, {1, 1, 1, (int)count}, OTP_F32}, from = given_of(b, result),
+	otp_tensor value = {b->value, {1, 1, 1, (int)count}, OTP_F32, NULL}, from = given_of(b, result),
 		   to = {b->data[result], b->shape[result], OTP_F32};
 	float *host = otp_calloc(4 * PROBES + (size_t)c->y.c, sizeof *host);
 	float *got = host, *want = host + PROBES, *size = host + 2 * PROBES, *residual = host + 3 * PROBES;

@@ -111,21 +111,27 @@ static bool is_narrow(const otp_call *call)
 	return call->in[0].type == OTP_BF16 || call->in[1].type == OTP_BF16 || call->out.type == OTP_BF16;
 }
 
-static otp_matrices matrices_of(const otp_tensor *t, otp_type type)
+/* Operand i, or the copy that adam keeps of it in bfloat16. */
+static otp_tensor operand(const otp_call *call, int i)
+{
+	return is_narrow(call) ? otp_cuda_rounded(call->in[i]) : call->in[i];
+}
+
+static otp_matrices matrices_of(otp_tensor t, otp_type type)
 {
 	return (otp_matrices){type,
-			      (int64_t)t->shape.n * t->shape.h,
-			      t->shape.w,
-			      t->shape.c,
-			      t->shape.c,
-			      otp_alignment_of((uintptr_t)t->data)};
+			      (int64_t)t.shape.n * t.shape.h,
+			      t.shape.w,
+			      t.shape.c,
+			      t.shape.c,
+			      otp_alignment_of((uintptr_t)t.data)};
 }
 
 static void bind_matmul(otp_call *call)
 {
 	otp_type operands = is_narrow(call) ? OTP_BF16 : OTP_F32;
-	otp_matrices a = matrices_of(&call->in[0], operands), b = matrices_of(&call->in[1], operands);
-	otp_matrices y = matrices_of(&call->out, call->out.type);
+	otp_matrices a = matrices_of(operand(call, 0), operands), b = matrices_of(operand(call, 1), operands);
+	otp_matrices y = matrices_of(call->out, call->out.type);
 	call->bound = otp_product_new(call->device, &a, call->attr.matmul.ta, &b, call->attr.matmul.tb, &y,
 				      call->precision);
 }
@@ -133,7 +139,7 @@ static void bind_matmul(otp_call *call)
 /* Bytes of scratch that operand i takes. */
 static size_t rounded_bytes(const otp_call *call, int i)
 {
-	bool needed = is_narrow(call) && call->in[i].type != OTP_BF16;
+	bool needed = is_narrow(call) && operand(call, i).type != OTP_BF16;
 	return needed ? otp_round_up((size_t)otp_shape_count(call->in[i].shape) * sizeof(uint16_t), 256) : 0;
 }
 
@@ -144,18 +150,18 @@ static size_t workspace_bytes(const otp_call *call)
 
 static void run_matmul(const otp_call *call)
 {
-	const void *operand[2];
+	const void *data[2];
 	char *room = (char *)call->scratch + workspace_bytes(call);
 	for (int i = 0; i < 2; i++) {
-		operand[i] = call->in[i].data;
+		data[i] = operand(call, i).data;
 		if (!rounded_bytes(call, i))
 			continue;
-		otp_tensor rounded = {room, call->in[i].shape, OTP_BF16};
+		otp_tensor rounded = {room, call->in[i].shape, OTP_BF16, NULL};
 		otp_cuda_convert(call, &rounded, &call->in[i]);
-		operand[i] = rounded.data;
+		data[i] = rounded.data;
 		room += rounded_bytes(call, i);
 	}
-	otp_product_run(call, call->bound, operand[0], operand[1], call->out.data, call->scratch);
+	otp_product_run(call, call->bound, data[0], data[1], call->out.data, call->scratch);
 }
 
 static void unbind_matmul(otp_call *call) { otp_product_free(call->bound); }

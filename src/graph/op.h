@@ -82,6 +82,7 @@ typedef struct otp_tensor {
 	void *data;
 	otp_shape shape;
 	otp_type type;
+	void *rounded; /* float32 parameters: the same in bfloat16, kept so by adam; else NULL */
 } otp_tensor;
 
 typedef struct otp_device otp_device;

@@ -19,6 +19,7 @@ struct otp_program {
 	void *scratch;
 	size_t scratch_bytes;
 	void *spans[OTP_MAX_SPANS];
+	otp_rounded rounded[OTP_MAX_SPANS];
 	void *token; /* the backend's captured form of the calls */
 	float *nan_values; /* checking mode: as many NaNs as the largest tensor or the scratch holds */
 };
@@ -34,9 +35,19 @@ static void *node_data(const otp_program *p, const otp_node *node)
 	return p->arena + p->plan->place[node->id].offset;
 }
 
+/* The copy of what begins among a span's first elements. */
+static void *rounded_data(const otp_program *p, const otp_node *node)
+{
+	const otp_node *owner = otp_graph_node(p->graph, p->plan->place[node->id].root);
+	if (owner->span == OTP_SPAN_NONE || owner->span_offset >= p->rounded[owner->span].elements)
+		return NULL;
+	return (char *)p->rounded[owner->span].memory +
+	       (size_t)owner->span_offset * p->backend->element_bytes[OTP_BF16];
+}
+
 static otp_tensor tensor_of(const otp_program *p, const otp_node *node)
 {
-	otp_tensor t = {node_data(p, node), node->shape, p->plan->place[node->id].type};
+	otp_tensor t = {node_data(p, node), node->shape, p->plan->place[node->id].type, rounded_data(p, node)};
 	return t;
 }
 
@@ -105,6 +116,8 @@ otp_program *otp_program_new(const otp_backend *backend, otp_device *device, con
 	p->plan = make_plan(backend, g, options);
 	if (spans)
 		memcpy(p->spans, spans, sizeof p->spans);
+	if (options.rounded)
+		memcpy(p->rounded, options.rounded, sizeof p->rounded);
 	p->arena = backend->alloc(device, (size_t)p->plan->arena_bytes);
 
 	int node_count = otp_graph_size(g), calls = 0;

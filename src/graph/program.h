@@ -8,10 +8,18 @@
 
 typedef struct otp_program otp_program;
 
+/* A span's first `elements`, rounded to bfloat16: adam writes them with the
+ * float32 ones, kernels that round their operands read them instead. */
+typedef struct otp_rounded {
+	void *memory; /* NULL: there is no such copy */
+	int64_t elements;
+} otp_rounded;
+
 typedef struct otp_program_options {
 	otp_precision precision;
 	int part, parts; /* this program's share of an update; 0, 0 means all */
 	bool poison;     /* checking mode: memory that the plan calls free is filled with NaN between calls */
+	const otp_rounded *rounded; /* [OTP_MAX_SPANS], or NULL: no copies */
 	const otp_type *types; /* tests alone: how each node is stored, instead of storage.h's rule */
 } otp_program_options;
 

@@ -24,6 +24,7 @@ struct otp_engine {
 	otp_engine_settings settings;
 	otp_params *params[2];
 	void *spans[OTP_MAX_SPANS];
+	otp_rounded rounded[OTP_MAX_SPANS]; /* the networks' weights, where programs round operands */
 	int replica_count;
 	replica *replicas;
 	otp_losses losses; /* of steps before those in the ring */
@@ -162,6 +163,11 @@ static size_t data_elements(const otp_engine *e, bool target)
 	return rows ? (size_t)rows * (size_t)words_per_picture(e, target) : 0;
 }
 
+static size_t rounded_bytes(const otp_engine *e, int span)
+{
+	return (size_t)e->params[span]->elements * e->place->backend->element_bytes[OTP_BF16];
+}
+
 static void allocate_spans(otp_engine *e)
 {
 	const otp_backend *b = e->place->backend;
@@ -172,6 +178,10 @@ static void allocate_spans(otp_engine *e)
 		elements[OTP_SPAN_TRANSPORT_GRADS + span] = row * (size_t)e->replica_count;
 		elements[OTP_SPAN_SOURCE_DATA + span] = data_elements(e, span);
 	}
+	for (int span = 0; span < 2; span++)
+		if (e->place->precision == OTP_PRECISION_BF16 && b->element_bytes[OTP_BF16])
+			e->rounded[span] = (otp_rounded){
+			    b->alloc(e->place->device, rounded_bytes(e, span)), e->params[span]->elements};
 	elements[SPAN_LOSSES] = (size_t)e->replica_count * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
@@ -197,7 +207,8 @@ static void build_replica(void *argument, int worker)
 		return;
 	replica *r = &e->replicas[worker];
 	const otp_place_of_work *at = e->place;
-	otp_program_options options = {.precision = at->precision, .part = worker, .parts = e->replica_count};
+	otp_program_options options = {.precision = at->precision, .part = worker, .parts = e->replica_count,
+				       .rounded = e->rounded};
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		if (!r->step[kind].graph)
 			continue;
@@ -251,9 +262,10 @@ void otp_engine_free(otp_engine *e)
 		}
 		otp_free(r->words);
 	}
-	for (int span = 0; span < OTP_MAX_SPANS; span++)
-		if (e->spans[span])
-			e->place->backend->release(e->place->device, e->spans[span]);
+	for (int span = 0; span < OTP_MAX_SPANS; span++) {
+		e->place->backend->release(e->place->device, e->spans[span]);
+		e->place->backend->release(e->place->device, e->rounded[span].memory);
+	}
 	for (int span = 0; span < 2; span++)
 		otp_params_free(e->params[span]);
 	otp_free(e->replicas);
@@ -289,6 +301,9 @@ void otp_engine_write(otp_engine *e, int span, const float *state)
 	const otp_place_of_work *at = e->place;
 	at->backend->upload(at->device, e->spans[span], OTP_F32, state,
 			    e->params[span]->elements * otp_engine_rows(span));
+	if (e->rounded[span].memory)
+		at->backend->upload(at->device, e->rounded[span].memory, OTP_BF16,
+				    state + OTP_ROW_PARAM * e->params[span]->elements, e->rounded[span].elements);
 	at->backend->wait(at->device);
 }
 
@@ -468,6 +483,8 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 	for (int span = 0; span < 2; span++) {
 		size_t row = (size_t)e->params[span]->elements * e->place->backend->element_bytes[OTP_F32];
 		size.state_bytes += row * (size_t)otp_engine_rows(span);
+		if (e->rounded[span].memory)
+			size.state_bytes += rounded_bytes(e, span);
 		size.gradient_bytes += row * (size_t)e->replica_count;
 		size.data_bytes += data_elements(e, span) * e->place->backend->element_bytes[OTP_F32];
 	}

@@ -157,6 +157,7 @@ const otp_kernel otp_cuda_matmul = {0};
 /* cuDNN's, in whose place the kernels that cuDNN's plans are compared with are tested here. */
 static void run_probe(const otp_call *call, otp_probe p)
 {
+	p.w = otp_cuda_rounded(p.w);
 	p.stride = call->attr.conv.stride;
 	p.pad = call->attr.conv.pad;
 	otp_cuda_probe(call, &p, otp_shape_count(call->out.shape), 1, &call->out, NULL);
