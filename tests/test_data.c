@@ -1038,7 +1038,7 @@ static void batches_do_not_depend_on_workers(void **state)
 		float *want = otp_calloc(20, bytes);
 		for (int workers = 0; workers <= 3; workers += 3) {
 			otp_error err = {0};
-			otp_loader *l = otp_loader_new(sets[s], 10, 5, 1, true, workers, 0);
+			otp_loader *l = otp_loader_new(sets[s], (otp_walk){5, 1, 10, 1, true}, workers, 0);
 			for (uint32_t draw = 0; draw < 20; draw++) {
 				const float *batch = otp_loader_next(l, &err);
 				assert_non_null(batch);
@@ -1050,11 +1050,11 @@ static void batches_do_not_depend_on_workers(void **state)
 			}
 			otp_loader_free(l);
 			/* Resumed at 13, and left in the middle of its work. */
-			l = otp_loader_new(sets[s], 10, 5, 1, true, workers, 13);
+			l = otp_loader_new(sets[s], (otp_walk){5, 1, 10, 1, true}, workers, 13);
 			assert_memory_equal(otp_loader_next(l, &err), want + 13 * (bytes / sizeof(float)),
 					    bytes);
 			otp_loader_free(l);
-			otp_loader_free(otp_loader_new(sets[s], 10, 5, 1, true, workers, 0));
+			otp_loader_free(otp_loader_new(sets[s], (otp_walk){5, 1, 10, 1, true}, workers, 0));
 		}
 		otp_free(want);
 	}
@@ -1113,15 +1113,17 @@ static void picks_are_the_loaders(void **state)
 	put_idx("k-idx3-ubyte", "wbT", 31, 0);
 	otp_dataset *d = ready(at("k-idx3-ubyte"), 0, 1);
 	otp_dataset_info info = otp_dataset_describe(d);
-	for (int flip = 0; flip < 2; flip++) {
+	for (int kind = 0; kind < 4; kind++) {
+		int flip = kind % 2, copies = 1 + kind / 2;
+		otp_walk walk = {5, 1, BATCH, copies, flip};
 		otp_error err = {0};
-		otp_loader *l = otp_loader_new(d, BATCH, 5, 1, flip, 1, 3);
+		otp_loader *l = otp_loader_new(d, walk, 1, 3);
 		int mirrored = 0;
 		for (uint32_t draw = 3; draw < 12; draw++) {
 			uint32_t picks[BATCH];
 			float sample[20];
 			const float *batch = otp_loader_next(l, &err);
-			otp_loader_picks(5, 1, flip, (uint64_t)info.count, BATCH, draw, picks);
+			otp_loader_picks(walk, (uint64_t)info.count, draw, picks);
 			for (int i = 0; i < BATCH; i++) {
 				get(d, picks[i] / 2, 0, sample);
 				for (int at = 0; at < 20; at++) {
@@ -1143,7 +1145,7 @@ static void mirrored_about_half_the_time(void **state)
 	put_idx("x-idx3-ubyte", "wbT", 1, 0);
 	otp_dataset *d = ready(at("x-idx3-ubyte"), 0, 1);
 	otp_error err = {0};
-	otp_loader *l = otp_loader_new(d, 400, 5, 0, true, 1, 0);
+	otp_loader *l = otp_loader_new(d, (otp_walk){5, 0, 400, 1, true}, 1, 0);
 	const float *batch = otp_loader_next(l, &err);
 	int mirrored = 0;
 	for (int i = 0; i < 400; i++) {
@@ -1169,7 +1171,7 @@ static void trouble_reaches_the_caller(void **state)
 	otp_dataset *d = ready(at("t?keep=off"), 0, 0);
 	for (int workers = 0; workers <= 2; workers += 2) {
 		otp_error err = {0};
-		otp_loader *l = otp_loader_new(d, 2, 5, 0, false, workers, 0);
+		otp_loader *l = otp_loader_new(d, (otp_walk){5, 0, 2, 1, false}, workers, 0);
 		if (workers == 0) {
 			assert_non_null(otp_loader_next(l, &err));
 			for (int i = 0; i < 3; i++) {

@@ -50,16 +50,30 @@ static double normal(const draw *s, uint32_t i) { return normal_of(s->stream, i)
 /* Coordinate i, uniform in [0, 1]. Within each block of `strata` samples every
  * cell of width 1/strata is hit once, in an order of the coordinate's own (a
  * Latin hypercube): the law of one sample is unchanged, a batch is even. */
+static otp_stream strata_of(const draw *s, uint32_t i)
+{
+	uint64_t key = s->law->seed + 1000003u * (2 * (uint64_t)i + (uint64_t)s->side);
+	return stream_of(key, STREAM_STRATA, s->index / (uint64_t)s->law->params.strata);
+}
+
+static uint64_t cell(const draw *s, uint32_t i)
+{
+	uint64_t strata = (uint64_t)s->law->params.strata;
+	return otp_permute(strata_of(s, i), s->index % strata, strata);
+}
+
 static double stratified(const draw *s, uint32_t i)
 {
 	double u = uniform(s, i);
-	uint64_t strata = (uint64_t)s->law->params.strata;
-	if (strata <= 1)
-		return u;
-	uint64_t key = s->law->seed + 1000003u * (2 * (uint64_t)i + (uint64_t)s->side);
-	uint64_t cell =
-	    otp_permute(stream_of(key, STREAM_STRATA, s->index / strata), s->index % strata, strata);
-	return ((double)cell + u) / (double)strata;
+	return s->law->params.strata <= 1 ? u : ((double)cell(s, i) + u) / s->law->params.strata;
+}
+
+/* Heads or tails, coordinate i. In a block it alternates along coordinate 0, from either start. */
+static bool coin(const draw *s, uint32_t i)
+{
+	if (s->law->params.strata <= 1)
+		return uniform(s, i) < 0.5;
+	return (cell(s, 0) + otp_random_u32(strata_of(s, i), OTP_PURPOSE_SYNTH, 0)) % 2;
 }
 
 /* ---- the laws ---------------------------------------------------------------- */
@@ -96,7 +110,7 @@ static void one_to_many(const draw *s, double *out)
 	for (int i = 0; i < m; i++)
 		out[i] = 2 * stratified(s, (uint32_t)i) - 1;
 	if (s->side == OTP_LAW_TARGET)
-		out[m] = stratified(s, (uint32_t)m) < 0.5 ? -1 : 1;
+		out[m] = coin(s, (uint32_t)m) ? -1 : 1;
 }
 
 static void parallel(const draw *s, double *out)

@@ -22,10 +22,9 @@ typedef struct slot {
 
 struct otp_loader {
 	const otp_dataset *set;
-	int batch, h, w, c;
-	uint64_t seed, count; /* count 0: generated */
-	int which;
-	bool flip;
+	otp_walk walk;
+	int h, w, c;
+	uint64_t count; /* 0: generated */
 	slot *slots;
 	uint32_t slot_count;
 	uint32_t handed_out; /* the caller's draw; its slot is the caller's until the next call */
@@ -60,35 +59,47 @@ static void mirror(float *image, int h, int w, int c)
 			}
 }
 
-static bool wants_mirror(uint64_t seed, int which, uint32_t draw, int i)
+/* Of the sample at place i of a draw: where it stands in the walk, whether it is mirrored. */
+static uint64_t position_of(const otp_walk *w, uint32_t draw, int i)
 {
-	otp_stream s = otp_stream_make(seed, (uint32_t)i * 2 + (uint32_t)(which & 1), draw);
-	return otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1;
+	uint64_t distinct = (uint64_t)((w->batch + w->copies - 1) / w->copies);
+	return draw * distinct + (uint64_t)(i / w->copies);
 }
 
-void otp_loader_picks(uint64_t seed, int which, bool flip, uint64_t count, int batch, uint32_t draw, uint32_t *picks)
+static bool wants_mirror(const otp_walk *w, uint32_t draw, int i)
+{
+	otp_stream s = otp_stream_make(w->seed, (uint32_t)(i / w->copies) * 2 + (uint32_t)(w->which & 1), draw);
+	return w->flip && (otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1);
+}
+
+void otp_loader_picks(otp_walk walk, uint64_t count, uint32_t draw, uint32_t *picks)
 {
 	OTP_ASSERT(count <= INT32_MAX, "picks of %llu samples", (unsigned long long)count);
-	for (int i = 0; i < batch; i++) {
-		uint64_t position = (uint64_t)draw * (uint64_t)batch + (uint64_t)i;
-		uint32_t index = (uint32_t)otp_loader_index(seed, which, position, count);
-		picks[i] = 2 * index + (flip && wants_mirror(seed, which, draw, i));
+	for (int i = 0; i < walk.batch; i++) {
+		uint64_t position = position_of(&walk, draw, i);
+		uint32_t index = (uint32_t)otp_loader_index(walk.seed, walk.which, position, count);
+		picks[i] = 2 * index + wants_mirror(&walk, draw, i);
 	}
 }
 
 static void fill(otp_loader *l, slot *s, uint32_t draw)
 {
+	const otp_walk *w = &l->walk;
 	size_t values = (size_t)l->h * (size_t)l->w * (size_t)l->c;
 	s->trouble = (otp_error){0};
-	for (int i = 0; i < l->batch && !atomic_load(&l->stop); i++) {
-		uint64_t position = (uint64_t)draw * (uint64_t)l->batch + (uint64_t)i;
+	for (int i = 0; i < w->batch && !atomic_load(&l->stop); i++) {
+		uint64_t position = position_of(w, draw, i);
 		uint64_t index =
-		    l->count ? otp_loader_index(l->seed, l->which, position, l->count) : position;
+		    l->count ? otp_loader_index(w->seed, w->which, position, l->count) : position;
 		float *image = s->values + (size_t)i * values;
+		if (i % w->copies) {
+			memcpy(image, image - values, values * sizeof *image);
+			continue;
+		}
 		/* Draw 0 of a hue belongs to evaluation. */
 		if (!otp_dataset_get(l->set, index, draw + 1, image, &s->trouble))
 			return;
-		if (l->flip && wants_mirror(l->seed, l->which, draw, i))
+		if (wants_mirror(w, draw, i))
 			mirror(image, l->h, l->w, l->c);
 	}
 }
@@ -141,28 +152,26 @@ static void start_threads(otp_loader *l)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-otp_loader *otp_loader_new(const otp_dataset *d, int batch, uint64_t seed, int which, bool flip, int workers,
-			   uint32_t first_draw)
+otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uint32_t first_draw)
 {
-	OTP_ASSERT(batch > 0 && workers >= 0, "batch %d, %d workers", batch, workers);
+	OTP_ASSERT(walk.batch > 0 && walk.copies > 0 && workers >= 0, "batch %d, %d copies, %d workers", walk.batch,
+		   walk.copies, workers);
 	otp_dataset_info info = otp_dataset_describe(d);
 	otp_loader *l = otp_calloc(1, sizeof *l);
 	*l = (otp_loader){.set = d,
-			  .batch = batch,
+			  .walk = walk,
 			  .h = info.h,
 			  .w = info.w,
 			  .c = info.c,
-			  .seed = seed,
 			  .count = (uint64_t)info.count,
-			  .which = which,
-			  .flip = flip && info.kind == OTP_DATA_IMAGES,
 			  .handed_out = first_draw,
 			  .next_draw = first_draw,
 			  .workers = workers};
+	l->walk.flip = walk.flip && info.kind == OTP_DATA_IMAGES;
 	/* One with the caller, one ready, and one in every thread's hands. */
 	l->slot_count = workers ? (uint32_t)workers + 2 : 1;
 	l->slots = otp_calloc(l->slot_count, sizeof *l->slots);
-	size_t values = otp_mul_size((size_t)batch, (size_t)info.h * (size_t)info.w * (size_t)info.c);
+	size_t values = otp_mul_size((size_t)walk.batch, (size_t)info.h * (size_t)info.w * (size_t)info.c);
 	for (uint32_t i = 0; i < l->slot_count; i++)
 		l->slots[i].values = otp_calloc(values, sizeof(float));
 	pthread_mutex_init(&l->lock, NULL);

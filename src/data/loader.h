@@ -10,17 +10,23 @@
 
 typedef struct otp_loader otp_loader;
 
-/* `which` tells apart loaders of the same seed (0 source, 1 target). Batches
- * from first_draw on are prepared ahead by `workers` threads (0: on demand). */
-otp_loader *otp_loader_new(const otp_dataset *d, int batch, uint64_t seed, int which, bool flip, int workers,
-			   uint32_t first_draw);
+/* What a draw holds. */
+typedef struct otp_walk {
+	uint64_t seed;
+	int which;	   /* tells apart walks of the same seed (0 source, 1 target) */
+	int batch, copies; /* every sample stands `copies` times in its batch, one behind the other */
+	bool flip;	   /* images: mirrored or not */
+} otp_walk;
+
+/* Batches from first_draw on are prepared ahead by `workers` threads (0: on demand). */
+otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uint32_t first_draw);
 void otp_loader_free(otp_loader *l);
 /* The next draw: batch * h * w * c floats, valid until the next call. NULL with
  * err set where a sample could not be read. */
 const float *otp_loader_next(otp_loader *l, otp_error *err);
 
 /* The same draws as numbers, for a set that somebody else holds: 2 index + mirrored of each sample. */
-void otp_loader_picks(uint64_t seed, int which, bool flip, uint64_t count, int batch, uint32_t draw, uint32_t *picks);
+void otp_loader_picks(otp_walk walk, uint64_t count, uint32_t draw, uint32_t *picks);
 
 /* The sample index at one position of the walk over `count` samples. */
 uint64_t otp_loader_index(uint64_t seed, int which, uint64_t position, uint64_t count);

@@ -16,11 +16,11 @@ static otp_node *weight(otp_builder *b, const char *prefix, otp_shape shape, int
 	return otp_param_uniform(b, name, shape, gain / sqrtf((float)fan_in));
 }
 
-static otp_node *bias(otp_builder *b, const char *prefix, int channels, float spread)
+static otp_node *bias(otp_builder *b, const char *prefix, int channels, float value)
 {
 	char name[96];
 	join(name, sizeof name, prefix, "bias");
-	return otp_param_uniform(b, name, otp_shape4(1, 1, 1, channels), spread);
+	return otp_param_constant(b, name, otp_shape4(1, 1, 1, channels), value);
 }
 
 otp_node *otp_layer_conv_lrelu(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, float slope)
@@ -72,17 +72,12 @@ static otp_node *rows_times(otp_node *x, otp_node *w)
 	return otp_matmul(rows, w, false, true);
 }
 
-otp_node *otp_layer_dense_spread(otp_builder *b, const char *name, otp_node *x, int out, float gain, float spread)
+otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain)
 {
 	OTP_ASSERT(x->shape.h == 1 && x->shape.w == 1, "%s: dense over an image", name);
 	otp_node *w = weight(b, name, otp_shape4(1, 1, out, x->shape.c), x->shape.c, gain);
-	otp_node *y = otp_add(rows_times(x, w), bias(b, name, out, spread * gain));
+	otp_node *y = otp_add(rows_times(x, w), bias(b, name, out, 0));
 	return otp_reshape(y, otp_shape4(x->shape.n, 1, 1, out));
-}
-
-otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain)
-{
-	return otp_layer_dense_spread(b, name, x, out, gain, 0);
 }
 
 static int group_count(int channels)

@@ -26,10 +26,6 @@ otp_node *otp_layer_to_patches(otp_builder *b, const char *name, otp_node *x, in
 otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch, float gain);
 /* Dense with bias. x: (n, 1, 1, c) -> (n, 1, 1, out) */
 otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain);
-/* The same, its units' bends spread: a unit's weights are about `gain` long, its
- * initial bias has standard deviation spread * gain, so the line where it is
- * zero lies about `spread` from the origin instead of through it. */
-otp_node *otp_layer_dense_spread(otp_builder *b, const char *name, otp_node *x, int out, float gain, float spread);
 /* GroupNorm of min(c/4, 32) groups, optional SiLU. With an embedding
  * (n, 1, 1, e) its dense image is added to the learned scale and shift. */
 otp_node *otp_layer_norm(otp_builder *b, const char *name, otp_node *x, otp_node *embedding, bool silu);

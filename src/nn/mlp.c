@@ -7,9 +7,9 @@
 
 #include <stdio.h>
 
-static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks, float gain, float spread)
+static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks, float gain)
 {
-	otp_node *h = otp_layer_dense_spread(b, "in", x, width, gain * OTP_GAIN_DEFAULT, spread);
+	otp_node *h = otp_layer_dense(b, "in", x, width, gain);
 	for (int i = 0; i < blocks; i++) {
 		char name[64];
 		snprintf(name, sizeof name, "block%d.dense1", i);
@@ -25,7 +25,7 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 	otp_node *seen = a->condition_noise ? otp_concat(in.smoothed, in.eps, OTP_AXIS_C) : in.smoothed;
 	if (a->latent)
 		seen = otp_concat(seen, in.z, OTP_AXIS_C);
-	otp_node *h = trunk(b, seen, a->width, a->blocks, a->gain, a->spread);
+	otp_node *h = trunk(b, seen, a->width, a->blocks, OTP_GAIN_DEFAULT);
 	otp_node *y = otp_layer_dense(b, "out", h, a->c, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
 	if (!a->residual)
 		return y;
@@ -40,7 +40,7 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 
 otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
 {
-	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, a->potential_gain, a->potential_spread);
+	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, a->potential_gain * OTP_GAIN_DEFAULT);
 	otp_node *value = otp_layer_dense(b, "out", h, 1, OTP_GAIN_DEFAULT);
 	if (!a->potential_quadratic)
 		return value;

@@ -1,4 +1,5 @@
 #include "train/game.h"
+#include "train/aim.h"
 
 #include <string.h>
 
@@ -69,7 +70,7 @@ static bool load(otp_game *g, bool target, otp_resident side, otp_error *err)
 
 /* ---- life ---- */
 
-void otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place)
+bool otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place, otp_error *err)
 {
 	memset(g, 0, sizeof *g);
 	g->session = s;
@@ -79,6 +80,17 @@ void otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place)
 	g->target_data = settings.objective.target;
 	g->engine = otp_engine_new(place, &settings);
 	otp_engine_init(g->engine, s->config.seed);
+	return !(s->arch.vectors && s->config.aim) || otp_aim(g->engine, s, err);
+}
+
+/* Paired noise is over the same source. */
+static otp_walk walk_of(const otp_config *c, bool target)
+{
+	return (otp_walk){.seed = c->seed,
+			  .which = target,
+			  .batch = c->batch,
+			  .copies = !target && c->noise_pairs ? 2 : 1,
+			  .flip = c->flip};
 }
 
 static bool start_feed(otp_game *g, bool target, otp_error *err)
@@ -90,7 +102,7 @@ static bool start_feed(otp_game *g, bool target, otp_error *err)
 	int draws = target ? c->k_potential : c->k_potential + c->k_transport;
 	feed->draw = (uint32_t)(g->step * draws);
 	if (!data.rows) {
-		feed->loader = otp_loader_new(d, c->batch, c->seed, target, c->flip, c->workers, feed->draw);
+		feed->loader = otp_loader_new(d, walk_of(c, target), c->workers, feed->draw);
 		return true;
 	}
 	feed->picks = otp_calloc((size_t)c->batch, sizeof *feed->picks);
@@ -124,7 +136,7 @@ static bool next_batch(otp_game *g, bool target, otp_batch *batch, otp_error *er
 		return batch->values != NULL;
 	}
 	int rows = target ? g->target_data.rows : g->source_data.rows;
-	otp_loader_picks(c->seed, target, c->flip, (uint64_t)rows, c->batch, feed->draw++, feed->picks);
+	otp_loader_picks(walk_of(c, target), (uint64_t)rows, feed->draw++, feed->picks);
 	*batch = (otp_batch){.picks = feed->picks};
 	return true;
 }

@@ -29,7 +29,7 @@ typedef struct otp_game {
 otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_place_of_work *place);
 
 /* Networks with fresh weights, at step 0. */
-void otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place);
+bool otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place, otp_error *err);
 /* Batches from g->step on, after the last change to it; puts what is to lie on the device there. */
 bool otp_game_start(otp_game *g, otp_error *err);
 void otp_game_close(otp_game *g);

@@ -17,7 +17,8 @@ enum {
 	DRAWS_A_POINT = 2048,
 	COMPARED_POINTS = 64, /* inputs whose law is held against the limit plan's */
 	COMPARED_DRAWS = 512,
-	MOST_ASSIGNED_DIMENSION = 8 /* above, assignment rewards shrunken outputs */
+	SLICES = 256,	     /* directions of a sliced distance, */
+	SLICED_POINTS = 4096 /* ... points of either side */
 };
 
 typedef struct measurement {
@@ -153,6 +154,24 @@ static bool add_target_error(measurement *m)
 	}
 	otp_free(targets);
 	release(&s);
+	return ok;
+}
+
+/* The same, sliced: between the first of the measured outputs and as many targets. */
+static bool add_sliced_error(measurement *m, const plan_sample *s)
+{
+	const size_t n = SLICED_POINTS;
+	float *targets = otp_calloc(2 * n * m->d, sizeof *targets);
+	bool ok = read_law(m->target, 1, 0, 2 * n, m->d, targets, m->err);
+	if (ok) {
+		double error = otp_sliced_w2(s->y, targets, n, m->d, SLICES, m->seed);
+		double floor = otp_sliced_w2(targets + n * m->d, targets, n, m->d, SLICES, m->seed);
+		char text[48];
+		snprintf(text, sizeof text, "floor %.3g", floor);
+		otp_figures_add(&m->figures, "target_error", "target error, sliced W2^2", error, text);
+		otp_figures_add(&m->figures, "target_floor", "... between two target samples", floor, "");
+	}
+	otp_free(targets);
 	return ok;
 }
 
@@ -417,7 +436,7 @@ static bool measure(measurement *m, const plan_sample *s)
 	default:
 		ok = measure_samples(m, s);
 	}
-	return ok && (m->d > MOST_ASSIGNED_DIMENSION || add_target_error(m));
+	return ok && (otp_problem_sliced(m->problem) ? add_sliced_error(m, s) : add_target_error(m));
 }
 
 static void show(const measurement *m, const float *point, float *out)

@@ -36,8 +36,8 @@ static void add_all(otp_figures *f, const otp_evaluation *e, double truth)
 	otp_figures_add(f, "truth_cost", "W2^2", truth, "");
 	otp_figures_add(f, "cost", "transport cost E|x - T|^2", e->transport_cost, text);
 	otp_figures_add(f, "cost_error", "... its error", fabs(e->transport_cost - truth), "0");
-	otp_figures_add(f, "sliced_error", "target error (sliced W2^2)", e->target_distance, "");
-	otp_figures_add(f, "sliced_floor", "... between two target samples", e->floor, "");
+	otp_figures_add(f, "target_error", "target error, sliced W2^2", e->target_distance, "");
+	otp_figures_add(f, "target_floor", "... between two target samples", e->floor, "");
 	otp_figures_add(f, "hue_agreement", "hue agreement, mean cos(h - h*)", c->hue_agreement, "1");
 	otp_figures_add(f, "hue_resultant", "hue resultant, one image", c->hue_resultant, "0");
 	otp_figures_add(f, "chroma", "colour strength", c->chroma, "1");

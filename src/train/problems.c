@@ -156,6 +156,12 @@ const otp_problem *otp_problem_find(const char *name, otp_error *err)
 	return NULL;
 }
 
+bool otp_problem_sliced(const otp_problem *p)
+{
+	enum { MOST_ASSIGNED_DIMENSION = 8 };
+	return p->truth == OTP_TRUTH_COLOURING || p->d > MOST_ASSIGNED_DIMENSION;
+}
+
 bool otp_problem_configure(const otp_problem *p, otp_config *c, otp_error *err)
 {
 	otp_config_defaults(c);

@@ -34,10 +34,7 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->potential_blocks = c->potential_blocks;
 	arch->potential_quadratic = c->potential_quadratic;
 	arch->quadratic_gain = (float)c->quadratic_gain;
-	arch->gain = (float)c->gain;
-	arch->spread = (float)c->spread;
 	arch->potential_gain = (float)c->potential_gain;
-	arch->potential_spread = (float)c->potential_spread;
 	arch->levels = otp_config_list(c->multipliers, "--multipliers", arch->multipliers, OTP_MAX_LEVELS, err);
 	arch->potential_levels = otp_config_list(c->potential_multipliers, "--potential-multipliers",
 						 arch->potential_multipliers, OTP_MAX_LEVELS, err);

@@ -353,9 +353,8 @@ static bool start_monitor(trainer *t)
 
 static bool start(trainer *t, otp_place_of_work *place)
 {
-	otp_game_open(&t->game, t->session, place);
-	if (!open_files(t) || (t->config->resume && !restore(t)) || !read_picture_data(t) ||
-	    !otp_session_hint(t->session, t->err))
+	if (!otp_game_open(&t->game, t->session, place, t->err) || !open_files(t) ||
+	    (t->config->resume && !restore(t)) || !read_picture_data(t) || !otp_session_hint(t->session, t->err))
 		return false;
 	announce(t);
 	announce_data(t);

@@ -148,13 +148,13 @@ bool otp_verify(const otp_problem *p, const otp_config *c, otp_place_of_work *pl
 	memset(out, 0, sizeof *out);
 	out->problem = p;
 	out->config = *c;
-	stratify(p, c->batch, out->config.source);
+	/* Where noise comes in pairs, half the batch are sources of their own. */
+	stratify(p, c->noise_pairs ? (c->batch + 1) / 2 : c->batch, out->config.source);
 	stratify(p, c->batch, out->config.target);
 	if (!otp_config_check(&out->config, err) || !otp_session_open(&out->config, &v.session, err))
 		return false;
 	out->config = v.session.config; /* with what the data settled */
-	otp_game_open(&v.game, &v.session, place);
-	bool ok = train(&v) && measure(&v);
+	bool ok = otp_game_open(&v.game, &v.session, place, err) && train(&v) && measure(&v);
 	otp_game_close(&v.game);
 	otp_session_close(&v.session);
 	out->pass = ok && judge(out);
