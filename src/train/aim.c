@@ -130,47 +130,65 @@ static bool whitening(aiming *a, double *mean, double *turn)
 	return ok;
 }
 
-/* row = factor * turn * row; returns its squared length. */
-static double turn_row(const double *turn, size_t d, double factor, float *row, double *work)
+/* (rows^T rows)^-1/2: rows times it are orthogonal. Random ones leave some directions almost without a square. */
+static void orthogonaliser(const float *rows, size_t count, size_t d, double *turn)
 {
-	double square = 0;
-	for (size_t i = 0; i < d; i++) {
-		work[i] = 0;
-		for (size_t j = 0; j < d; j++)
-			work[i] += factor * turn[i * d + j] * (double)row[j];
-		square += work[i] * work[i];
-	}
+	double trace = 0;
 	for (size_t i = 0; i < d; i++)
-		row[i] = (float)work[i];
+		for (size_t j = 0; j < d; j++) {
+			turn[i * d + j] = 0;
+			for (size_t k = 0; k < count; k++)
+				turn[i * d + j] += (double)rows[k * d + i] * (double)rows[k * d + j];
+			trace += i == j ? turn[i * d + j] : 0;
+		}
+	for (size_t i = 0; i < d; i++)
+		turn[i * d + i] += 1e-6 * trace / (double)d;
+	otp_symmetric_power(turn, (int)d, -0.5, turn);
+}
+
+/* Each row times a symmetric matrix; returns the sum of their squared lengths. */
+static double turn_rows(const double *turn, size_t count, size_t d, float *rows)
+{
+	double square = 0, *work = otp_calloc(d, sizeof *work);
+	for (float *row = rows; row < rows + count * d; row += d) {
+		for (size_t i = 0; i < d; i++) {
+			work[i] = 0;
+			for (size_t j = 0; j < d; j++)
+				work[i] += turn[i * d + j] * (double)row[j];
+			square += work[i] * work[i];
+		}
+		for (size_t i = 0; i < d; i++)
+			row[i] = (float)work[i];
+	}
+	otp_free(work);
 	return square;
 }
 
-/* Directions of variance v are scaled by 1/sqrt(v + floor), about the mean; the length of all rows together
- * stays. */
+/* Orthogonal directions, those of variance v scaled by 1/sqrt(v + floor), about the mean; the length of all
+ * together stays what it was. */
 static bool whiten_squares(aiming *a, const weights *w)
 {
 	otp_shape one, shape; /* (1, 1, squares, d) */
 	float *bias = parameter(w, "quadratic.in.bias", &one),
 	      *rows = parameter(w, "quadratic.in.weight", &shape);
-	double *mean = otp_calloc(a->d, sizeof *mean), *turn = otp_calloc(a->d * a->d, sizeof *turn);
-	double *work = otp_calloc(a->d, sizeof *work), before = 0, after = 0;
-	bool ok = whitening(a, mean, turn);
-	for (size_t i = 0; i < (size_t)shape.w * a->d; i++)
+	size_t count = (size_t)shape.w, d = a->d;
+	double *mean = otp_calloc(d, sizeof *mean), *turn = otp_calloc(d * d, sizeof *turn), before = 0;
+	for (size_t i = 0; i < count * d; i++)
 		before += (double)rows[i] * (double)rows[i];
-	for (int k = 0; k < shape.w; k++)
-		after += turn_row(turn, a->d, 1, rows + (size_t)k * a->d, work);
-	for (int k = 0; k < shape.w; k++) {
+	orthogonaliser(rows, count, d, turn);
+	turn_rows(turn, count, d, rows);
+	bool ok = whitening(a, mean, turn);
+	double factor = sqrt(before / turn_rows(turn, count, d, rows));
+	for (size_t k = 0; k < count; k++) {
 		double middle = 0;
-		for (size_t i = 0; i < a->d; i++) {
-			float *value = rows + (size_t)k * a->d + i;
-			*value = (float)(sqrt(before / after) * (double)*value);
-			middle += (double)*value * mean[i];
+		for (float *value = rows + k * d; value < rows + (k + 1) * d; value++) {
+			*value = (float)(factor * (double)*value);
+			middle += (double)*value * mean[value - (rows + k * d)];
 		}
 		bias[k] = (float)-middle;
 	}
 	otp_free(mean);
 	otp_free(turn);
-	otp_free(work);
 	return ok;
 }
 
