@@ -1136,6 +1136,29 @@ static void picks_are_the_loaders(void **state)
 		assert_int_equal(mirrored > 0, flip);
 		otp_loader_free(l);
 	}
+
+/* Copies stand behind their original, mirrored or not with it; the walk goes on as if there were none. */
+static void copies_follow_their_original(void **state)
+{
+	(void)state;
+	otp_dataset *d = ready("synth:digits", 16, 1);
+	otp_dataset_info info = otp_dataset_describe(d);
+	size_t values = (size_t)(info.h * info.w * info.c), bytes = values * sizeof(float);
+	otp_error err = {0};
+	otp_loader *once = otp_loader_new(d, (otp_walk){5, 0, 4, 1, false}, 0, 0);
+	otp_loader *twice = otp_loader_new(d, (otp_walk){5, 0, 7, 2, true}, 0, 0);
+	otp_loader *plain = otp_loader_new(d, (otp_walk){5, 0, 7, 2, false}, 0, 0);
+	for (int draw = 0; draw < 3; draw++) {
+		const float *a = otp_loader_next(once, &err), *b = otp_loader_next(plain, &err),
+			    *c = otp_loader_next(twice, &err);
+		for (size_t i = 0; i < 7; i++) {
+			assert_memory_equal(b + i * values, a + i / 2 * values, bytes);
+			assert_memory_equal(c + i * values, c + i / 2 * 2 * values, bytes);
+		}
+	}
+	otp_loader_free(once);
+	otp_loader_free(twice);
+	otp_loader_free(plain);
 	otp_dataset_close(d);
 }
 
@@ -1235,6 +1258,7 @@ int main(void)
 	    cmocka_unit_test(batches_do_not_depend_on_workers),
 	    cmocka_unit_test(bytes_are_the_samples),
 	    cmocka_unit_test(picks_are_the_loaders),
+	    cmocka_unit_test(copies_follow_their_original),
 	    cmocka_unit_test(mirrored_about_half_the_time),
 	    cmocka_unit_test(trouble_reaches_the_caller),
 	};

@@ -142,7 +142,7 @@ static void orthogonaliser(const float *rows, size_t count, size_t d, double *tu
 			trace += i == j ? turn[i * d + j] : 0;
 		}
 	for (size_t i = 0; i < d; i++)
-		turn[i * d + i] += 1e-6 * trace / (double)d;
+		turn[i * d + i] += 1e-9 * trace / (double)d;
 	otp_symmetric_power(turn, (int)d, -0.5, turn);
 }
 

@@ -1,0 +1,222 @@
+/* aim: aimed first weights lie where the data is, and nothing else is touched. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "data/laws.h"
+#include "nn/layers.h"
+#include "train/game.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { D = 24, M = 3, WIDTH = 20 };
+
+static const char *const LINES =
+    "source = synth:one-to-many-source?d=24&m=3\ntarget = synth:one-to-many-target?d=24&m=3\n"
+    "batch = 8\nwidth = 20\npotential-width = 20\npotential-quadratic = 24\nsigma-end = 0.1\n"
+    "potential-gain = 3\naim-gain = 2\nquadratic-gain = 4\nseed = 3\n";
+
+/* Both networks' fresh states, the generator's first. */
+typedef struct fresh {
+	float *state[2];
+	otp_params *params[2];
+	otp_session session;
+	otp_place_of_work place;
+	otp_game game;
+} fresh;
+
+static void open_fresh(fresh *f, const char *more)
+{
+	otp_error err = {0};
+	otp_config c;
+	otp_config_defaults(&c);
+	if (!otp_config_preset(&c, "vector", &err) || !otp_config_parse(&c, LINES, "test", &err) ||
+	    !otp_config_parse(&c, more, "test", &err) || !otp_config_check(&c, &err) ||
+	    !otp_session_open(&c, &f->session, &err) || !otp_place_open("cpu", "f32", 1, &f->place, &err) ||
+	    !otp_game_open(&f->game, &f->session, &f->place, &err))
+		fail_msg("%s", err.text);
+	for (int span = 0; span < 2; span++) {
+		f->params[span] = otp_engine_params(f->game.engine, span);
+		f->state[span] =
+		    otp_calloc((size_t)(f->params[span]->elements * otp_engine_rows(span)), sizeof(float));
+		otp_engine_read(f->game.engine, span, f->state[span]);
+	}
+}
+
+static void close_fresh(fresh *f)
+{
+	for (int span = 0; span < 2; span++)
+		otp_free(f->state[span]);
+	otp_game_close(&f->game);
+	otp_place_close(&f->place);
+	otp_session_close(&f->session);
+}
+
+static const float *values(const fresh *f, int span, const char *name)
+{
+	for (int k = 0; k < f->params[span]->count; k++)
+		if (strcmp(f->params[span]->info[k].name, name) == 0)
+			return f->state[span] + f->params[span]->info[k].offset;
+	fail_msg("no parameter %s", name);
+	return NULL;
+}
+
+/* The law of both sides knows the rotation; column j is the j-th straight direction. */
+static otp_law *straight(void)
+{
+	otp_error err = {0};
+	otp_law *law =
+	    otp_law_new("one-to-many-source", (otp_law_params){.d = D, .m = M}, 3, NULL, &err);
+	assert_non_null(law);
+	return law;
+}
+
+static double along(const otp_law *law, const float *row, int j)
+{
+	double sum = 0;
+	for (int i = 0; i < D; i++)
+		sum += law->rotation[i * D + j] * (double)row[i];
+	return sum;
+}
+
+static double length(const float *row)
+{
+	double sum = 0;
+	for (int i = 0; i < D; i++)
+		sum += (double)row[i] * (double)row[i];
+	return sqrt(sum);
+}
+
+/* Share of a row's square in the first `used` straight directions. */
+static double share(const otp_law *law, const float *row, int used)
+{
+	double sum = 0;
+	for (int j = 0; j < used; j++)
+		sum += along(law, row, j) * along(law, row, j);
+	return sum / (length(row) * length(row));
+}
+
+static void assert_close(double a, double b, double bound)
+{
+	if (!(fabs(a - b) <= bound))
+		fail_msg("%.9g is not %.9g within %g", a, b, bound);
+}
+
+/* ---- first layers -------------------------------------------------------------- */
+
+static void units_lie_in_the_data(void **state)
+{
+	(void)state;
+	fresh f;
+	otp_law *law = straight();
+	open_fresh(&f, "aim = on\n");
+	const float *v = values(&f, 1, "in.weight"), *t = values(&f, 0, "in.weight");
+	bool crossing = false;
+	/* Rounding: rows and rotations are sums of 24 products of floats. */
+	for (int unit = 0; unit < WIDTH; unit++) {
+		const float *x = t + (ptrdiff_t)unit * 2 * D, *eps = x + D;
+		assert_close(share(law, v + (ptrdiff_t)unit * D, M + 1), 1, 1e-5);
+		assert_close(share(law, x, M), 1, 1e-5);
+		assert_close(share(law, eps, M + 1), 1, 1e-5);
+		assert_close(length(v + (ptrdiff_t)unit * D), 3 * (double)OTP_GAIN_DEFAULT, 1e-5);
+		assert_close(hypot(length(x), length(eps)), 2 * (double)OTP_GAIN_DEFAULT, 1e-5);
+		crossing = crossing || fabs(along(law, v + (ptrdiff_t)unit * D, M)) > 0.1;
+	}
+	assert_true(crossing); /* some pair of targets lay on two sides */
+	otp_law_free(law);
+	close_fresh(&f);
+}
+
+/* A unit is zero between two targets: within the cube that holds them, that is
+ * no further from the origin than sqrt(m + 1), the corner. */
+static void units_bend_among_the_data(void **state)
+{
+	(void)state;
+	fresh f;
+	open_fresh(&f, "aim = on\n");
+	const float *v = values(&f, 1, "in.weight"), *bias = values(&f, 1, "in.bias");
+	double most = 0;
+	for (int unit = 0; unit < WIDTH; unit++)
+		most = fmax(most, fabs((double)bias[unit]) / length(v + (ptrdiff_t)unit * D));
+	assert_true(most <= sqrt(M + 1));
+	assert_true(most > 0.1);
+	close_fresh(&f);
+}
+
+/* ---- squares ------------------------------------------------------------------- */
+
+/* V = -sum of squares has the curvature (covariance + sigma^2)^-1: straight
+ * direction j presses in inverse proportion to its variance + 0.01. */
+static void squares_press_where_the_target_is_thin(void **state)
+{
+	(void)state;
+	fresh f;
+	otp_law *law = straight();
+	open_fresh(&f, "aim = on\n");
+	const float *rows = values(&f, 1, "quadratic.in.weight");
+	double pressed[D] = {0}, total = 0, plain = 0;
+	for (int k = 0; k < D; k++)
+		for (int j = 0; j < D; j++)
+			pressed[j] += along(law, rows + (ptrdiff_t)k * D, j) * along(law, rows + (ptrdiff_t)k * D, j);
+	for (int j = 0; j < D; j++)
+		total += pressed[j];
+	/* Thin directions: no sampling error, 1e-9 of the trace in the orthogonaliser. */
+	for (int j = M + 2; j < D; j++)
+		assert_close(pressed[j] / pressed[M + 1], 1, 1e-3);
+	/* Thick ones: variance 1/3 or 1 from 512 samples, five standard errors of at most 6 % each. */
+	for (int j = 0; j < M; j++)
+		assert_close(pressed[M + 1] / pressed[j], (1.0 / 3 + 0.01) / 0.01, 0.3 * 34.3);
+	assert_close(pressed[M + 1] / pressed[M], 1.01 / 0.01, 0.3 * 101);
+	/* As long as they were drawn. */
+	fresh g;
+	open_fresh(&g, "aim = off\n");
+	rows = values(&g, 1, "quadratic.in.weight");
+	for (int i = 0; i < D * D; i++)
+		plain += (double)rows[i] * (double)rows[i];
+	assert_close(total / plain, 1, 1e-4);
+	otp_law_free(law);
+	close_fresh(&g);
+	close_fresh(&f);
+}
+
+/* ---- the rest ------------------------------------------------------------------- */
+
+static bool aimed(const char *name)
+{
+	return strcmp(name, "in.weight") == 0 || strcmp(name, "in.bias") == 0 ||
+	       strncmp(name, "quadratic.in.", 13) == 0;
+}
+
+static void other_weights_stay(void **state)
+{
+	(void)state;
+	fresh on, off;
+	open_fresh(&on, "aim = on\n");
+	open_fresh(&off, "aim = off\n");
+	for (int span = 0; span < 2; span++)
+		for (int k = 0; k < on.params[span]->count; k++) {
+			const otp_param_info *info = &on.params[span]->info[k];
+			bool same = memcmp(on.state[span] + info->offset, off.state[span] + info->offset,
+					   (size_t)otp_shape_count(info->shape) * sizeof(float)) == 0;
+			assert_true(same != aimed(info->name));
+		}
+	/* The average starts as a copy. */
+	int64_t row = on.params[0]->elements;
+	assert_memory_equal(on.state[0] + OTP_ROW_EMA * row, on.state[0], (size_t)row * sizeof(float));
+	close_fresh(&on);
+	close_fresh(&off);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(units_lie_in_the_data),
+	    cmocka_unit_test(units_bend_among_the_data),
+	    cmocka_unit_test(squares_press_where_the_target_is_thin),
+	    cmocka_unit_test(other_weights_stay),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
