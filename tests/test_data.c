@@ -933,7 +933,7 @@ static void rotated_law_stays_in_its_plane(void **state)
 				dot += law->rotation[i * D + k] * law->rotation[j * D + k];
 			assert_close(dot, i == j, 1e-12);
 		}
-	int cells[M][64] = {{0}}, up = 0;
+	int cells[M][64] = {{0}}, side[64] = {0}, up = 0, at = 0;
 	for (uint64_t n = 128; n < 192; n++)
 		for (int s = 0; s < 2; s++) {
 			float x[D];
@@ -944,15 +944,21 @@ static void rotated_law_stays_in_its_plane(void **state)
 					plain += law->rotation[i * D + k] * (double)x[i];
 				if (k < M && s == 0)
 					cells[k][(int)((plain + 1) / 2 * 64)]++;
+				if (k == 0)
+					at = (int)((plain + 1) / 2 * 64);
 				if (k == M)
 					assert_close(fabs(plain), s, 1e-5);
+				if (k == M && s == 1)
+					side[at] += plain > 0 ? 1 : -1;
 				up += k == M && plain > 0.5;
 				if (k > M)
 					assert_close(plain, 0, 1e-5);
 			}
 		}
-	/* Even within a block: one sample a cell, half of them on each side. */
+	/* Even within a block: one sample a cell, the sides in turn. */
 	assert_int_equal(up, 32);
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(side[i], i % 2 ? -side[0] : side[0]);
 	for (int k = 0; k < M; k++)
 		for (int i = 0; i < 64; i++)
 			assert_int_equal(cells[k][i], 1);
