@@ -363,15 +363,15 @@ class MlpTransport(Trunk):
         super().__init__(seen, a.width, a.blocks, a.c)
         self.a = a
         if a.residual:
-            self.skip = nn.Linear(seen, a.c, bias=False)
+            self.skip = nn.Linear(a.c + a.latent, a.c, bias=False)
 
     def forward(self, smoothed, clean, eps, z):
-        seen_beside = [eps] * self.a.condition_noise + [z] * (self.a.latent > 0)
-        seen = torch.cat([smoothed] + seen_beside, 1)
+        latent = [z] * (self.a.latent > 0)
+        seen = torch.cat([smoothed] + [eps] * self.a.condition_noise + latent, 1)
         y = super().forward(seen)
         if not self.a.residual:
             return y
-        straight = [clean if self.a.condition_noise else smoothed] + seen_beside
+        straight = [clean if self.a.condition_noise else smoothed] + latent
         return y + self.skip(torch.cat(straight, 1))
 
 

@@ -1,7 +1,8 @@
 /* Residual MLPs for vectors. The generator's outer skip is a full linear map,
- * starting at the identity; with noise conditioning it is of x and eps instead
- * of x', so that no smoothing noise has to be taken out again where the output
- * should have none. */
+ * starting at the identity; with noise conditioning it is of x instead of x', and
+ * eps comes in through the trunk alone: no smoothing noise has to be taken out
+ * again where the output should have none, nor do as many weights as eps has
+ * values tremble for nothing. */
 #include "nn/layers.h"
 #include "nn/networks.h"
 
@@ -29,7 +30,7 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 	otp_node *y = otp_layer_dense(b, "out", h, a->c, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
 	if (!a->residual)
 		return y;
-	otp_node *straight = a->condition_noise ? otp_concat(in.clean, in.eps, OTP_AXIS_C) : in.smoothed;
+	otp_node *straight = a->condition_noise ? in.clean : in.smoothed;
 	if (a->latent)
 		straight = otp_concat(straight, in.z, OTP_AXIS_C);
 	int n = straight->shape.n, d = straight->shape.c;

@@ -16,13 +16,13 @@
  * at the data with long first weights, which can bend as fast as the exact map
  * does at the edges; the longer these are, the smaller the potential's rate. */
 #define AIMED                                                                                                \
-	SINGULAR "aim = on\naim-gain = 6\npotential-gain = 20\nlr_d = 3e-5\nbatch = 512\nk-transport = 3\n"  \
+	SINGULAR "aim = on\naim-gain = 6\npotential-gain = 20\nlr_d = 5e-5\nbeta2 = 0.99\nbatch = 512\nk-transport = 3\n"  \
 		 "anneal-fraction = 0.4\ndecay-from = 0.3\n"
 
 /* In 256 dimensions most directions hold nothing but noise, and squares press it
  * out of them. */
 #define HIGH                                                                                                 \
-	AIMED "sigma-start = 0.5\nlr_d = 5e-5\npotential-quadratic = 256\nquadratic-gain = 50\nsteps = 3000\n"
+	AIMED "sigma-start = 0.5\npotential-quadratic = 256\nquadratic-gain = 50\nsteps = 3000\n"
 
 #define ONE_TO_MANY_256(m_)                                                                                  \
 	{                                                                                                    \
