@@ -68,8 +68,7 @@ static const float *values(const fresh *f, int span, const char *name)
 static otp_law *straight(void)
 {
 	otp_error err = {0};
-	otp_law *law =
-	    otp_law_new("one-to-many-source", (otp_law_params){.d = D, .m = M}, 3, NULL, &err);
+	otp_law *law = otp_law_new("one-to-many-source", (otp_law_params){.d = D, .m = M}, 3, NULL, &err);
 	assert_non_null(law);
 	return law;
 }
@@ -160,7 +159,8 @@ static void squares_press_where_the_target_is_thin(void **state)
 	double pressed[D] = {0}, total = 0, plain = 0;
 	for (int k = 0; k < D; k++)
 		for (int j = 0; j < D; j++)
-			pressed[j] += along(law, rows + (ptrdiff_t)k * D, j) * along(law, rows + (ptrdiff_t)k * D, j);
+			pressed[j] +=
+			    along(law, rows + (ptrdiff_t)k * D, j) * along(law, rows + (ptrdiff_t)k * D, j);
 	for (int j = 0; j < D; j++)
 		total += pressed[j];
 	/* Thin directions: no sampling error, 1e-9 of the trace in the orthogonaliser. */

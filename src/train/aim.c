@@ -130,7 +130,8 @@ static bool whitening(aiming *a, double *mean, double *turn)
 	return ok;
 }
 
-/* (rows^T rows)^-1/2: rows times it are orthogonal. Random ones leave some directions almost without a square. */
+/* (rows^T rows)^-1/2: rows times it are orthogonal. Random ones leave some directions almost without a
+ * square. */
 static void orthogonaliser(const float *rows, size_t count, size_t d, double *turn)
 {
 	double trace = 0;
