@@ -1142,6 +1142,8 @@ static void picks_are_the_loaders(void **state)
 		assert_int_equal(mirrored > 0, flip);
 		otp_loader_free(l);
 	}
+	otp_dataset_close(d);
+}
 
 /* Copies stand behind their original, mirrored or not with it; the walk goes on as if there were none. */
 static void copies_follow_their_original(void **state)
