@@ -68,7 +68,8 @@ static uint64_t position_of(const otp_walk *w, uint32_t draw, int i)
 
 static bool wants_mirror(const otp_walk *w, uint32_t draw, int i)
 {
-	otp_stream s = otp_stream_make(w->seed, (uint32_t)(i / w->copies) * 2 + (uint32_t)(w->which & 1), draw);
+	otp_stream s =
+	    otp_stream_make(w->seed, (uint32_t)(i / w->copies) * 2 + (uint32_t)(w->which & 1), draw);
 	return w->flip && (otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1);
 }
 
@@ -154,8 +155,8 @@ static void start_threads(otp_loader *l)
 
 otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uint32_t first_draw)
 {
-	OTP_ASSERT(walk.batch > 0 && walk.copies > 0 && workers >= 0, "batch %d, %d copies, %d workers", walk.batch,
-		   walk.copies, workers);
+	OTP_ASSERT(walk.batch > 0 && walk.copies > 0 && workers >= 0, "batch %d, %d copies, %d workers",
+		   walk.batch, walk.copies, workers);
 	otp_dataset_info info = otp_dataset_describe(d);
 	otp_loader *l = otp_calloc(1, sizeof *l);
 	*l = (otp_loader){.set = d,

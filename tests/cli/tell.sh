@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What tells: eval, info, bench, help, --version.
+# What tells: eval, verify, info, bench, help, --version.
 . "$(dirname "$0")/lib.sh"
 
 does train "${digits[@]}" "${images[@]}" --out run
@@ -25,6 +25,17 @@ says 'transport cost'
 "$PROBE" images few.npy 3 16 16 3
 does eval run --source few.npy --target few.npy --json
 json out n=1 # two fresh sets of targets are needed
+
+title "verify"
+keys=(truth_cost cost cost_error target_error target_floor seconds pass)
+does verify gaussian-2 --steps 1 --json
+json out problem=gaussian-2 dimension=2 formulation=otp seed=1 steps=1 target_error_by=assignment l2_uvp "${keys[@]}"
+does verify gaussian-16 --steps 1 --json
+json out problem=gaussian-16 target_error_by=sliced "${keys[@]}"
+does verify isoluminant --steps 1 --json
+json out problem=isoluminant target_error_by=sliced hue_agreement hue_resultant chroma shape_rmse shape_random "${keys[@]}"
+does verify one-to-many --steps 1 --aim --json
+json out side_balance ks target_error_by=assignment "${keys[@]}"
 
 title "info"
 does info run --json
