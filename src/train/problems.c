@@ -21,15 +21,14 @@
 
 /* In 256 dimensions most directions hold nothing, and squares keep the outputs out of them. */
 #define HIGH                                                                                                 \
-	AIMED "sigma-start = 0.5\nlr_d = 5e-5\nwidth = 128\npotential-width = 128\n"                         \
-	      "potential-quadratic = 256\nquadratic-gain = 50\nsteps = 3000\n"
+	AIMED "sigma-start = 0.5\nlr_d = 5e-5\npotential-quadratic = 256\nquadratic-gain = 50\n"
 
-#define ONE_TO_MANY_256(m_)                                                                                  \
+#define ONE_TO_MANY_256(m_, lines)                                                                           \
 	{                                                                                                    \
 		.name = "one-to-many-256-" #m_, .truth = OTP_TRUTH_ONE_TO_MANY, .d = 256, .m = m_,           \
 		.law = "one-to-many-source", .source = "synth:one-to-many-source?d=256&m=" #m_ "",           \
 		.target = "synth:one-to-many-target?d=256&m=" #m_ "", .preset = "vector",                    \
-		.settings = HIGH, .stratified = true,                                                        \
+		.settings = HIGH lines, .stratified = true,                                                  \
 		.bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}                  \
 	}
 
@@ -102,9 +101,9 @@ const otp_problem otp_problems[] = {
      .settings = SINGULAR "steps = 3000\nk-transport = 3\n",
      .stratified = true,
      .bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}},
-    ONE_TO_MANY_256(2),
-    ONE_TO_MANY_256(4),
-    ONE_TO_MANY_256(8),
+    ONE_TO_MANY_256(2, "potential-gain = 30\nsteps = 3000\n"),
+    ONE_TO_MANY_256(4, "width = 128\npotential-width = 128\nsteps = 3000\n"),
+    ONE_TO_MANY_256(8, "width = 128\npotential-width = 128\nsteps = 3000\n"),
     {.name = "parallel",
      .truth = OTP_TRUTH_PARALLEL,
      .d = 2,
