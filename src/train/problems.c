@@ -19,7 +19,7 @@
 	SINGULAR "aim = on\naim-gain = 6\npotential-gain = 20\nlr_d = 3e-5\nbeta2 = 0.99\n"                  \
 		 "batch = 512\nk-transport = 3\nanneal-fraction = 0.4\ndecay-from = 0.3\n"
 
-/* In 256 dimensions most directions hold nothing, and squares keep the outputs out of them. */
+/* In many dimensions most directions hold nothing, and squares keep the outputs out of them. */
 #define HIGH                                                                                                 \
 	AIMED "sigma-start = 0.5\nlr_d = 5e-5\npotential-quadratic = 256\nquadratic-gain = 50\n"
 
@@ -98,7 +98,8 @@ const otp_problem otp_problems[] = {
      .source = "synth:one-to-many-source?d=16&m=4",
      .target = "synth:one-to-many-target?d=16&m=4",
      .preset = "vector",
-     .settings = SINGULAR "steps = 3000\nk-transport = 3\n",
+     .settings = HIGH "width = 128\npotential-width = 128\npotential-gain = 10\n"
+		      "potential-quadratic = 16\nquadratic-gain = 60\nsteps = 6000\n",
      .stratified = true,
      .bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}},
     ONE_TO_MANY_256(2, "potential-gain = 30\nsteps = 3000\n"),
