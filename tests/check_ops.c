@@ -1303,8 +1303,9 @@ static void check_attention_op(otp_op op)
 	static const struct {
 		int n, h, tokens, channels;
 	} sizes[] = {{1, 1, 1, 1},  {2, 1, 5, 3},  {1, 2, 16, 8},    {2, 1, 20, 24},
-		     {3, 1, 33, 7}, {1, 3, 4, 40}, {1, 1, 128, 64}, {16, 1, 64, 128}, {16, 1, 256, 64}};
-	for (int k = 0; k < 9; k++) {
+		     {3, 1, 33, 7}, {1, 3, 4, 40}, {1, 1, 128, 64}, {1, 2, 256, 64},
+		     {16, 1, 64, 128}, {16, 1, 256, 64}};
+	for (int k = 0; k < 10; k++) { /* from the eighth on large enough for a flash kernel */
 		int n = sizes[k].n, h = sizes[k].h, t = sizes[k].tokens, c = sizes[k].channels;
 		bool grad = op == OTP_OP_attention_grad;
 		test_case test = {.op = op,
@@ -1313,10 +1314,10 @@ static void check_attention_op(otp_op op)
 				  .bound = BY_RULE,
 				  .roundings = grad ? 6 * c + 4 * t + 45 : 2 * c + 2 * t + 22,
 				  .rule = attention_magnitude,
-				  .order = grad || k == 6 ? 0 : 1,
+				  .order = grad || k >= 6 ? 0 : 1,
 				  .bf16 = true,
-				  .one_mixture = k == 6,
-				  .bench_only = k >= 7,
+				  .one_mixture = k == 6 || k == 7,
+				  .bench_only = k >= 8,
 				  .flops = (grad ? 10.0 : 4.0) * n * h * t * t * c};
 		test.attr.attention.scale = 1 / sqrtf((float)c);
 		run_case(test);

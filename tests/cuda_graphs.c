@@ -1,6 +1,6 @@
-/* cuda_graphs.c: every kind of convolution of the networks as a cuDNN operation
- * graph, finalised, and its engines counted; and plans for a GPU that is only
- * described. (Without even that, heuristics of cuDNN 9.19 divide by zero.) */
+/* cuda_graphs.c: every kind of convolution of the networks, and attention, as a
+ * cuDNN operation graph, finalised, and its engines counted; and plans for a GPU
+ * that is only described. (Without even that, heuristics of cuDNN 9.19 divide by zero.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include "cuda/dnn.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 
 /* image, kernel, stride, pad: 3 x 3, 1 x 1, patches, a kernel as large as the image, image channels in and
@@ -33,7 +34,7 @@ static otp_dnn_conv conv_of(int k, otp_dnn_direction direction)
 			      .pad = sizes[k].pad};
 }
 
-static bool engine_allowed(const otp_dnn_graph *g, const otp_dnn_conv *conv, int64_t index)
+static bool engine_allowed(const otp_dnn_graph *g, bool rounds, int64_t index)
 {
 	cudnnBackendDescriptor_t engine, whole = otp_dnn_graph_whole(g);
 	bool compiles;
@@ -43,8 +44,19 @@ static bool engine_allowed(const otp_dnn_graph *g, const otp_dnn_conv *conv, int
 	CUDNN_CHECK(
 	    cudnnBackendSetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &index));
 	bool good = cudnnBackendFinalize(engine) == CUDNN_STATUS_SUCCESS &&
-		    otp_dnn_engine_allowed(engine, conv, &compiles);
+		    otp_dnn_engine_allowed(engine, rounds, &compiles);
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(engine));
+	return good;
+}
+
+static int64_t count_engines(const otp_dnn_graph *g, bool rounds)
+{
+	int64_t found = 0, engines = 0, good = 0;
+	CUDNN_CHECK(cudnnBackendGetAttribute(otp_dnn_graph_whole(g),
+					     CUDNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, CUDNN_TYPE_INT64,
+					     1, &found, &engines));
+	for (int64_t i = 0; i < engines; i++)
+		good += engine_allowed(g, rounds, i);
 	return good;
 }
 
@@ -52,13 +64,8 @@ static bool engine_allowed(const otp_dnn_graph *g, const otp_dnn_conv *conv, int
 static int64_t count_allowed(otp_dnn_conv conv)
 {
 	otp_dnn_graph g;
-	int64_t found = 0, engines = 0, good = 0;
 	assert_true(otp_dnn_graph_init(&g, &conv, NULL));
-	CUDNN_CHECK(cudnnBackendGetAttribute(otp_dnn_graph_whole(&g),
-					     CUDNN_ATTR_OPERATIONGRAPH_ENGINE_GLOBAL_COUNT, CUDNN_TYPE_INT64,
-					     1, &found, &engines));
-	for (int64_t i = 0; i < engines; i++)
-		good += engine_allowed(&g, &conv, i);
+	int64_t good = count_engines(&g, otp_dnn_rounds(&conv));
 	otp_dnn_graph_free(&g);
 	return good;
 }
@@ -163,7 +170,7 @@ static int count_candidates(cudnnBackendDescriptor_t gpu, otp_dnn_conv conv)
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
 	assert_true(otp_dnn_graph_init(&g, &conv, NULL));
 	g.described = gpu;
-	int count = otp_dnn_candidates(&g, &conv, list);
+	int count = otp_dnn_candidates(&g, otp_dnn_rounds(&conv), false, list);
 	if (count)
 		assert_true(plan_is_built(gpu, list[0].config));
 	for (int i = 0; i < count; i++)
@@ -194,6 +201,47 @@ static void test_described_gpu_has_plans(void **state)
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(gpu));
 }
 
+/* Its engines compile when a plan is built, which takes a driver: without one, heuristics propose none. */
+static int count_proposed(const otp_dnn_graph *g, bool rounds)
+{
+	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
+	int count = otp_dnn_candidates(g, rounds, true, list);
+	for (int i = 0; i < count; i++)
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
+	return count;
+}
+
+static void test_attention_is_built(void **state)
+{
+	(void)state;
+	static const otp_dnn_attention calls[] = {{1, 256, 8},	{2, 256, 64},	{64, 64, 128},
+						  {3, 225, 40}, {16, 256, 256}, {16, 256, 512},
+						  {4, 4096, 96}};
+	enum { COUNT = sizeof calls / sizeof *calls };
+	cudnnBackendDescriptor_t gpu = describe_gpu();
+	void *driver = dlopen("libcuda.so.1", RTLD_LAZY);
+	int64_t allowed = 0;
+	int proposed = 0;
+	for (int k = 0; k < COUNT; k++) {
+		otp_dnn_graph g;
+		assert_true(otp_dnn_attention_init(&g, &calls[k], NULL));
+		g.described = gpu;
+		int64_t engines = count_engines(&g, true);
+		int compiled = count_proposed(&g, true);
+		assert_true(engines > 0);
+		assert_true(compiled > 0 || !driver);
+		assert_int_equal(count_proposed(&g, false), 0); /* all multiply on tensor cores */
+		allowed += engines;
+		proposed += compiled;
+		otp_dnn_graph_free(&g);
+	}
+	printf("attention: %d graphs finalised, %lld allowed engines, %d plans proposed %s a driver\n", COUNT,
+	       (long long)allowed, proposed, driver ? "with" : "without");
+	if (driver)
+		dlclose(driver);
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(gpu));
+}
+
 static void test_wrong_shapes_are_refused(void **state)
 {
 	(void)state;
@@ -209,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs_are_built),
 					   cmocka_unit_test(test_epilogues_are_built),
 					   cmocka_unit_test(test_described_gpu_has_plans),
+					   cmocka_unit_test(test_attention_is_built),
 					   cmocka_unit_test(test_wrong_shapes_are_refused)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,10 @@
  * call's scratch. Products are of bfloat16 operands where anything is stored so;
  * scores and their gradients are float32 until softmax and its adjoint have seen
  * them. The adjoint makes the scores anew: they are not kept between the two.
+ * Forward, where all is bfloat16, a flash kernel takes over if it is faster.
  * Knows of no CUDA: it runs on the host under the tests' shim, too. */
 #include "cuda/cuda.h"
+#include "cuda/flash.h"
 #include "cuda/product.h"
 
 enum { SCORES, MIX, MIX_ADJOINT, SCORES_BY_MIX, TO_Q, TO_K, PRODUCTS };
@@ -13,6 +15,7 @@ typedef struct bound {
 	otp_type type;			/* of operands */
 	size_t operand[2];		/* where in scratch an input is, if it is not stored in `type` */
 	size_t scores, shares, workspace, bytes;
+	const otp_dnn_plan *flash; /* in place of all that, or NULL */
 } bound;
 
 static size_t take(size_t *at, int64_t elements, otp_type type)
@@ -50,7 +53,7 @@ static otp_matrices part_of(const otp_tensor *t, otp_type type, int first, int c
 			      otp_alignment_of(start + offset)};
 }
 
-static void bind_attention(otp_call *call)
+static void bind_products(otp_call *call)
 {
 	bool forward = call->op == OTP_OP_attention, narrow = call->out.type == OTP_BF16;
 	for (int i = 0; i < input_count(call); i++)
@@ -101,7 +104,7 @@ static void unbind_attention(otp_call *call)
 static size_t attention_scratch(const otp_call *call)
 {
 	const bound *b = call->bound;
-	return b->bytes;
+	return b->flash ? otp_flash_scratch(b->flash) : b->bytes;
 }
 
 /* An input as the products want it. */
@@ -152,12 +155,28 @@ static void look(const otp_call *call, parts in)
 	otp_cuda_share_out(call, &shares, &scores, call->attr.attention.scale);
 }
 
-static void run_attention(const otp_call *call)
+static void compose_attention(const otp_call *call)
 {
 	const bound *b = call->bound;
 	parts in = parts_of(call, operand(call, 0), b->type);
 	look(call, in);
 	multiply(call, MIX, shares_of(call).data, in.v, call->out.data);
+}
+
+static void bind_attention(otp_call *call)
+{
+	bind_products(call);
+	bound *b = call->bound;
+	b->flash = otp_flash_plan_for(call, compose_attention, b->bytes);
+}
+
+static void run_attention(const otp_call *call)
+{
+	const bound *b = call->bound;
+	if (b->flash)
+		otp_flash_run(call, b->flash);
+	else
+		compose_attention(call);
 }
 
 static void run_attention_grad(const otp_call *call)
@@ -176,5 +195,5 @@ static void run_attention_grad(const otp_call *call)
 }
 
 const otp_kernel otp_cuda_attention = {run_attention, bind_attention, unbind_attention, attention_scratch};
-const otp_kernel otp_cuda_attention_grad = {run_attention_grad, bind_attention, unbind_attention,
+const otp_kernel otp_cuda_attention_grad = {run_attention_grad, bind_products, unbind_attention,
 					    attention_scratch};

@@ -1,8 +1,8 @@
-/* dnn: the only door to cuDNN, through its graph interface. A convolution is
- * described, its operation graph built (no device is needed so far), and a plan
- * chosen for it: candidates of cuDNN's heuristics that are deterministic and
- * precise enough, timed once, the fastest kept on disk by cuDNN version, GPU
- * and graph, and shared by all calls of the process. */
+/* dnn: the only door to cuDNN, through its graph interface. A convolution (or
+ * attention: flash.h) is described, its operation graph built (no device is
+ * needed so far), and a plan chosen for it: candidates of cuDNN's heuristics
+ * that are deterministic and precise enough, timed once, the fastest kept on
+ * disk by cuDNN version, GPU and graph, and shared by all calls of the process. */
 #ifndef OTP_CUDA_DNN_H
 #define OTP_CUDA_DNN_H
 
@@ -38,6 +38,14 @@ typedef struct otp_dnn_conv {
 	bool compiled;		/* by an engine that is compiled for it, which takes seconds */
 } otp_dnn_conv;
 
+/* y = softmax(scale q k^T) v of each of `batch` matrices, in bfloat16 with float32 sums: a row of qkv is a
+ * token's query, key and value, of `channels` each. The scale is given when it runs. */
+typedef struct otp_dnn_attention {
+	int64_t batch;
+	int tokens, channels;
+} otp_dnn_attention;
+enum { OTP_DNN_QUERY, OTP_DNN_KEY, OTP_DNN_VALUE, OTP_DNN_MIX, OTP_DNN_SCORE_SCALE, OTP_DNN_ATTENTION_ROLES };
+
 otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv);
 /* Whether the convolution's computation has such an operand or result. */
 bool otp_dnn_takes(const otp_dnn_conv *conv, otp_dnn_role role);
@@ -50,12 +58,15 @@ typedef struct otp_dnn_graph {
 
 /* handle NULL: for no device. False where cuDNN refuses the description. */
 bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle);
+bool otp_dnn_attention_init(otp_dnn_graph *g, const otp_dnn_attention *attention, cudnnHandle_t handle);
 void otp_dnn_graph_free(otp_dnn_graph *g);
 cudnnBackendDescriptor_t otp_dnn_graph_whole(const otp_dnn_graph *g);
 
-/* Deterministic, and precise enough for the convolution; and whether it compiles its kernels when it is
- * built. */
-bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, const otp_dnn_conv *conv, bool *compiles);
+/* Whether operands are, or may be, rounded to less than float32. */
+bool otp_dnn_rounds(const otp_dnn_conv *conv);
+/* Deterministic, and precise enough where operands may be rounded or may not; and whether it compiles its
+ * kernels when it is built. */
+bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *compiles);
 
 /* An engine configuration that heuristics propose, at `rank` of `mode`. */
 typedef struct otp_dnn_candidate {
@@ -66,17 +77,17 @@ typedef struct otp_dnn_candidate {
 
 enum { OTP_DNN_MOST_CANDIDATES = 64 };
 
-/* Those of modes A, B and fallback whose engines the convolution allows; release with
- * cudnnBackendDestroyDescriptor(config). */
-int otp_dnn_candidates(const otp_dnn_graph *g, const otp_dnn_conv *conv,
+/* Those of modes A, B and fallback whose engines are allowed and compile their kernels, or do not; release
+ * with cudnnBackendDestroyDescriptor(config). */
+int otp_dnn_candidates(const otp_dnn_graph *g, bool rounds, bool compiled,
 		       otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES]);
 
 struct otp_dnn_plan {
 	otp_dnn_plan *next;
 	char key[256];
-	otp_dnn_conv conv;
+	otp_dnn_conv conv; /* attention's has none */
 	otp_dnn_graph graph;
-	cudnnBackendDescriptor_t plan;
+	cudnnBackendDescriptor_t plan; /* NULL: there is none, or none is wanted */
 	size_t workspace_bytes;
 	float taken; /* milliseconds, when it was tried */
 };
@@ -86,6 +97,22 @@ const otp_dnn_plan *otp_dnn_plan_for(otp_device *device, const otp_dnn_conv *con
 /* data by role */
 void otp_dnn_run(otp_device *device, const otp_dnn_plan *plan, void *const data[OTP_DNN_ROLES],
 		 void *workspace);
+
+/* ---- what choosing a plan takes, whatever it computes ---- */
+
+/* In place of a heuristics mode in the file: there are plans, but what they do is done faster apart. */
+enum { OTP_DNN_NONE_WANTED = CUDNN_HEUR_MODES_COUNT };
+/* Left as they are where the file says nothing. */
+void otp_dnn_find_choice(const otp_device *device, const char *key, int *mode, int *rank);
+/* c NULL: none is wanted */
+void otp_dnn_keep_choice(const otp_device *device, const char *key, const otp_dnn_candidate *c);
+/* NULL where it cannot be built */
+cudnnBackendDescriptor_t otp_dnn_build(otp_device *device, const otp_dnn_candidate *c, int64_t *workspace_bytes);
+/* What is given by value is read before it returns. */
+cudnnStatus_t otp_dnn_execute(otp_device *device, cudnnBackendDescriptor_t plan, int count, const int64_t *ids,
+			      const void *const *data, void *workspace);
+/* The device's plan of that key; a new one, still empty, where `found` is false. */
+otp_dnn_plan *otp_dnn_plan_of(otp_device *device, const char *key, bool *found);
 
 void otp_dnn_open_choices(otp_device *device, const char *gpu);
 void otp_dnn_forget_plans(otp_device *device);

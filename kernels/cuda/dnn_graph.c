@@ -1,5 +1,5 @@
-/* dnn_graph.c: a convolution as a cuDNN operation graph, and the engines that
- * its heuristics propose. Needs no device. */
+/* dnn_graph.c: a convolution, or attention, as a cuDNN operation graph, and the
+ * engines that its heuristics propose. Needs no device. */
 #include "cuda/dnn.h"
 
 static bool put(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
@@ -29,13 +29,11 @@ static cudnnDataType_t type_of(bool bf16) { return bf16 ? CUDNN_DATA_BFLOAT16 : 
 /* IN_MEMORY, BETWEEN two operations alone, or BY_VALUE: read from the host's memory when the plan is executed. */
 typedef enum tensor_place { IN_MEMORY, BETWEEN, BY_VALUE } tensor_place;
 
-/* cuDNN names dimensions (n, c, h, w) whatever the strides say; ours say NHWC. */
-static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int64_t id, tensor_place place,
-			cudnnBackendDescriptor_t *tensor)
+static bool make_strided(otp_dnn_graph *g, const int64_t size[4], const int64_t step[4], cudnnDataType_t type,
+			 int64_t id, tensor_place place, cudnnBackendDescriptor_t *tensor)
 {
 	const bool virtual = place == BETWEEN, by_value = place == BY_VALUE;
-	const int64_t size[4] = {s.n, s.c, s.h, s.w}, alignment = 16;
-	const int64_t step[4] = {(int64_t)s.h * s.w * s.c, 1, (int64_t)s.w * s.c, s.c};
+	const int64_t alignment = 16;
 	cudnnBackendDescriptor_t d = *tensor = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
 	return put(d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type) &&
 	       put(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, size) &&
@@ -44,6 +42,15 @@ static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int
 	       put(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment) &&
 	       put(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &virtual) &&
 	       put(d, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, &by_value) && finish(d);
+}
+
+/* cuDNN names dimensions (n, c, h, w) whatever the strides say; ours say NHWC. */
+static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int64_t id, tensor_place place,
+			cudnnBackendDescriptor_t *tensor)
+{
+	const int64_t size[4] = {s.n, s.c, s.h, s.w};
+	const int64_t step[4] = {(int64_t)s.h * s.w * s.c, 1, (int64_t)s.w * s.c, s.c};
+	return make_strided(g, size, step, type, id, place, tensor);
 }
 
 static bool make_geometry(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t *geometry)
@@ -190,6 +197,15 @@ static bool make_follower(otp_dnn_graph *g, const otp_dnn_conv *conv, const foll
 	return good;
 }
 
+static bool make_whole(otp_dnn_graph *g, const cudnnBackendDescriptor_t *parts, int count,
+		       cudnnHandle_t handle)
+{
+	cudnnBackendDescriptor_t whole = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+	return put(whole, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, parts) &&
+	       (!handle || put(whole, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle)) &&
+	       finish(whole);
+}
+
 static bool build(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
 {
 	cudnnBackendDescriptor_t tensors[3], operation[1 + MOST_FOLLOWERS];
@@ -201,11 +217,7 @@ static bool build(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t hand
 	for (int i = 0; i < count; i++)
 		if (!make_follower(g, conv, &followers[i], i + 1 == count, &from, &operation[1 + i]))
 			return false;
-	cudnnBackendDescriptor_t whole = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-	return put(whole, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1 + count,
-		   operation) &&
-	       (!handle || put(whole, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle)) &&
-	       finish(whole);
+	return make_whole(g, operation, 1 + count, handle);
 }
 
 bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
@@ -213,6 +225,41 @@ bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_
 	OTP_ASSERT(!conv->after.bias || conv->direction == OTP_DNN_FORWARD, "cudnn: a bias on a gradient");
 	*g = (otp_dnn_graph){.count = 0};
 	if (build(g, conv, handle))
+		return true;
+	otp_dnn_graph_free(g);
+	return false;
+}
+
+/* ---- attention: one head, dimensions (batch, head, token, channel) ---- */
+
+static bool build_attention(otp_dnn_graph *g, const otp_dnn_attention *a, cudnnHandle_t handle)
+{
+	static const cudnnBackendAttributeName_t names[OTP_DNN_ATTENTION_ROLES] = {
+	    CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC,
+	    CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC,
+	    CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC};
+	const int64_t size[4] = {a->batch, 1, a->tokens, a->channels}, one[4] = {1, 1, 1, 1};
+	cudnnBackendDescriptor_t tensors[OTP_DNN_ATTENTION_ROLES];
+	for (int role = OTP_DNN_QUERY; role <= OTP_DNN_MIX; role++) {
+		int64_t row = a->channels * (role == OTP_DNN_MIX ? 1 : 3), plane = row * a->tokens;
+		const int64_t step[4] = {plane, plane, row, 1};
+		if (!make_strided(g, size, step, CUDNN_DATA_BFLOAT16, role, IN_MEMORY, &tensors[role]))
+			return false;
+	}
+	if (!make_strided(g, one, one, CUDNN_DATA_FLOAT, OTP_DNN_SCORE_SCALE, BY_VALUE,
+			  &tensors[OTP_DNN_SCORE_SCALE]))
+		return false;
+	cudnnBackendDescriptor_t operation = make(g, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
+	for (int role = 0; role < OTP_DNN_ATTENTION_ROLES; role++)
+		if (!put_descriptor(operation, names[role], tensors[role]))
+			return false;
+	return finish(operation) && make_whole(g, &operation, 1, handle);
+}
+
+bool otp_dnn_attention_init(otp_dnn_graph *g, const otp_dnn_attention *attention, cudnnHandle_t handle)
+{
+	*g = (otp_dnn_graph){.count = 0};
+	if (build_attention(g, attention, handle))
 		return true;
 	otp_dnn_graph_free(g);
 	return false;
@@ -254,9 +301,11 @@ static bool read_notes(cudnnBackendDescriptor_t engine, engine_notes *notes)
 	return true;
 }
 
+bool otp_dnn_rounds(const otp_dnn_conv *conv) { return conv->tf32 || conv->bf16_in; }
+
 /* Never: other bits from run to run, sums in less than float32, transforms that lose digits.
  * Tensor cores round float32 operands, to TF32 or less: only where that was asked for. */
-bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, const otp_dnn_conv *conv, bool *compiles)
+bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *compiles)
 {
 	engine_notes notes;
 	if (!read_notes(engine, &notes))
@@ -266,13 +315,13 @@ bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, const otp_dnn_conv 
 	bool winograd = n[CUDNN_NUMERICAL_NOTE_WINOGRAD] || n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_4x4] ||
 			n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6] ||
 			n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13];
-	bool rounds = n[CUDNN_NUMERICAL_NOTE_TENSOR_CORE] || n[CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS];
+	bool narrow = n[CUDNN_NUMERICAL_NOTE_TENSOR_CORE] || n[CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS];
 	return !n[CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC] &&
 	       !n[CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION] && !n[CUDNN_NUMERICAL_NOTE_FFT] &&
-	       !winograd && (!rounds || conv->tf32 || conv->bf16_in);
+	       !winograd && (!narrow || rounds);
 }
 
-static bool config_allowed(cudnnBackendDescriptor_t config, const otp_dnn_conv *conv, bool *compiles)
+static bool config_allowed(cudnnBackendDescriptor_t config, bool rounds, bool *compiles)
 {
 	cudnnBackendDescriptor_t engine = NULL;
 	int64_t found = 0;
@@ -280,7 +329,7 @@ static bool config_allowed(cudnnBackendDescriptor_t config, const otp_dnn_conv *
 	bool good =
 	    cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
 				     &found, &engine) == CUDNN_STATUS_SUCCESS &&
-	    otp_dnn_engine_allowed(engine, conv, compiles);
+	    otp_dnn_engine_allowed(engine, rounds, compiles);
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(engine));
 	return good;
 }
@@ -311,7 +360,7 @@ static int read_proposals(cudnnBackendDescriptor_t heuristics, cudnnBackendDescr
 	return (int)count;
 }
 
-int otp_dnn_candidates(const otp_dnn_graph *g, const otp_dnn_conv *conv,
+int otp_dnn_candidates(const otp_dnn_graph *g, bool rounds, bool compiled,
 		       otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES])
 {
 	static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B,
@@ -325,7 +374,7 @@ int otp_dnn_candidates(const otp_dnn_graph *g, const otp_dnn_conv *conv,
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(heuristics));
 		for (int rank = 0; rank < proposed; rank++) {
 			bool compiles;
-			if (config_allowed(config[rank], conv, &compiles) && compiles == conv->compiled)
+			if (config_allowed(config[rank], rounds, &compiles) && compiles == compiled)
 				list[count++] = (otp_dnn_candidate){config[rank], modes[m], rank};
 			else
 				CUDNN_CHECK(cudnnBackendDestroyDescriptor(config[rank]));

@@ -16,8 +16,6 @@
 
 /* Timed at most, of engines that are there and of those that take seconds to compile. */
 enum { MOST_READY = 12, MOST_COMPILED = 1, TIMED_RUNS = 4 };
-/* In place of a heuristics mode in the file: there are plans, but what they do is done faster apart. */
-enum { NONE_WANTED = CUDNN_HEUR_MODES_COUNT };
 static const int64_t MOST_WORKSPACE = (int64_t)512 << 20;
 
 static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
@@ -62,7 +60,7 @@ void otp_dnn_open_choices(otp_device *d, const char *gpu)
 		d->choices = otp_file_read(d->choices_path, &bytes, &ignored);
 }
 
-static void find_choice(const otp_device *d, const char *key, int *mode, int *rank)
+void otp_dnn_find_choice(const otp_device *d, const char *key, int *mode, int *rank)
 {
 	for (const char *line = d->choices; line && *line;) {
 		int m, r, at = 0;
@@ -78,19 +76,18 @@ static void find_choice(const otp_device *d, const char *key, int *mode, int *ra
 }
 
 /* One short line appended by one write: programs side by side do not tear it. */
-static void keep_choice(const otp_device *d, const char *key, const otp_dnn_candidate *c)
+void otp_dnn_keep_choice(const otp_device *d, const char *key, const otp_dnn_candidate *c)
 {
 	FILE *file = *d->choices_path ? fopen(d->choices_path, "a") : NULL;
 	if (!file)
 		return; /* a cache: without it the next start is slower */
-	fprintf(file, "%d %d %s\n", (int)c->mode, c->rank, key);
+	fprintf(file, "%d %d %s\n", c ? (int)c->mode : OTP_DNN_NONE_WANTED, c ? c->rank : 0, key);
 	fclose(file);
 }
 
 /* ---- building and running ---- */
 
-static cudnnBackendDescriptor_t build_plan(otp_device *d, const otp_dnn_candidate *c,
-					   int64_t *workspace_bytes)
+cudnnBackendDescriptor_t otp_dnn_build(otp_device *d, const otp_dnn_candidate *c, int64_t *workspace_bytes)
 {
 	cudnnBackendDescriptor_t plan = NULL;
 	int64_t found = 0;
@@ -108,7 +105,23 @@ static cudnnBackendDescriptor_t build_plan(otp_device *d, const otp_dnn_candidat
 	return NULL;
 }
 
-/* cuDNN reads the scale from `conv` before it returns. */
+cudnnStatus_t otp_dnn_execute(otp_device *d, cudnnBackendDescriptor_t plan, int count, const int64_t *ids,
+			      const void *const *data, void *workspace)
+{
+	cudnnBackendDescriptor_t pack = NULL;
+	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
+	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
+					     count, data));
+	CUDNN_CHECK(
+	    cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids));
+	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
+					     &workspace));
+	CUDNN_CHECK(cudnnBackendFinalize(pack));
+	cudnnStatus_t status = cudnnBackendExecute(d->dnn, plan, pack);
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(pack));
+	return status;
+}
+
 static cudnnStatus_t execute(otp_device *d, cudnnBackendDescriptor_t plan, const otp_dnn_conv *conv,
 			     void *const data[OTP_DNN_ROLES], void *workspace)
 {
@@ -120,18 +133,7 @@ static cudnnStatus_t execute(otp_device *d, cudnnBackendDescriptor_t plan, const
 			pointers[count] = role == OTP_DNN_SCALE ? &conv->after.scale : data[role];
 			ids[count++] = role;
 		}
-	cudnnBackendDescriptor_t pack = NULL;
-	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
-	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
-					     count, pointers));
-	CUDNN_CHECK(
-	    cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, ids));
-	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
-					     &workspace));
-	CUDNN_CHECK(cudnnBackendFinalize(pack));
-	cudnnStatus_t status = cudnnBackendExecute(d->dnn, plan, pack);
-	CUDNN_CHECK(cudnnBackendDestroyDescriptor(pack));
-	return status;
+	return otp_dnn_execute(d, plan, count, ids, pointers, workspace);
 }
 
 void otp_dnn_run(otp_device *d, const otp_dnn_plan *p, void *const data[OTP_DNN_ROLES], void *workspace)
@@ -344,7 +346,7 @@ static int time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *l
 	for (int i = 0; i < count && tried < most; i++) {
 		trial *t = &trials[tried];
 		*t = (trial){.candidate = i};
-		t->plan = build_plan(b->device, &list[i], &t->workspace_bytes);
+		t->plan = otp_dnn_build(b->device, &list[i], &t->workspace_bytes);
 		if (!t->plan)
 			continue;
 		run_trial(b, t);
@@ -371,7 +373,7 @@ static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *lis
 		if ((int)list[i].mode != mode || list[i].rank != rank)
 			continue;
 		trial t = {.candidate = i};
-		t.plan = build_plan(b->device, &list[i], &t.workspace_bytes);
+		t.plan = otp_dnn_build(b->device, &list[i], &t.workspace_bytes);
 		if (!t.plan)
 			return false;
 		run_trial(b, &t);
@@ -428,12 +430,11 @@ static void drop(otp_dnn_plan *p)
 /* Chosen anew, and kept: also that there is a plan and none is wanted. */
 static bool choose_by_time(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
 {
-	static const otp_dnn_candidate none = {NULL, (cudnnBackendHeurMode_t)NONE_WANTED, 0};
 	int chosen = time_candidates(b, p, list, count);
 	if (chosen < 0)
 		return false;
 	bool apart = faster_apart(b, p);
-	keep_choice(b->device, p->key, apart ? &none : &list[chosen]);
+	otp_dnn_keep_choice(b->device, p->key, apart ? NULL : &list[chosen]);
 	if (apart)
 		drop(p);
 	return !apart;
@@ -443,10 +444,10 @@ static bool choose(otp_device *d, otp_dnn_plan *p)
 {
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
 	int mode = -1, rank = -1; /* no candidate's */
-	find_choice(d, p->key, &mode, &rank);
-	if (mode == NONE_WANTED)
+	otp_dnn_find_choice(d, p->key, &mode, &rank);
+	if (mode == OTP_DNN_NONE_WANTED)
 		return false;
-	int count = otp_dnn_candidates(&p->graph, &p->conv, list);
+	int count = otp_dnn_candidates(&p->graph, otp_dnn_rounds(&p->conv), p->conv.compiled, list);
 	if (!count)
 		return false;
 	bench b;
@@ -458,21 +459,30 @@ static bool choose(otp_device *d, otp_dnn_plan *p)
 	return good;
 }
 
+otp_dnn_plan *otp_dnn_plan_of(otp_device *d, const char *key, bool *found)
+{
+	otp_dnn_plan *p = d->plans;
+	while (p && strcmp(p->key, key) != 0)
+		p = p->next;
+	*found = p;
+	if (p)
+		return p;
+	p = otp_calloc(1, sizeof *p);
+	snprintf(p->key, sizeof p->key, "%s", key);
+	p->next = d->plans;
+	return d->plans = p;
+}
+
 /* Convolutions without an engine are remembered too, as plans without a plan. */
 const otp_dnn_plan *otp_dnn_plan_for(otp_device *d, const otp_dnn_conv *conv)
 {
 	char key[sizeof d->plans->key];
 	describe(conv, key, sizeof key);
-	otp_dnn_plan *p = d->plans;
-	while (p && strcmp(p->key, key) != 0)
-		p = p->next;
-	if (p)
+	bool found;
+	otp_dnn_plan *p = otp_dnn_plan_of(d, key, &found);
+	if (found)
 		return p->plan ? p : NULL;
-	p = otp_calloc(1, sizeof *p);
-	memcpy(p->key, key, sizeof key);
 	p->conv = *conv;
-	p->next = d->plans;
-	d->plans = p;
 	return otp_dnn_graph_init(&p->graph, conv, d->dnn) && choose(d, p) ? p : NULL;
 }
 

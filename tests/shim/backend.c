@@ -3,6 +3,7 @@
 #include "shim/backend.h"
 #include "bf16.h"
 #include "cuda/cuda.h"
+#include "cuda/flash.h"
 #include "cuda/probe.h"
 #include "cuda/product.h"
 
@@ -105,6 +106,29 @@ void otp_product_run(const otp_call *call, const otp_product *p, const void *a, 
 				else
 					((float *)y)[at] = (float)total;
 			}
+}
+
+/* ---- in cuDNN's place: nothing, so that attention is composed ---- */
+
+const otp_dnn_plan *otp_flash_plan_for(const otp_call *call, void (*composed)(const otp_call *call),
+				       size_t scratch_bytes)
+{
+	(void)call;
+	(void)composed;
+	(void)scratch_bytes;
+	return NULL;
+}
+
+size_t otp_flash_scratch(const otp_dnn_plan *plan)
+{
+	(void)plan;
+	return 0;
+}
+
+void otp_flash_run(const otp_call *call, const otp_dnn_plan *plan)
+{
+	(void)call;
+	(void)plan;
 }
 
 static otp_matrices matrices_of(const otp_tensor *t)
