@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Each candidate takes up to a second to compile. */
 enum { MOST_TRIED = 2, RUNS_CAPTURED = 8, TIMED_LAUNCHES = 4 };
@@ -49,7 +50,8 @@ void otp_flash_run(const otp_call *call, const otp_dnn_plan *plan)
 typedef struct bench {
 	otp_call call; /* the bound one, with other data and another scale */
 	void (*composed)(const otp_call *call);
-	uint16_t *want, *got; /* the composition's result and the plan's, in the host's memory */
+	uint16_t *want, *got,
+	    *again; /* the composition's result and the plan's, twice, in the host's memory */
 	cudaEvent_t start, end;
 } bench;
 
@@ -133,8 +135,9 @@ static void open_bench(bench *b, const otp_call *call, void (*composed)(const ot
 	b->call.in[0].data = bench_alloc((size_t)otp_shape_count(call->in[0].shape) * sizeof(uint16_t));
 	b->call.out.data = bench_alloc(results * sizeof(uint16_t));
 	make_up(&b->call, &b->call.in[0]);
-	b->want = otp_calloc(2 * results, sizeof *b->want);
+	b->want = otp_calloc(3 * results, sizeof *b->want);
 	b->got = b->want + results;
+	b->again = b->got + results;
 	CUDA_CHECK(cudaEventCreate(&b->start));
 	CUDA_CHECK(cudaEventCreate(&b->end));
 }
@@ -177,9 +180,20 @@ static bool agrees(const bench *b, const char *key)
 	return worst <= allowed;
 }
 
+/* Bit for bit, which cuDNN's notes promise of its engines. */
+static bool repeats(const bench *b, const char *key)
+{
+	bool same =
+	    memcmp(b->got, b->again, (size_t)otp_shape_count(b->call.out.shape) * sizeof *b->got) == 0;
+	if (!same)
+		fprintf(stderr, "otplan: cudnn: an engine does not repeat its result, and is not used: %s\n",
+			key);
+	return same;
+}
+
 /* ---- choosing ---- */
 
-/* The candidate's plan into p, if it runs, agrees and is faster than the one that p has. */
+/* The candidate's plan into p, if it runs, agrees, repeats and is faster than the one that p has. */
 static bool try_candidate(const bench *b, otp_dnn_plan *p, const otp_dnn_candidate *c, int *tried)
 {
 	otp_device *d = b->call.device;
@@ -189,7 +203,9 @@ static bool try_candidate(const bench *b, otp_dnn_plan *p, const otp_dnn_candida
 		return false;
 	++*tried;
 	float taken = time_runs(b, plan, (size_t)bytes, b->got);
-	bool better = taken < (p->plan ? p->taken : INFINITY) && agrees(b, p->key);
+	bool better = taken < (p->plan ? p->taken : INFINITY) &&
+		      time_runs(b, plan, (size_t)bytes, b->again) < INFINITY && agrees(b, p->key) &&
+		      repeats(b, p->key);
 	cudnnBackendDescriptor_t worse = better ? p->plan : plan;
 	if (worse)
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(worse));
