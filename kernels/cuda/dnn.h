@@ -8,6 +8,8 @@
 
 #include "cuda/device.h"
 
+#include <math.h>
+
 typedef enum otp_dnn_direction { OTP_DNN_FORWARD, OTP_DNN_DGRAD, OTP_DNN_WGRAD } otp_dnn_direction;
 typedef enum otp_dnn_role {
 	OTP_DNN_X,
@@ -111,6 +113,11 @@ cudnnBackendDescriptor_t otp_dnn_build(otp_device *device, const otp_dnn_candida
 /* What is given by value is read before it returns. */
 cudnnStatus_t otp_dnn_execute(otp_device *device, cudnnBackendDescriptor_t plan, int count, const int64_t *ids,
 			      const void *const *data, void *workspace);
+/* The larger error; the largest is what is not a number. */
+static inline double otp_dnn_worst(double worst, double error)
+{
+	return error <= worst ? worst : isnan(error) ? (double)INFINITY : error;
+}
 /* The device's plan of that key; a new one, still empty, where `found` is false. */
 otp_dnn_plan *otp_dnn_plan_of(otp_device *device, const char *key, bool *found);
 

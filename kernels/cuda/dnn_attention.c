@@ -170,7 +170,7 @@ static bool agrees(const bench *b, const char *key)
 	double worst = 0, allowed = tolerance_of(&a);
 	for (int64_t i = 0; i < otp_shape_count(b->call.out.shape); i++) {
 		double error = fabs((double)otp_bf16_widen(b->got[i]) - (double)otp_bf16_widen(b->want[i]));
-		worst = error <= worst ? worst : error; /* a NaN stays */
+		worst = otp_dnn_worst(worst, error);
 	}
 	if (!(worst <= allowed))
 		fprintf(

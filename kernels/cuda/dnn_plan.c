@@ -312,7 +312,7 @@ static bool agrees(bench *b, const char *key)
 		double exact = otp_lrelu_d(scale * ((double)want[i] + first + second), slope);
 		double error = fabs((double)got[i] - exact) /
 			       (scale * ((double)size[i] + fabs(first) + fabs(second)) + 1e-30);
-		worst = error <= worst ? worst : error; /* a NaN stays */
+		worst = otp_dnn_worst(worst, error);
 	}
 	otp_free(host);
 	if (!(worst <= allowed))
