@@ -16,6 +16,8 @@ static int pick(const char *value, const char *const *names, int count)
 bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch, otp_error *err)
 {
 	memset(arch, 0, sizeof *arch);
+	if (c->aim && !vectors)
+		return otp_fail(err, "--aim", "is for vectors, and these are images");
 	arch->vectors = vectors;
 	arch->h = h;
 	arch->w = w;

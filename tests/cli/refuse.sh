@@ -68,6 +68,7 @@ refuses 2 'tau = nan' "${run[@]}" --tau nan
 refuses 2 'seed = -1' "${run[@]}" --seed -1
 refuses 2 'linear|cosine' "${run[@]}" --anneal linnear
 refuses 2 'on or off' "${run[@]}" --flip=maybe
+refuses 2 'is for vectors' "${run[@]}" --aim on
 refuses 2 'did you mean "batch"' "${run[@]}" --batsh 4
 refuses 2 --batch "${run[@]}" --batch
 refuses 2 'needs a value' train --source --target good
