@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* image, kernel, stride, pad: 3 x 3, 1 x 1, patches, a kernel as large as the image, image channels in and
  * out */
@@ -201,6 +202,31 @@ static void test_described_gpu_has_plans(void **state)
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(gpu));
 }
 
+static int count_wgrad_candidates(cudnnBackendDescriptor_t gpu)
+{
+	int count = 0;
+	for (int way = 0; way < WAYS; way++)
+		for (int k = 0; k < SIZE_COUNT; k++)
+			count += count_candidates(gpu, with_types(conv_of(k, OTP_DNN_WGRAD), way));
+	return count;
+}
+
+/* Sums by atomic additions: some of the weight gradient's engines make them. */
+static void test_nondeterminism_is_asked_for(void **state)
+{
+	(void)state;
+	cudnnBackendDescriptor_t gpu = describe_gpu();
+	int repeatable = count_wgrad_candidates(gpu);
+	setenv("OTPLAN_CUDA_NONDETERMINISTIC", "1", 1);
+	int all = count_wgrad_candidates(gpu);
+	setenv("OTPLAN_CUDA_NONDETERMINISTIC", "0", 1);
+	assert_int_equal(count_wgrad_candidates(gpu), repeatable);
+	unsetenv("OTPLAN_CUDA_NONDETERMINISTIC");
+	printf("weight gradients: %d candidates, %d with nondeterministic ones\n", repeatable, all);
+	assert_true(all > repeatable);
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(gpu));
+}
+
 /* Its engines compile when a plan is built, which takes a driver: without one, heuristics propose none. */
 static int count_proposed(const otp_dnn_graph *g, bool rounds)
 {
@@ -257,6 +283,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs_are_built),
 					   cmocka_unit_test(test_epilogues_are_built),
 					   cmocka_unit_test(test_described_gpu_has_plans),
+					   cmocka_unit_test(test_nondeterminism_is_asked_for),
 					   cmocka_unit_test(test_attention_is_built),
 					   cmocka_unit_test(test_wrong_shapes_are_refused)};
 	return cmocka_run_group_tests(tests, NULL, NULL);

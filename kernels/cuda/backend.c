@@ -7,6 +7,7 @@
 #include "bf16.h"
 #include "cuda/dnn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,8 @@ static bool cuda_open(int index, otp_device **device, otp_error *err)
 	open_ring(d);
 	const char *graphs = getenv("OTPLAN_CUDA_GRAPHS");
 	d->captures = !graphs || strcmp(graphs, "0") != 0;
+	if (otp_dnn_bits_may_vary())
+		fprintf(stderr, "otplan: cuda: nondeterministic engines are allowed: runs do not repeat bit for bit\n");
 	otp_dnn_open_choices(d, properties.name);
 	otp_device_leave(d);
 	*device = d;

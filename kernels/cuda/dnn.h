@@ -66,7 +66,9 @@ cudnnBackendDescriptor_t otp_dnn_graph_whole(const otp_dnn_graph *g);
 
 /* Whether operands are, or may be, rounded to less than float32. */
 bool otp_dnn_rounds(const otp_dnn_conv *conv);
-/* Deterministic, and precise enough where operands may be rounded or may not; and whether it compiles its
+/* OTPLAN_CUDA_NONDETERMINISTIC=1: engines whose results differ in their last bits from run to run may serve too. */
+bool otp_dnn_bits_may_vary(void);
+/* Deterministic unless told otherwise, and precise enough where operands may be rounded or may not; and whether it compiles its
  * kernels when it is built. */
 bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *compiles);
 

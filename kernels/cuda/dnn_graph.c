@@ -2,6 +2,9 @@
  * engines that its heuristics propose. Needs no device. */
 #include "cuda/dnn.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static bool put(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
 		cudnnBackendAttributeType_t type, int64_t count, const void *values)
 {
@@ -303,7 +306,13 @@ static bool read_notes(cudnnBackendDescriptor_t engine, engine_notes *notes)
 
 bool otp_dnn_rounds(const otp_dnn_conv *conv) { return conv->tf32 || conv->bf16_in; }
 
-/* Never: other bits from run to run, sums in less than float32, transforms that lose digits.
+bool otp_dnn_bits_may_vary(void)
+{
+	const char *asked = getenv("OTPLAN_CUDA_NONDETERMINISTIC");
+	return asked && *asked && strcmp(asked, "0") != 0;
+}
+
+/* Never: sums in less than float32, transforms that lose digits; other bits from run to run only where asked for.
  * Tensor cores round float32 operands, to TF32 or less: only where that was asked for. */
 bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *compiles)
 {
@@ -316,7 +325,7 @@ bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *
 			n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_6x6] ||
 			n[CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13];
 	bool narrow = n[CUDNN_NUMERICAL_NOTE_TENSOR_CORE] || n[CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS];
-	return !n[CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC] &&
+	return (!n[CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC] || otp_dnn_bits_may_vary()) &&
 	       !n[CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION] && !n[CUDNN_NUMERICAL_NOTE_FFT] &&
 	       !winograd && (!narrow || rounds);
 }

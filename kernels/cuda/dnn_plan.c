@@ -50,8 +50,8 @@ void otp_dnn_open_choices(otp_device *d, const char *gpu)
 	otp_error ignored = {0};
 	if (!otp_file_make_folder(folder, &ignored))
 		return;
-	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%s.txt", folder, cudnnGetVersion(),
-		 gpu);
+	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%s%s.txt", folder, cudnnGetVersion(), gpu,
+		 otp_dnn_bits_may_vary() ? "-nondeterministic" : "");
 	for (char *c = d->choices_path + strlen(folder) + 1; *c; c++)
 		if (*c == ' ' || *c == '/')
 			*c = '-';
