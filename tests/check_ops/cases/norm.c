@@ -1,0 +1,143 @@
+/* norm: group normalisation; first order only, no potential contains it. */
+#include "check_ops/harness.h"
+
+#include <math.h>
+
+/* Inputs of these cases are x, scale, shift[, g]; the statistics are nodes, so
+ * that finite differences see them move with x. */
+static otp_node *build_norm(const test_case *t, otp_node *const *in)
+{
+	otp_node *stats = otp_norm_stats(in[0], t->attr);
+	if (t->op == OTP_OP_norm_stats)
+		return stats;
+	if (t->op == OTP_OP_norm_apply)
+		return otp_norm(in[0], in[1], in[2], t->attr.norm.groups, t->attr.norm.eps,
+				t->attr.norm.silu);
+	otp_node *sums = otp_norm_sums(in[0], stats, in[1], in[2], in[3], t->attr);
+	if (t->op == OTP_OP_norm_sums)
+		return sums;
+	return otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr);
+}
+
+/* Of one sample and group: mean, mean of |x|, 1/sqrt(var + eps). */
+typedef struct moments {
+	double mean, size, rstd;
+} moments;
+
+static moments group_moments(const test_case *t, const double *x, int n, int group)
+{
+	otp_shape s = t->in[0];
+	int width = s.c / t->attr.norm.groups;
+	int64_t pixels = (int64_t)s.h * s.w;
+	double sum = 0, size = 0, square = 0, m = (double)(pixels * width);
+	for (int64_t p = 0; p < pixels; p++)
+		for (int c = group * width; c < (group + 1) * width; c++) {
+			double value = x[(n * pixels + p) * s.c + c];
+			sum += value / m;
+			size += fabs(value) / m;
+			square += value * value / m;
+		}
+	return (moments){sum, size, 1 / sqrt(square - sum * sum + t->attr.norm.eps)};
+}
+
+static void stats_magnitude(const test_case *t, double *const *in, double *magnitude)
+{
+	int groups = t->attr.norm.groups;
+	for (int n = 0; n < t->in[0].n; n++)
+		for (int group = 0; group < groups; group++) {
+			moments m = group_moments(t, in[0], n, group);
+			magnitude[2 * groups * n + group] = m.size;
+			magnitude[2 * groups * n + groups + group] = m.rstd;
+		}
+}
+
+/* With X = (|x| + |mean|) rstd, which is rounded four times to xhat, and
+ * U = |scale| X + |shift|, the size of what becomes u:
+ *   y    is off by 4 u U inside and 8 u U in the SiLU, whose slope is below 1.1;
+ *   du   by |g| times (1/2, which bounds silu'', times 4 u U, plus 12 u (1 + U) of its own);
+ *   sums add up du, off by 14 u |g| (1 + U), and du xhat, off by 19 u |g| (1 + U) X;
+ *   gx   takes rstd times scale du, mean(scale du) and xhat mean(scale du xhat). */
+typedef struct element_size {
+	double x, u, du;
+} element_size;
+
+static element_size size_of_element(const test_case *t, double *const *in, moments m, int64_t at, int n,
+				    int c)
+{
+	int64_t channel = (t->in[1].n == 1 ? 0 : n * t->in[1].c) + c;
+	element_size z = {.x = (fabs(in[0][at]) + fabs(m.mean)) * m.rstd};
+	z.u = fabs(in[1][channel]) * z.x + fabs(in[2][channel]);
+	z.du = t->count > 3 ? fabs(in[3][at]) * (1 + z.u) : 0;
+	return z;
+}
+
+static void group_magnitude(const test_case *t, double *const *in, double *magnitude, int n, int group)
+{
+	otp_shape s = t->in[0];
+	int width = s.c / t->attr.norm.groups;
+	int64_t pixels = (int64_t)s.h * s.w;
+	moments m = group_moments(t, in[0], n, group);
+	double mean_du = 0, mean_product = 0;
+	for (int pass = 0; pass < 2; pass++)
+		for (int64_t p = 0; p < pixels; p++)
+			for (int c = group * width; c < (group + 1) * width; c++) {
+				int64_t at = (n * pixels + p) * s.c + c;
+				double scale = fabs(in[1][(t->in[1].n == 1 ? 0 : n * s.c) + c]);
+				element_size z = size_of_element(t, in, m, at, n, c);
+				if (t->op == OTP_OP_norm_apply) {
+					magnitude[at] = z.u;
+				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
+					magnitude[2 * n * s.c + c] += z.du * z.x;
+					magnitude[2 * n * s.c + s.c + c] += z.du;
+				} else if (t->op == OTP_OP_norm_dgrad && pass == 0) {
+					mean_du += scale * z.du / (double)(pixels * width);
+					mean_product += scale * z.du * z.x / (double)(pixels * width);
+				} else if (t->op == OTP_OP_norm_dgrad) {
+					magnitude[at] =
+					    m.rstd * (scale * z.du + mean_du + z.x * mean_product);
+				}
+			}
+}
+
+static void norm_magnitude(const test_case *t, double *const *in, double *magnitude)
+{
+	for (int n = 0; n < t->in[0].n; n++)
+		for (int group = 0; group < t->attr.norm.groups; group++)
+			group_magnitude(t, in, magnitude, n, group);
+}
+
+static void check_norm(otp_op op, int inputs, double roundings, int order)
+{
+	static const struct {
+		otp_shape x;
+		int groups;
+	} sizes[] = {{{1, 1, 1, 4}, 2},	     {{2, 3, 5, 6}, 3},	    {{3, 4, 4, 40}, 8},
+		     {{2, 5, 3, 64}, 1},     {{2, 4, 4, 72}, 4},    {{2, 33, 31, 6}, 3},
+		     {{1, 32, 16, 24}, 6},   {{16, 64, 64, 32}, 8}, {{16, 64, 64, 16}, 4},
+		     {{16, 16, 16, 128}, 32}};
+	enum { SIZE_COUNT = sizeof sizes / sizeof *sizes, FIRST_LARGE = SIZE_COUNT - 3 };
+	for (int k = 0; k < SIZE_COUNT; k++)
+		for (int variant = 0; variant < 4; variant++) {
+			otp_shape x = sizes[k].x, channels = otp_shape4(variant & 2 ? x.n : 1, 1, 1, x.c);
+			test_case t = {.op = op,
+				       .count = inputs,
+				       .in = {x, channels, channels, x},
+				       .bound = BY_RULE,
+				       .roundings = roundings,
+				       .rule = op == OTP_OP_norm_stats ? stats_magnitude : norm_magnitude,
+				       .build = build_norm,
+				       .order = order,
+				       .bench_only = k >= FIRST_LARGE,
+				       .one_mixture = 1 + 4 * k + variant};
+			t.attr.norm.groups = sizes[k].groups;
+			t.attr.norm.eps = 1e-3f;
+			t.attr.norm.silu = variant & 1;
+			run_case(t);
+		}
+}
+
+/* Statistics keep the accuracy of pairwise summation, at most 2^11 terms here. */
+void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0); }
+void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1); }
+void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0); }
+void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0); }

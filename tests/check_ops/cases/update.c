@@ -1,0 +1,348 @@
+/* update: and randomness and data; nothing to differentiate. */
+#include "bf16.h"
+#include "check_ops/harness.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The same float formula everywhere; a compiler may fuse its products and
+ * sums, each worth a rounding, of a radius below sqrt(-2 log 2^-25) < 6. */
+static void normal_magnitude(const test_case *t, double *const *in, double *magnitude)
+{
+	(void)in;
+	for (int64_t i = 0; i < otp_shape_count(t->attr.noise.to); i++)
+		magnitude[i] = 6;
+}
+
+void check_normal(void)
+{
+	for (int k = 0; k < SHAPE_COUNT; k++) {
+		test_case t = {.op = OTP_OP_normal,
+			       .count = 1,
+			       .in = {{shapes[k].n, 1, 1, k % 2 ? 4 : 7}},
+			       .fill = {WORDS},
+			       .bound = BY_RULE,
+			       .roundings = 8,
+			       .rule = normal_magnitude,
+			       .bench_only = k == LARGE};
+		t.attr.noise.to = shapes[k];
+		t.attr.noise.purpose = OTP_PURPOSE_EPS;
+		run_case(t);
+	}
+	/* many points */
+	test_case t = {.op = OTP_OP_normal,
+		       .count = 1,
+		       .in = {{100, 1, 1, 4}},
+		       .fill = {WORDS},
+		       .bound = BY_RULE,
+		       .roundings = 8,
+		       .rule = normal_magnitude};
+	t.attr.noise.to = otp_shape4(100, 1, 1, 6);
+	t.attr.noise.purpose = OTP_PURPOSE_EPS;
+	run_case(t);
+}
+
+/* The moments of a long draw: mean, variance and a fourth moment of 3, each
+ * within five standard errors; and a tail that reaches past 3.5. */
+static void check_normal_moments(int which)
+{
+	enum { DRAWS = 1 << 16 };
+	test_case t = {.op = OTP_OP_normal, .count = 1, .in = {{1, 1, 1, 4}}, .fill = {WORDS}};
+	t.attr.noise.to = otp_shape4(1, 1, DRAWS, 1);
+	t.attr.noise.purpose = OTP_PURPOSE_LATENT;
+	values v = make_values(&t);
+	float *x = otp_calloc(DRAWS, sizeof *x);
+	run_planned(which, &t, &v, (way){0}, false, 1, x);
+	double m1 = 0, m2 = 0, m4 = 0, most = 0;
+	for (int i = 0; i < DRAWS; i++) {
+		double square = (double)x[i] * x[i];
+		m1 += x[i] / (double)DRAWS;
+		m2 += square / DRAWS;
+		m4 += square * square / DRAWS;
+		most = square > most ? square : most;
+	}
+	double error = 1 / sqrt(DRAWS); /* variances of x, x^2, x^4: 1, 2, 96 */
+	report(fabs(m1) < 5 * error && fabs(m2 - 1) < 5 * sqrt(2) * error &&
+		   fabs(m4 - 3) < 5 * sqrt(96) * error && most > 3.5 * 3.5,
+	       "normal", "%s: moments %.4f %.4f %.4f, largest %.2f", tested_backends[which], m1, m2, m4,
+	       sqrt(most));
+	otp_free(x);
+	drop_values(&t, &v);
+}
+
+/* Bytes written one by one, and what each pick must find: the formula, not the kernels' indexing. */
+static void check_gather_by_hand(int which)
+{
+	enum { ROWS = 256, H = 2, W = 3, C = 3, N = 5, COLUMN = 1 };
+	const uint32_t picks[N] = {0, 1, 2 * 255, 2 * 255 + 1, 2 * 77};
+	test_case t = {.op = OTP_OP_gather, .count = 2, .fill = {WORDS, WORDS}};
+	t.attr.gather.to = otp_shape4(N, H, W, C);
+	t.attr.gather.stored = C;
+	t.attr.gather.column = COLUMN;
+	t.in[0] = otp_shape4(ROWS, 1, 1, otp_gather_words(H * W * C));
+	t.in[1] = otp_shape4(N, 1, 1, 2);
+	values v = make_values(&t);
+	unsigned char *bytes = v.host[0];
+	for (int row = 0; row < ROWS; row++)
+		for (int i = 0; i < H * W * C; i++)
+			bytes[row * 4 * t.in[0].c + i] = (unsigned char)(row + 7 * i);
+	for (int n = 0; n < N; n++)
+		((uint32_t *)v.host[1])[2 * n + COLUMN] = picks[n];
+	float out[N * H * W * C];
+	run_planned(which, &t, &v, (way){0}, false, 1, out);
+	bool right = true;
+	for (int i = 0; i < N * H * W * C; i++) {
+		int n = i / (H * W * C), c = i % C, w = i / C % W, h = i / (C * W) % H;
+		int from = (h * W + (picks[n] % 2 ? W - 1 - w : w)) * C + c;
+		unsigned char byte = (unsigned char)((int)(picks[n] / 2) + 7 * from);
+		right &= out[i] == (float)byte / 127.5f - 1;
+	}
+	report(right, "gather", "%s: other values than the bytes stand for", tested_backends[which]);
+	drop_values(&t, &v);
+}
+
+void check_gather(void)
+{
+	static const struct {
+		otp_shape to;
+		int stored, rows;
+	} sizes[] = {{{1, 1, 1, 1}, 1, 1},    {{3, 5, 7, 3}, 3, 4}, {{4, 3, 3, 3}, 1, 9},
+		     {{2, 28, 28, 1}, 1, 31}, {{5, 2, 9, 4}, 4, 2}, {{64, 64, 64, 3}, 3, 512}};
+	enum { SIZE_COUNT = sizeof sizes / sizeof *sizes };
+	for (int k = 0; k < SIZE_COUNT; k++) {
+		otp_shape to = sizes[k].to;
+		test_case t = {.op = OTP_OP_gather,
+			       .count = 2,
+			       .fill = {WORDS, PICKS},
+			       .bound = EXACT,
+			       .bench_only = k == SIZE_COUNT - 1};
+		t.attr.gather.to = to;
+		t.attr.gather.stored = sizes[k].stored;
+		t.attr.gather.column = k % 3;
+		t.in[0] =
+		    otp_shape4(sizes[k].rows, 1, 1, otp_gather_words((int64_t)to.h * to.w * sizes[k].stored));
+		t.in[1] = otp_shape4(to.n, 1, 1, 3 + k % 2);
+		run_case(t);
+	}
+	for (int which = 0; which < TESTED_COUNT && !tally.bench; which++)
+		if (tested[which].backend)
+			check_gather_by_hand(which);
+}
+
+/* In place, as the engine runs it: every row in its slot, past the end from the first on again. */
+static void check_record_rows(int which)
+{
+	enum { SLOTS = 5, COLUMNS = 3, RUNS = 13 };
+	const otp_backend *backend = tested[which].backend;
+	otp_device *device = tested[which].device;
+	void *spans[OTP_MAX_SPANS] = {
+	    backend->alloc(device, SLOTS * COLUMNS * backend->element_bytes[OTP_F32])};
+	otp_graph *g = otp_graph_new();
+	otp_node *ring = otp_view(g, "ring", 0, 0, otp_shape4(1, 1, SLOTS, COLUMNS));
+	otp_node *row = otp_input(g, "row", OTP_F32, otp_shape4(1, 1, 1, COLUMNS));
+	otp_node *words = otp_input(g, "words", OTP_U32, otp_shape4(2, 1, 1, 2));
+	otp_output(otp_record(ring, row, words, 1), 0, 0);
+	otp_program *p = otp_program_new(backend, device, g, spans, (otp_program_options){0});
+	for (uint32_t run = 0; run < RUNS; run++) {
+		const float three[COLUMNS] = {(float)run, (float)run + 0.25f, (float)run + 0.5f};
+		const uint32_t numbers[4] = {99, run, 98, 97};
+		otp_program_write(p, row, three);
+		otp_program_write(p, words, numbers);
+		otp_program_run(p);
+	}
+	float got[SLOTS * COLUMNS];
+	backend->wait(device);
+	backend->download(device, got, OTP_F32, spans[0], SLOTS * COLUMNS);
+	bool right = true;
+	for (int slot = 0; slot < SLOTS; slot++) {
+		float last = (float)(slot < RUNS % SLOTS ? RUNS / SLOTS * SLOTS + slot
+							 : (RUNS / SLOTS - 1) * SLOTS + slot);
+		for (int c = 0; c < COLUMNS; c++)
+			right &= got[slot * COLUMNS + c] == last + 0.25f * (float)c;
+	}
+	report(right, "record", "%s: rows are not in their slots", tested_backends[which]);
+	otp_program_free(p);
+	otp_graph_free(g);
+	backend->release(device, spans[0]);
+}
+
+void check_record(void)
+{
+	static const otp_shape rings[] = {{1, 1, 1, 1}, {1, 1, 7, 4}, {1, 1, 300, 5}};
+	for (int k = 0; k < 3; k++) {
+		test_case t = {.op = OTP_OP_record,
+			       .count = 3,
+			       .in = {rings[k], {1, 1, 1, rings[k].c}, {2, 1, 1, 1 + k}},
+			       .fill = {NORMALISH, NORMALISH, WORDS},
+			       .bound = EXACT};
+		t.attr.record.column = k;
+		run_case(t);
+	}
+	for (int which = 0; which < TESTED_COUNT && !tally.bench; which++)
+		if (tested[which].backend)
+			check_record_rows(which);
+}
+
+typedef struct adam_setup {
+	int columns, grad_rows;
+	bool ema;
+	otp_attr attr;
+} adam_setup;
+
+enum { ADAM_STEPS = 5 };
+
+static double adam_start(int row, int i)
+{
+	double value = random_value(NORMALISH, (uint32_t)(500 + row), (uint32_t)i);
+	return (float)(row == OTP_ROW_V ? value * value : value);
+}
+
+static double adam_grad(int step, int row, int i)
+{
+	return (float)random_value(NORMALISH, (uint32_t)(600 + 10 * step + row), (uint32_t)i);
+}
+
+static void adam_hyper(const adam_setup *s, int step, float *hyper)
+{
+	memset(hyper, 0, OTP_HYPER_COUNT * sizeof *hyper);
+	hyper[OTP_HYPER_RATE] = 0.01f;
+	hyper[OTP_HYPER_CORRECT1] = (float)(1 / (1 - pow(s->attr.adam.beta1, step + 1)));
+	hyper[OTP_HYPER_CORRECT2] = (float)(1 / (1 - pow(s->attr.adam.beta2, step + 1)));
+	hyper[OTP_HYPER_EMA] = 0.9f;
+}
+
+/* The paper's formulas, once more and by hand, in double. */
+static void adam_by_hand(const adam_setup *s, double *state)
+{
+	for (int i = 0; i < s->columns; i++)
+		for (int step = 0; step < ADAM_STEPS; step++) {
+			float hyper[OTP_HYPER_COUNT];
+			adam_hyper(s, step, hyper);
+			double *p = &state[i], *m = p + s->columns, *v = m + s->columns, g = 0;
+			double b1 = s->attr.adam.beta1, b2 = s->attr.adam.beta2;
+			for (int row = 0; row < s->grad_rows; row++)
+				g += adam_grad(step, row, i);
+			*m = b1 * *m + (1 - b1) * g;
+			*v = b2 * *v + (1 - b2) * g * g;
+			*p -= hyper[OTP_HYPER_RATE] * *m * hyper[OTP_HYPER_CORRECT1] /
+			      (sqrt(*v * hyper[OTP_HYPER_CORRECT2]) + s->attr.adam.eps);
+			if (s->ema)
+				v[s->columns] =
+				    hyper[OTP_HYPER_EMA] * v[s->columns] + (1 - hyper[OTP_HYPER_EMA]) * *p;
+		}
+}
+
+/* The same on a backend, the columns shared by `parts` programs over one state span; where the backend stores
+ * bfloat16, with the copy of the weights, read into `rounded`. */
+static void adam_on(int which, const adam_setup *s, int parts, float *state, float *rounded)
+{
+	const otp_backend *backend = tested[which].backend;
+	otp_device *device = tested[which].device;
+	int64_t count = (int64_t)(s->ema ? 4 : 3) * s->columns;
+	void *spans[OTP_MAX_SPANS] = {
+	    backend->alloc(device, (size_t)count * backend->element_bytes[OTP_F32])};
+	backend->upload(device, spans[0], OTP_F32, state, count);
+	otp_rounded copies[OTP_MAX_SPANS] = {{NULL, 0}};
+	if (backend->element_bytes[OTP_BF16])
+		copies[0] = (otp_rounded){
+		    backend->alloc(device, (size_t)s->columns * backend->element_bytes[OTP_BF16]),
+		    s->columns};
+	otp_graph *g = otp_graph_new();
+	otp_node *view = otp_view(g, "state", 0, 0, otp_shape4(1, 1, s->ema ? 4 : 3, s->columns));
+	otp_node *grads = otp_input(g, "grads", OTP_F32, otp_shape4(1, 1, s->grad_rows, s->columns));
+	otp_node *hyper = otp_input(g, "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
+	otp_output(otp_adam(view, grads, hyper, s->attr), 0, 0);
+	float *rows = otp_calloc((size_t)s->grad_rows * (size_t)s->columns, sizeof *rows);
+	otp_program *programs[4];
+	for (int part = 0; part < parts; part++)
+		programs[part] =
+		    otp_program_new(backend, device, g, spans,
+				    (otp_program_options){.part = part, .parts = parts, .rounded = copies});
+	for (int step = 0; step < ADAM_STEPS; step++) {
+		float scalars[OTP_HYPER_COUNT];
+		adam_hyper(s, step, scalars);
+		for (int row = 0; row < s->grad_rows; row++)
+			for (int i = 0; i < s->columns; i++)
+				rows[(int64_t)row * s->columns + i] = (float)adam_grad(step, row, i);
+		for (int part = 0; part < parts; part++) {
+			otp_program_write(programs[part], grads, rows);
+			otp_program_write(programs[part], hyper, scalars);
+			otp_program_run(programs[part]);
+		}
+	}
+	backend->wait(device);
+	backend->download(device, state, OTP_F32, spans[0], count);
+	if (copies[0].memory)
+		backend->download(device, rounded, OTP_BF16, copies[0].memory, s->columns);
+	backend->release(device, copies[0].memory);
+	for (int part = 0; part < parts; part++)
+		otp_program_free(programs[part]);
+	otp_graph_free(g);
+	otp_free(rows);
+	backend->release(device, spans[0]);
+}
+
+/* A step rounds each of p, m, v a handful of times, 16 u with what they inherit
+ * from g; values stay below 8 (v: g^2 of three rows in (-2, 2)^2 stays below 36). */
+static void check_adam_steps(int which, adam_setup s)
+{
+	int rows = s.ema ? 4 : 3;
+	int64_t count = (int64_t)rows * s.columns;
+	double *exact = otp_calloc((size_t)count, sizeof *exact);
+	float *whole = otp_calloc((size_t)count, sizeof *whole),
+	      *shared = otp_calloc((size_t)count, sizeof *shared);
+	for (int row = 0; row < rows; row++)
+		for (int i = 0; i < s.columns; i++) {
+			int64_t at = (int64_t)row * s.columns + i;
+			exact[at] = adam_start(row, i);
+			whole[at] = shared[at] = (float)exact[at];
+		}
+	float *rounded = otp_calloc((size_t)s.columns, sizeof *rounded);
+	adam_by_hand(&s, exact);
+	adam_on(which, &s, 3, shared, rounded);
+	adam_on(which, &s, 1, whole, rounded);
+	double most = 0;
+	for (int64_t i = 0; i < count; i++)
+		most = fmax(most, fabs(whole[i] - exact[i]));
+	const char *name = tested_backends[which];
+	report(most <= 16 * ADAM_STEPS * UNIT * 36, "adam", "%s, %d columns: off by %g after %d steps", name,
+	       s.columns, most, ADAM_STEPS);
+	int stale = 0;
+	for (int i = 0; i < s.columns && tested[which].backend->element_bytes[OTP_BF16]; i++)
+		stale += rounded[i] != otp_bf16_widen(otp_bf16_round(whole[i]));
+	report(stale == 0, "adam", "%s, %d columns: %d of the copy in bfloat16 are not the weights rounded",
+	       name, s.columns, stale);
+	otp_free(rounded);
+	report(same_bits(whole, shared, count), "adam", "%s, %d columns: three shares give other bits", name,
+	       s.columns);
+	otp_free(exact);
+	otp_free(whole);
+	otp_free(shared);
+}
+
+void check_adam(void)
+{
+	static const int columns[] = {1, 17, 1000, 2500};
+	otp_attr attr = {.adam = {.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f}};
+	for (int which = 0; which < TESTED_COUNT && !tally.bench; which++)
+		for (int k = 0; k < 8 && tested[which].backend; k++) {
+			adam_setup s = {
+			    .columns = columns[k / 2], .grad_rows = 1 + k % 3, .ema = k % 2, .attr = attr};
+			s.attr.adam.ema = s.ema;
+			tally.cases++;
+			check_adam_steps(which, s);
+		}
+	for (int which = 0; which < TESTED_COUNT && !tally.bench; which++)
+		if (tested[which].backend)
+			check_normal_moments(which);
+	test_case t = {.op = OTP_OP_adam,
+		       .count = 3,
+		       .fill = {POSITIVE, NORMALISH, POSITIVE},
+		       .attr = attr,
+		       .bench_only = true};
+	t.attr.adam.ema = true;
+	t.in[0] = otp_shape4(1, 1, 4, 1 << 21);
+	t.in[1] = otp_shape4(1, 1, 2, 1 << 21);
+	t.in[2] = otp_shape4(1, 1, 1, OTP_HYPER_COUNT);
+	run_case(t);
+}
