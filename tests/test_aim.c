@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/close.h"
 #include "data/laws.h"
 #include "nn/layers.h"
 #include "train/game.h"
@@ -96,12 +97,6 @@ static double share(const otp_law *law, const float *row, int used)
 	for (int j = 0; j < used; j++)
 		sum += along(law, row, j) * along(law, row, j);
 	return sum / (length(row) * length(row));
-}
-
-static void assert_close(double a, double b, double bound)
-{
-	if (!(fabs(a - b) <= bound))
-		fail_msg("%.9g is not %.9g within %g", a, b, bound);
 }
 
 /* ---- first layers -------------------------------------------------------------- */

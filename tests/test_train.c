@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/close.h"
 #include "data/colour.h"
 #include "ot/colouring.h"
 #include "scalar.h"
@@ -18,12 +19,6 @@
 #include <string.h>
 
 static const double PI = 3.14159265358979323846;
-
-static void assert_close(double a, double b, double bound)
-{
-	if (!(fabs(a - b) <= bound))
-		fail_msg("%.9g is not %.9g within %g", a, b, bound);
-}
 
 static otp_config settings(const char *lines)
 {

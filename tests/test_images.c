@@ -1,0 +1,312 @@
+/* images, and folders and zip archives of them, right and wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "common/close.h"
+#include "common/data_files.h"
+#include "core/file.h"
+#include "data/image.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* ---- images -------------------------------------------------------------------- */
+
+static void bytes_round_half_to_even(void **state)
+{
+	(void)state;
+	for (int b = 0; b < 256; b++)
+		assert_int_equal(otp_image_byte((float)b / 127.5f - 1), b);
+	assert_int_equal(otp_image_byte(-1.0f), 0);
+	assert_int_equal(otp_image_byte(-7.0f), 0);
+	assert_int_equal(otp_image_byte(1.0f), 255);
+	assert_int_equal(otp_image_byte(1e30f), 255);
+	assert_int_equal(otp_image_byte(NAN), 0);
+	assert_int_equal(otp_image_byte(0.0f), 128); /* 127.5 */
+	assert_int_equal(otp_image_byte(1.0f / 255 * 1e-6f), 128);
+	assert_int_equal(otp_image_byte(-1.0f / 255 * 1e-3f), 127);
+}
+
+static void channels_convert(void **state)
+{
+	(void)state;
+	uint8_t rgba[] = {255, 0, 0, 255, 10, 20, 30, 0};
+	otp_image image = {.h = 1, .w = 2, .c = 4, .u8 = rgba};
+	otp_image_to_channels(&image, 3);
+	otp_image_to_bytes(&image);
+	const uint8_t over_white[] = {255, 0, 0, 255, 255, 255};
+	assert_memory_equal(image.u8, over_white, sizeof over_white);
+	otp_image_to_channels(&image, 1);
+	otp_image_to_bytes(&image);
+	assert_int_equal(image.u8[0], 76); /* 0.299 * 255 */
+	assert_int_equal(image.u8[1], 255);
+	otp_image_to_channels(&image, 4);
+	otp_image_to_bytes(&image);
+	const uint8_t opaque[] = {76, 76, 76, 255, 255, 255, 255, 255};
+	assert_memory_equal(image.u8, opaque, sizeof opaque);
+	otp_image_free(&image);
+}
+
+static void resize_keeps_means_and_centre(void **state)
+{
+	(void)state;
+	/* A constant stays constant at any ratio; a wide image loses its two ends alike. */
+	static const int shapes[][3] = {{7, 13, 5}, {64, 48, 16}, {3, 3, 8},
+					{1, 9, 4},  {33, 32, 32}, {500, 20, 8}};
+	for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+		int h = shapes[s][0], w = shapes[s][1], size = shapes[s][2];
+		uint8_t *flat = otp_calloc((size_t)(h * w * 3), 1);
+		memset(flat, 77, (size_t)(h * w * 3));
+		otp_image image = {.h = h, .w = w, .c = 3, .u8 = flat};
+		otp_image_to_square(&image, size);
+		otp_image_to_bytes(&image);
+		for (int i = 0; i < size * size * 3; i++)
+			assert_int_equal(image.u8[i], 77);
+		otp_image_free(&image);
+		otp_free(flat);
+	}
+	uint8_t wide[4 * 12];
+	for (int i = 0; i < 48; i++)
+		wide[i] = (uint8_t)(20 * (i % 12));
+	otp_image image = {.h = 4, .w = 12, .c = 1, .u8 = wide};
+	otp_image_to_square(&image, 4);
+	otp_image_to_bytes(&image);
+	for (int x = 0; x < 4; x++)
+		assert_int_equal(image.u8[x], 20 * (x + 4));
+	otp_image_free(&image);
+
+	/* Antialiased: a fine checkerboard shrinks to its mean, not to one of its colours. */
+	uint8_t board[64 * 64];
+	for (int i = 0; i < 64 * 64; i++)
+		board[i] = (i + i / 64) % 2 ? 255 : 0;
+	image = (otp_image){.h = 64, .w = 64, .c = 1, .u8 = board};
+	otp_image_to_square(&image, 8);
+	for (int i = 0; i < 64; i++)
+		assert_close((double)image.f32[i], 0, 0.02);
+	otp_image_free(&image);
+}
+
+/* ---- folders --------------------------------------------------------------------- */
+
+static void png_chunk(gzFile out, const char *type, const uint8_t *data, uint32_t bytes)
+{
+	uint8_t frame[4] = {(uint8_t)(bytes >> 24), (uint8_t)(bytes >> 16), (uint8_t)(bytes >> 8),
+			    (uint8_t)bytes};
+	gzwrite(out, frame, 4);
+	gzwrite(out, type, 4);
+	if (bytes)
+		gzwrite(out, data, bytes);
+	uLong crc = crc32(crc32(0, (const Bytef *)type, 4), data, bytes);
+	uint8_t tail[4] = {(uint8_t)(crc >> 24), (uint8_t)(crc >> 16), (uint8_t)(crc >> 8), (uint8_t)crc};
+	gzwrite(out, tail, 4);
+}
+
+/* A grey PNG of 16 bits, 2 x 2, top bytes 0, 85, 170, 255. */
+static void put_png16(const char *name)
+{
+	const uint8_t head[13] = {0, 0, 0, 2, 0, 0, 0, 2, 16, 0, 0, 0, 0};
+	const uint8_t rows[] = {0, 0, 0, 85, 9, 0, 170, 200, 255, 255};
+	uint8_t packed[64];
+	uLongf bytes = sizeof packed;
+	assert_int_equal(compress(packed, &bytes, rows, sizeof rows), Z_OK);
+	gzFile out = gzopen(at(name), "wbT"); /* T: no compression, a plain file */
+	gzwrite(out, "\x89PNG\r\n\x1a\n", 8);
+	png_chunk(out, "IHDR", head, sizeof head);
+	png_chunk(out, "IDAT", packed, (uint32_t)bytes);
+	png_chunk(out, "IEND", NULL, 0);
+	gzclose(out);
+}
+
+static void folder_finds_names_and_skips(void **state)
+{
+	(void)state;
+	folder("f/sub/deep");
+	put_png("f/b.png", 10, 6, 6, 3);
+	put_png("f/a.png", 20, 6, 6, 1);
+	put_png("f/sub/c.png", 30, 6, 6, 4);
+	put_png("f/sub/deep/d.PNG", 40, 6, 6, 2);
+	put("f/notes.txt", "x", 1);
+	put("f/.hidden.png", "x", 1);
+	put("f/broken.png", "not a picture", 13);
+	put_png("f/.whole.png", 50, 40, 40, 3);
+	cut("f/.whole.png", "f/cut.png", 6); /* head whole, body not */
+	assert_int_equal(symlink("..", at("f/sub/loop")), 0);
+	assert_int_equal(symlink("/no/such/place.png", at("f/gone.png")), 0);
+
+	otp_dataset *d = open_set(at("f"));
+	otp_dataset_info info = otp_dataset_describe(d);
+	assert_int_equal(info.count, 5);
+	assert_int_equal(info.skipped, 2);
+	assert_int_equal(info.c, 3);
+	assert_false(info.one_size);
+	assert_int_equal(info.survey.alpha, 2);
+	assert_int_equal(info.survey.grey, 2);
+	assert_int_equal(info.survey.h_max, 40);
+	otp_error err = {0};
+	assert_false(otp_dataset_prepare(d, 0, 0, 1, &err));
+	assert_non_null(strstr(err.text, "--image-size"));
+
+	err = (otp_error){0};
+	assert_true(otp_dataset_prepare(d, 6, 3, 2, &err));
+	info = otp_dataset_describe(d);
+	assert_int_equal(info.count, 4);
+	assert_int_equal(info.skipped, 3);
+	assert_non_null(strstr(otp_dataset_skipped(d, 2), "cut.png"));
+	static const char *names[] = {"a", "b", "sub/c", "sub/deep/d"};
+	char buffer[256];
+	float x[6 * 6 * 3];
+	for (uint64_t i = 0; i < 4; i++)
+		assert_string_equal(otp_dataset_name(d, i, buffer, sizeof buffer), names[i]);
+	get(d, 0, 0, x);
+	assert_close((double)x[0], 20 / 127.5 - 1, 1e-6);
+	assert_close((double)x[1], 20 / 127.5 - 1, 1e-6);
+	get(d, 1, 0, x);
+	for (int i = 0; i < 108; i++)
+		assert_int_equal(otp_image_byte(x[i]), 10 + i / 18 + 2 * (i / 3 % 6) + 3 * (i % 3));
+	otp_dataset_close(d);
+}
+
+static void folder_on_demand_equals_memory(void **state)
+{
+	(void)state;
+	folder("od");
+	for (int i = 0; i < 5; i++) {
+		char name[32];
+		snprintf(name, sizeof name, "od/%d.png", i);
+		put_png(name, 30 * i, 20 + i, 31 - i, i % 2 ? 3 : 1);
+	}
+	put_png("od-whole.png", 0, 40, 40, 3);
+	cut("od-whole.png", "od/2b.png", 6);
+	otp_dataset *kept = ready(at("od"), 16, 3), *fresh = ready(at("od?keep=off"), 16, 3);
+	assert_true(otp_dataset_describe(kept).memory_bytes > otp_dataset_describe(fresh).memory_bytes);
+	assert_int_equal(otp_dataset_describe(kept).count, 5);
+	assert_int_equal(otp_dataset_describe(fresh).count, 6);
+	float a[16 * 16 * 3], b[16 * 16 * 3];
+	for (uint64_t i = 0; i < 6; i++) {
+		/* The next good one stands in for the broken fourth. */
+		get(kept, i <= 3 ? i : i - 1, 0, a);
+		get(fresh, i, 0, b);
+		if (i != 3)
+			assert_memory_equal(a, b, sizeof a);
+	}
+	get(kept, 3, 0, a);
+	get(fresh, 3, 0, b);
+	assert_memory_equal(a, b, sizeof a);
+	assert_int_equal(otp_dataset_describe(fresh).skipped, 1);
+	otp_dataset_close(kept);
+	otp_dataset_close(fresh);
+}
+
+static void folder_knows_jpeg_and_16_bits(void **state)
+{
+	(void)state;
+	folder("j");
+	uint8_t *p = ramp(60, 32, 32, 3);
+	otp_error err = {0};
+	size_t bytes;
+	char *jpeg = otp_file_read(OTPLAN_SOURCE_DIR "/datasets/samples/ramp.jpg", &bytes, &err);
+	assert_non_null(jpeg);
+	put("j/whole.jpg", jpeg, bytes);
+	put("j/short.jpg", jpeg, bytes * 2 / 3);
+	otp_dataset *d = ready(at("j"), 0, 0);
+	assert_int_equal(otp_dataset_describe(d).count, 1);
+	assert_non_null(strstr(otp_dataset_skipped(d, 0), "short.jpg: JPEG ends early"));
+	float x[32 * 32 * 3];
+	get(d, 0, 0, x);
+	for (int i = 0; i < 32 * 32 * 3; i++)
+		assert_close((double)x[i], p[i] / 127.5 - 1, 0.12);
+	otp_dataset_close(d);
+	otp_free(p);
+
+	folder("deep");
+	put_png16("deep/d.png");
+	d = ready(at("deep"), 0, 0);
+	assert_int_equal(otp_dataset_describe(d).survey.deep, 1);
+	assert_int_equal(otp_dataset_describe(d).c, 1);
+	get(d, 0, 0, x);
+	assert_int_equal(otp_image_byte(x[1]), 85);
+	assert_int_equal(otp_image_byte(x[3]), 255);
+	otp_dataset_close(d);
+
+	folder("twins");
+	put_png("twins/a.png", 1, 4, 4, 1);
+	put("twins/a.jpg", jpeg, bytes);
+	otp_free(jpeg);
+	put_png("twins/a-b.png", 1, 4, 4, 1);
+	d = ready(at("twins"), 4, 1);
+	char buffer[256];
+	assert_string_equal(otp_dataset_name(d, 0, buffer, sizeof buffer), "a.jpg");
+	assert_string_equal(otp_dataset_name(d, 1, buffer, sizeof buffer), "a.png");
+	assert_string_equal(otp_dataset_name(d, 2, buffer, sizeof buffer), "a-b");
+	otp_dataset_close(d);
+}
+
+static void folder_refusals(void **state)
+{
+	(void)state;
+	folder("empty");
+	folder("text");
+	folder("bad");
+	put("text/a.txt", "x", 1);
+	put("text/b.txt", "x", 1);
+	put("text/c.webp", "x", 1);
+	put("bad/a.png", "x", 1);
+	put("unknown.bin", "x", 1);
+	refuses(at("empty"), 0, 0, "holds no files", "png");
+	refuses(at("text"), 0, 0, "2 .txt", "1 .webp");
+	refuses(at("bad"), 0, 0, "no usable image", "a.png");
+	refuses(at("nowhere"), 0, 0, "no such file", "");
+	refuses(at("nowhere.npy"), 0, 0, "no such file", "");
+	refuses(at("unknown.bin"), 0, 0, "format", "synth:NAME");
+	folder("onlycut");
+	put_png("onlycut.png", 0, 40, 40, 3);
+	cut("onlycut.png", "onlycut/a.png", 6);
+	refuses(at("onlycut"), 0, 0, "none of its images can be decoded", "a.png");
+}
+
+static void zip_is_a_folder(void **state)
+{
+	(void)state;
+	put_png("z1.png", 5, 8, 8, 3);
+	put_png("z2.png", 9, 8, 8, 3);
+	otp_error err = {0};
+	size_t bytes[3];
+	const void *data[3] = {otp_file_read(at("z2.png"), &bytes[0], &err),
+			       otp_file_read(at("z1.png"), &bytes[1], &err), "hello"};
+	bytes[2] = 5;
+	put_zip("s.zip", (const char *const[]){"k/two.png", "k/one.png", "k/read.me"}, data, bytes, 3);
+	otp_dataset *d = ready(at("s.zip"), 0, 0);
+	assert_int_equal(otp_dataset_describe(d).count, 2);
+	assert_string_equal(otp_dataset_describe(d).format, "zip");
+	char buffer[64];
+	assert_string_equal(otp_dataset_name(d, 0, buffer, sizeof buffer), "k/one");
+	float x[8 * 8 * 3];
+	get(d, 0, 0, x);
+	assert_int_equal(otp_image_byte(x[0]), 5);
+	otp_dataset_close(d);
+	otp_free((void *)data[0]);
+	otp_free((void *)data[1]);
+	cut("s.zip", "cut.zip", 6);
+	refuses(at("cut.zip"), 0, 0, "cannot be opened as a zip", "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(bytes_round_half_to_even),
+	    cmocka_unit_test(channels_convert),
+	    cmocka_unit_test(resize_keeps_means_and_centre),
+	    cmocka_unit_test(folder_finds_names_and_skips),
+	    cmocka_unit_test(folder_on_demand_equals_memory),
+	    cmocka_unit_test(folder_knows_jpeg_and_16_bits),
+	    cmocka_unit_test(folder_refusals),
+	    cmocka_unit_test(zip_is_a_folder),
+	};
+	return cmocka_run_group_tests(tests, make_root, remove_root);
+}
