@@ -10,9 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/places.h"
 #include "data/image.h"
-#include "shim/backend.h"
-#include "train/engine.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -74,12 +73,6 @@ static void counted_wait(otp_device *d)
 	seen.inner->wait(d);
 }
 
-static bool has_gpu(void)
-{
-	otp_error err = {0};
-	return otp_backend_find("cuda", &err) != NULL;
-}
-
 static void forget_counts(void)
 {
 	seen.allocs = seen.releases = seen.uploads = seen.downloads = seen.launches = seen.waits = 0;
@@ -93,7 +86,7 @@ typedef struct work {
 static void open_work(work *w, const char *name, int threads)
 {
 	otp_error err = {0};
-	seen.inner = strcmp(name, "shim") == 0 ? otp_shim_for_networks() : otp_backend_find(name, &err);
+	seen.inner = find_backend(name, &err);
 	assert_non_null(seen.inner);
 	w->backend = *seen.inner;
 	w->backend.alloc = counted_alloc;

@@ -11,11 +11,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/places.h"
 #include "graph/plan.h"
 #include "graph/program.h"
 #include "graph/storage.h"
-#include "shim/backend.h"
-#include "train/engine.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -313,21 +312,6 @@ static void fill(float *values, int64_t count, uint32_t which)
 	for (int64_t i = 0; i < count; i++)
 		values[i] =
 		    2 * otp_random_uniform(otp_stream_make(which, 7, 0), OTP_PURPOSE_SYNTH, (uint32_t)i) - 1;
-}
-
-typedef struct place {
-	const otp_backend *backend;
-	otp_device *device;
-} place;
-
-static place place_open(const char *name)
-{
-	otp_error err = {0};
-	place at = {.backend =
-			strcmp(name, "shim") == 0 ? otp_shim_for_networks() : otp_backend_find(name, &err)};
-	if (!at.backend || !at.backend->open(0, &at.device, &err))
-		fail_msg("%s", err.text);
-	return at;
 }
 
 static void *make_span(const place *at, int64_t elements, uint32_t which)
