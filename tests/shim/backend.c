@@ -119,8 +119,9 @@ const otp_dnn_plan *otp_flash_plan_for(const otp_call *call, void (*composed)(co
 	return NULL;
 }
 
-size_t otp_flash_scratch(const otp_dnn_plan *plan)
+size_t otp_flash_scratch(const otp_call *call, const otp_dnn_plan *plan)
 {
+	(void)call;
 	(void)plan;
 	return 0;
 }
