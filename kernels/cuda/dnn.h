@@ -1,8 +1,9 @@
 /* dnn: the only door to cuDNN, through its graph interface. A convolution (or
- * attention or its adjoint: flash.h) is described, its operation graph built (no device is
- * needed so far), and a plan chosen for it: candidates of cuDNN's heuristics
- * that are deterministic and precise enough, timed once, the fastest kept on
- * disk by cuDNN version, GPU and graph, and shared by all calls of the process. */
+ * attention or its adjoint: flash.h) is described, its operation graph built (no
+ * device is needed so far), and a plan chosen for it: candidates of cuDNN's
+ * heuristics that are deterministic and precise enough, timed once, the fastest
+ * kept on disk by cuDNN version, GPU and graph, and shared by all calls of the
+ * process. */
 #ifndef OTP_CUDA_DNN_H
 #define OTP_CUDA_DNN_H
 
@@ -59,7 +60,7 @@ typedef enum otp_dnn_attention_role {
 	OTP_DNN_KEY,
 	OTP_DNN_VALUE,
 	OTP_DNN_MIX,	     /* the result */
-	OTP_DNN_SCORE_SCALE, /* one float, in the host's memory, as ONE, which is 1 */
+	OTP_DNN_SCORE_SCALE, /* one float, in the host's memory; so is ONE, which is 1 */
 	OTP_DNN_STATISTICS,
 	OTP_DNN_ONE,
 	OTP_DNN_INNER, /* float32 scratch: <MIX, its gradient> of each token */

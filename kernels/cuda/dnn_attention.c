@@ -59,7 +59,7 @@ static places places_in(const otp_call *call)
 }
 
 /* Of plans with so much workspace, of which the first may be missing. */
-static size_t scratch_bytes(const otp_call *call, const otp_dnn_plan *first, size_t workspace)
+static size_t scratch_for(const otp_call *call, const otp_dnn_plan *first, size_t workspace)
 {
 	size_t before = first ? first->workspace_bytes : 0;
 	return places_in(call).workspace + (before > workspace ? before : workspace);
@@ -103,7 +103,7 @@ static cudnnStatus_t run_plan(const otp_call *call, const otp_dnn_plan *first, c
 
 size_t otp_flash_scratch(const otp_call *call, const otp_dnn_plan *plan)
 {
-	return scratch_bytes(call, plan->first, plan->workspace_bytes);
+	return scratch_for(call, plan->first, plan->workspace_bytes);
 }
 
 void otp_flash_run(const otp_call *call, const otp_dnn_plan *plan)
@@ -303,7 +303,7 @@ static bool try_candidate(const bench *b, otp_dnn_plan *p, const otp_dnn_candida
 	if (!plan)
 		return false;
 	++*tried;
-	size_t scratch = scratch_bytes(&b->call, b->first, (size_t)bytes);
+	size_t scratch = scratch_for(&b->call, b->first, (size_t)bytes);
 	float taken = time_runs(b, plan, scratch, b->got);
 	bool better = taken < (p->plan ? p->taken : INFINITY) &&
 		      time_runs(b, plan, scratch, b->again) < INFINITY && agrees(b, p->key) &&

@@ -88,7 +88,7 @@ static void operate(builder *b, cudnnBackendDescriptorType_t type, const operand
 	b->operations[b->count++] = operation;
 }
 
-/* y = x or f(x, second); like the two below it returns y. All compute in float32. */
+/* y = f(x) or f(x, second), in float32. Operations return y. */
 static cudnnBackendDescriptor_t pointwise(builder *b, cudnnPointwiseMode_t mode, cudnnBackendDescriptor_t x,
 					  cudnnBackendDescriptor_t second, cudnnBackendDescriptor_t y)
 {
@@ -137,7 +137,7 @@ static cudnnBackendDescriptor_t multiply(builder *b, cudnnBackendDescriptor_t x,
 	return y;
 }
 
-/* x as a bfloat16 operand of that layout, which may turn it. */
+/* y, a bfloat16 operand of that layout, which may turn x. */
 static cudnnBackendDescriptor_t laid_out(builder *b, cudnnBackendDescriptor_t x, layout l)
 {
 	cudnnBackendDescriptor_t y = between(b, l, CUDNN_DATA_BFLOAT16);
@@ -164,8 +164,8 @@ static void describe_forward(builder *b)
 
 /* shares = exp(scale q k^T - statistics), dv = shares^T g; ds = scale shares (g v^T - <g, mix>),
  * dk = ds^T q, dq = ds k. That dq is a product's result, and not summed in float32 and then rounded, asks for
- * the algorithm that repeats its bits. <g, mix> is in memory, and was multiplied by one (in general, by what
- * dropout left), because the pattern has it so. */
+ * the algorithm that repeats its bits. <g, mix> is multiplied by one, where the pattern has what dropout
+ * left: without that cuDNN 9.19 wants three times the workspace. */
 static void describe_adjoint(builder *b)
 {
 	const otp_dnn_attention *a = b->a;

@@ -8,10 +8,10 @@
 
 typedef struct otp_dnn_plan otp_dnn_plan;
 
-/* A plan for a bound call of `attention` or `attention_grad`, or NULL: `composed` then runs it, in `scratch_bytes`. The device
- * keeps the plan. */
+/* A plan for a bound call of `attention` or `attention_grad`, or NULL: `composed` then runs it, in
+ * `composed_bytes` of scratch. The device keeps the plan. */
 const otp_dnn_plan *otp_flash_plan_for(const otp_call *call, void (*composed)(const otp_call *call),
-				       size_t scratch_bytes);
+				       size_t composed_bytes);
 size_t otp_flash_scratch(const otp_call *call, const otp_dnn_plan *plan);
 /* Asynchronous in the call's stream. */
 void otp_flash_run(const otp_call *call, const otp_dnn_plan *plan);
