@@ -2,7 +2,7 @@
  * call's scratch. Products are of bfloat16 operands where anything is stored so;
  * scores and their gradients are float32 until softmax and its adjoint have seen
  * them. The adjoint makes the scores anew: they are not kept between the two.
- * Forward, where all is bfloat16, a flash kernel takes over if it is faster.
+ * Where all is bfloat16 flash kernels take over if they are faster.
  * Knows of no CUDA: it runs on the host under the tests' shim, too. */
 #include "cuda/cuda.h"
 #include "cuda/flash.h"
@@ -15,6 +15,7 @@ typedef struct bound {
 	otp_type type;			/* of operands */
 	size_t operand[2];		/* where in scratch an input is, if it is not stored in `type` */
 	size_t scores, shares, workspace, bytes;
+	void (*composed)(const otp_call *call);
 	const otp_dnn_plan *flash; /* in place of all that, or NULL */
 } bound;
 
@@ -104,7 +105,7 @@ static void unbind_attention(otp_call *call)
 static size_t attention_scratch(const otp_call *call)
 {
 	const bound *b = call->bound;
-	return b->flash ? otp_flash_scratch(b->flash) : b->bytes;
+	return b->flash ? otp_flash_scratch(call, b->flash) : b->bytes;
 }
 
 /* An input as the products want it. */
@@ -163,23 +164,7 @@ static void compose_attention(const otp_call *call)
 	multiply(call, MIX, shares_of(call).data, in.v, call->out.data);
 }
 
-static void bind_attention(otp_call *call)
-{
-	bind_products(call);
-	bound *b = call->bound;
-	b->flash = otp_flash_plan_for(call, compose_attention, b->bytes);
-}
-
-static void run_attention(const otp_call *call)
-{
-	const bound *b = call->bound;
-	if (b->flash)
-		otp_flash_run(call, b->flash);
-	else
-		compose_attention(call);
-}
-
-static void run_attention_grad(const otp_call *call)
+static void compose_attention_grad(const otp_call *call)
 {
 	const bound *b = call->bound;
 	parts in = parts_of(call, operand(call, 0), b->type);
@@ -194,6 +179,26 @@ static void run_attention_grad(const otp_call *call)
 	multiply(call, TO_K, shares.data, in.q, out.k);
 }
 
+static void bind(otp_call *call, void (*composed)(const otp_call *call))
+{
+	bind_products(call);
+	bound *b = call->bound;
+	b->composed = composed;
+	b->flash = otp_flash_plan_for(call, composed, b->bytes);
+}
+
+static void bind_attention(otp_call *call) { bind(call, compose_attention); }
+static void bind_attention_grad(otp_call *call) { bind(call, compose_attention_grad); }
+
+static void run_attention(const otp_call *call)
+{
+	const bound *b = call->bound;
+	if (b->flash)
+		otp_flash_run(call, b->flash);
+	else
+		b->composed(call);
+}
+
 const otp_kernel otp_cuda_attention = {run_attention, bind_attention, unbind_attention, attention_scratch};
-const otp_kernel otp_cuda_attention_grad = {run_attention_grad, bind_products, unbind_attention,
+const otp_kernel otp_cuda_attention_grad = {run_attention, bind_attention_grad, unbind_attention,
 					    attention_scratch};

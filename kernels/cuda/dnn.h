@@ -1,8 +1,9 @@
 /* dnn: the only door to cuDNN, through its graph interface. A convolution (or
- * attention: flash.h) is described, its operation graph built (no device is
- * needed so far), and a plan chosen for it: candidates of cuDNN's heuristics
- * that are deterministic and precise enough, timed once, the fastest kept on
- * disk by cuDNN version, GPU and graph, and shared by all calls of the process. */
+ * attention or its adjoint: flash.h) is described, its operation graph built (no
+ * device is needed so far), and a plan chosen for it: candidates of cuDNN's
+ * heuristics that are deterministic and precise enough, timed once, the fastest
+ * kept on disk by cuDNN version, GPU and graph, and shared by all calls of the
+ * process. */
 #ifndef OTP_CUDA_DNN_H
 #define OTP_CUDA_DNN_H
 
@@ -41,19 +42,42 @@ typedef struct otp_dnn_conv {
 } otp_dnn_conv;
 
 /* y = softmax(scale q k^T) v of each of `batch` matrices, in bfloat16 with float32 sums: a row of qkv is a
- * token's query, key and value, of `channels` each. The scale is given when it runs. */
+ * token's query, key and value, of `channels` each, and a row of the gradients likewise. The scale is given
+ * when it runs. Forward, forward KEEPING the statistics (log sum exp of each token's scores, float32), and the
+ * adjoint, which takes these and the result. */
+typedef enum otp_dnn_attention_pass {
+	OTP_DNN_ATTENTION_FORWARD,
+	OTP_DNN_ATTENTION_KEEPING,
+	OTP_DNN_ATTENTION_ADJOINT
+} otp_dnn_attention_pass;
 typedef struct otp_dnn_attention {
+	otp_dnn_attention_pass pass;
 	int64_t batch;
 	int tokens, channels;
 } otp_dnn_attention;
-enum { OTP_DNN_QUERY, OTP_DNN_KEY, OTP_DNN_VALUE, OTP_DNN_MIX, OTP_DNN_SCORE_SCALE, OTP_DNN_ATTENTION_ROLES };
+typedef enum otp_dnn_attention_role {
+	OTP_DNN_QUERY,
+	OTP_DNN_KEY,
+	OTP_DNN_VALUE,
+	OTP_DNN_MIX,	     /* the result */
+	OTP_DNN_SCORE_SCALE, /* one float, in the host's memory; so is ONE, which is 1 */
+	OTP_DNN_STATISTICS,
+	OTP_DNN_ONE,
+	OTP_DNN_INNER, /* float32 scratch: <MIX, its gradient> of each token */
+	OTP_DNN_MIX_GRAD,
+	OTP_DNN_QUERY_GRAD,
+	OTP_DNN_KEY_GRAD,
+	OTP_DNN_VALUE_GRAD,
+	OTP_DNN_ATTENTION_ROLES
+} otp_dnn_attention_role;
 
 otp_dnn_role otp_dnn_result(const otp_dnn_conv *conv);
 /* Whether the convolution's computation has such an operand or result. */
 bool otp_dnn_takes(const otp_dnn_conv *conv, otp_dnn_role role);
+bool otp_dnn_attention_takes(otp_dnn_attention_pass pass, otp_dnn_attention_role role);
 
 typedef struct otp_dnn_graph {
-	cudnnBackendDescriptor_t made[24]; /* in order of dependence; the last is the operation graph */
+	cudnnBackendDescriptor_t made[64]; /* in order of dependence; the last is the operation graph */
 	int count;
 	cudnnBackendDescriptor_t described; /* without a handle: the GPU that heuristics are to think of, or NULL */
 } otp_dnn_graph;
@@ -92,6 +116,7 @@ struct otp_dnn_plan {
 	otp_dnn_conv conv; /* attention's has none */
 	otp_dnn_graph graph;
 	cudnnBackendDescriptor_t plan; /* NULL: there is none, or none is wanted */
+	const otp_dnn_plan *first;     /* runs before it: attention's adjoint has a forward pass of its own */
 	size_t workspace_bytes;
 	float taken; /* milliseconds, when it was tried */
 };

@@ -1,8 +1,9 @@
-/* dnn_attention.c: attention by one of cuDNN's flash kernels. The first time on
- * a machine the candidates are timed on made-up data beside the composition of
- * attention.c, both out of captured graphs, as programs launch them; which is
- * faster goes to the file of choices (dnn_plan.c). A plan must agree with the
- * composition at every start before it is used. */
+/* dnn_attention.c: attention and its adjoint by cuDNN's flash kernels. The
+ * adjoint is given neither result nor statistics: it runs the forward pass again,
+ * into scratch. The first time on a machine the candidates are timed on made-up
+ * data beside the composition of attention.c, both out of captured graphs, as
+ * programs launch them; which is faster goes to the file of choices (dnn_plan.c).
+ * A plan must agree with the composition at every start before it is used. */
 #include "cuda/dnn.h"
 #include "cuda/flash.h"
 #include "cuda/probe.h"
@@ -20,29 +21,94 @@ enum { MOST_TRIED = 2, RUNS_CAPTURED = 8, TIMED_LAUNCHES = 4 };
 static const int64_t LEAST_SCORES = (int64_t)1 << 16;
 /* Made-up queries and keys are uniform in (-1, 1), so that a score, a sum of c products of variance 1/9, has
  * a deviation of CONTRAST / 3: a look falls on few tokens, and one that is wrong on others. */
-static const float CONTRAST = 9;
+static const float CONTRAST = 6;
+
+static bool is_adjoint(const otp_call *call) { return call->op == OTP_OP_attention_grad; }
 
 static otp_dnn_attention attention_of(const otp_call *call)
 {
 	otp_shape s = call->in[0].shape;
-	return (otp_dnn_attention){(int64_t)s.n * s.h, s.w, s.c / 3};
+	otp_dnn_attention_pass pass =
+	    is_adjoint(call) ? OTP_DNN_ATTENTION_ADJOINT : OTP_DNN_ATTENTION_FORWARD;
+	return (otp_dnn_attention){pass, (int64_t)s.n * s.h, s.w, s.c / 3};
 }
 
-static cudnnStatus_t run_plan(const otp_call *call, cudnnBackendDescriptor_t plan)
+/* Where things are in scratch. The adjoint keeps what its forward pass makes. */
+typedef struct places {
+	size_t mix, statistics, inner, workspace;
+} places;
+
+static size_t take(size_t *at, int64_t bytes)
 {
-	static const int64_t ids[] = {OTP_DNN_QUERY, OTP_DNN_KEY, OTP_DNN_VALUE, OTP_DNN_MIX,
-				      OTP_DNN_SCORE_SCALE};
-	const uint16_t *q = call->in[0].data;
-	int c = call->in[0].shape.c / 3;
-	const void *data[] = {q, q + c, q + 2 * c, call->out.data, &call->attr.attention.scale};
-	return otp_dnn_execute(call->device, plan, OTP_DNN_ATTENTION_ROLES, ids, data, call->scratch);
+	size_t here = *at;
+	*at += otp_round_up((size_t)bytes, 256);
+	return here;
 }
 
-size_t otp_flash_scratch(const otp_dnn_plan *plan) { return plan->workspace_bytes; }
+static places places_in(const otp_call *call)
+{
+	otp_dnn_attention a = attention_of(call);
+	int64_t tokens = a.batch * a.tokens;
+	places p = {0};
+	if (is_adjoint(call)) {
+		p.mix = take(&p.workspace, tokens * a.channels * (int64_t)sizeof(uint16_t));
+		p.statistics = take(&p.workspace, tokens * (int64_t)sizeof(float));
+		p.inner = take(&p.workspace, tokens * (int64_t)sizeof(float));
+	}
+	return p;
+}
+
+/* Of plans with so much workspace, of which the first may be missing. */
+static size_t scratch_for(const otp_call *call, const otp_dnn_plan *first, size_t workspace)
+{
+	size_t before = first ? first->workspace_bytes : 0;
+	return places_in(call).workspace + (before > workspace ? before : workspace);
+}
+
+static cudnnStatus_t execute(const otp_call *call, otp_dnn_attention_pass pass, cudnnBackendDescriptor_t plan)
+{
+	static const float one = 1;
+	places at = places_in(call);
+	char *scratch = call->scratch;
+	const uint16_t *qkv = call->in[0].data, *out = call->out.data;
+	int c = call->in[0].shape.c / 3, count = 0;
+	const void *data[OTP_DNN_ATTENTION_ROLES] = {[OTP_DNN_QUERY] = qkv,
+						     [OTP_DNN_KEY] = qkv + c,
+						     [OTP_DNN_VALUE] = qkv + 2 * c,
+						     [OTP_DNN_MIX] =
+							 is_adjoint(call) ? scratch + at.mix : call->out.data,
+						     [OTP_DNN_SCORE_SCALE] = &call->attr.attention.scale,
+						     [OTP_DNN_STATISTICS] = scratch + at.statistics,
+						     [OTP_DNN_ONE] = &one,
+						     [OTP_DNN_INNER] = scratch + at.inner,
+						     [OTP_DNN_MIX_GRAD] = call->in[1].data,
+						     [OTP_DNN_QUERY_GRAD] = out,
+						     [OTP_DNN_KEY_GRAD] = out + c,
+						     [OTP_DNN_VALUE_GRAD] = out + 2 * c};
+	int64_t ids[OTP_DNN_ATTENTION_ROLES];
+	for (int role = 0; role < OTP_DNN_ATTENTION_ROLES; role++)
+		if (otp_dnn_attention_takes(pass, (otp_dnn_attention_role)role)) {
+			data[count] = data[role];
+			ids[count++] = role;
+		}
+	return otp_dnn_execute(call->device, plan, count, ids, data, scratch + at.workspace);
+}
+
+static cudnnStatus_t run_plan(const otp_call *call, const otp_dnn_plan *first, cudnnBackendDescriptor_t plan)
+{
+	cudnnStatus_t status =
+	    first ? execute(call, OTP_DNN_ATTENTION_KEEPING, first->plan) : CUDNN_STATUS_SUCCESS;
+	return status == CUDNN_STATUS_SUCCESS ? execute(call, attention_of(call).pass, plan) : status;
+}
+
+size_t otp_flash_scratch(const otp_call *call, const otp_dnn_plan *plan)
+{
+	return scratch_for(call, plan->first, plan->workspace_bytes);
+}
 
 void otp_flash_run(const otp_call *call, const otp_dnn_plan *plan)
 {
-	CUDNN_CHECK(run_plan(call, plan->plan));
+	CUDNN_CHECK(run_plan(call, plan->first, plan->plan));
 }
 
 /* ---- trying a plan on made-up data ---- */
@@ -50,8 +116,9 @@ void otp_flash_run(const otp_call *call, const otp_dnn_plan *plan)
 typedef struct bench {
 	otp_call call; /* the bound one, with other data and another scale */
 	void (*composed)(const otp_call *call);
-	uint16_t *want, *got,
-	    *again; /* the composition's result and the plan's, twice, in the host's memory */
+	const otp_dnn_plan *first; /* before every candidate, or NULL */
+	uint16_t *want;		   /* the composition's result, and */
+	uint16_t *got, *again;	   /* the plan's, twice, in the host's memory */
 	cudaEvent_t start, end;
 } bench;
 
@@ -62,11 +129,12 @@ static void *bench_alloc(size_t bytes)
 	return memory;
 }
 
-static void make_up(const otp_call *call, const otp_tensor *t)
+static void make_up(const otp_call *call, otp_tensor *t, uint32_t which)
 {
+	t->data = bench_alloc((size_t)otp_shape_count(t->shape) * sizeof(uint16_t));
 	int64_t count = otp_shape_count(t->shape);
 	otp_tensor wide = {bench_alloc((size_t)count * sizeof(float)), t->shape, OTP_F32, NULL};
-	otp_cuda_fill(call, wide.data, count, 0);
+	otp_cuda_fill(call, wide.data, count, which);
 	otp_cuda_convert(call, t, &wide);
 	CUDA_CHECK(cudaStreamSynchronize(call->device->stream));
 	CUDA_CHECK(cudaFree(wide.data));
@@ -75,7 +143,7 @@ static void make_up(const otp_call *call, const otp_tensor *t)
 static bool run_once(const bench *b, const otp_call *call, cudnnBackendDescriptor_t plan)
 {
 	if (plan)
-		return run_plan(call, plan) == CUDNN_STATUS_SUCCESS;
+		return run_plan(call, b->first, plan) == CUDNN_STATUS_SUCCESS;
 	b->composed(call);
 	return true;
 }
@@ -127,14 +195,17 @@ static float time_runs(const bench *b, cudnnBackendDescriptor_t plan, size_t scr
 	return best;
 }
 
-static void open_bench(bench *b, const otp_call *call, void (*composed)(const otp_call *call))
+static int input_count(const otp_call *call) { return is_adjoint(call) ? 2 : 1; }
+
+static void open_bench(bench *b, const otp_call *call, const otp_dnn_plan *first,
+		       void (*composed)(const otp_call *call))
 {
 	size_t results = (size_t)otp_shape_count(call->out.shape);
-	*b = (bench){.call = *call, .composed = composed};
+	*b = (bench){.call = *call, .composed = composed, .first = first};
 	b->call.attr.attention.scale = CONTRAST / sqrtf((float)attention_of(call).channels);
-	b->call.in[0].data = bench_alloc((size_t)otp_shape_count(call->in[0].shape) * sizeof(uint16_t));
 	b->call.out.data = bench_alloc(results * sizeof(uint16_t));
-	make_up(&b->call, &b->call.in[0]);
+	for (int i = 0; i < input_count(call); i++)
+		make_up(&b->call, &b->call.in[i], (uint32_t)i);
 	b->want = otp_calloc(3 * results, sizeof *b->want);
 	b->got = b->want + results;
 	b->again = b->got + results;
@@ -144,43 +215,73 @@ static void open_bench(bench *b, const otp_call *call, void (*composed)(const ot
 
 static void close_bench(bench *b)
 {
-	CUDA_CHECK(cudaFree(b->call.in[0].data));
+	for (int i = 0; i < input_count(&b->call); i++)
+		CUDA_CHECK(cudaFree(b->call.in[i].data));
 	CUDA_CHECK(cudaFree(b->call.out.data));
 	CUDA_CHECK(cudaEventDestroy(b->start));
 	CUDA_CHECK(cudaEventDestroy(b->end));
 	otp_free(b->want);
 }
 
-/* How far the two may be apart. Values lie in (-1, 1) and shares add up to 1, so relative errors of shares
- * are absolute ones of the result. Either side rounds its shares and its result to bfloat16, by 2^-8, and the
- * flash kernel may add up rounded ones to divide by: 5 of them. On either side tensor cores cut sums off by
- * 2^-23 for at least eight products at a time, those of scores in units of S, the sum of absolute products,
- * which is below CONTRAST sqrt(c), and an error of scores counts twice in a share; scaling and what goes into
- * the exponential are off by 4 S 2^-24. */
-static double tolerance_of(const otp_dnn_attention *a)
+/* How far a part of the result may be off, by distance(). Roundings to bfloat16, by 2^-8 at most, are
+ * independent of the data, whose signs are random: what they do to a sum is to the sum as what they do to a
+ * term is to the term. They are counted at their largest, and as if they added up.
+ * Mix and dv: shares and the result are rounded on either side, and a flash kernel may add up rounded shares
+ * to divide by: 5. dq and dk: so is ds = scale p (dp - <p, dp>), 7; and in <p, dp> the composition's shares
+ * and the flash kernel's shares, their sum and its mix, 4, which count twice since with these data <p, dp>
+ * may be twice as large as what it leaves of dp. One more for what float32 sums of values lose. Scores: on
+ * either side tensor cores cut sums off by 2^-23 for at least eight products at a time, in units of the sum
+ * of absolute products, which is below CONTRAST sqrt(c); scaling and what goes into the exponential are off
+ * by 4 such units of 2^-24. An error of scores counts twice in a share. */
+static double tolerance_of(const otp_dnn_attention *a, bool of_scores)
 {
 	double c = a->channels, largest = (double)CONTRAST * sqrt(c);
-	double score = largest * (0x1p-23 * (c / 8 + 1) + 4 * 0x1p-24);
-	return 5 * 0x1p-8 + 2 * (2 * score + 0x1p-23 * (a->tokens / 8.0 + 8));
+	double score = largest * (0x1p-23 * (c / 8 + 1) + 4 * 0x1p-24), shares = 2 * 2 * score;
+	return of_scores ? (7 + 2 * 4 + 1) * 0x1p-8 + (1 + 2) * shares : (5 + 1) * 0x1p-8 + shares;
+}
+
+/* The largest distance of so many rows, some columns of them, relative to their size: few enough to find a
+ * wrong row. */
+enum { ROWS_TOGETHER = 64 };
+
+static double distance(const bench *b, int first, int columns)
+{
+	int step = b->call.out.shape.c;
+	int64_t rows = otp_shape_count(b->call.out.shape) / step;
+	double worst = 0, error = 0, size = 0;
+	for (int64_t row = 0; row < rows; row++) {
+		for (int64_t i = row * step + first; i < row * step + first + columns; i++) {
+			double want = (double)otp_bf16_widen(b->want[i]);
+			double off = (double)otp_bf16_widen(b->got[i]) - want;
+			error += off * off;
+			size += want * want;
+		}
+		if ((row + 1) % ROWS_TOGETHER == 0 || row + 1 == rows) {
+			worst = otp_dnn_worst(worst, sqrt(error / size));
+			error = size = 0;
+		}
+	}
+	return worst;
 }
 
 static bool agrees(const bench *b, const char *key)
 {
 	otp_dnn_attention a = attention_of(&b->call);
-	double worst = 0, allowed = tolerance_of(&a);
-	for (int64_t i = 0; i < otp_shape_count(b->call.out.shape); i++) {
-		double error = fabs((double)otp_bf16_widen(b->got[i]) - (double)otp_bf16_widen(b->want[i]));
-		worst = otp_dnn_worst(worst, error);
-	}
-	if (!(worst <= allowed))
+	for (int first = 0; first < b->call.out.shape.c; first += a.channels) {
+		bool of_scores = is_adjoint(&b->call) && first < 2 * a.channels;
+		double worst = distance(b, first, a.channels), allowed = tolerance_of(&a, of_scores);
+		if (worst <= allowed)
+			continue;
 		fprintf(
 		    stderr,
 		    "otplan: cudnn: an engine is off by %.3g, at most %.3g is allowed, and is not used: %s\n",
 		    worst, allowed, key);
-	return worst <= allowed;
+		return false;
+	}
+	return true;
 }
 
-/* Bit for bit, which cuDNN's notes promise of its engines. */
+/* Bit for bit, which cuDNN's notes promise of its engines, and of the adjoint how it is described. */
 static bool repeats(const bench *b, const char *key)
 {
 	bool same =
@@ -202,9 +303,10 @@ static bool try_candidate(const bench *b, otp_dnn_plan *p, const otp_dnn_candida
 	if (!plan)
 		return false;
 	++*tried;
-	float taken = time_runs(b, plan, (size_t)bytes, b->got);
+	size_t scratch = scratch_for(&b->call, b->first, (size_t)bytes);
+	float taken = time_runs(b, plan, scratch, b->got);
 	bool better = taken < (p->plan ? p->taken : INFINITY) &&
-		      time_runs(b, plan, (size_t)bytes, b->again) < INFINITY && agrees(b, p->key) &&
+		      time_runs(b, plan, scratch, b->again) < INFINITY && agrees(b, p->key) &&
 		      repeats(b, p->key);
 	cudnnBackendDescriptor_t worse = better ? p->plan : plan;
 	if (worse)
@@ -236,20 +338,53 @@ static void choose_by_time(const bench *b, otp_dnn_plan *p, const otp_dnn_candid
 	p->plan = NULL;
 }
 
+/* The device's plan, still empty where it was not found. */
+static otp_dnn_plan *find_plan(otp_device *d, const otp_dnn_attention *a, bool *found)
+{
+	static const char *const names[] = {"attention", "attention keeping",
+					    "attention adjoint"}; /* by pass */
+	char key[sizeof d->plans->key];
+	snprintf(key, sizeof key, "%s %lldx%dx%d bf16", names[a->pass], (long long)a->batch, a->tokens,
+		 a->channels);
+	return otp_dnn_plan_of(d, key, found);
+}
+
+/* What runs before an adjoint: the first plan that can be built. The two are compared and timed as one. */
+static const otp_dnn_plan *forward_for(const otp_call *call)
+{
+	otp_dnn_attention a = attention_of(call);
+	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
+	bool found;
+	a.pass = OTP_DNN_ATTENTION_KEEPING;
+	otp_dnn_plan *p = find_plan(call->device, &a, &found);
+	if (!found && otp_dnn_attention_init(&p->graph, &a, call->device->dnn)) {
+		int count = otp_dnn_candidates(&p->graph, true, true, list);
+		for (int i = 0; i < count; i++) {
+			int64_t bytes;
+			if (!p->plan && (p->plan = otp_dnn_build(call->device, &list[i], &bytes)))
+				p->workspace_bytes = (size_t)bytes;
+			CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
+		}
+	}
+	return p->plan ? p : NULL;
+}
+
 static void choose(otp_dnn_plan *p, const otp_call *call, void (*composed)(const otp_call *call),
-		   size_t scratch_bytes)
+		   size_t composed_bytes)
 {
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
 	int mode = -1, rank = -1, tried = 0; /* no candidate's */
 	otp_dnn_find_choice(call->device, p->key, &mode, &rank);
 	if (mode == OTP_DNN_NONE_WANTED)
 		return;
+	if (is_adjoint(call) && !(p->first = forward_for(call)))
+		return;
 	int count = otp_dnn_candidates(&p->graph, true, true, list);
 	if (!count)
 		return;
 	bench b;
-	open_bench(&b, call, composed);
-	float taken = time_runs(&b, NULL, scratch_bytes, b.want);
+	open_bench(&b, call, p->first, composed);
+	float taken = time_runs(&b, NULL, composed_bytes, b.want);
 	for (int i = 0; i < count && !tried; i++)
 		if ((int)list[i].mode == mode && list[i].rank == rank)
 			try_candidate(&b, p, &list[i], &tried);
@@ -261,27 +396,28 @@ static void choose(otp_dnn_plan *p, const otp_call *call, void (*composed)(const
 }
 
 /* cuDNN reads whole vectors of 16 bytes. */
+static bool is_narrow(const otp_tensor *t) { return t->type == OTP_BF16 && (uintptr_t)t->data % 16 == 0; }
+
 static bool fits(const otp_call *call)
 {
 	otp_dnn_attention a = attention_of(call);
-	return call->in[0].type == OTP_BF16 && call->out.type == OTP_BF16 && a.channels % 8 == 0 &&
-	       a.batch * a.tokens * a.tokens >= LEAST_SCORES && (uintptr_t)call->in[0].data % 16 == 0 &&
-	       (uintptr_t)call->out.data % 16 == 0;
+	bool narrow = is_narrow(&call->out);
+	for (int i = 0; i < input_count(call); i++)
+		narrow = narrow && is_narrow(&call->in[i]);
+	return narrow && a.channels % 8 == 0 && a.batch * a.tokens * a.tokens >= LEAST_SCORES;
 }
 
 const otp_dnn_plan *otp_flash_plan_for(const otp_call *call, void (*composed)(const otp_call *call),
-				       size_t scratch_bytes)
+				       size_t composed_bytes)
 {
 	if (!fits(call))
 		return NULL;
 	otp_dnn_attention a = attention_of(call);
-	char key[64];
 	bool found;
-	snprintf(key, sizeof key, "attention %lldx%dx%d bf16", (long long)a.batch, a.tokens, a.channels);
 	otp_device_enter(call->device);
-	otp_dnn_plan *p = otp_dnn_plan_of(call->device, key, &found);
+	otp_dnn_plan *p = find_plan(call->device, &a, &found);
 	if (!found && otp_dnn_attention_init(&p->graph, &a, call->device->dnn))
-		choose(p, call, composed, scratch_bytes);
+		choose(p, call, composed, composed_bytes);
 	otp_device_leave(call->device);
 	return p->plan ? p : NULL;
 }

@@ -1,51 +1,11 @@
-/* dnn_graph.c: a convolution, or attention, as a cuDNN operation graph, and the
- * engines that its heuristics propose. Needs no device. */
-#include "cuda/dnn.h"
+/* dnn_graph.c: a convolution as a cuDNN operation graph, and the engines that
+ * heuristics propose for a graph. Needs no device. */
+#include "cuda/describe.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static bool put(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-		cudnnBackendAttributeType_t type, int64_t count, const void *values)
-{
-	return cudnnBackendSetAttribute(d, name, type, count, values) == CUDNN_STATUS_SUCCESS;
-}
-
-static bool put_descriptor(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
-			   cudnnBackendDescriptor_t value)
-{
-	return put(d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
-}
-
-static cudnnBackendDescriptor_t make(otp_dnn_graph *g, cudnnBackendDescriptorType_t type)
-{
-	OTP_ASSERT(g->count < (int)(sizeof g->made / sizeof *g->made), "cudnn: too many descriptors");
-	cudnnBackendDescriptor_t d = NULL;
-	CUDNN_CHECK(cudnnBackendCreateDescriptor(type, &d));
-	return g->made[g->count++] = d;
-}
-
-static bool finish(cudnnBackendDescriptor_t d) { return cudnnBackendFinalize(d) == CUDNN_STATUS_SUCCESS; }
-
 static cudnnDataType_t type_of(bool bf16) { return bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
-
-/* IN_MEMORY, BETWEEN two operations alone, or BY_VALUE: read from the host's memory when the plan is executed. */
-typedef enum tensor_place { IN_MEMORY, BETWEEN, BY_VALUE } tensor_place;
-
-static bool make_strided(otp_dnn_graph *g, const int64_t size[4], const int64_t step[4], cudnnDataType_t type,
-			 int64_t id, tensor_place place, cudnnBackendDescriptor_t *tensor)
-{
-	const bool virtual = place == BETWEEN, by_value = place == BY_VALUE;
-	const int64_t alignment = 16;
-	cudnnBackendDescriptor_t d = *tensor = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-	return put(d, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type) &&
-	       put(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, size) &&
-	       put(d, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, step) &&
-	       put(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id) &&
-	       put(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment) &&
-	       put(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &virtual) &&
-	       put(d, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, &by_value) && finish(d);
-}
 
 /* cuDNN names dimensions (n, c, h, w) whatever the strides say; ours say NHWC. */
 static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int64_t id, tensor_place place,
@@ -200,15 +160,6 @@ static bool make_follower(otp_dnn_graph *g, const otp_dnn_conv *conv, const foll
 	return good;
 }
 
-static bool make_whole(otp_dnn_graph *g, const cudnnBackendDescriptor_t *parts, int count,
-		       cudnnHandle_t handle)
-{
-	cudnnBackendDescriptor_t whole = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-	return put(whole, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, count, parts) &&
-	       (!handle || put(whole, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle)) &&
-	       finish(whole);
-}
-
 static bool build(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_t handle)
 {
 	cudnnBackendDescriptor_t tensors[3], operation[1 + MOST_FOLLOWERS];
@@ -228,41 +179,6 @@ bool otp_dnn_graph_init(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnHandle_
 	OTP_ASSERT(!conv->after.bias || conv->direction == OTP_DNN_FORWARD, "cudnn: a bias on a gradient");
 	*g = (otp_dnn_graph){.count = 0};
 	if (build(g, conv, handle))
-		return true;
-	otp_dnn_graph_free(g);
-	return false;
-}
-
-/* ---- attention: one head, dimensions (batch, head, token, channel) ---- */
-
-static bool build_attention(otp_dnn_graph *g, const otp_dnn_attention *a, cudnnHandle_t handle)
-{
-	static const cudnnBackendAttributeName_t names[OTP_DNN_ATTENTION_ROLES] = {
-	    CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC,
-	    CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC,
-	    CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC};
-	const int64_t size[4] = {a->batch, 1, a->tokens, a->channels}, one[4] = {1, 1, 1, 1};
-	cudnnBackendDescriptor_t tensors[OTP_DNN_ATTENTION_ROLES];
-	for (int role = OTP_DNN_QUERY; role <= OTP_DNN_MIX; role++) {
-		int64_t row = a->channels * (role == OTP_DNN_MIX ? 1 : 3), plane = row * a->tokens;
-		const int64_t step[4] = {plane, plane, row, 1};
-		if (!make_strided(g, size, step, CUDNN_DATA_BFLOAT16, role, IN_MEMORY, &tensors[role]))
-			return false;
-	}
-	if (!make_strided(g, one, one, CUDNN_DATA_FLOAT, OTP_DNN_SCORE_SCALE, BY_VALUE,
-			  &tensors[OTP_DNN_SCORE_SCALE]))
-		return false;
-	cudnnBackendDescriptor_t operation = make(g, CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
-	for (int role = 0; role < OTP_DNN_ATTENTION_ROLES; role++)
-		if (!put_descriptor(operation, names[role], tensors[role]))
-			return false;
-	return finish(operation) && make_whole(g, &operation, 1, handle);
-}
-
-bool otp_dnn_attention_init(otp_dnn_graph *g, const otp_dnn_attention *attention, cudnnHandle_t handle)
-{
-	*g = (otp_dnn_graph){.count = 0};
-	if (build_attention(g, attention, handle))
 		return true;
 	otp_dnn_graph_free(g);
 	return false;
