@@ -23,15 +23,21 @@ static double trace(const double *a, int d)
 	return sum;
 }
 
+void otp_symmetric_eigen(const double *s, int d, double *values, double *vectors)
+{
+	if (vectors != s)
+		memcpy(vectors, s, (size_t)d * (size_t)d * sizeof *s);
+	int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', d, vectors, d, values);
+	OTP_ASSERT(info == 0, "dsyevd returned %d for a matrix of size %d", info, d);
+}
+
 void otp_symmetric_power(const double *s, int d, double power, double *out)
 {
 	size_t n = (size_t)d;
 	double *vectors = otp_calloc(n * n, sizeof *vectors), *values = otp_calloc(n, sizeof *values);
+	otp_symmetric_eigen(s, d, values, vectors);
 	double *scaled = otp_calloc(n * n, sizeof *scaled),
 	       *transposed = otp_calloc(n * n, sizeof *transposed);
-	memcpy(vectors, s, n * n * sizeof *s);
-	int info = LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', d, vectors, d, values);
-	OTP_ASSERT(info == 0, "dsyevd returned %d for a matrix of size %d", info, d);
 	for (int j = 0; j < d; j++) {
 		double value = pow(fmax(values[j], 0), power);
 		for (int i = 0; i < d; i++) {

@@ -7,7 +7,11 @@
 #ifndef OTP_GAUSSIAN_H
 #define OTP_GAUSSIAN_H
 
-/* s^power of a symmetric matrix by its eigenvectors (LAPACK's dsyevd);
+/* Eigenvalues, the least first, and eigenvectors, one a column, of a symmetric matrix (LAPACK's dsyevd); vectors
+ * may be s. */
+void otp_symmetric_eigen(const double *s, int d, double *values, double *vectors);
+
+/* s^power of a symmetric matrix by its eigenvectors;
  * eigenvalues below 0 by rounding count as 0. */
 void otp_symmetric_power(const double *s, int d, double power, double *out);
 
