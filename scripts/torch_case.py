@@ -49,6 +49,7 @@ def make_arch(config):
     return model.Arch(
         size, size, int(config["channels"]) or (2 if vectors else 3), vectors, **on, **{key: int(config[key]) for key in whole},
         multipliers=numbers(config["multipliers"]), attention=numbers(config["attention"]),
+        sharpness=float(config["sharpness"]), potential_sharpness=float(config["potential_sharpness"]),
         filter=config["resample"], potential_multipliers=numbers(config["potential_multipliers"]),
     )  # fmt: skip
 
@@ -64,7 +65,7 @@ class Case:
         self.preset, self.batch, self.device, self.changes = preset, batch, device, tuple(changes)
         self.config = read_config(preset, self.changes)
         self.a = make_arch(self.config)
-        self.o = model.Objective(tau=float(self.config["tau"]), batch=batch)
+        self.o = model.Objective(tau=float(self.config["tau"]), batch=batch, refine=int(self.config["refine"]))
         self.sigma, self.r1 = f32(0.1), float(self.config["r1"])
         torch.manual_seed(SEED)
         self.t, self.v = (

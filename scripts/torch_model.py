@@ -44,12 +44,14 @@ class Arch:
     patch: int = 1
     width: int = 8
     blocks: int = 1
+    sharpness: float = 1
     multipliers: list = field(default_factory=lambda: [1])
     attention: list = field(default_factory=list)
     filter: str = "box"
     potential_features: int = 0
     potential_width: int = 8
     potential_blocks: int = 1
+    potential_sharpness: float = 1
     potential_quadratic: int = 0
     potential_multipliers: list = field(default_factory=lambda: [1])
 
@@ -342,8 +344,9 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    def __init__(self, c_in, width, blocks, c_out):
+    def __init__(self, c_in, width, blocks, c_out, sharpness):
         super().__init__()
+        self.sharpness = sharpness
         self.add_module("in", nn.Linear(c_in, width))
         self.blocks = blocks
         for i in range(blocks):
@@ -354,13 +357,13 @@ class Trunk(nn.Module):
         h = getattr(self, "in")(x)
         for i in range(self.blocks):
             h = getattr(self, f"block{i}")(h)
-        return self.out(F.silu(h))
+        return self.out(F.silu(h)) / self.sharpness
 
 
 class MlpTransport(Trunk):
     def __init__(self, a):
         seen = a.c * (2 if a.condition_noise else 1) + a.latent
-        super().__init__(seen, a.width, a.blocks, a.c)
+        super().__init__(seen, a.width, a.blocks, a.c, a.sharpness)
         self.a = a
         if a.residual:
             self.skip = nn.Linear(a.c + a.latent, a.c, bias=False)
@@ -377,7 +380,7 @@ class MlpTransport(Trunk):
 
 class MlpPotential(Trunk):
     def __init__(self, a):
-        super().__init__(a.c, a.potential_width, a.potential_blocks, 1)
+        super().__init__(a.c, a.potential_width, a.potential_blocks, 1, a.potential_sharpness)
         self.quadratic = nn.Module() if a.potential_quadratic else None
         if self.quadratic:
             self.quadratic.add_module("in", nn.Linear(a.c, a.potential_quadratic))
@@ -423,6 +426,7 @@ class Objective:
     batch: int
     g: str = "linear"  # softplus: the unbalanced form
     cost_from_clean: bool = False
+    refine: int = 0
 
     def __post_init__(self):
         self.scale, self.share, self.softplus_at_0 = f32(self.tau), f32(1 / np.float32(self.batch)), f32(1.38629436112)
@@ -450,11 +454,31 @@ def transport_loss(o, t, v, x, eps, z, keep, sigma):
     return loss, (loss, (x - y).square().sum() * o.share, value.sum() * o.share, loss.new_zeros(()))
 
 
+def refine(o, v, x, smoothed, y):
+    """src/ot/objective.c's: gradient steps from y on what T minimises; one that does harm is not taken, and shortened."""
+
+    def answers_at(y):
+        y = y.detach().requires_grad_()
+        value = o.cost(x, smoothed, y) - v(y)
+        return y.detach(), value.detach(), torch.autograd.grad(value.sum(), y)[0]
+
+    now = answers_at(y)
+    rate = torch.full_like(now[1], f32(0.25 / np.float32(o.tau)))
+    for _ in range(o.refine):
+        following = answers_at(now[0] - rate.reshape(-1, *[1] * (y.dim() - 1)) * now[2])
+        better = following[1] < now[1]
+        now = tuple(torch.where(better.reshape(-1, *[1] * (a.dim() - 1)), b, a) for a, b in zip(now, following))
+        rate = torch.where(better, rate, 0.25 * rate)
+    return now[0]
+
+
 def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
     """Also the report: loss without R1, E|grad V|^2, V(T), V(y)."""
     smoothed = smooth(x, eps, keep, sigma)
     with torch.no_grad():
         made = t(smoothed, x, eps, z)
+    if o.refine:
+        made = refine(o, v, x, smoothed, made)
     if r1:
         y = y.detach().requires_grad_()
         fake, real = v(made), v(y)

@@ -128,8 +128,10 @@ static const otp_arch POINTS = {.vectors = true,
 				.residual = true,
 				.width = 4,
 				.blocks = 1,
+				.sharpness = 1,
 				.potential_width = 4,
-				.potential_blocks = 1};
+				.potential_blocks = 1,
+				.potential_sharpness = 1};
 
 static otp_engine *new_engine(work *w, const otp_arch *arch, otp_resident source, otp_resident target)
 {

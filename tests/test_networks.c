@@ -195,10 +195,10 @@ static const network_case NETWORK_CASES[] = {
       .potential_width = 4, .potential_levels = 2, .potential_multipliers = {1, 2}}},
     {"mlp_transport", false, 3,
      {.vectors = true, .h = 1, .w = 1, .c = 3, .condition_noise = true, .latent = 2, .residual = true,
-      .width = 8, .blocks = 2}},
+      .width = 8, .blocks = 2, .sharpness = 1}},
     {"mlp_potential", true, 3,
      {.vectors = true, .h = 1, .w = 1, .c = 3, .potential_width = 8, .potential_blocks = 2,
-      .potential_quadratic = 4}},
+      .potential_sharpness = 1, .potential_quadratic = 4}},
 };
 /* clang-format on */
 enum { NETWORK_COUNT = sizeof NETWORK_CASES / sizeof *NETWORK_CASES };

@@ -391,7 +391,7 @@ static const otp_arch ARCHS[] = {
      .patch = 2, .width = 12, .blocks = 1, .levels = 2, .multipliers = {1, 1}, .filter = OTP_FILTER_BOX,
      .potential_width = 8, .potential_levels = 2, .potential_multipliers = {1, 2}},
     {.vectors = true, .h = 1, .w = 1, .c = 3, .condition_noise = true, .latent = 2, .residual = true,
-     .width = 8, .blocks = 2, .potential_width = 8, .potential_blocks = 2},
+     .width = 8, .blocks = 2, .sharpness = 1, .potential_width = 8, .potential_blocks = 2, .potential_sharpness = 2},
 };
 /* clang-format on */
 enum { ARCH_COUNT = sizeof ARCHS / sizeof *ARCHS, SAMPLES = 3 };

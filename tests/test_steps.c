@@ -33,8 +33,14 @@ static const step_case STEP_CASES[] = {
 	       .potential_levels = 2, .potential_multipliers = {1, 2}}}},
     {"vectors",
      {.arch = {.vectors = true, .h = 1, .w = 1, .c = 2, .condition_noise = true, .latent = 2,
-	       .residual = true, .width = 8, .blocks = 2, .potential_width = 8, .potential_blocks = 1},
+	       .residual = true, .width = 8, .blocks = 2, .potential_width = 8, .potential_blocks = 1,
+	       .sharpness = 1, .potential_sharpness = 1},
       .g = OTP_G_SOFTPLUS}},
+    {"refined",
+     {.arch = {.vectors = true, .h = 1, .w = 1, .c = 2, .condition_noise = true, .residual = true,
+	       .width = 8, .blocks = 1, .sharpness = 2, .potential_width = 8, .potential_blocks = 1,
+	       .potential_sharpness = 4},
+      .refine = 3}},
 };
 /* clang-format on */
 enum { STEP_COUNT = sizeof STEP_CASES / sizeof *STEP_CASES, OUTER_STEPS = 2 };

@@ -48,8 +48,10 @@ static otp_params *discover(bool potential)
 			 .residual = true,
 			 .width = 8,
 			 .blocks = 1,
+			 .sharpness = 1,
 			 .potential_width = 8,
-			 .potential_blocks = 1};
+			 .potential_blocks = 1,
+			 .potential_sharpness = 1};
 	/* A transport step finds the parameters of both networks. */
 	otp_objective objective = {.arch = arch, .tau = 1};
 	otp_params *transport = otp_params_new(), *value = otp_params_new();

@@ -10,7 +10,7 @@
 
 static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks, float gain)
 {
-	otp_node *h = otp_layer_dense(b, "in", x, width, gain);
+	otp_node *h = otp_layer_dense(b, "in", x, width, gain * OTP_GAIN_DEFAULT);
 	for (int i = 0; i < blocks; i++) {
 		char name[64];
 		snprintf(name, sizeof name, "block%d.dense1", i);
@@ -21,13 +21,21 @@ static otp_node *trunk(otp_builder *b, otp_node *x, int width, int blocks, float
 	return otp_silu(h);
 }
 
+/* The layer after the trunk. A first layer of longer weights bends faster, and its sums are as much larger:
+ * divided out, so that a step of Adam changes the function no more than before. */
+static otp_node *last(otp_builder *b, otp_node *h, int width, float gain, float sharpness)
+{
+	otp_node *y = otp_layer_dense(b, "out", h, width, gain);
+	return sharpness == 1 ? y : otp_affine(y, 1 / sharpness, 0);
+}
+
 otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
 	otp_node *seen = a->condition_noise ? otp_concat(in.smoothed, in.eps, OTP_AXIS_C) : in.smoothed;
 	if (a->latent)
 		seen = otp_concat(seen, in.z, OTP_AXIS_C);
-	otp_node *h = trunk(b, seen, a->width, a->blocks, OTP_GAIN_DEFAULT);
-	otp_node *y = otp_layer_dense(b, "out", h, a->c, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
+	otp_node *h = trunk(b, seen, a->width, a->blocks, a->sharpness);
+	otp_node *y = last(b, h, a->c, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT, a->sharpness);
 	if (!a->residual)
 		return y;
 	otp_node *straight = a->condition_noise ? in.clean : in.smoothed;
@@ -41,8 +49,9 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 
 otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
 {
-	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, a->potential_gain * OTP_GAIN_DEFAULT);
-	otp_node *value = otp_layer_dense(b, "out", h, 1, OTP_GAIN_DEFAULT);
+	float sharpness = a->potential_sharpness;
+	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, a->potential_gain * sharpness);
+	otp_node *value = last(b, h, 1, OTP_GAIN_DEFAULT, sharpness);
 	if (!a->potential_quadratic)
 		return value;
 	/* What carries one covariance to another is a quadratic, which the trunk

@@ -19,12 +19,14 @@ typedef struct otp_arch {
 	bool residual;        /* T = x + network where eps is seen, x' + network where not */
 	int patch;            /* images: both networks work on patches of this size */
 	int width, blocks;
+	float sharpness; /* vectors: first layer's initial weights over the usual ones, divided out at the end */
 	int levels, multipliers[OTP_MAX_LEVELS];
 	int attention_count, attention[OTP_MAX_LEVELS]; /* sizes with self-attention */
 	otp_filter filter;
 	int potential_features; /* images: learned functions of one pixel's colour that V sees beside y; 0: none */
 	int potential_width, potential_blocks;
 	float potential_gain;    /* vectors: first layer's initial weights over the usual ones */
+	float potential_sharpness; /* vectors: on top of it, but divided out as the generator's is */
 	int potential_quadratic; /* vectors: squares of learned directions; 0: none */
 	float quadratic_gain;    /* ... their initial weights over the usual ones */
 	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];

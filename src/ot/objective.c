@@ -69,11 +69,16 @@ static otp_node *squared_norm(otp_node *x, otp_shape to)
 
 static otp_node *difference(otp_node *a, otp_node *b) { return otp_add(a, otp_affine(b, -1, 0)); }
 
+static otp_node *cost_from(const otp_objective *o, const source_side *s)
+{
+	return o->cost_from_clean ? s->x : s->smoothed;
+}
+
 /* tau |from - y|^2 for each sample, (n, 1, 1, 1) */
 static otp_node *cost(const otp_objective *o, const source_side *s)
 {
-	otp_node *from = o->cost_from_clean ? s->x : s->smoothed;
-	otp_node *each = squared_norm(difference(from, s->y), otp_shape4(s->y->shape.n, 1, 1, 1));
+	otp_node *way = difference(cost_from(o, s), s->y);
+	otp_node *each = squared_norm(way, otp_shape4(s->y->shape.n, 1, 1, 1));
 	return otp_affine(each, (float)o->tau, 0);
 }
 
@@ -148,6 +153,47 @@ static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
 	return otp_affine(squared_norm(slope, SCALAR), share, 0);
 }
 
+/* What T minimises, tau |from - y|^2 - V(y) for each sample, and its gradient in y. */
+typedef struct answers {
+	otp_node *y, *value, *slope; /* slope like y; value (n, 1, 1, 1) */
+} answers;
+
+static answers answers_at(otp_builder *fixed, const otp_objective *o, otp_node *from, otp_node *y)
+{
+	otp_node *way = difference(y, from), *potential = otp_potential_build(fixed, &o->arch, y), *rise;
+	otp_node *each = squared_norm(way, otp_shape4(y->shape.n, 1, 1, 1));
+	otp_grad(otp_layer_total(potential, 1), &y, 1, &rise);
+	return (answers){y, difference(otp_affine(each, (float)o->tau, 0), potential),
+			 difference(otp_affine(way, 2 * (float)o->tau, 0), rise)};
+}
+
+/* a + share (b - a) */
+static otp_node *between(otp_node *a, otp_node *b, otp_node *share)
+{
+	return otp_add(a, otp_mul(difference(b, a), share));
+}
+
+/* T's outputs a few gradient steps nearer to the best answers to V as it stands (fine-tuned conjugates, Amos
+ * 2023): V is not taught by how far T lags behind. A step that makes things worse for a sample is not taken
+ * there, and shortened. */
+static otp_node *refine(otp_builder *fixed, const otp_objective *o, const source_side *s)
+{
+	answers now = answers_at(fixed, o, cost_from(o, s), s->y);
+	/* Where V is flat half of the way. */
+	otp_node *rate = otp_affine(now.value, 0, 0.25f / (float)o->tau);
+	for (int k = 0; k < o->refine; k++) {
+		otp_node *y = difference(now.y, otp_mul(now.slope, rate));
+		answers next = answers_at(fixed, o, cost_from(o, s), y);
+		otp_node *one = otp_affine(rate, 0, 1);
+		otp_node *better = otp_lrelu_gate(difference(now.value, next.value), one, 0); /* 0 or 1 */
+		now.y = between(now.y, next.y, better);
+		now.value = between(now.value, next.value, better);
+		now.slope = between(now.slope, next.slope, better);
+		rate = otp_mul(rate, otp_affine(better, 0.75f, 0.25f));
+	}
+	return now.y;
+}
+
 otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
 				  int64_t grads_base, bool with_r1)
 {
@@ -160,6 +206,10 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	otp_node *x = samples(step.graph, o, &step.in, false, shard);
 	otp_node *y = samples(step.graph, o, &step.in, true, shard);
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
+	/* Leaves of its own: the weights' gradient does not go through the steps. */
+	otp_builder fixed = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
+	if (o->refine)
+		s.y = refine(&fixed, o, &s);
 	both_values value = potential_of_both(&vb, &o->arch, s.y, y, with_r1);
 	/* Linear g: the cost is constant in V and drops out. */
 	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : difference(value.fake, cost(o, &s));
@@ -175,6 +225,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
 	step.report = report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
 	otp_builder_done(&tb);
+	otp_builder_done(&fixed);
 	otp_builder_done(&vb);
 	return step;
 }

@@ -1,20 +1,29 @@
 #include "train/aim.h"
 #include "core/rng.h"
 #include "nn/layers.h"
+#include "ot/components.h"
 #include "ot/gaussian.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Draws of its own for every unit, and for the points that a covariance is taken of. */
-enum { DRAW_TRANSPORT = 0x61696d, DRAW_POTENTIAL, DRAW_COVARIANCE };
+/* Draws of its own for every unit, and for the points of either side. */
+enum { DRAW_TRANSPORT = 0x61696d, DRAW_POTENTIAL, DRAW_SOURCE, DRAW_TARGET };
+
+/* Points of one side. */
+typedef struct cloud {
+	int n;
+	float *points; /* (n, d) */
+} cloud;
 
 typedef struct aiming {
 	const otp_session *session;
 	size_t d;
-	float *from, *to; /* (d): two points of the data */
+	cloud source, target;
+	int components; /* independent ones of the target */
+	double *directions; /* (components, d) */
 	otp_stream stream;
-	otp_error *err;
+	double *way; /* (d): a unit's direction, of length 1 */
 } aiming;
 
 /* One network's weights on the host. */
@@ -28,13 +37,20 @@ static double uniform(const aiming *a, uint32_t i)
 	return (double)otp_random_uniform(a->stream, OTP_PURPOSE_INIT, i);
 }
 
-/* A sample of a side, 0 source or 1 target, the stream's i-th choice. */
-static bool fetch(const aiming *a, int side, uint32_t i, float *out)
+static bool open_cloud(aiming *a, const otp_dataset *set, uint32_t draw, cloud *c, otp_error *err)
 {
-	const otp_dataset *set = side == 0 ? a->session->source : a->session->target;
+	enum { FEWEST = 8192 };
+	int d = (int)a->d;
 	int64_t count = otp_dataset_describe(set).count;
 	double among = count ? (double)count : 1 << 20;
-	return otp_dataset_get(set, (uint64_t)(among * uniform(a, i)), 0, out, a->err);
+	c->n = 4 * d < FEWEST ? FEWEST : 4 * d;
+	c->points = otp_calloc((size_t)c->n * a->d, sizeof *c->points);
+	a->stream = otp_stream_make(a->session->config.seed, 0, draw);
+	for (int i = 0; i < c->n; i++)
+		if (!otp_dataset_get(set, (uint64_t)(among * uniform(a, (uint32_t)i)), 0,
+				     c->points + (size_t)i * a->d, err))
+			return false;
+	return true;
 }
 
 static float *parameter(const weights *w, const char *name, otp_shape *shape)
@@ -50,84 +66,111 @@ static float *parameter(const weights *w, const char *name, otp_shape *shape)
 
 /* ---- first layers -------------------------------------------------------------- */
 
-/* Weights along to - from, `length` long, zero at the share `place` of the way
- * between the two. Equal points leave the weights as they were. */
+/* The stream's i-th choice of a point. */
+static const float *pick(const aiming *a, const cloud *c, uint32_t i)
+{
+	return c->points + (size_t)((double)c->n * uniform(a, i)) * a->d;
+}
+
+/* Where the direction from one point to another goes; false where they are one. */
+static bool set_way(aiming *a, const float *from, const float *to)
+{
+	double square = 0;
+	for (size_t j = 0; j < a->d; j++) {
+		a->way[j] = (double)to[j] - (double)from[j];
+		square += a->way[j] * a->way[j];
+	}
+	for (size_t j = 0; square > 0 && j < a->d; j++)
+		a->way[j] /= sqrt(square);
+	return square > 0;
+}
+
+static double along(const aiming *a, const float *point)
+{
+	double sum = 0;
+	for (size_t j = 0; j < a->d; j++)
+		sum += a->way[j] * (double)point[j];
+	return sum;
+}
+
+/* A place on the way at which a unit shall bend: as Chebyshev's points lie, densest at the ends of
+ * what the points cover, where a law that ends sharply asks for the most, and `beyond` further. */
+static double bend(const aiming *a, const cloud *c, double beyond, double u)
+{
+	double low = INFINITY, high = -INFINITY;
+	for (int i = 0; i < c->n; i++) {
+		double place = along(a, c->points + (size_t)i * a->d);
+		low = fmin(low, place);
+		high = fmax(high, place);
+	}
+	double middle = (low + high) / 2, half = (high - low) / 2 + beyond;
+	return middle + half * cos(3.14159265358979323846 * u);
+}
+
 static void point(const aiming *a, double length, double place, float *row, float *bias)
 {
-	double square = 0, middle = 0;
-	for (size_t j = 0; j < a->d; j++) {
-		double along = (double)a->to[j] - (double)a->from[j];
-		square += along * along;
-		middle += along * ((double)a->from[j] + place * along);
-	}
-	if (square <= 0)
-		return;
-	double factor = length / sqrt(square);
 	for (size_t j = 0; j < a->d; j++)
-		row[j] = (float)(factor * ((double)a->to[j] - (double)a->from[j]));
-	if (bias)
-		*bias = (float)(-factor * middle);
+		row[j] = (float)(length * a->way[j]);
+	*bias = (float)(-length * place);
 }
 
-static bool aim_potential_unit(aiming *a, float *row, float *bias)
+/* Three quarters look along independent components, where a law that ends along each of them asks for one bend
+ * instead of many; the others along differences of targets. */
+static void aim_potential_unit(aiming *a, int unit, int units, float *row, float *bias)
 {
-	double length = OTP_GAIN_DEFAULT * a->session->config.potential_gain;
-	if (!fetch(a, 1, 0, a->from) || !fetch(a, 1, 1, a->to))
-		return false;
-	point(a, length, uniform(a, 2), row, bias);
-	return true;
+	const double beyond = 0.03;
+	double length = OTP_GAIN_DEFAULT * a->session->config.potential_gain *
+			a->session->config.potential_sharpness;
+	(void)units;
+	if (a->components && unit % 4 != 3)
+		memcpy(a->way, a->directions + (size_t)((unit - unit / 4) % a->components) * a->d,
+		       a->d * sizeof *a->way);
+	else if (!set_way(a, pick(a, &a->target, 0), pick(a, &a->target, 1)))
+		return;
+	point(a, length, bend(a, &a->target, beyond, uniform(a, 2)), row, bias);
 }
 
-/* x' along differences of sources; eps along ways from sources to targets,
- * which is where noise can decide something. */
-static bool aim_transport_unit(aiming *a, float *row, float *bias)
+/* Three quarters look along differences of sources, at x', whose ends reach further than those of x; the
+ * others at eps, along ways from sources to targets, where it can decide something. */
+static void aim_transport_unit(aiming *a, int unit, int units, float *row, float *bias)
 {
-	bool noise = a->session->arch.condition_noise;
-	double length = OTP_GAIN_DEFAULT * a->session->config.aim_gain * (noise ? sqrt(0.5) : 1);
-	if (!fetch(a, 0, 0, a->from) || !fetch(a, 0, 1, a->to))
-		return false;
-	point(a, length, uniform(a, 2), row, bias);
-	if (!noise)
-		return true;
-	if (!fetch(a, 0, 3, a->from) || !fetch(a, 1, 4, a->to))
-		return false;
-	point(a, length, 0, row + a->d, NULL);
-	return true;
+	const otp_config *c = &a->session->config;
+	const double noise_share = 0.3, noise_bends = 0.3;
+	bool condition = a->session->arch.condition_noise, at_noise = condition && unit >= units - units / 4;
+	double length = OTP_GAIN_DEFAULT * c->sharpness;
+	if (!set_way(a, pick(a, &a->source, 0), pick(a, at_noise ? &a->target : &a->source, 1)))
+		return;
+	memset(row, 0, (condition ? 2 : 1) * a->d * sizeof *row);
+	if (at_noise)
+		point(a, noise_share * length, noise_bends * (2 * uniform(a, 2) - 1), row + a->d, bias);
+	else
+		point(a, length, bend(a, &a->source, 2 * c->sigma_end, uniform(a, 2)), row, bias);
 }
 
-static bool aim_first_layer(aiming *a, const weights *w, uint32_t draw,
-			    bool (*aim)(aiming *, float *, float *))
+static void aim_first_layer(aiming *a, const weights *w, uint32_t draw,
+			    void (*aim)(aiming *, int, int, float *, float *))
 {
 	otp_shape one, shape; /* (1, 1, units, inputs) */
 	float *bias = parameter(w, "in.bias", &one), *rows = parameter(w, "in.weight", &shape);
-	bool ok = true;
-	for (int unit = 0; ok && unit < shape.w; unit++) {
+	for (int unit = 0; unit < shape.w; unit++) {
 		a->stream = otp_stream_make(a->session->config.seed, (uint32_t)unit, draw);
-		ok = aim(a, rows + (size_t)unit * (size_t)shape.c, bias + unit);
+		aim(a, unit, shape.w, rows + (size_t)unit * (size_t)shape.c, bias + unit);
 	}
-	return ok;
 }
 
 /* ---- squares ------------------------------------------------------------------- */
 
 /* The target's mean, and (covariance + floor)^-1/2. */
-static bool whitening(aiming *a, double *mean, double *turn)
+static void whitening(const aiming *a, double *mean, double *turn)
 {
-	int d = (int)a->d, n = 4 * d < 512 ? 512 : 4 * d;
-	float *points = otp_calloc((size_t)n * a->d, sizeof *points);
+	int d = (int)a->d;
 	double sigma = a->session->config.sigma_end, spread = 0;
-	bool ok = true;
-	a->stream = otp_stream_make(a->session->config.seed, 0, DRAW_COVARIANCE);
-	for (int i = 0; ok && i < n; i++)
-		ok = fetch(a, 1, (uint32_t)i, points + (size_t)i * a->d);
-	otp_gaussian_moments(points, n, d, mean, turn);
+	otp_gaussian_moments(a->target.points, a->target.n, d, mean, turn);
 	for (int i = 0; i < d; i++)
 		spread += turn[i * d + i] / d;
 	for (int i = 0; i < d; i++)
 		turn[i * d + i] += fmax(sigma * sigma, 1e-4 * spread);
 	otp_symmetric_power(turn, d, -0.5, turn);
-	otp_free(points);
-	return ok;
 }
 
 /* (rows^T rows)^-1/2: rows times it are orthogonal. Random ones leave some directions almost without a
@@ -167,7 +210,7 @@ static double turn_rows(const double *turn, size_t count, size_t d, float *rows)
 
 /* Orthogonal directions, those of variance v scaled by 1/sqrt(v + floor), about the mean; the length of all
  * together stays what it was. */
-static bool whiten_squares(aiming *a, const weights *w)
+static void whiten_squares(const aiming *a, const weights *w)
 {
 	otp_shape one, shape; /* (1, 1, squares, d) */
 	float *bias = parameter(w, "quadratic.in.bias", &one),
@@ -178,7 +221,7 @@ static bool whiten_squares(aiming *a, const weights *w)
 		before += (double)rows[i] * (double)rows[i];
 	orthogonaliser(rows, count, d, turn);
 	turn_rows(turn, count, d, rows);
-	bool ok = whitening(a, mean, turn);
+	whitening(a, mean, turn);
 	double factor = sqrt(before / turn_rows(turn, count, d, rows));
 	for (size_t k = 0; k < count; k++) {
 		double middle = 0;
@@ -190,7 +233,6 @@ static bool whiten_squares(aiming *a, const weights *w)
 	}
 	otp_free(mean);
 	otp_free(turn);
-	return ok;
 }
 
 /* ---- both networks ------------------------------------------------------------- */
@@ -212,18 +254,38 @@ static void write_weights(otp_engine *e, int span, weights *w)
 	otp_free(w->state);
 }
 
-bool otp_aim(otp_engine *e, const otp_session *s, otp_error *err)
+static void aim(aiming *a, otp_engine *e)
 {
-	aiming a = {.session = s, .d = (size_t)s->arch.c, .err = err};
-	a.from = otp_calloc(a.d, sizeof *a.from);
-	a.to = otp_calloc(a.d, sizeof *a.to);
 	weights t = read_weights(e, OTP_SPAN_TRANSPORT), v = read_weights(e, OTP_SPAN_POTENTIAL);
-	bool ok = aim_first_layer(&a, &t, DRAW_TRANSPORT, aim_transport_unit) &&
-		  aim_first_layer(&a, &v, DRAW_POTENTIAL, aim_potential_unit) &&
-		  (!s->arch.potential_quadratic || whiten_squares(&a, &v));
+	aim_first_layer(a, &t, DRAW_TRANSPORT, aim_transport_unit);
+	aim_first_layer(a, &v, DRAW_POTENTIAL, aim_potential_unit);
+	if (a->session->arch.potential_quadratic)
+		whiten_squares(a, &v);
 	write_weights(e, OTP_SPAN_TRANSPORT, &t);
 	write_weights(e, OTP_SPAN_POTENTIAL, &v);
-	otp_free(a.from);
-	otp_free(a.to);
+}
+
+static void find_components(aiming *a)
+{
+	enum { MOST = 32 };
+	a->directions = otp_calloc(MOST * a->d, sizeof *a->directions);
+	a->components = otp_components(a->target.points, a->target.n, (int)a->d, MOST,
+				       otp_stream_make(a->session->config.seed, 1, DRAW_TARGET), a->directions);
+}
+
+bool otp_aim(otp_engine *e, const otp_session *s, otp_error *err)
+{
+	aiming a = {.session = s, .d = (size_t)s->arch.c};
+	a.way = otp_calloc(a.d, sizeof *a.way);
+	bool ok = open_cloud(&a, s->source, DRAW_SOURCE, &a.source, err) &&
+		  open_cloud(&a, s->target, DRAW_TARGET, &a.target, err);
+	if (ok) {
+		find_components(&a);
+		aim(&a, e);
+	}
+	otp_free(a.way);
+	otp_free(a.directions);
+	otp_free(a.source.points);
+	otp_free(a.target.points);
 	return ok;
 }

@@ -37,6 +37,8 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->potential_quadratic = c->potential_quadratic;
 	arch->quadratic_gain = (float)c->quadratic_gain;
 	arch->potential_gain = (float)c->potential_gain;
+	arch->sharpness = (float)c->sharpness;
+	arch->potential_sharpness = (float)c->potential_sharpness;
 	arch->levels = otp_config_list(c->multipliers, "--multipliers", arch->multipliers, OTP_MAX_LEVELS, err);
 	arch->potential_levels = otp_config_list(c->potential_multipliers, "--potential-multipliers",
 						 arch->potential_multipliers, OTP_MAX_LEVELS, err);
@@ -57,6 +59,7 @@ otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch)
 		.arch = *arch,
 		.tau = c->tau,
 		.noise_pairs = c->noise_pairs,
+		.refine = c->refine,
 		.cost_from_clean = strcmp(c->cost_from, "clean") == 0,
 		.g = (otp_g)PICK_OF(c->g, "linear", "softplus", "kl"),
 	};

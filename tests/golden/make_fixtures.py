@@ -220,6 +220,11 @@ STEP_CASES = {
              potential_blocks=1),
         Objective(tau=0.3, batch=5, g="softplus"),
     ),
+    "refined": (
+        Arch(1, 1, 2, vectors=True, condition_noise=True, width=8, blocks=1, sharpness=2, potential_width=8,
+             potential_blocks=1, potential_sharpness=4),
+        Objective(tau=0.3, batch=5, refine=3),
+    ),
 }  # fmt: skip
 OUTER_STEPS = 2
 SETTINGS = dict(seed=0x1234567890, keep=0.9375, sigma=0.375, rate_t=5e-4, rate_v=2e-4, beta1=0.5, beta2=0.9, ema=0.75, r1=0.7)
