@@ -116,14 +116,16 @@ static void units_lie_in_the_data(void **state)
 		assert_close(length(v + (ptrdiff_t)unit * D), 6 * (double)OTP_GAIN_DEFAULT, 1e-5);
 		assert_close(share(law, at_noise ? eps : x, at_noise ? M + 1 : M), 1, 1e-5);
 		assert_close(length(at_noise ? x : eps), 0, 0);
-		assert_close(length(at_noise ? eps : x), (at_noise ? 0.6 : 2) * (double)OTP_GAIN_DEFAULT, 1e-5);
+		assert_close(length(at_noise ? eps : x), (at_noise ? 0.6 : 2) * (double)OTP_GAIN_DEFAULT,
+			     1e-5);
 	}
 	otp_law_free(law);
 	close_fresh(&f);
 }
 
-/* The target is a product along the straight directions: three quarters of the potential's units look along one
- * of them each. From 8192 samples an axis is known to about 1 / sqrt(8192), and M others take their share. */
+/* The target is a product along the straight directions: three quarters of the potential's units look along
+ * one of them each. From 8192 samples an axis is known to about 1 / sqrt(8192), and M others take their
+ * share. */
 static void the_potential_looks_along_components(void **state)
 {
 	(void)state;
@@ -153,8 +155,8 @@ static void the_potential_looks_along_components(void **state)
 	close_fresh(&f);
 }
 
-/* A unit is zero within what the data covers along it, or 0.03 further: no further from the origin than
- * sqrt(m + 1), the corner of the cube that holds the targets. */
+/* A unit is zero within what the data covers along it, or little further: no further from the origin than
+ * 1.03 sqrt(m + 1), the corner of the cube that holds the targets. */
 static void units_bend_among_the_data(void **state)
 {
 	(void)state;
@@ -168,7 +170,7 @@ static void units_bend_among_the_data(void **state)
 		most = fmax(most, place);
 		beyond += place > 0.8;
 	}
-	assert_true(most <= sqrt(M + 1) + 0.03);
+	assert_true(most <= 1.03 * sqrt(M + 1));
 	assert_true(beyond >= 3); /* densest at the ends: of Chebyshev's points two fifths lie past 0.8 */
 	close_fresh(&f);
 }

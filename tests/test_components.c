@@ -27,7 +27,8 @@ static void coordinates(int i, double *c)
 }
 
 /* Mixed by columns that are neither orthogonal nor of one length, about a mean, in D dimensions. */
-static const double MIX[D][K] = {{1, 0.5, 0}, {0, 1, 0.3}, {0.2, 0, 1}, {0.4, -0.6, 0.1}, {0, 0.2, -0.7}, {0, 0, 0}};
+static const double MIX[D][K] = {{1, 0.5, 0},	   {0, 1, 0.3},	   {0.2, 0, 1},
+				 {0.4, -0.6, 0.1}, {0, 0.2, -0.7}, {0, 0, 0}};
 
 static void mix(float *points)
 {

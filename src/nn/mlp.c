@@ -57,6 +57,7 @@ otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y
 	/* What carries one covariance to another is a quadratic, which the trunk
 	 * approximates badly in many dimensions (the convex-quadratic layers of
 	 * Korotin et al. 2021 serve the same end; these have either sign). */
-	otp_node *along = otp_layer_dense(b, "quadratic.in", y, a->potential_quadratic, a->quadratic_gain * OTP_GAIN_DEFAULT);
+	otp_node *along = otp_layer_dense(b, "quadratic.in", y, a->potential_quadratic,
+					  a->quadratic_gain * OTP_GAIN_DEFAULT);
 	return otp_add(value, otp_layer_dense(b, "quadratic.out", otp_mul(along, along), 1, OTP_GAIN_ZERO));
 }

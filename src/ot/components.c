@@ -34,7 +34,8 @@ static void whiten(const float *points, int n, int d, int most, whitened *w)
 		for (int c = 0; c < w->k; c++)
 			for (int j = 0; j < d; j++)
 				w->z[(size_t)i * (size_t)w->k + (size_t)c] +=
-				    w->white[c * d + j] * ((double)points[(size_t)i * (size_t)d + (size_t)j] - mean[j]);
+				    w->white[c * d + j] *
+				    ((double)points[(size_t)i * (size_t)d + (size_t)j] - mean[j]);
 	otp_free(vectors);
 	otp_free(values);
 	otp_free(mean);
@@ -100,7 +101,8 @@ static void rotate(const whitened *w, otp_stream stream, double *rows)
 {
 	enum { MOST_STEPS = 200 };
 	int k = w->k;
-	double *next = otp_calloc((size_t)(3 * k * k), sizeof *next), *square = next + k * k, *old = square + k * k;
+	double *next = otp_calloc((size_t)(3 * k * k), sizeof *next), *square = next + k * k,
+	       *old = square + k * k;
 	for (int i = 0; i < k * k; i++)
 		rows[i] = (double)otp_normal_block(stream, OTP_PURPOSE_INIT, (uint32_t)i).v[0];
 	decorrelate(k, rows, square, old);

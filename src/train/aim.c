@@ -20,7 +20,7 @@ typedef struct aiming {
 	const otp_session *session;
 	size_t d;
 	cloud source, target;
-	int components; /* independent ones of the target */
+	int components;	    /* independent ones of the target */
 	double *directions; /* (components, d) */
 	otp_stream stream;
 	double *way; /* (d): a unit's direction, of length 1 */
@@ -94,7 +94,7 @@ static double along(const aiming *a, const float *point)
 }
 
 /* A place on the way at which a unit shall bend: as Chebyshev's points lie, densest at the ends of
- * what the points cover, where a law that ends sharply asks for the most, and `beyond` further. */
+ * what the points cover, where a law that ends sharply asks for the most, a little and `beyond` further. */
 static double bend(const aiming *a, const cloud *c, double beyond, double u)
 {
 	double low = INFINITY, high = -INFINITY;
@@ -103,7 +103,7 @@ static double bend(const aiming *a, const cloud *c, double beyond, double u)
 		low = fmin(low, place);
 		high = fmax(high, place);
 	}
-	double middle = (low + high) / 2, half = (high - low) / 2 + beyond;
+	double middle = (low + high) / 2, half = 1.03 * (high - low) / 2 + beyond;
 	return middle + half * cos(3.14159265358979323846 * u);
 }
 
@@ -114,20 +114,19 @@ static void point(const aiming *a, double length, double place, float *row, floa
 	*bias = (float)(-length * place);
 }
 
-/* Three quarters look along independent components, where a law that ends along each of them asks for one bend
- * instead of many; the others along differences of targets. */
+/* Three quarters look along independent components, where a law that ends along each of them asks for one
+ * bend instead of many; the others along differences of targets. */
 static void aim_potential_unit(aiming *a, int unit, int units, float *row, float *bias)
 {
-	const double beyond = 0.03;
-	double length = OTP_GAIN_DEFAULT * a->session->config.potential_gain *
-			a->session->config.potential_sharpness;
+	double length =
+	    OTP_GAIN_DEFAULT * a->session->config.potential_gain * a->session->config.potential_sharpness;
 	(void)units;
 	if (a->components && unit % 4 != 3)
 		memcpy(a->way, a->directions + (size_t)((unit - unit / 4) % a->components) * a->d,
 		       a->d * sizeof *a->way);
 	else if (!set_way(a, pick(a, &a->target, 0), pick(a, &a->target, 1)))
 		return;
-	point(a, length, bend(a, &a->target, beyond, uniform(a, 2)), row, bias);
+	point(a, length, bend(a, &a->target, 0, uniform(a, 2)), row, bias);
 }
 
 /* Three quarters look along differences of sources, at x', whose ends reach further than those of x; the
@@ -269,8 +268,9 @@ static void find_components(aiming *a)
 {
 	enum { MOST = 32 };
 	a->directions = otp_calloc(MOST * a->d, sizeof *a->directions);
-	a->components = otp_components(a->target.points, a->target.n, (int)a->d, MOST,
-				       otp_stream_make(a->session->config.seed, 1, DRAW_TARGET), a->directions);
+	a->components =
+	    otp_components(a->target.points, a->target.n, (int)a->d, MOST,
+			   otp_stream_make(a->session->config.seed, 1, DRAW_TARGET), a->directions);
 }
 
 bool otp_aim(otp_engine *e, const otp_session *s, otp_error *err)
