@@ -111,10 +111,14 @@ enum {
 #define SHORT                                                                                                \
 	{"steps", "1000"}, {"batch", "256"}, { "k-transport", "1" }
 
+/* Of one-to-many, whose own rates are for six times as many steps. */
+#define SHORT_SIDES                                                                                          \
+	SHORT, {"lr_g", "1e-3"}, { "lr_d", "1e-4" }
+
 static void a_healthy_run_has_none(void **state)
 {
 	(void)state;
-	const setting settings[] = {SHORT, {NULL, NULL}};
+	const setting settings[] = {SHORT_SIDES, {NULL, NULL}};
 	expect("healthy", train("healthy", "one-to-many", settings), NOTHING, NOTHING);
 }
 
@@ -129,7 +133,7 @@ static void a_map_is_not_blamed_for_ignoring_noise(void **state)
 static void a_cost_too_dear_holds_everything(void **state)
 {
 	(void)state;
-	const setting settings[] = {SHORT, {"tau", "1000"}, {NULL, NULL}};
+	const setting settings[] = {SHORT_SIDES, {"tau", "1000"}, {NULL, NULL}};
 	expect("identity", train("identity", "one-to-many", settings), IDENTITY, IDENTITY);
 }
 
@@ -151,7 +155,7 @@ static void a_generator_that_outruns_the_potential_collapses(void **state)
 static void a_plain_map_of_one_to_many_ignores_noise(void **state)
 {
 	(void)state;
-	const setting settings[] = {SHORT, {"formulation", "otm"}, {"noise-pairs", "off"}, {NULL, NULL}};
+	const setting settings[] = {SHORT_SIDES, {"formulation", "otm"}, {"noise-pairs", "off"}, {NULL, NULL}};
 	expect("noise", train("noise", "one-to-many", settings), NOISE, NOISE);
 }
 
@@ -159,7 +163,7 @@ static void a_potential_without_r1_runs_away(void **state)
 {
 	(void)state;
 	const setting settings[] = {
-	    SHORT, {"r1", "0"}, {"lr_d", "1e-2"}, {"decay", "constant"}, {NULL, NULL}};
+	    SHORT_SIDES, {"r1", "0"}, {"lr_d", "1e-2"}, {"decay", "constant"}, {NULL, NULL}};
 	expect("runaway", train("runaway", "one-to-many", settings), RUNAWAY, RUNAWAY);
 }
 
@@ -168,10 +172,15 @@ static void a_potential_without_r1_runs_away(void **state)
 static void a_plan_is_lost_where_sigma_falls_too_fast(void **state)
 {
 	(void)state;
-	const setting settings[] = {SHORT,
+	const setting settings[] = {SHORT_SIDES,
 				    {"condition-noise", "off"},
 				    {"aim", "off"},
+				    {"sharpness", "1"},
+				    {"potential-sharpness", "1"},
+				    {"refine", "0"},
 				    {"potential-gain", "3"},
+				    {"lr_g", "5e-4"},
+				    {"r1-end", "3e-4"},
 				    {"lr_d", "1e-4"},
 				    {"beta2", "0.9"},
 				    {"decay-from", "0.2"},
