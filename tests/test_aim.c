@@ -240,6 +240,20 @@ static void other_weights_stay(void **state)
 	close_fresh(&off);
 }
 
+/* A level that was left to the data counts as much as one that was given. */
+static void the_level_may_be_the_datas(void **state)
+{
+	(void)state;
+	fresh given, settled;
+	open_fresh(&given, "aim = on\n");
+	open_fresh(&settled, "aim = on\nsigma-end = auto\nsigma-auto = 0.1\n");
+	for (int span = 0; span < 2; span++)
+		assert_memory_equal(given.state[span], settled.state[span],
+				    (size_t)given.params[span]->elements * sizeof(float));
+	close_fresh(&given);
+	close_fresh(&settled);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +262,7 @@ int main(void)
 	    cmocka_unit_test(units_bend_among_the_data),
 	    cmocka_unit_test(squares_press_where_the_target_is_thin),
 	    cmocka_unit_test(other_weights_stay),
+	    cmocka_unit_test(the_level_may_be_the_datas),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

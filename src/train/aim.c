@@ -37,6 +37,13 @@ static double uniform(const aiming *a, uint32_t i)
 	return (double)otp_random_uniform(a->stream, OTP_PURPOSE_INIT, i);
 }
 
+/* Of the smoothing, also where sigma-end leaves it to the data. */
+static double final_sigma(const aiming *a)
+{
+	const otp_config *c = &a->session->config;
+	return otp_settings_sigma(c, c->steps);
+}
+
 static bool open_cloud(aiming *a, const otp_dataset *set, uint32_t draw, cloud *c, otp_error *err)
 {
 	enum { FEWEST = 8192 };
@@ -143,7 +150,7 @@ static void aim_transport_unit(aiming *a, int unit, int units, float *row, float
 	if (at_noise)
 		point(a, noise_share * length, noise_bends * (2 * uniform(a, 2) - 1), row + a->d, bias);
 	else
-		point(a, length, bend(a, &a->source, 2 * c->sigma_end, uniform(a, 2)), row, bias);
+		point(a, length, bend(a, &a->source, 2 * final_sigma(a), uniform(a, 2)), row, bias);
 }
 
 static void aim_first_layer(aiming *a, const weights *w, uint32_t draw,
@@ -163,7 +170,7 @@ static void aim_first_layer(aiming *a, const weights *w, uint32_t draw,
 static void whitening(const aiming *a, double *mean, double *turn)
 {
 	int d = (int)a->d;
-	double sigma = a->session->config.sigma_end, spread = 0;
+	double sigma = final_sigma(a), spread = 0;
 	otp_gaussian_moments(a->target.points, a->target.n, d, mean, turn);
 	for (int i = 0; i < d; i++)
 		spread += turn[i * d + i] / d;
