@@ -454,22 +454,50 @@ def transport_loss(o, t, v, x, eps, z, keep, sigma):
     return loss, (loss, (x - y).square().sum() * o.share, value.sum() * o.share, loss.new_zeros(()))
 
 
-def refine(o, v, x, smoothed, y):
-    """src/ot/objective.c's: gradient steps from y on what T minimises; one that does harm is not taken, and shortened."""
+def refine(o, v, origin, starts):
+    """src/ot/refine.c's: of Newton steps on what T minimises from each start, the best answers to v."""
 
-    def answers_at(y):
+    def inner(a, b):
+        return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.dim() - 1))
+
+    def ratio(a, b):
+        return a / (b + 1e-20)
+
+    def answer_at(y):
         y = y.detach().requires_grad_()
-        value = o.cost(x, smoothed, y) - v(y)
-        return y.detach(), value.detach(), torch.autograd.grad(value.sum(), y)[0]
+        cost = o.scale * inner(origin - y, origin - y) - v(y).reshape(-1, *[1] * (y.dim() - 1))
+        return y.detach(), cost.detach(), torch.autograd.grad(cost.sum(), y)[0]
 
-    now = answers_at(y)
-    rate = torch.full_like(now[1], f32(0.25 / np.float32(o.tau)))
-    for _ in range(o.refine):
-        following = answers_at(now[0] - rate.reshape(-1, *[1] * (y.dim() - 1)) * now[2])
+    def better_of(now, following):
         better = following[1] < now[1]
-        now = tuple(torch.where(better.reshape(-1, *[1] * (a.dim() - 1)), b, a) for a, b in zip(now, following))
-        rate = torch.where(better, rate, 0.25 * rate)
-    return now[0]
+        return better, tuple(torch.where(better, b, a) for a, b in zip(now, following))
+
+    def newton_way(y, _, slope):
+        ahead = np.float32(0.02) / np.float32(o.tau)
+        ahead, per_ahead = f32(ahead), f32(1 / ahead)
+        direction, way = -slope, torch.zeros_like(y)
+        for _ in range(2):
+            bend = (answer_at(y + way + ahead * direction)[2] - slope) * per_ahead
+            curvature = torch.maximum(inner(direction, bend), o.scale * inner(direction, direction))
+            length = ratio(-inner(slope, direction), curvature)
+            way = way + length * direction
+            following = slope + length * bend
+            direction = ratio(inner(following, following), inner(slope, slope)) * direction - following
+            slope = following
+        return way
+
+    def refine_from(start):
+        now = answer_at(start)
+        share = torch.ones_like(now[1])
+        for _ in range(o.refine):
+            better, now = better_of(now, answer_at(now[0] + share * newton_way(*now)))
+            share = torch.where(better, share, 0.25 * share)
+        return now
+
+    best = refine_from(starts[0])
+    for start in starts[1:]:
+        best = better_of(best, refine_from(start))[1]
+    return best[0]
 
 
 def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
@@ -477,8 +505,9 @@ def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
     smoothed = smooth(x, eps, keep, sigma)
     with torch.no_grad():
         made = t(smoothed, x, eps, z)
+        opposite = t(smooth(x, -eps, keep, sigma), x, -eps, z) if o.refine else None
     if o.refine:
-        made = refine(o, v, x, smoothed, made)
+        made = refine(o, v, x if o.cost_from_clean else smoothed, [made, opposite])
     if r1:
         y = y.detach().requires_grad_()
         fake, real = v(made), v(y)

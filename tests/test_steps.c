@@ -40,7 +40,7 @@ static const step_case STEP_CASES[] = {
      {.arch = {.vectors = true, .h = 1, .w = 1, .c = 2, .condition_noise = true, .residual = true,
 	       .width = 8, .blocks = 1, .sharpness = 2, .potential_width = 8, .potential_blocks = 1,
 	       .potential_sharpness = 4},
-      .refine = 3}},
+      .refine = 2}},
 };
 /* clang-format on */
 enum { STEP_COUNT = sizeof STEP_CASES / sizeof *STEP_CASES, OUTER_STEPS = 2 };

@@ -131,3 +131,5 @@ otp_node *otp_layer_total(otp_node *x, float factor)
 {
 	return otp_affine(otp_sum(x, otp_shape4(1, 1, 1, 1)), factor, 0);
 }
+
+otp_node *otp_layer_difference(otp_node *a, otp_node *b) { return otp_add(a, otp_affine(b, -1, 0)); }

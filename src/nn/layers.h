@@ -35,5 +35,7 @@ otp_node *otp_layer_attention(otp_builder *b, const char *name, otp_node *x);
 otp_node *otp_layer_pixel_norm(otp_node *z);
 /* factor * the sum of all elements, (1, 1, 1, 1). */
 otp_node *otp_layer_total(otp_node *x, float factor);
+/* a - b */
+otp_node *otp_layer_difference(otp_node *a, otp_node *b);
 
 #endif

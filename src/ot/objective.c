@@ -1,5 +1,6 @@
 #include "ot/objective.h"
 #include "nn/layers.h"
+#include "ot/refine.h"
 #include "ot/smoothing.h"
 
 static const otp_shape SCALAR = {1, 1, 1, 1};
@@ -50,24 +51,25 @@ static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *
 	return otp_gather(bytes, in->words, shape, data.stored, OTP_WORD_SOURCE + target);
 }
 
+static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, otp_node *eps)
+{
+	source_side s = {.x = x, .eps = eps};
+	s.smoothed = otp_smooth(x, eps, number(in, OTP_NUMBER_KEEP), number(in, OTP_NUMBER_SIGMA));
+	otp_shape latent = otp_shape4(x->shape.n, 1, 1, a->latent);
+	otp_node *z = a->latent ? otp_normal(in->words, latent, OTP_PURPOSE_LATENT) : NULL;
+	s.y = otp_transport_build(b, a, (otp_transport_input){s.smoothed, x, eps, z});
+	return s;
+}
+
 static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, noise_kind kind)
 {
-	otp_graph *g = b->graph;
-	int n = x->shape.n;
-	source_side s = {.x = x};
-	s.eps = noise(g, a, in, n, kind);
-	s.smoothed = otp_smooth(s.x, s.eps, number(in, OTP_NUMBER_KEEP), number(in, OTP_NUMBER_SIGMA));
-	otp_node *z = a->latent ? otp_normal(in->words, otp_shape4(n, 1, 1, a->latent), OTP_PURPOSE_LATENT) : NULL;
-	s.y = otp_transport_build(b, a, (otp_transport_input){s.smoothed, s.x, s.eps, z});
-	return s;
+	return answer_to(b, a, in, x, noise(b->graph, a, in, x->shape.n, kind));
 }
 
 static otp_node *squared_norm(otp_node *x, otp_shape to)
 {
 	return otp_sum(otp_mul(x, x), to);
 }
-
-static otp_node *difference(otp_node *a, otp_node *b) { return otp_add(a, otp_affine(b, -1, 0)); }
 
 static otp_node *cost_from(const otp_objective *o, const source_side *s)
 {
@@ -77,7 +79,7 @@ static otp_node *cost_from(const otp_objective *o, const source_side *s)
 /* tau |from - y|^2 for each sample, (n, 1, 1, 1) */
 static otp_node *cost(const otp_objective *o, const source_side *s)
 {
-	otp_node *way = difference(cost_from(o, s), s->y);
+	otp_node *way = otp_layer_difference(cost_from(o, s), s->y);
 	otp_node *each = squared_norm(way, otp_shape4(s->y->shape.n, 1, 1, 1));
 	return otp_affine(each, (float)o->tau, 0);
 }
@@ -114,10 +116,10 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 	otp_node *x = samples(step.graph, o, &step.in, false, shard);
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	otp_node *value = otp_potential_build(&vb, &o->arch, s.y);
-	otp_node *loss = otp_layer_total(difference(cost(o, &s), value), share);
+	otp_node *loss = otp_layer_total(otp_layer_difference(cost(o, &s), value), share);
 	otp_builder_output_grads(&tb, loss, OTP_SPAN_TRANSPORT_GRADS, grads_base);
 
-	otp_node *clean_cost = otp_affine(squared_norm(difference(s.x, s.y), SCALAR), share, 0);
+	otp_node *clean_cost = otp_affine(squared_norm(otp_layer_difference(s.x, s.y), SCALAR), share, 0);
 	step.report = report(loss, clean_cost, otp_layer_total(value, share), otp_constant(step.graph, 0));
 	otp_builder_done(&tb);
 	otp_builder_done(&vb);
@@ -153,45 +155,18 @@ static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
 	return otp_affine(squared_norm(slope, SCALAR), share, 0);
 }
 
-/* What T minimises, tau |from - y|^2 - V(y) for each sample, and its gradient in y. */
-typedef struct answers {
-	otp_node *y, *value, *slope; /* slope like y; value (n, 1, 1, 1) */
-} answers;
-
-static answers answers_at(otp_builder *fixed, const otp_objective *o, otp_node *from, otp_node *y)
+/* The best answers to V as it stands, from T's to this noise and to the opposite: where the plan sends one x
+ * two ways the two often go apart, and the better one is taken at once, while T changes sides late. */
+static otp_node *refined(const otp_objective *o, otp_builder *tb, otp_params *v, otp_step_inputs *in,
+			 const source_side *s)
 {
-	otp_node *way = difference(y, from), *potential = otp_potential_build(fixed, &o->arch, y), *rise;
-	otp_node *each = squared_norm(way, otp_shape4(y->shape.n, 1, 1, 1));
-	otp_grad(otp_layer_total(potential, 1), &y, 1, &rise);
-	return (answers){y, difference(otp_affine(each, (float)o->tau, 0), potential),
-			 difference(otp_affine(way, 2 * (float)o->tau, 0), rise)};
-}
-
-/* a + share (b - a) */
-static otp_node *between(otp_node *a, otp_node *b, otp_node *share)
-{
-	return otp_add(a, otp_mul(difference(b, a), share));
-}
-
-/* T's outputs a few gradient steps nearer to the best answers to V as it stands (fine-tuned conjugates, Amos
- * 2023): V is not taught by how far T lags behind. A step that makes things worse for a sample is not taken
- * there, and shortened. */
-static otp_node *refine(otp_builder *fixed, const otp_objective *o, const source_side *s)
-{
-	answers now = answers_at(fixed, o, cost_from(o, s), s->y);
-	/* Where V is flat half of the way. */
-	otp_node *rate = otp_affine(now.value, 0, 0.25f / (float)o->tau);
-	for (int k = 0; k < o->refine; k++) {
-		otp_node *y = difference(now.y, otp_mul(now.slope, rate));
-		answers next = answers_at(fixed, o, cost_from(o, s), y);
-		otp_node *one = otp_affine(rate, 0, 1);
-		otp_node *better = otp_lrelu_gate(difference(now.value, next.value), one, 0); /* 0 or 1 */
-		now.y = between(now.y, next.y, better);
-		now.value = between(now.value, next.value, better);
-		now.slope = between(now.slope, next.slope, better);
-		rate = otp_mul(rate, otp_affine(better, 0.75f, 0.25f));
-	}
-	return now.y;
+	/* Leaves of its own: the weights' gradient does not go through the steps. */
+	otp_builder fixed = otp_builder_make(tb->graph, v, OTP_SPAN_POTENTIAL, 0);
+	source_side opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0));
+	otp_refinement r = {&fixed, &o->arch, (float)o->tau, cost_from(o, s), o->refine};
+	otp_node *starts[] = {s->y, opposite.y}, *y = otp_refine(&r, starts, 2);
+	otp_builder_done(&fixed);
+	return y;
 }
 
 otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
@@ -206,13 +181,11 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	otp_node *x = samples(step.graph, o, &step.in, false, shard);
 	otp_node *y = samples(step.graph, o, &step.in, true, shard);
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
-	/* Leaves of its own: the weights' gradient does not go through the steps. */
-	otp_builder fixed = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
 	if (o->refine)
-		s.y = refine(&fixed, o, &s);
+		s.y = refined(o, &tb, v, &step.in, &s);
 	both_values value = potential_of_both(&vb, &o->arch, s.y, y, with_r1);
 	/* Linear g: the cost is constant in V and drops out. */
-	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : difference(value.fake, cost(o, &s));
+	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : otp_layer_difference(value.fake, cost(o, &s));
 	otp_node *loss = otp_layer_total(
 		otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
 
@@ -225,7 +198,6 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
 	step.report = report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
 	otp_builder_done(&tb);
-	otp_builder_done(&fixed);
 	otp_builder_done(&vb);
 	return step;
 }

@@ -34,7 +34,7 @@ typedef struct otp_objective {
 	otp_arch arch;
 	double tau;
 	bool noise_pairs;     /* eps comes with a sign for each sample */
-	int refine;           /* gradient steps from T's outputs to what the potential learns from */
+	int refine;           /* Newton steps from T's outputs to what the potential learns from; 0: T's outputs */
 	bool cost_from_clean; /* ablation: the training cost from x, not x' */
 	otp_g g;
 	otp_resident source, target; /* steps only */

@@ -10,18 +10,17 @@
 /* Draws of its own for every unit, and for the points of either side. */
 enum { DRAW_TRANSPORT = 0x61696d, DRAW_POTENTIAL, DRAW_SOURCE, DRAW_TARGET };
 
-/* Points of one side. */
+/* Points of one side, and what looks along its independent components. */
 typedef struct cloud {
-	int n;
-	float *points; /* (n, d) */
+	int n, components;
+	float *points;	    /* (n, d) */
+	double *directions; /* (components, d) */
 } cloud;
 
 typedef struct aiming {
 	const otp_session *session;
 	size_t d;
 	cloud source, target;
-	int components;	    /* independent ones of the target */
-	double *directions; /* (components, d) */
 	otp_stream stream;
 	double *way; /* (d): a unit's direction, of length 1 */
 } aiming;
@@ -92,6 +91,14 @@ static bool set_way(aiming *a, const float *from, const float *to)
 	return square > 0;
 }
 
+/* The cloud's k-th component, counted around; false where it has none. */
+static bool set_component(aiming *a, const cloud *c, int k)
+{
+	if (c->components)
+		memcpy(a->way, c->directions + (size_t)(k % c->components) * a->d, a->d * sizeof *a->way);
+	return c->components > 0;
+}
+
 static double along(const aiming *a, const float *point)
 {
 	double sum = 0;
@@ -128,23 +135,29 @@ static void aim_potential_unit(aiming *a, int unit, int units, float *row, float
 	double length =
 	    OTP_GAIN_DEFAULT * a->session->config.potential_gain * a->session->config.potential_sharpness;
 	(void)units;
-	if (a->components && unit % 4 != 3)
-		memcpy(a->way, a->directions + (size_t)((unit - unit / 4) % a->components) * a->d,
-		       a->d * sizeof *a->way);
-	else if (!set_way(a, pick(a, &a->target, 0), pick(a, &a->target, 1)))
+	bool component = unit % 4 != 3 && set_component(a, &a->target, unit - unit / 4);
+	if (!component && !set_way(a, pick(a, &a->target, 0), pick(a, &a->target, 1)))
 		return;
 	point(a, length, bend(a, &a->target, 0, uniform(a, 2)), row, bias);
 }
 
-/* Three quarters look along differences of sources, at x', whose ends reach further than those of x; the
- * others at eps, along ways from sources to targets, where it can decide something. */
+/* At x': a third each along components of the target and of the source, and along differences of sources. */
+static bool set_source_way(aiming *a, int unit)
+{
+	if (unit % 3 < 2 && set_component(a, unit % 3 ? &a->source : &a->target, unit / 3))
+		return true;
+	return set_way(a, pick(a, &a->source, 0), pick(a, &a->source, 1));
+}
+
+/* Three quarters look at x', whose ends reach further than those of x; the others at eps, along ways from
+ * sources to targets, where it can decide something. */
 static void aim_transport_unit(aiming *a, int unit, int units, float *row, float *bias)
 {
 	const otp_config *c = &a->session->config;
 	const double noise_share = 0.3, noise_bends = 0.3;
 	bool condition = a->session->arch.condition_noise, at_noise = condition && unit >= units - units / 4;
 	double length = OTP_GAIN_DEFAULT * c->sharpness;
-	if (!set_way(a, pick(a, &a->source, 0), pick(a, at_noise ? &a->target : &a->source, 1)))
+	if (at_noise ? !set_way(a, pick(a, &a->source, 0), pick(a, &a->target, 1)) : !set_source_way(a, unit))
 		return;
 	memset(row, 0, (condition ? 2 : 1) * a->d * sizeof *row);
 	if (at_noise)
@@ -271,13 +284,18 @@ static void aim(aiming *a, otp_engine *e)
 	write_weights(e, OTP_SPAN_POTENTIAL, &v);
 }
 
-static void find_components(aiming *a)
+static void find_components(const aiming *a, uint32_t draw, cloud *c)
 {
 	enum { MOST = 32 };
-	a->directions = otp_calloc(MOST * a->d, sizeof *a->directions);
-	a->components =
-	    otp_components(a->target.points, a->target.n, (int)a->d, MOST,
-			   otp_stream_make(a->session->config.seed, 1, DRAW_TARGET), a->directions);
+	c->directions = otp_calloc(MOST * a->d, sizeof *c->directions);
+	c->components = otp_components(c->points, c->n, (int)a->d, MOST,
+				       otp_stream_make(a->session->config.seed, 1, draw), c->directions);
+}
+
+static void close_cloud(cloud *c)
+{
+	otp_free(c->points);
+	otp_free(c->directions);
 }
 
 bool otp_aim(otp_engine *e, const otp_session *s, otp_error *err)
@@ -287,12 +305,12 @@ bool otp_aim(otp_engine *e, const otp_session *s, otp_error *err)
 	bool ok = open_cloud(&a, s->source, DRAW_SOURCE, &a.source, err) &&
 		  open_cloud(&a, s->target, DRAW_TARGET, &a.target, err);
 	if (ok) {
-		find_components(&a);
+		find_components(&a, DRAW_SOURCE, &a.source);
+		find_components(&a, DRAW_TARGET, &a.target);
 		aim(&a, e);
 	}
 	otp_free(a.way);
-	otp_free(a.directions);
-	otp_free(a.source.points);
-	otp_free(a.target.points);
+	close_cloud(&a.source);
+	close_cloud(&a.target);
 	return ok;
 }

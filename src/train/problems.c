@@ -17,7 +17,7 @@
  * edges, and a potential that learns from refined answers, since the generator
  * follows it too slowly. */
 #define AIMED                                                                                                \
-	SINGULAR "aim = on\nsharpness = 10\npotential-sharpness = 20\nrefine = 4\nlr_g = 1e-3\n"   \
+	SINGULAR "aim = on\nsharpness = 10\npotential-sharpness = 20\nrefine = 2\nlr_g = 1e-3\n"   \
 		 "beta2 = 0.99\nr1-end = 2e-3\nbatch = 512\nk-transport = 3\nanneal-fraction = 0.4\ndecay-from = 0.3\n"
 
 /* In many dimensions most directions hold nothing, and squares keep the outputs out of them. */

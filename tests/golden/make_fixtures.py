@@ -223,7 +223,7 @@ STEP_CASES = {
     "refined": (
         Arch(1, 1, 2, vectors=True, condition_noise=True, width=8, blocks=1, sharpness=2, potential_width=8,
              potential_blocks=1, potential_sharpness=4),
-        Objective(tau=0.3, batch=5, refine=3),
+        Objective(tau=0.3, batch=5, refine=2),
     ),
 }  # fmt: skip
 OUTER_STEPS = 2
