@@ -111,7 +111,7 @@ enum {
 #define SHORT                                                                                                \
 	{"steps", "1000"}, {"batch", "256"}, { "k-transport", "1" }
 
-/* Of one-to-many, whose own rates are for six times as many steps. */
+/* Of one-to-many, whose own rates are for five times as many steps. */
 #define SHORT_SIDES                                                                                          \
 	SHORT, {"lr_g", "1e-3"}, { "lr_d", "1e-4" }
 
@@ -159,11 +159,12 @@ static void a_plain_map_of_one_to_many_ignores_noise(void **state)
 	expect("noise", train("noise", "one-to-many", settings), NOISE, NOISE);
 }
 
+/* Refined answers would hold it: it must follow the generator alone. */
 static void a_potential_without_r1_runs_away(void **state)
 {
 	(void)state;
 	const setting settings[] = {
-	    SHORT_SIDES, {"r1", "0"}, {"lr_d", "1e-2"}, {"decay", "constant"}, {NULL, NULL}};
+	    SHORT_SIDES, {"refine", "0"}, {"r1", "0"}, {"lr_d", "5e-3"}, {"decay", "constant"}, {NULL, NULL}};
 	expect("runaway", train("runaway", "one-to-many", settings), RUNAWAY, RUNAWAY);
 }
 
