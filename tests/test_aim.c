@@ -112,9 +112,11 @@ static void units_lie_in_the_data(void **state)
 	for (int unit = 0; unit < WIDTH; unit++) {
 		const float *x = t + (ptrdiff_t)unit * 2 * D, *eps = x + D;
 		bool at_noise = unit >= WIDTH - WIDTH / 4;
+		/* Along ways to the target and along its components they leave the source's directions. */
+		bool to_target = at_noise || unit % 3 == 0;
 		assert_close(share(law, v + (ptrdiff_t)unit * D, M + 1), 1, 1e-5);
 		assert_close(length(v + (ptrdiff_t)unit * D), 6 * (double)OTP_GAIN_DEFAULT, 1e-5);
-		assert_close(share(law, at_noise ? eps : x, at_noise ? M + 1 : M), 1, 1e-5);
+		assert_close(share(law, at_noise ? eps : x, to_target ? M + 1 : M), 1, 1e-5);
 		assert_close(length(at_noise ? x : eps), 0, 0);
 		assert_close(length(at_noise ? eps : x), (at_noise ? 0.6 : 2) * (double)OTP_GAIN_DEFAULT,
 			     1e-5);
@@ -151,6 +153,36 @@ static void the_potential_looks_along_components(void **state)
 	for (int j = 0; j <= M; j++)
 		assert_true(looked[j] >= 3);
 	assert_true(at_sides > 0); /* some pair of targets lay on two sides */
+	otp_law_free(law);
+	close_fresh(&f);
+}
+
+/* Two thirds of the generator's units at x' too: the target's axes in turn, and the source's, which are the first M
+ * of them. */
+static void the_generator_looks_along_components_of_either_side(void **state)
+{
+	(void)state;
+	fresh f;
+	otp_law *law = straight();
+	open_fresh(&f, "aim = on\n");
+	const float *t = values(&f, 0, "in.weight");
+	int looked[2][M + 1] = {{0}};
+	for (int unit = 0; unit < WIDTH - WIDTH / 4; unit++) {
+		const float *row = t + (ptrdiff_t)unit * 2 * D;
+		if (unit % 3 == 2)
+			continue;
+		int nearest = 0;
+		for (int j = 1; j <= M; j++)
+			if (fabs(along(law, row, j)) > fabs(along(law, row, nearest)))
+				nearest = j;
+		double cosine = fabs(along(law, row, nearest)) / length(row);
+		assert_true(1 - cosine < 0.5 * M * 25 / 8192.0); /* five standard errors */
+		looked[unit % 3][nearest]++;
+	}
+	for (int j = 0; j <= M; j++) {
+		assert_true(looked[0][j] >= 1);
+		assert_true(j == M ? looked[1][j] == 0 : looked[1][j] >= 1);
+	}
 	otp_law_free(law);
 	close_fresh(&f);
 }
@@ -259,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(units_lie_in_the_data),
 	    cmocka_unit_test(the_potential_looks_along_components),
+	    cmocka_unit_test(the_generator_looks_along_components_of_either_side),
 	    cmocka_unit_test(units_bend_among_the_data),
 	    cmocka_unit_test(squares_press_where_the_target_is_thin),
 	    cmocka_unit_test(other_weights_stay),
