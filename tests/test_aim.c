@@ -82,6 +82,16 @@ static double along(const otp_law *law, const float *row, int j)
 	return sum;
 }
 
+/* The straight direction, of those that hold something, to which a row lies nearest. */
+static int nearest_axis(const otp_law *law, const float *row)
+{
+	int nearest = 0;
+	for (int j = 1; j <= M; j++)
+		if (fabs(along(law, row, j)) > fabs(along(law, row, nearest)))
+			nearest = j;
+	return nearest;
+}
+
 static double length(const float *row)
 {
 	double sum = 0;
@@ -138,10 +148,7 @@ static void the_potential_looks_along_components(void **state)
 	int looked[M + 1] = {0}, at_sides = 0;
 	for (int unit = 0; unit < WIDTH; unit++) {
 		const float *row = v + (ptrdiff_t)unit * D;
-		int nearest = 0;
-		for (int j = 1; j <= M; j++)
-			if (fabs(along(law, row, j)) > fabs(along(law, row, nearest)))
-				nearest = j;
+		int nearest = nearest_axis(law, row);
 		double cosine = fabs(along(law, row, nearest)) / length(row);
 		if (unit % 4 == 3) {
 			at_sides += fabs(along(law, row, M)) > 0.1 * length(row);
@@ -171,10 +178,7 @@ static void the_generator_looks_along_components_of_either_side(void **state)
 		const float *row = t + (ptrdiff_t)unit * 2 * D;
 		if (unit % 3 == 2)
 			continue;
-		int nearest = 0;
-		for (int j = 1; j <= M; j++)
-			if (fabs(along(law, row, j)) > fabs(along(law, row, nearest)))
-				nearest = j;
+		int nearest = nearest_axis(law, row);
 		double cosine = fabs(along(law, row, nearest)) / length(row);
 		assert_true(1 - cosine < 0.5 * M * 25 / 8192.0); /* five standard errors */
 		looked[unit % 3][nearest]++;
