@@ -126,7 +126,7 @@ static void perpendicular_plan_is_found(void **state)
 static void smoothing_decides_one_to_many(void **state)
 {
 	(void)state;
-	/* The problem's own rates are for three times as many steps. */
+	/* The problem's own rates are for more than twice as many steps. */
 #define FEW {"steps", "2000"}, {"batch", "256"}, {"lr_g", "1e-3"}, {"lr_d", "1e-4"}
 	const setting otp[] = {FEW, {NULL, NULL}};
 	const setting otm[] = {FEW, {"formulation", "otm"}, {NULL, NULL}};
