@@ -11,6 +11,7 @@
 #include "train/game.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { D = 24, M = 3, WIDTH = 20 };
@@ -211,6 +212,41 @@ static void units_bend_among_the_data(void **state)
 	close_fresh(&f);
 }
 
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* Along each of the target's axes the potential's units bend at Chebyshev's points of what the data covers, 1.03 of
+ * [-1, 1], not at random. A component that is sin = 5 sqrt(M / 8192) off its axis (five standard errors)
+ * reaches further into the cube's corners, by sqrt(M) sin at most. */
+static void those_along_a_component_bend_evenly(void **state)
+{
+	(void)state;
+	fresh f;
+	otp_law *law = straight();
+	open_fresh(&f, "aim = on\n");
+	const float *v = values(&f, 1, "in.weight"), *bias = values(&f, 1, "in.bias");
+	double places[M + 1][WIDTH], further = 5 * M / sqrt(8192);
+	int count[M + 1] = {0};
+	for (int unit = 0; unit < WIDTH; unit++) {
+		const float *row = v + (ptrdiff_t)unit * D;
+		int axis = nearest_axis(law, row);
+		if (unit % 4 != 3)
+			places[axis][count[axis]++] = (double)bias[unit] / length(row);
+	}
+	for (int j = 0; j <= M; j++) {
+		qsort(places[j], (size_t)count[j], sizeof *places[j], by_size);
+		for (int k = 0; k < count[j]; k++) {
+			double node = -1.03 * cos(3.14159265358979 * (k + 0.5) / count[j]);
+			assert_close(places[j][k], node, 1.03 * further);
+		}
+	}
+	otp_law_free(law);
+	close_fresh(&f);
+}
+
 /* ---- squares ------------------------------------------------------------------- */
 
 /* V = -sum of squares has the curvature (covariance + sigma^2)^-1: straight
@@ -297,6 +333,7 @@ int main(void)
 	    cmocka_unit_test(the_potential_looks_along_components),
 	    cmocka_unit_test(the_generator_looks_along_components_of_either_side),
 	    cmocka_unit_test(units_bend_among_the_data),
+	    cmocka_unit_test(those_along_a_component_bend_evenly),
 	    cmocka_unit_test(squares_press_where_the_target_is_thin),
 	    cmocka_unit_test(other_weights_stay),
 	    cmocka_unit_test(the_level_may_be_the_datas),

@@ -91,12 +91,17 @@ static bool set_way(aiming *a, const float *from, const float *to)
 	return square > 0;
 }
 
-/* The cloud's k-th component, counted around; false where it has none. */
-static bool set_component(aiming *a, const cloud *c, int k)
+/* The way of the k-th of `units` that share the cloud's components, in turn, and whereabouts in (0, 1) it
+ * bends: those along one component evenly, so that chance leaves no end without. False where the cloud has none. */
+static bool set_component(aiming *a, const cloud *c, int k, int units, double *whereabouts)
 {
-	if (c->components)
-		memcpy(a->way, c->directions + (size_t)(k % c->components) * a->d, a->d * sizeof *a->way);
-	return c->components > 0;
+	if (!c->components)
+		return false;
+	int component = k % c->components, place = k / c->components;
+	int along_it = (units - component + c->components - 1) / c->components;
+	memcpy(a->way, c->directions + (size_t)component * a->d, a->d * sizeof *a->way);
+	*whereabouts = (place + 0.5) / along_it;
+	return true;
 }
 
 static double along(const aiming *a, const float *point)
@@ -134,17 +139,19 @@ static void aim_potential_unit(aiming *a, int unit, int units, float *row, float
 {
 	double length =
 	    OTP_GAIN_DEFAULT * a->session->config.potential_gain * a->session->config.potential_sharpness;
-	(void)units;
-	bool component = unit % 4 != 3 && set_component(a, &a->target, unit - unit / 4);
+	double whereabouts = uniform(a, 2);
+	bool component = unit % 4 != 3 &&
+			 set_component(a, &a->target, unit - unit / 4, units - units / 4, &whereabouts);
 	if (!component && !set_way(a, pick(a, &a->target, 0), pick(a, &a->target, 1)))
 		return;
-	point(a, length, bend(a, &a->target, 0, uniform(a, 2)), row, bias);
+	point(a, length, bend(a, &a->target, 0, whereabouts), row, bias);
 }
 
 /* At x': a third each along components of the target and of the source, and along differences of sources. */
-static bool set_source_way(aiming *a, int unit)
+static bool set_source_way(aiming *a, int unit, int units, double *whereabouts)
 {
-	if (unit % 3 < 2 && set_component(a, unit % 3 ? &a->source : &a->target, unit / 3))
+	int alike = (units - unit % 3 + 2) / 3;
+	if (unit % 3 < 2 && set_component(a, unit % 3 ? &a->source : &a->target, unit / 3, alike, whereabouts))
 		return true;
 	return set_way(a, pick(a, &a->source, 0), pick(a, &a->source, 1));
 }
@@ -156,14 +163,16 @@ static void aim_transport_unit(aiming *a, int unit, int units, float *row, float
 	const otp_config *c = &a->session->config;
 	const double noise_share = 0.3, noise_bends = 0.3;
 	bool condition = a->session->arch.condition_noise, at_noise = condition && unit >= units - units / 4;
-	double length = OTP_GAIN_DEFAULT * c->sharpness;
-	if (at_noise ? !set_way(a, pick(a, &a->source, 0), pick(a, &a->target, 1)) : !set_source_way(a, unit))
+	double length = OTP_GAIN_DEFAULT * c->sharpness, whereabouts = uniform(a, 2);
+	int at_data = units - (condition ? units / 4 : 0);
+	if (at_noise ? !set_way(a, pick(a, &a->source, 0), pick(a, &a->target, 1))
+		     : !set_source_way(a, unit, at_data, &whereabouts))
 		return;
 	memset(row, 0, (condition ? 2 : 1) * a->d * sizeof *row);
 	if (at_noise)
-		point(a, noise_share * length, noise_bends * (2 * uniform(a, 2) - 1), row + a->d, bias);
+		point(a, noise_share * length, noise_bends * (2 * whereabouts - 1), row + a->d, bias);
 	else
-		point(a, length, bend(a, &a->source, 2 * final_sigma(a), uniform(a, 2)), row, bias);
+		point(a, length, bend(a, &a->source, 2 * final_sigma(a), whereabouts), row, bias);
 }
 
 static void aim_first_layer(aiming *a, const weights *w, uint32_t draw,
