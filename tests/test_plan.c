@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <oneapi/dnnl/dnnl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +28,13 @@
 /* The program's own malloc comes before the C library's, for every shared
  * library too. Two counts: calls from our code, which is linked into this
  * program, and whoever's calls for a page or more. What is left out is small
- * change: oneDNN's execute fills a hash table of its arguments every time.
+ * change: oneDNN's execute fills a hash table of its arguments every time. And
+ * pages where it has no AVX-512: its older matrix products pack their operands
+ * into memory of their own, whatever scratchpad they are given.
  * Sanitizers bring their own malloc, so there nothing is counted. */
 #if defined(__GLIBC__) && !defined(OTPLAN_SANITIZE)
 #define COUNTS_ALLOCATIONS 1
-static atomic_long allocations;
+static atomic_long our_allocations, pages_of_others;
 
 extern const char __executable_start[], etext[];
 void *__libc_malloc(size_t bytes);
@@ -43,8 +46,10 @@ static void count_allocation(size_t bytes, const void *caller)
 {
 	uintptr_t at = (uintptr_t)caller;
 	bool ours = at >= (uintptr_t)__executable_start && at < (uintptr_t)etext;
-	if (ours || bytes >= 4096)
-		atomic_fetch_add(&allocations, 1);
+	if (ours)
+		atomic_fetch_add(&our_allocations, 1);
+	else if (bytes >= 4096)
+		atomic_fetch_add(&pages_of_others, 1);
 }
 #define COUNT(bytes) count_allocation(bytes, __builtin_return_address(0))
 
@@ -79,7 +84,17 @@ int posix_memalign(void **memory, size_t alignment, size_t bytes)
 	return *memory ? 0 : ENOMEM;
 }
 
-static long allocation_count(void) { return atomic_load(&allocations); }
+static bool products_pack_in_scratchpads(void)
+{
+	int isa = (int)dnnl_get_effective_cpu_isa(), wanted = (int)dnnl_cpu_isa_avx512_core;
+	return (isa & wanted) == wanted;
+}
+
+static long allocation_count(void)
+{
+	return atomic_load(&our_allocations) +
+	       (products_pack_in_scratchpads() ? atomic_load(&pages_of_others) : 0);
+}
 #endif
 
 /* ---- lifetimes, found again ---- */
