@@ -162,9 +162,10 @@ static void aim_transport_unit(aiming *a, int unit, int units, float *row, float
 {
 	const otp_config *c = &a->session->config;
 	const double noise_share = 0.3, noise_bends = 0.3;
-	bool condition = a->session->arch.condition_noise, at_noise = condition && unit >= units - units / 4;
-	double length = OTP_GAIN_DEFAULT * c->sharpness, whereabouts = uniform(a, 2);
+	bool condition = a->session->arch.condition_noise;
 	int at_data = units - (condition ? units / 4 : 0);
+	bool at_noise = unit >= at_data;
+	double length = OTP_GAIN_DEFAULT * c->sharpness, whereabouts = uniform(a, 2);
 	if (at_noise ? !set_way(a, pick(a, &a->source, 0), pick(a, &a->target, 1))
 		     : !set_source_way(a, unit, at_data, &whereabouts))
 		return;
