@@ -112,6 +112,13 @@ static double share(const otp_law *law, const float *row, int used)
 
 /* ---- first layers -------------------------------------------------------------- */
 
+/* Of the network's own length; those along components may be up to four times as long, for a faster bend. */
+static void check_length(const float *row, double own, bool component)
+{
+	double times = length(row) / (own * (double)OTP_GAIN_DEFAULT);
+	assert_true(component ? times > 1 - 1e-5 && times < 4 + 1e-5 : fabs(times - 1) < 1e-5);
+}
+
 static void units_lie_in_the_data(void **state)
 {
 	(void)state;
@@ -126,11 +133,10 @@ static void units_lie_in_the_data(void **state)
 		/* Along ways to the target and along its components they leave the source's directions. */
 		bool to_target = at_noise || unit % 3 == 0;
 		assert_close(share(law, v + (ptrdiff_t)unit * D, M + 1), 1, 1e-5);
-		assert_close(length(v + (ptrdiff_t)unit * D), 6 * (double)OTP_GAIN_DEFAULT, 1e-5);
+		check_length(v + (ptrdiff_t)unit * D, 6, unit % 4 != 3);
 		assert_close(share(law, at_noise ? eps : x, to_target ? M + 1 : M), 1, 1e-5);
 		assert_close(length(at_noise ? x : eps), 0, 0);
-		assert_close(length(at_noise ? eps : x), (at_noise ? 0.6 : 2) * (double)OTP_GAIN_DEFAULT,
-			     1e-5);
+		check_length(at_noise ? eps : x, at_noise ? 0.6 : 2, !at_noise && unit % 3 != 2);
 	}
 	otp_law_free(law);
 	close_fresh(&f);
@@ -212,35 +218,48 @@ static void units_bend_among_the_data(void **state)
 	close_fresh(&f);
 }
 
-static int by_size(const void *a, const void *b)
+/* Where on its axis a unit bends, how long its row is, and whether it rests on the inner side. */
+typedef struct bend {
+	double place, length;
+	bool outwards;
+} bend;
+
+static int by_place(const void *a, const void *b)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	double x = ((const bend *)a)->place, y = ((const bend *)b)->place;
 	return (x > y) - (x < y);
 }
 
 /* Along each of the target's axes the potential's units bend at Chebyshev's points of what the data covers, 1.03 of
- * [-1, 1], not at random. A component that is sin = 5 sqrt(M / 8192) off its axis (five standard errors)
+ * [-1, 1], not at random, outwards, and as fast as these are near each other: by the sine of the angle, that of
+ * the middle being 1, up to four times. A component that is sin = 5 sqrt(M / 8192) off its axis (five standard errors)
  * reaches further into the cube's corners, by sqrt(M) sin at most. */
 static void those_along_a_component_bend_evenly(void **state)
 {
+	enum { MANY = 80 }; /* some would bend more than four times as fast */
 	(void)state;
 	fresh f;
 	otp_law *law = straight();
-	open_fresh(&f, "aim = on\n");
+	open_fresh(&f, "aim = on\npotential-width = 80\n");
 	const float *v = values(&f, 1, "in.weight"), *bias = values(&f, 1, "in.bias");
-	double places[M + 1][WIDTH], further = 5 * M / sqrt(8192);
+	bend bends[M + 1][MANY];
+	double further = 5 * M / sqrt(8192);
 	int count[M + 1] = {0};
-	for (int unit = 0; unit < WIDTH; unit++) {
+	for (int unit = 0; unit < MANY; unit++) {
 		const float *row = v + (ptrdiff_t)unit * D;
 		int axis = nearest_axis(law, row);
+		double place = -(double)bias[unit] / length(row), sign = along(law, row, axis) < 0 ? -1 : 1;
 		if (unit % 4 != 3)
-			places[axis][count[axis]++] = (double)bias[unit] / length(row);
+			bends[axis][count[axis]++] = (bend){sign * place, length(row), place > -1.03 * further};
 	}
 	for (int j = 0; j <= M; j++) {
-		qsort(places[j], (size_t)count[j], sizeof *places[j], by_size);
+		qsort(bends[j], (size_t)count[j], sizeof *bends[j], by_place);
 		for (int k = 0; k < count[j]; k++) {
-			double node = -1.03 * cos(3.14159265358979 * (k + 0.5) / count[j]);
-			assert_close(places[j][k], node, 1.03 * further);
+			double angle = 3.14159265358979 * (k + 0.5) / count[j];
+			double speed = bends[j][k].length / (6 * (double)OTP_GAIN_DEFAULT);
+			assert_close(bends[j][k].place, -1.03 * cos(angle), 1.03 * further);
+			assert_close(speed, fmin(1 / sin(angle), 4), 1e-5);
+			assert_true(bends[j][k].outwards);
 		}
 	}
 	otp_law_free(law);

@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+static const double pi = 3.14159265358979323846;
+
 /* Draws of its own for every unit, and for the points of either side. */
 enum { DRAW_TRANSPORT = 0x61696d, DRAW_POTENTIAL, DRAW_SOURCE, DRAW_TARGET };
 
@@ -91,16 +93,27 @@ static bool set_way(aiming *a, const float *from, const float *to)
 	return square > 0;
 }
 
-/* The way of the k-th of `units` that share the cloud's components, in turn, and whereabouts in (0, 1) it
- * bends: those along one component evenly, so that chance leaves no end without. False where the cloud has none. */
-static bool set_component(aiming *a, const cloud *c, int k, int units, double *whereabouts)
+/* Where a unit bends along its way, as a share in (0, 1) of what the points cover, and how many times as fast
+ * as the network's sharpness says. */
+typedef struct bend {
+	double where, speed;
+} bend;
+
+/* The way of the k-th of `units` that share the cloud's components, in turn, and its bend. Those along one
+ * component lie evenly, so that chance leaves no end without, and bend outwards, so that the fast ones at the
+ * ends rest everywhere else. Each bends as fast as its neighbours are near, up to a bound: slow ones that
+ * crowd can only do much the same. False where the cloud has none. */
+static bool set_component(aiming *a, const cloud *c, int k, int units, bend *b)
 {
 	if (!c->components)
 		return false;
 	int component = k % c->components, place = k / c->components;
 	int along_it = (units - component + c->components - 1) / c->components;
-	memcpy(a->way, c->directions + (size_t)component * a->d, a->d * sizeof *a->way);
-	*whereabouts = (place + 0.5) / along_it;
+	const double most = 4;
+	double where = (place + 0.5) / along_it, sign = where < 0.5 ? 1 : -1;
+	for (size_t j = 0; j < a->d; j++)
+		a->way[j] = sign * c->directions[(size_t)component * a->d + j];
+	*b = (bend){.where = fmin(where, 1 - where), .speed = fmin(1 / sin(pi * where), most)};
 	return true;
 }
 
@@ -112,9 +125,9 @@ static double along(const aiming *a, const float *point)
 	return sum;
 }
 
-/* A place on the way at which a unit shall bend: as Chebyshev's points lie, densest at the ends of
+/* The place on the way at which a unit shall bend: as Chebyshev's points lie, densest at the ends of
  * what the points cover, where a law that ends sharply asks for the most, a little and `beyond` further. */
-static double bend(const aiming *a, const cloud *c, double beyond, double u)
+static double place_of(const aiming *a, const cloud *c, double beyond, bend b)
 {
 	double low = INFINITY, high = -INFINITY;
 	for (int i = 0; i < c->n; i++) {
@@ -123,7 +136,7 @@ static double bend(const aiming *a, const cloud *c, double beyond, double u)
 		high = fmax(high, place);
 	}
 	double middle = (low + high) / 2, half = 1.03 * (high - low) / 2 + beyond;
-	return middle + half * cos(3.14159265358979323846 * u);
+	return middle + half * cos(pi * b.where);
 }
 
 static void point(const aiming *a, double length, double place, float *row, float *bias)
@@ -139,19 +152,19 @@ static void aim_potential_unit(aiming *a, int unit, int units, float *row, float
 {
 	double length =
 	    OTP_GAIN_DEFAULT * a->session->config.potential_gain * a->session->config.potential_sharpness;
-	double whereabouts = uniform(a, 2);
-	bool component = unit % 4 != 3 &&
-			 set_component(a, &a->target, unit - unit / 4, units - units / 4, &whereabouts);
+	bend b = {.where = uniform(a, 2), .speed = 1};
+	bool component =
+	    unit % 4 != 3 && set_component(a, &a->target, unit - unit / 4, units - units / 4, &b);
 	if (!component && !set_way(a, pick(a, &a->target, 0), pick(a, &a->target, 1)))
 		return;
-	point(a, length, bend(a, &a->target, 0, whereabouts), row, bias);
+	point(a, length * b.speed, place_of(a, &a->target, 0, b), row, bias);
 }
 
 /* At x': a third each along components of the target and of the source, and along differences of sources. */
-static bool set_source_way(aiming *a, int unit, int units, double *whereabouts)
+static bool set_source_way(aiming *a, int unit, int units, bend *b)
 {
 	int alike = (units - unit % 3 + 2) / 3;
-	if (unit % 3 < 2 && set_component(a, unit % 3 ? &a->source : &a->target, unit / 3, alike, whereabouts))
+	if (unit % 3 < 2 && set_component(a, unit % 3 ? &a->source : &a->target, unit / 3, alike, b))
 		return true;
 	return set_way(a, pick(a, &a->source, 0), pick(a, &a->source, 1));
 }
@@ -165,15 +178,16 @@ static void aim_transport_unit(aiming *a, int unit, int units, float *row, float
 	bool condition = a->session->arch.condition_noise;
 	int at_data = units - (condition ? units / 4 : 0);
 	bool at_noise = unit >= at_data;
-	double length = OTP_GAIN_DEFAULT * c->sharpness, whereabouts = uniform(a, 2);
+	double length = OTP_GAIN_DEFAULT * c->sharpness;
+	bend b = {.where = uniform(a, 2), .speed = 1};
 	if (at_noise ? !set_way(a, pick(a, &a->source, 0), pick(a, &a->target, 1))
-		     : !set_source_way(a, unit, at_data, &whereabouts))
+		     : !set_source_way(a, unit, at_data, &b))
 		return;
 	memset(row, 0, (condition ? 2 : 1) * a->d * sizeof *row);
 	if (at_noise)
-		point(a, noise_share * length, noise_bends * (2 * whereabouts - 1), row + a->d, bias);
+		point(a, noise_share * length, noise_bends * (2 * b.where - 1), row + a->d, bias);
 	else
-		point(a, length, bend(a, &a->source, 2 * final_sigma(a), whereabouts), row, bias);
+		point(a, length * b.speed, place_of(a, &a->source, 2 * final_sigma(a), b), row, bias);
 }
 
 static void aim_first_layer(aiming *a, const weights *w, uint32_t draw,
