@@ -101,19 +101,19 @@ typedef struct bend {
 
 /* The way of the k-th of `units` that share the cloud's components, in turn, and its bend. Those along one
  * component lie evenly, so that chance leaves no end without, and bend outwards, so that the fast ones at the
- * ends rest everywhere else. Each bends as fast as its neighbours are near, up to a bound: slow ones that
- * crowd can only do much the same. False where the cloud has none. */
+ * ends rest everywhere else. Each bends as fast as its neighbours are near, up to --aim-ends times: slow
+ * ones that crowd can only do much the same. False where the cloud has none. */
 static bool set_component(aiming *a, const cloud *c, int k, int units, bend *b)
 {
 	if (!c->components)
 		return false;
 	int component = k % c->components, place = k / c->components;
 	int along_it = (units - component + c->components - 1) / c->components;
-	const double most = 4;
-	double where = (place + 0.5) / along_it, sign = where < 0.5 ? 1 : -1;
+	double where = (place + 0.5) / along_it, most = a->session->config.aim_ends;
+	double sign = where < 0.5 || most == 1 ? 1 : -1;
 	for (size_t j = 0; j < a->d; j++)
 		a->way[j] = sign * c->directions[(size_t)component * a->d + j];
-	*b = (bend){.where = fmin(where, 1 - where), .speed = fmin(1 / sin(pi * where), most)};
+	*b = (bend){.where = sign > 0 ? where : 1 - where, .speed = fmin(1 / sin(pi * where), most)};
 	return true;
 }
 
