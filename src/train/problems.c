@@ -92,7 +92,7 @@ const otp_problem otp_problems[] = {
      .source = "synth:one-to-many-source?m=1",
      .target = "synth:one-to-many-target?m=1",
      .preset = "vector",
-     .settings = AIMED "beta1 = 0\nk-transport = 5\nlr_g = 7e-4\nlr_d = 3e-5\nr1-end = 1e-3\nsteps = 5000\n",
+     .settings = AIMED "aim-ends = 100\nbeta1 = 0\nk-transport = 5\nlr_g = 7e-4\nlr_d = 3e-5\nr1-end = 1e-3\nsteps = 5000\n",
      .stratified = true,
      .bars = {SIDES, {"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
     {.name = "one-to-many-16-4",
