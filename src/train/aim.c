@@ -102,7 +102,8 @@ typedef struct bend {
 /* The way of the k-th of `units` that share the cloud's components, in turn, and its bend. Those along one
  * component lie evenly, so that chance leaves no end without, and bend outwards, so that the fast ones at the
  * ends rest everywhere else. Each bends as fast as its neighbours are near, up to --aim-ends times: slow
- * ones that crowd can only do much the same. False where the cloud has none. */
+ * ones that crowd can only do much the same. At 1 none is faster, and all bend one way. False where the cloud
+ * has none. */
 static bool set_component(aiming *a, const cloud *c, int k, int units, bend *b)
 {
 	if (!c->components)
