@@ -266,6 +266,18 @@ static void those_along_a_component_bend_evenly(void **state)
 	close_fresh(&f);
 }
 
+/* At --aim-ends 1 no unit is longer than another. */
+static void ends_may_be_as_slow_as_the_middle(void **state)
+{
+	(void)state;
+	fresh f;
+	open_fresh(&f, "aim = on\naim-ends = 1\n");
+	const float *v = values(&f, 1, "in.weight");
+	for (int unit = 0; unit < WIDTH; unit++)
+		check_length(v + (ptrdiff_t)unit * D, 6, false);
+	close_fresh(&f);
+}
+
 /* ---- squares ------------------------------------------------------------------- */
 
 /* V = -sum of squares has the curvature (covariance + sigma^2)^-1: straight
@@ -353,6 +365,7 @@ int main(void)
 	    cmocka_unit_test(the_generator_looks_along_components_of_either_side),
 	    cmocka_unit_test(units_bend_among_the_data),
 	    cmocka_unit_test(those_along_a_component_bend_evenly),
+	    cmocka_unit_test(ends_may_be_as_slow_as_the_middle),
 	    cmocka_unit_test(squares_press_where_the_target_is_thin),
 	    cmocka_unit_test(other_weights_stay),
 	    cmocka_unit_test(the_level_may_be_the_datas),
