@@ -255,7 +255,7 @@ static void those_along_a_component_bend_evenly(void **state)
 	for (int j = 0; j <= M; j++) {
 		qsort(bends[j], (size_t)count[j], sizeof *bends[j], by_place);
 		for (int k = 0; k < count[j]; k++) {
-			double angle = 3.14159265358979 * (k + 0.5) / count[j];
+			double angle = OTP_PI * (k + 0.5) / count[j];
 			double speed = bends[j][k].length / (6 * (double)OTP_GAIN_DEFAULT);
 			assert_close(bends[j][k].place, -1.03 * cos(angle), 1.03 * further);
 			assert_close(speed, fmin(1 / sin(angle), 4), 1e-5);

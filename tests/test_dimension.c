@@ -18,8 +18,6 @@
 
 enum { N = 1500, D = 64 };
 
-static const double PI = 3.14159265358979323846;
-
 static void check_within(double value, double right, double bound, int line)
 {
 	if (!(fabs(value - right) <= bound))
@@ -34,7 +32,7 @@ static double uniform(int i, int j)
 
 static double normal(int i, int j)
 {
-	return sqrt(-2 * log(uniform(i, 2 * j))) * cos(2 * PI * uniform(i, 2 * j + 1));
+	return sqrt(-2 * log(uniform(i, 2 * j))) * cos(2 * OTP_PI * uniform(i, 2 * j + 1));
 }
 
 /* The first k coordinates of each point, turned into D dimensions. */
@@ -105,8 +103,8 @@ static void torus_in_many_dimensions(void **state)
 	static double plain[N * 6];
 	for (int i = 0; i < N; i++)
 		for (int j = 0; j < 3; j++) {
-			plain[i * 6 + 2 * j] = cos(2 * PI * uniform(i, j));
-			plain[i * 6 + 2 * j + 1] = sin(2 * PI * uniform(i, j));
+			plain[i * 6 + 2 * j] = cos(2 * OTP_PI * uniform(i, j));
+			plain[i * 6 + 2 * j + 1] = sin(2 * OTP_PI * uniform(i, j));
 		}
 	float *points = turned(plain, N, 6);
 	assert_within(estimate(points, N, D).m, 3, four_errors(3, N) + 0.012);

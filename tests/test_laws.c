@@ -21,7 +21,7 @@ static void isoluminant_is_the_law(void **state)
 	const double g = 1 / sqrt(3), e1[3] = {2 / sqrt(6), -1 / sqrt(6), -1 / sqrt(6)},
 		     e2[3] = {0, 1 / sqrt(2), -1 / sqrt(2)};
 	for (int i = 0; i < 64; i++) {
-		double hue = 6.283185307179586 * i / 64, sum = 0, squares = 0, displacement = 0;
+		double hue = 2 * OTP_PI * i / 64, sum = 0, squares = 0, displacement = 0;
 		float factor[3];
 		otp_colour_factors(OTP_COLOUR_ISOLUMINANT, hue, factor);
 		for (int c = 0; c < 3; c++) {
@@ -47,7 +47,7 @@ static void hsv_has_its_corners(void **state)
 	static const float corner[6][3] = {{1, 0, 0}, {1, 1, 0}, {0, 1, 0}, {0, 1, 1}, {0, 0, 1}, {1, 0, 1}};
 	for (int i = 0; i < 12; i++) {
 		float factor[3];
-		otp_colour_factors(OTP_COLOUR_HSV, 6.283185307179586 * i / 12, factor);
+		otp_colour_factors(OTP_COLOUR_HSV, 2 * OTP_PI * i / 12, factor);
 		for (int c = 0; c < 3; c++)
 			assert_close((double)factor[c],
 				     (double)(corner[i / 2][c] + corner[(i + i % 2) / 2 % 6][c]) / 2, 1e-6);

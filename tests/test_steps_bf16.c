@@ -123,7 +123,7 @@ static double rms_between(const double *a, const double *b, int64_t count)
  * slope is then 0.2 for 1 or the reverse: sqrt(delta / pi) of a gradient, as a
  * root mean square. D counts forward and backward passes, R1's too; a gate sees
  * the first alone, which leaves room for there being several in a row. */
-static double gradient_allowance(double delta) { return delta + sqrt(delta / 3.14159265358979); }
+static double gradient_allowance(double delta) { return delta + sqrt(delta / OTP_PI); }
 
 static void check_bf16_steps(const char *backend_name)
 {

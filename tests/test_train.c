@@ -18,8 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double PI = 3.14159265358979323846;
-
 static otp_config settings(const char *lines)
 {
 	otp_error err = {0};
@@ -175,7 +173,8 @@ static void open_drawing(drawing *d, int threads, bool vectors)
 	backend->upload(d->place.device, d->weights, OTP_F32, row, d->params->elements);
 	backend->wait(d->place.device);
 	otp_free(row);
-	d->sampler = otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE, false);
+	d->sampler =
+	    otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE, false);
 }
 
 static void close_drawing(drawing *d)
@@ -333,10 +332,10 @@ static void wrong_colouring_measures_wrong(void **state)
 	(void)state;
 	colours *c = otp_calloc(1, sizeof *c);
 	otp_colouring m = {0};
-	colour_exactly(c, 0.5, PI / 3);
+	colour_exactly(c, 0.5, OTP_PI / 3);
 	otp_colouring_measure(c->x, c->eps, c->y, PICTURES, PIXELS, 0.5, &m);
 	assert_close(m.hue_agreement, 0.5, 1e-5);
-	colour_exactly(c, 0.5, PI);
+	colour_exactly(c, 0.5, OTP_PI);
 	otp_colouring_measure(c->x, c->eps, c->y, PICTURES, PIXELS, 0.5, &m);
 	assert_close(m.hue_agreement, -1, 1e-5);
 	/* Untouched greys have shape and no colour. */
@@ -353,7 +352,7 @@ static void resultant_of_hues(void **state)
 	float *y = otp_calloc(HUES * PIXELS * 3, sizeof *y), factor[3];
 	const struct {
 		double sweep, truth;
-	} cases[] = {{2 * PI, 0}, {0, 1}, {PI, 2 / PI}};
+	} cases[] = {{2 * OTP_PI, 0}, {0, 1}, {OTP_PI, 2 / OTP_PI}};
 	for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
 		for (int i = 0; i < HUES; i++) {
 			otp_colour_factors(OTP_COLOUR_ISOLUMINANT, cases[k].sweep * i / HUES, factor);

@@ -13,9 +13,8 @@
 
 void otp_colour_factors(otp_colour_law law, double hue, float factor[3])
 {
-	const double pi = 3.14159265358979323846;
 	for (int c = 0; c < 3; c++) {
-		double away = hue - c * 2 * pi / 3;
+		double away = hue - c * 2 * OTP_PI / 3;
 		switch (law) {
 		case OTP_COLOUR_NONE:
 			factor[c] = 1;
@@ -25,7 +24,7 @@ void otp_colour_factors(otp_colour_law law, double hue, float factor[3])
 			break;
 		case OTP_COLOUR_HSV: {
 			/* Full within 60 degrees of the channel's hue, then a ramp of 60 degrees. */
-			double turn = fabs(remainder(away, 2 * pi)) / (pi / 3);
+			double turn = fabs(remainder(away, 2 * OTP_PI)) / (OTP_PI / 3);
 			factor[c] = (float)fmin(1, fmax(0, 2 - turn));
 			break;
 		}

@@ -7,6 +7,7 @@
  */
 #include "data/dataset.h"
 
+#include "core/base.h"
 #include "core/file.h"
 #include "core/pool.h"
 #include "data/permute.h"
@@ -408,7 +409,7 @@ bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, ot
 
 static double hue_of(const otp_dataset *d, uint64_t number, uint32_t draw)
 {
-	const double turn = 6.28318530717958648;
+	const double turn = 2 * OTP_PI;
 	if (d->spec.hue >= 0)
 		return turn * d->spec.hue;
 	uint64_t key = d->seed ^ (number >> 32) * UINT64_C(0x9e3779b97f4a7c15);

@@ -7,8 +7,6 @@
 
 #include <math.h>
 
-static const float pi = 3.14159265f;
-
 /* A part of a glyph. x to the right, y down, angles in degrees clockwise from
  * the right. LINE and CURVE start where the part before ended, unless it was MOVE. */
 typedef struct part {
@@ -62,7 +60,7 @@ static void add_arc(stroke *s, const part *p)
 {
 	int steps = (int)ceilf(fabsf(p->f - p->e) / 15);
 	for (int i = 0; i <= steps; i++) {
-		float angle = (p->e + (p->f - p->e) * (float)i / (float)steps) * pi / 180;
+		float angle = (p->e + (p->f - p->e) * (float)i / (float)steps) * (float)OTP_PI / 180;
 		add(s, p->a + p->c * cosf(angle), p->b + p->d * sinf(angle), true);
 	}
 }
@@ -128,7 +126,8 @@ static void place(stroke *s, otp_stream stream)
 	float shift_x = between(stream, SHIFT_X, -.05f, .05f),
 	      shift_y = between(stream, SHIFT_Y, -.04f, .04f);
 	float bend_x = between(stream, BEND_X, -.05f, .05f), bend_y = between(stream, BEND_Y, -.04f, .04f);
-	float phase_x = between(stream, PHASE_X, 0, 2 * pi), phase_y = between(stream, PHASE_Y, 0, 2 * pi);
+	float phase_x = between(stream, PHASE_X, 0, (float)(2 * OTP_PI)),
+	      phase_y = between(stream, PHASE_Y, 0, (float)(2 * OTP_PI));
 	for (int i = 0; i < s->count; i++) {
 		struct point *p = &s->at[i];
 		float x = p->x - .5f + bend_x * sinf(4 * p->y + phase_x);

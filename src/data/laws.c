@@ -4,14 +4,13 @@
  */
 #include "data/laws.h"
 
+#include "core/base.h"
 #include "core/rng.h"
 #include "data/permute.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static const double pi = 3.14159265358979323846;
 
 /* One sample's randomness. */
 typedef struct draw {
@@ -42,7 +41,7 @@ static double normal_of(otp_stream stream, uint32_t i)
 	double u = otp_random_uniform(stream, OTP_PURPOSE_SYNTH, i & ~1u);
 	double v = otp_random_uniform(stream, OTP_PURPOSE_SYNTH, i | 1u);
 	double radius = sqrt(-2 * log(u));
-	return radius * (i & 1 ? sin(2 * pi * v) : cos(2 * pi * v));
+	return radius * (i & 1 ? sin(2 * OTP_PI * v) : cos(2 * OTP_PI * v));
 }
 
 static double normal(const draw *s, uint32_t i) { return normal_of(s->stream, i); }
@@ -128,14 +127,14 @@ static void around(const draw *s, double x, double y, double *out)
 
 static void eight_gaussians(const draw *s, double *out)
 {
-	double angle = floor(8 * uniform(s, 0)) * pi / 4;
+	double angle = floor(8 * uniform(s, 0)) * OTP_PI / 4;
 	around(s, 2 * cos(angle), 2 * sin(angle), out);
 }
 
 /* Two half circles of radius 1 that reach into each other, centred as a whole. */
 static void moons(const draw *s, double *out)
 {
-	double t = pi * uniform(s, 0);
+	double t = OTP_PI * uniform(s, 0);
 	bool lower = uniform(s, 1) < 0.5;
 	around(s, lower ? 0.5 - cos(t) : cos(t) - 0.5, lower ? 0.25 - sin(t) : sin(t) - 0.25, out);
 }
@@ -144,7 +143,7 @@ static void moons(const draw *s, double *out)
 static void spiral(const draw *s, double *out)
 {
 	double t = 0.25 + 2.75 * sqrt(uniform(s, 0));
-	around(s, t * 2 / 3 * cos(pi * t), t * 2 / 3 * sin(pi * t), out);
+	around(s, t * 2 / 3 * cos(OTP_PI * t), t * 2 / 3 * sin(OTP_PI * t), out);
 }
 
 typedef struct otp_law_kind {

@@ -1,4 +1,5 @@
 #include "ot/smoothing.h"
+#include "core/base.h"
 
 #include <math.h>
 
@@ -12,7 +13,7 @@ double otp_annealing_at(const otp_annealing *a, int64_t step)
 		return a->end;
 	switch (a->shape) {
 	case OTP_ANNEAL_COSINE:
-		return a->end + (a->start - a->end) * 0.5 * (1 + cos(3.14159265358979323846 * t));
+		return a->end + (a->start - a->end) * 0.5 * (1 + cos(OTP_PI * t));
 	case OTP_ANNEAL_GEOMETRIC:
 		return a->start * pow(a->end / a->start, t);
 	default:

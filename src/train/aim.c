@@ -1,4 +1,5 @@
 #include "train/aim.h"
+#include "core/base.h"
 #include "core/rng.h"
 #include "nn/layers.h"
 #include "ot/components.h"
@@ -6,8 +7,6 @@
 
 #include <math.h>
 #include <string.h>
-
-static const double pi = 3.14159265358979323846;
 
 /* Draws of its own for every unit, and for the points of either side. */
 enum { DRAW_TRANSPORT = 0x61696d, DRAW_POTENTIAL, DRAW_SOURCE, DRAW_TARGET };
@@ -114,7 +113,7 @@ static bool set_component(aiming *a, const cloud *c, int k, int units, bend *b)
 	double sign = where < 0.5 || most == 1 ? 1 : -1;
 	for (size_t j = 0; j < a->d; j++)
 		a->way[j] = sign * c->directions[(size_t)component * a->d + j];
-	*b = (bend){.where = sign > 0 ? where : 1 - where, .speed = fmin(1 / sin(pi * where), most)};
+	*b = (bend){.where = sign > 0 ? where : 1 - where, .speed = fmin(1 / sin(OTP_PI * where), most)};
 	return true;
 }
 
@@ -137,7 +136,7 @@ static double place_of(const aiming *a, const cloud *c, double beyond, bend b)
 		high = fmax(high, place);
 	}
 	double middle = (low + high) / 2, half = 1.03 * (high - low) / 2 + beyond;
-	return middle + half * cos(pi * b.where);
+	return middle + half * cos(OTP_PI * b.where);
 }
 
 static void point(const aiming *a, double length, double place, float *row, float *bias)

@@ -1,4 +1,5 @@
 #include "train/settings.h"
+#include "core/base.h"
 
 #include <math.h>
 #include <string.h>
@@ -108,7 +109,7 @@ double otp_settings_rate(const otp_config *c, int64_t step)
 	double t = ((double)step - begin) / (c->steps - begin > 0 ? c->steps - begin : 1);
 	if (t <= 0 || strcmp(c->decay, "constant") == 0)
 		return rise;
-	double fall = strcmp(c->decay, "cosine") == 0 ? 0.5 * (1 + cos(3.14159265358979323846 * t)) : 1 - t;
+	double fall = strcmp(c->decay, "cosine") == 0 ? 0.5 * (1 + cos(OTP_PI * t)) : 1 - t;
 	return rise * (c->decay_to + (1 - c->decay_to) * fall);
 }
 
