@@ -500,14 +500,26 @@ def refine(o, v, origin, starts):
     return best[0]
 
 
+def other_answer(t, x, eps, z, keep, sigma, made):
+    """src/ot/objective.c's: T's answer to eps mirrored across the way from `made` to T's answer to -eps."""
+
+    def answer(noise):
+        return t(smooth(x, noise, keep, sigma), x, noise, z)
+
+    way = (answer(-eps) - made).flatten(1)
+    unit = way / (way.square().sum(1, keepdim=True) + 1e-20).sqrt()
+    along = (unit * eps.flatten(1)).sum(1, keepdim=True)
+    return answer(eps - 2 * (along * unit).reshape(eps.shape))
+
+
 def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
     """Also the report: loss without R1, E|grad V|^2, V(T), V(y)."""
     smoothed = smooth(x, eps, keep, sigma)
     with torch.no_grad():
         made = t(smoothed, x, eps, z)
-        opposite = t(smooth(x, -eps, keep, sigma), x, -eps, z) if o.refine else None
+        other = other_answer(t, x, eps, z, keep, sigma, made) if o.refine else None
     if o.refine:
-        made = refine(o, v, x if o.cost_from_clean else smoothed, [made, opposite])
+        made = refine(o, v, x if o.cost_from_clean else smoothed, [made, other])
     if r1:
         y = y.detach().requires_grad_()
         fake, real = v(made), v(y)

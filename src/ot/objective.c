@@ -155,16 +155,35 @@ static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
 	return otp_affine(squared_norm(slope, SCALAR), share, 0);
 }
 
-/* The best answers to V as it stands, from T's to this noise and to the opposite: where the plan sends one x
- * two ways the two often go apart, and the better one is taken at once, while T changes sides late. */
+/* eps mirrored across `way`: eps - 2 (<way, eps> / |way|^2) way, and eps itself where `way` is 0. */
+static otp_node *mirrored(otp_node *eps, otp_node *way)
+{
+	otp_shape each = otp_shape4(eps->shape.n, 1, 1, 1);
+	otp_node *root = otp_rsqrt(otp_affine(squared_norm(way, each), 1, 1e-20f));
+	otp_node *unit = otp_mul(way, root);
+	otp_node *along = otp_sum(otp_mul(unit, eps), each);
+	return otp_layer_difference(eps, otp_mul(unit, otp_affine(along, 2, 0)));
+}
+
+/* T's answer on the other side, where the plan sends one x two ways. T sees only one of them at x', but its
+ * answer to -eps mostly lies on the other; with eps turned over along the way between the two alone, the answer
+ * lies on the other side and is in all else the one to x'. */
+static otp_node *other_answer(const otp_objective *o, otp_builder *tb, otp_step_inputs *in, const source_side *s)
+{
+	source_side opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0));
+	otp_node *eps = mirrored(s->eps, otp_layer_difference(opposite.y, s->y));
+	return answer_to(tb, &o->arch, in, s->x, eps).y;
+}
+
+/* The best answers to V as it stands: from either side, so that the better one is taken at once, while T
+ * changes sides late. */
 static otp_node *refined(const otp_objective *o, otp_builder *tb, otp_params *v, otp_step_inputs *in,
 			 const source_side *s)
 {
 	/* Leaves of its own: the weights' gradient does not go through the steps. */
 	otp_builder fixed = otp_builder_make(tb->graph, v, OTP_SPAN_POTENTIAL, 0);
-	source_side opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0));
 	otp_refinement r = {&fixed, &o->arch, (float)o->tau, cost_from(o, s), o->refine};
-	otp_node *starts[] = {s->y, opposite.y}, *y = otp_refine(&r, starts, 2);
+	otp_node *starts[] = {s->y, other_answer(o, tb, in, s)}, *y = otp_refine(&r, starts, 2);
 	otp_builder_done(&fixed);
 	return y;
 }
