@@ -104,6 +104,27 @@ static otp_node *report(otp_node *loss, otp_node *cost_or_slope, otp_node *fake,
 	return otp_output(otp_concat(left, right, OTP_AXIS_C), OTP_SPAN_NONE, 0);
 }
 
+enum { OTHERS = 3 };
+
+/* T's answers on the other side, where the plan sends one x two ways. T sees only one of them at x', but its answer
+ * to -eps mostly lies on the other. With eps turned over along the way between the two alone, what T answers is on
+ * the other side too and in all else the answer to x'. Where T is not exact yet the way holds more than
+ * that, and turning over is too much: once it is left out instead, once halved. */
+static void other_answers(const otp_objective *o, otp_builder *tb, otp_step_inputs *in, const source_side *s,
+			  otp_node *others[OTHERS])
+{
+	static const float turns[OTHERS] = {0.5f, 1, 2};
+	otp_shape each = otp_shape4(s->x->shape.n, 1, 1, 1);
+	otp_node *opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0)).y;
+	otp_node *way = otp_layer_difference(opposite, s->y);
+	otp_node *unit = otp_mul(way, otp_rsqrt(otp_affine(squared_norm(way, each), 1, 1e-20f)));
+	otp_node *along = otp_mul(unit, otp_sum(otp_mul(unit, s->eps), each));
+	for (int i = 0; i < OTHERS; i++) {
+		otp_node *eps = otp_layer_difference(s->eps, otp_affine(along, turns[i], 0));
+		others[i] = answer_to(tb, &o->arch, in, s->x, eps).y;
+	}
+}
+
 otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
 				  int64_t grads_base)
 {
@@ -155,26 +176,6 @@ static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
 	return otp_affine(squared_norm(slope, SCALAR), share, 0);
 }
 
-/* eps mirrored across `way`: eps - 2 (<way, eps> / |way|^2) way, and eps itself where `way` is 0. */
-static otp_node *mirrored(otp_node *eps, otp_node *way)
-{
-	otp_shape each = otp_shape4(eps->shape.n, 1, 1, 1);
-	otp_node *root = otp_rsqrt(otp_affine(squared_norm(way, each), 1, 1e-20f));
-	otp_node *unit = otp_mul(way, root);
-	otp_node *along = otp_sum(otp_mul(unit, eps), each);
-	return otp_layer_difference(eps, otp_mul(unit, otp_affine(along, 2, 0)));
-}
-
-/* T's answer on the other side, where the plan sends one x two ways. T sees only one of them at x', but its
- * answer to -eps mostly lies on the other; with eps turned over along the way between the two alone, the answer
- * lies on the other side and is in all else the one to x'. */
-static otp_node *other_answer(const otp_objective *o, otp_builder *tb, otp_step_inputs *in, const source_side *s)
-{
-	source_side opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0));
-	otp_node *eps = mirrored(s->eps, otp_layer_difference(opposite.y, s->y));
-	return answer_to(tb, &o->arch, in, s->x, eps).y;
-}
-
 /* The best answers to V as it stands: from either side, so that the better one is taken at once, while T
  * changes sides late. */
 static otp_node *refined(const otp_objective *o, otp_builder *tb, otp_params *v, otp_step_inputs *in,
@@ -183,7 +184,9 @@ static otp_node *refined(const otp_objective *o, otp_builder *tb, otp_params *v,
 	/* Leaves of its own: the weights' gradient does not go through the steps. */
 	otp_builder fixed = otp_builder_make(tb->graph, v, OTP_SPAN_POTENTIAL, 0);
 	otp_refinement r = {&fixed, &o->arch, (float)o->tau, cost_from(o, s), o->refine};
-	otp_node *starts[] = {s->y, other_answer(o, tb, in, s)}, *y = otp_refine(&r, starts, 2);
+	otp_node *others[OTHERS];
+	other_answers(o, tb, in, s, others);
+	otp_node *starts[] = {s->y, otp_refine_best(&r, others, OTHERS)}, *y = otp_refine(&r, starts, 2);
 	otp_builder_done(&fixed);
 	return y;
 }
