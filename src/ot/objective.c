@@ -46,12 +46,13 @@ static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *
 	if (!data.rows)
 		return *(target ? &in->y : &in->x) = otp_input(g, target ? "y" : "x", OTP_F32, shape);
 	int words = otp_gather_words((int64_t)shape.h * shape.w * data.stored);
-	otp_node *bytes = otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0,
-					 otp_shape4(data.rows, 1, 1, words));
+	otp_node *bytes =
+	    otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0, otp_shape4(data.rows, 1, 1, words));
 	return otp_gather(bytes, in->words, shape, data.stored, OTP_WORD_SOURCE + target);
 }
 
-static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, otp_node *eps)
+static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x,
+			     otp_node *eps)
 {
 	source_side s = {.x = x, .eps = eps};
 	s.smoothed = otp_smooth(x, eps, number(in, OTP_NUMBER_KEEP), number(in, OTP_NUMBER_SIGMA));
@@ -61,15 +62,13 @@ static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs 
 	return s;
 }
 
-static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, noise_kind kind)
+static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x,
+			     noise_kind kind)
 {
 	return answer_to(b, a, in, x, noise(b->graph, a, in, x->shape.n, kind));
 }
 
-static otp_node *squared_norm(otp_node *x, otp_shape to)
-{
-	return otp_sum(otp_mul(x, x), to);
-}
+static otp_node *squared_norm(otp_node *x, otp_shape to) { return otp_sum(otp_mul(x, x), to); }
 
 static otp_node *cost_from(const otp_objective *o, const source_side *s)
 {
@@ -104,27 +103,6 @@ static otp_node *report(otp_node *loss, otp_node *cost_or_slope, otp_node *fake,
 	return otp_output(otp_concat(left, right, OTP_AXIS_C), OTP_SPAN_NONE, 0);
 }
 
-enum { OTHERS = 3 };
-
-/* T's answers on the other side, where the plan sends one x two ways. T sees only one of them at x', but its answer
- * to -eps mostly lies on the other. With eps turned over along the way between the two alone, what T answers is on
- * the other side too and in all else the answer to x'. Where T is not exact yet the way holds more than
- * that, and turning over is too much: once it is left out instead, once halved. */
-static void other_answers(const otp_objective *o, otp_builder *tb, otp_step_inputs *in, const source_side *s,
-			  otp_node *others[OTHERS])
-{
-	static const float turns[OTHERS] = {0.5f, 1, 2};
-	otp_shape each = otp_shape4(s->x->shape.n, 1, 1, 1);
-	otp_node *opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0)).y;
-	otp_node *way = otp_layer_difference(opposite, s->y);
-	otp_node *unit = otp_mul(way, otp_rsqrt(otp_affine(squared_norm(way, each), 1, 1e-20f)));
-	otp_node *along = otp_mul(unit, otp_sum(otp_mul(unit, s->eps), each));
-	for (int i = 0; i < OTHERS; i++) {
-		otp_node *eps = otp_layer_difference(s->eps, otp_affine(along, turns[i], 0));
-		others[i] = answer_to(tb, &o->arch, in, s->x, eps).y;
-	}
-}
-
 otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
 				  int64_t grads_base)
 {
@@ -153,7 +131,8 @@ typedef struct both_values {
 	otp_node *fake, *real;
 } both_values;
 
-static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real, bool apart)
+static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real,
+				     bool apart)
 {
 	both_values v;
 	if (apart) {
@@ -174,6 +153,28 @@ static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
 	otp_node *slope = NULL;
 	otp_grad(otp_layer_total(values, 1), &y, 1, &slope);
 	return otp_affine(squared_norm(slope, SCALAR), share, 0);
+}
+
+enum { OTHERS = 3 };
+
+/* T's answers on the other side, where the plan sends one x two ways. T sees one of them at x', but its
+ * answer to -eps mostly lies on the other side. With eps turned over along the way between these two alone,
+ * T's answer lies there as well and is in all else the one to x'. As long as T is not exact, that way holds
+ * more than the change of sides, and turning over goes too far; so eps is tried halved and without its part
+ * along it, too. */
+static void other_answers(const otp_objective *o, otp_builder *tb, otp_step_inputs *in, const source_side *s,
+			  otp_node *others[OTHERS])
+{
+	static const float turns[OTHERS] = {0.5f, 1, 2};
+	otp_shape each = otp_shape4(s->x->shape.n, 1, 1, 1);
+	otp_node *opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0)).y;
+	otp_node *way = otp_layer_difference(opposite, s->y);
+	otp_node *unit = otp_mul(way, otp_rsqrt(otp_affine(squared_norm(way, each), 1, 1e-20f)));
+	otp_node *along = otp_mul(unit, otp_sum(otp_mul(unit, s->eps), each));
+	for (int i = 0; i < OTHERS; i++) {
+		otp_node *eps = otp_layer_difference(s->eps, otp_affine(along, turns[i], 0));
+		others[i] = answer_to(tb, &o->arch, in, s->x, eps).y;
+	}
 }
 
 /* The best answers to V as it stands: from either side, so that the better one is taken at once, while T
@@ -209,7 +210,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	/* Linear g: the cost is constant in V and drops out. */
 	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : otp_layer_difference(value.fake, cost(o, &s));
 	otp_node *loss = otp_layer_total(
-		otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
+	    otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
 
 	otp_node *slope = otp_constant(step.graph, 0), *total = loss;
 	if (with_r1) {
@@ -218,7 +219,8 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 		total = otp_add(loss, otp_mul(half, slope));
 	}
 	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
-	step.report = report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
+	step.report =
+	    report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
 	otp_builder_done(&tb);
 	otp_builder_done(&vb);
 	return step;
