@@ -454,9 +454,8 @@ def transport_loss(o, t, v, x, eps, z, keep, sigma):
     return loss, (loss, (x - y).square().sum() * o.share, value.sum() * o.share, loss.new_zeros(()))
 
 
-def refine(o, v, origin, made, others):
-    """src/ot/refine.c's: the best answers to v that Newton steps on what T minimises reach from T's own and from the
-    best of the others."""
+def refine(o, v, origin, starts):
+    """src/ot/refine.c's: of Newton steps on what T minimises from each start, the best answers to v."""
 
     def inner(a, b):
         return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.dim() - 1))
@@ -495,23 +494,10 @@ def refine(o, v, origin, made, others):
             share = torch.where(better, share, 0.25 * share)
         return now
 
-    other = answer_at(others[0])
-    for y in others[1:]:
-        other = better_of(other, answer_at(y))[1]
-    return better_of(refine_from(made), refine_from(other[0]))[1][0]
-
-
-def other_answers(t, x, eps, z, keep, sigma, made):
-    """src/ot/objective.c's: T's answers to eps shortened, without and turned over along the way from `made` to T's
-    answer to -eps."""
-
-    def answer(noise):
-        return t(smooth(x, noise, keep, sigma), x, noise, z)
-
-    way = (answer(-eps) - made).flatten(1)
-    unit = way / (way.square().sum(1, keepdim=True) + 1e-20).sqrt()
-    along = ((unit * eps.flatten(1)).sum(1, keepdim=True) * unit).reshape(eps.shape)
-    return [answer(eps - turn * along) for turn in (0.5, 1, 2)]
+    best = refine_from(starts[0])
+    for start in starts[1:]:
+        best = better_of(best, refine_from(start))[1]
+    return best[0]
 
 
 def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
@@ -519,9 +505,9 @@ def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
     smoothed = smooth(x, eps, keep, sigma)
     with torch.no_grad():
         made = t(smoothed, x, eps, z)
-        others = other_answers(t, x, eps, z, keep, sigma, made) if o.refine else None
+        opposite = t(smooth(x, -eps, keep, sigma), x, -eps, z) if o.refine else None
     if o.refine:
-        made = refine(o, v, x if o.cost_from_clean else smoothed, made, others)
+        made = refine(o, v, x if o.cost_from_clean else smoothed, [made, opposite])
     if r1:
         y = y.detach().requires_grad_()
         fake, real = v(made), v(y)

@@ -95,29 +95,22 @@ static void rates_rise_and_fall(void **state)
 {
 	(void)state;
 	otp_config c =
-	    settings("lr_g = 1\nsteps = 100\nwarmup = 10\ndecay = linear\ndecay-from = 0.5\ndecay-to = 0.2\n");
-	assert_close(otp_settings_rate_g(&c, 1), 0.1, 1e-12);
-	assert_close(otp_settings_rate_g(&c, 5), 0.5, 1e-12);
-	assert_close(otp_settings_rate_g(&c, 10), 1, 1e-12);
-	assert_close(otp_settings_rate_g(&c, 50), 1, 1e-12);
-	assert_close(otp_settings_rate_g(&c, 75), 0.6, 1e-12);
-	assert_close(otp_settings_rate_g(&c, 100), 0.2, 1e-12);
-	c = settings("lr_g = 1\nsteps = 100\ndecay = cosine\ndecay-from = 0\ndecay-to = 0\n");
-	assert_close(otp_settings_rate_g(&c, 50), 0.5, 1e-12);
-	assert_close(otp_settings_rate_g(&c, 100), 0, 1e-12);
-	c = settings("lr_g = 1\nsteps = 100\ndecay = constant\n");
-	assert_close(otp_settings_rate_g(&c, 1), 1, 0);
-	assert_close(otp_settings_rate_g(&c, 100), 1, 0);
-	/* The potential's falls as a power of that, but rises as the other. */
-	c = settings("lr_g = 1\nlr_d = 2\nsteps = 100\nwarmup = 10\ndecay = linear\ndecay-from = 0.5\ndecay-to = 0.2\n"
-		     "decay-d = 2\n");
-	assert_close(otp_settings_rate_d(&c, 5), 1, 1e-12);
-	assert_close(otp_settings_rate_d(&c, 50), 2, 1e-12);
-	assert_close(otp_settings_rate_d(&c, 75), 0.72, 1e-12);
-	assert_close(otp_settings_rate_d(&c, 100), 0.08, 1e-12);
+	    settings("steps = 100\nwarmup = 10\ndecay = linear\ndecay-from = 0.5\ndecay-to = 0.2\n");
+	assert_close(otp_settings_rate(&c, 1), 0.1, 1e-12);
+	assert_close(otp_settings_rate(&c, 5), 0.5, 1e-12);
+	assert_close(otp_settings_rate(&c, 10), 1, 1e-12);
+	assert_close(otp_settings_rate(&c, 50), 1, 1e-12);
+	assert_close(otp_settings_rate(&c, 75), 0.6, 1e-12);
+	assert_close(otp_settings_rate(&c, 100), 0.2, 1e-12);
+	c = settings("steps = 100\ndecay = cosine\ndecay-from = 0\ndecay-to = 0\n");
+	assert_close(otp_settings_rate(&c, 50), 0.5, 1e-12);
+	assert_close(otp_settings_rate(&c, 100), 0, 1e-12);
+	c = settings("steps = 100\ndecay = constant\n");
+	assert_close(otp_settings_rate(&c, 1), 1, 0);
+	assert_close(otp_settings_rate(&c, 100), 1, 0);
 	/* Nothing is left to fall over. */
-	c = settings("lr_g = 1\nsteps = 100\ndecay = linear\ndecay-from = 1\n");
-	assert_close(otp_settings_rate_g(&c, 100), 1, 0);
+	c = settings("steps = 100\ndecay = linear\ndecay-from = 1\n");
+	assert_close(otp_settings_rate(&c, 100), 1, 0);
 }
 
 static void data_choose_the_preset(void **state)

@@ -46,13 +46,12 @@ static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *
 	if (!data.rows)
 		return *(target ? &in->y : &in->x) = otp_input(g, target ? "y" : "x", OTP_F32, shape);
 	int words = otp_gather_words((int64_t)shape.h * shape.w * data.stored);
-	otp_node *bytes =
-	    otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0, otp_shape4(data.rows, 1, 1, words));
+	otp_node *bytes = otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0,
+					 otp_shape4(data.rows, 1, 1, words));
 	return otp_gather(bytes, in->words, shape, data.stored, OTP_WORD_SOURCE + target);
 }
 
-static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x,
-			     otp_node *eps)
+static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, otp_node *eps)
 {
 	source_side s = {.x = x, .eps = eps};
 	s.smoothed = otp_smooth(x, eps, number(in, OTP_NUMBER_KEEP), number(in, OTP_NUMBER_SIGMA));
@@ -62,13 +61,15 @@ static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs 
 	return s;
 }
 
-static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x,
-			     noise_kind kind)
+static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, noise_kind kind)
 {
 	return answer_to(b, a, in, x, noise(b->graph, a, in, x->shape.n, kind));
 }
 
-static otp_node *squared_norm(otp_node *x, otp_shape to) { return otp_sum(otp_mul(x, x), to); }
+static otp_node *squared_norm(otp_node *x, otp_shape to)
+{
+	return otp_sum(otp_mul(x, x), to);
+}
 
 static otp_node *cost_from(const otp_objective *o, const source_side *s)
 {
@@ -131,8 +132,7 @@ typedef struct both_values {
 	otp_node *fake, *real;
 } both_values;
 
-static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real,
-				     bool apart)
+static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real, bool apart)
 {
 	both_values v;
 	if (apart) {
@@ -155,39 +155,16 @@ static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
 	return otp_affine(squared_norm(slope, SCALAR), share, 0);
 }
 
-enum { OTHERS = 3 };
-
-/* T's answers on the other side, where the plan sends one x two ways. T sees one of them at x', but its
- * answer to -eps mostly lies on the other side. With eps turned over along the way between these two alone,
- * T's answer lies there as well and is in all else the one to x'. As long as T is not exact, that way holds
- * more than the change of sides, and turning over goes too far; so eps is tried halved and without its part
- * along it, too. */
-static void other_answers(const otp_objective *o, otp_builder *tb, otp_step_inputs *in, const source_side *s,
-			  otp_node *others[OTHERS])
-{
-	static const float turns[OTHERS] = {0.5f, 1, 2};
-	otp_shape each = otp_shape4(s->x->shape.n, 1, 1, 1);
-	otp_node *opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0)).y;
-	otp_node *way = otp_layer_difference(opposite, s->y);
-	otp_node *unit = otp_mul(way, otp_rsqrt(otp_affine(squared_norm(way, each), 1, 1e-20f)));
-	otp_node *along = otp_mul(unit, otp_sum(otp_mul(unit, s->eps), each));
-	for (int i = 0; i < OTHERS; i++) {
-		otp_node *eps = otp_layer_difference(s->eps, otp_affine(along, turns[i], 0));
-		others[i] = answer_to(tb, &o->arch, in, s->x, eps).y;
-	}
-}
-
-/* The best answers to V as it stands: from either side, so that the better one is taken at once, while T
- * changes sides late. */
+/* The best answers to V as it stands, from T's to this noise and to the opposite: where the plan sends one x
+ * two ways the two often go apart, and the better one is taken at once, while T changes sides late. */
 static otp_node *refined(const otp_objective *o, otp_builder *tb, otp_params *v, otp_step_inputs *in,
 			 const source_side *s)
 {
 	/* Leaves of its own: the weights' gradient does not go through the steps. */
 	otp_builder fixed = otp_builder_make(tb->graph, v, OTP_SPAN_POTENTIAL, 0);
+	source_side opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0));
 	otp_refinement r = {&fixed, &o->arch, (float)o->tau, cost_from(o, s), o->refine};
-	otp_node *others[OTHERS];
-	other_answers(o, tb, in, s, others);
-	otp_node *starts[] = {s->y, otp_refine_best(&r, others, OTHERS)}, *y = otp_refine(&r, starts, 2);
+	otp_node *starts[] = {s->y, opposite.y}, *y = otp_refine(&r, starts, 2);
 	otp_builder_done(&fixed);
 	return y;
 }
@@ -210,7 +187,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	/* Linear g: the cost is constant in V and drops out. */
 	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : otp_layer_difference(value.fake, cost(o, &s));
 	otp_node *loss = otp_layer_total(
-	    otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
+		otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
 
 	otp_node *slope = otp_constant(step.graph, 0), *total = loss;
 	if (with_r1) {
@@ -219,8 +196,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 		total = otp_add(loss, otp_mul(half, slope));
 	}
 	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
-	step.report =
-	    report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
+	step.report = report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
 	otp_builder_done(&tb);
 	otp_builder_done(&vb);
 	return step;

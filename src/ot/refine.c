@@ -83,16 +83,6 @@ static answer refine_from(const otp_refinement *r, otp_node *start)
 	return now;
 }
 
-otp_node *otp_refine_best(const otp_refinement *r, otp_node *const *answers, int count)
-{
-	answer best = answer_at(r, answers[0]);
-	for (int i = 1; i < count; i++) {
-		answer other = answer_at(r, answers[i]);
-		best = better_of(improves(&best, &other), &best, &other);
-	}
-	return best.y;
-}
-
 otp_node *otp_refine(const otp_refinement *r, otp_node *const *starts, int count)
 {
 	answer best = refine_from(r, starts[0]);

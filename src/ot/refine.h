@@ -17,9 +17,6 @@ typedef struct otp_refinement {
 	int steps;      /* of Newton's method, 1 or more */
 } otp_refinement;
 
-/* For each sample the best of `count` answers as they are: (n, h, w, c). */
-otp_node *otp_refine_best(const otp_refinement *r, otp_node *const *answers, int count);
-
 /* For each sample the best of what the steps reach from `count` starts, all like r->from, as graph: (n, h, w, c).
  * A step that makes a sample's answer worse is not taken there, and the next is a quarter of its own. Costs 1 + 3 *
  * steps gradients of V for each start. */

@@ -165,7 +165,7 @@ static bool potential_updates(otp_game *g, otp_error *err)
 		if (!next_batch(g, false, &x, err) || !next_batch(g, true, &y, err))
 			return false;
 		otp_update u = update_for(g, k);
-		u.rate = otp_settings_rate_d(c, g->step + 1);
+		u.rate = c->lr_d * otp_settings_rate(c, g->step + 1);
 		u.count = g->step * c->k_potential + k + 1;
 		if ((u.count - 1) % c->r1_every == 0)
 			u.r1 = otp_settings_r1(c, g->step + 1) * c->r1_every;
@@ -182,7 +182,7 @@ static bool transport_updates(otp_game *g, otp_error *err)
 		if (!next_batch(g, false, &x, err))
 			return false;
 		otp_update u = update_for(g, c->k_potential + k);
-		u.rate = otp_settings_rate_g(c, g->step + 1);
+		u.rate = c->lr_g * otp_settings_rate(c, g->step + 1);
 		u.count = g->step * c->k_transport + k + 1;
 		/* The average moves once an outer step, and in its youth no slower than its age. */
 		double young = (double)(g->step + 1) / (double)(g->step + 10);

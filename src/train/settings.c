@@ -102,31 +102,15 @@ double otp_settings_r1(const otp_config *c, int64_t step)
 	return otp_annealing_at(&a, step);
 }
 
-/* How much of the rates is there at a step: what has risen of them, and what has not fallen, in [0, 1]. */
-static double risen(const otp_config *c, int64_t step)
+double otp_settings_rate(const otp_config *c, int64_t step)
 {
-	return c->warmup > 0 && step < c->warmup ? (double)step / c->warmup : 1;
-}
-
-static double unfallen(const otp_config *c, int64_t step)
-{
+	double rise = c->warmup > 0 && step < c->warmup ? (double)step / c->warmup : 1;
 	double begin = c->decay_from * c->steps;
 	double t = ((double)step - begin) / (c->steps - begin > 0 ? c->steps - begin : 1);
 	if (t <= 0 || strcmp(c->decay, "constant") == 0)
-		return 1;
-	double left = strcmp(c->decay, "cosine") == 0 ? 0.5 * (1 + cos(OTP_PI * t)) : 1 - t;
-	return c->decay_to + (1 - c->decay_to) * left;
-}
-
-double otp_settings_rate_g(const otp_config *c, int64_t step)
-{
-	return c->lr_g * (risen(c, step) * unfallen(c, step));
-}
-
-double otp_settings_rate_d(const otp_config *c, int64_t step)
-{
-	double left = unfallen(c, step);
-	return c->lr_d * (risen(c, step) * (c->decay_d == 1 ? left : pow(left, c->decay_d)));
+		return rise;
+	double fall = strcmp(c->decay, "cosine") == 0 ? 0.5 * (1 + cos(OTP_PI * t)) : 1 - t;
+	return rise * (c->decay_to + (1 - c->decay_to) * fall);
 }
 
 const char *otp_settings_preset_for(bool vectors, int size)

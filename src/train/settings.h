@@ -16,9 +16,8 @@ otp_smoothing otp_settings_smoothing(const otp_config *c);
 double otp_settings_sigma(const otp_config *c, int64_t step);
 /* R1's weight at a step, without the lazy factor; it moves geometrically with the annealing's clock. */
 double otp_settings_r1(const otp_config *c, int64_t step);
-/* Learning rates of generator and potential at a step: warm-up, then the decay. */
-double otp_settings_rate_g(const otp_config *c, int64_t step);
-double otp_settings_rate_d(const otp_config *c, int64_t step);
+/* Share of the full learning rates at a step: warm-up, then the decay. */
+double otp_settings_rate(const otp_config *c, int64_t step);
 
 /* The preset for data of this kind and size. */
 const char *otp_settings_preset_for(bool vectors, int size);

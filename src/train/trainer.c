@@ -222,8 +222,8 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 	m.potential_gap = mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_REAL) -
 			  mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_FAKE); /* to be scaled */
 	m.r1_weight = otp_settings_r1(c, t->game.step);
-	m.lr_g = otp_settings_rate_g(c, t->game.step);
-	m.lr_d = otp_settings_rate_d(c, t->game.step);
+	m.lr_g = c->lr_g * otp_settings_rate(c, t->game.step);
+	m.lr_d = c->lr_d * otp_settings_rate(c, t->game.step);
 	m.images_per_s = elapsed > 0 ? (double)(t->game.step - t->first_step) * c->batch / elapsed : NAN;
 	return m;
 }
