@@ -23,8 +23,7 @@ typedef struct aiming {
 	size_t d;
 	cloud source, target;
 	otp_stream stream;
-	double *way;	      /* (d): a unit's direction, of length 1 */
-	double *discriminant; /* (d, d): (covariance of the source + sigma^2)^-1 */
+	double *way; /* (d): a unit's direction, of length 1 */
 } aiming;
 
 /* One network's weights on the host. */
@@ -72,20 +71,6 @@ static float *parameter(const weights *w, const char *name, otp_shape *shape)
 	return NULL;
 }
 
-/* The points' mean, and (covariance + floor)^power; the floor is of the smoothing, and of rounding where there is
- * none. */
-static void whitening(const aiming *a, const cloud *c, double power, double *mean, double *turn)
-{
-	int d = (int)a->d;
-	double sigma = final_sigma(a), spread = 0;
-	otp_gaussian_moments(c->points, c->n, d, mean, turn);
-	for (int i = 0; i < d; i++)
-		spread += turn[i * d + i] / d;
-	for (int i = 0; i < d; i++)
-		turn[i * d + i] += fmax(sigma * sigma, 1e-4 * spread);
-	otp_symmetric_power(turn, d, power, turn);
-}
-
 /* ---- first layers -------------------------------------------------------------- */
 
 /* The stream's i-th choice of a point. */
@@ -94,36 +79,17 @@ static const float *pick(const aiming *a, const cloud *c, uint32_t i)
 	return c->points + (size_t)((double)c->n * uniform(a, i)) * a->d;
 }
 
-/* The way with length 1; false where it has none. */
-static bool normalise(aiming *a)
-{
-	double square = 0;
-	for (size_t j = 0; j < a->d; j++)
-		square += a->way[j] * a->way[j];
-	for (size_t j = 0; square > 0 && j < a->d; j++)
-		a->way[j] /= sqrt(square);
-	return square > 0;
-}
-
 /* Where the direction from one point to another goes; false where they are one. */
 static bool set_way(aiming *a, const float *from, const float *to)
 {
-	for (size_t j = 0; j < a->d; j++)
-		a->way[j] = (double)to[j] - (double)from[j];
-	return normalise(a);
-}
-
-/* What tells a source's answers apart: the way to a target by Fisher's discriminant, which leaves out where the
- * source itself is wide, because other sources' answers lie there. */
-static bool set_noise_way(aiming *a)
-{
-	const float *from = pick(a, &a->source, 0), *to = pick(a, &a->target, 1);
+	double square = 0;
 	for (size_t j = 0; j < a->d; j++) {
-		a->way[j] = 0;
-		for (size_t k = 0; k < a->d; k++)
-			a->way[j] += a->discriminant[j * a->d + k] * ((double)to[k] - (double)from[k]);
+		a->way[j] = (double)to[j] - (double)from[j];
+		square += a->way[j] * a->way[j];
 	}
-	return normalise(a);
+	for (size_t j = 0; square > 0 && j < a->d; j++)
+		a->way[j] /= sqrt(square);
+	return square > 0;
 }
 
 /* Where a unit bends along its way, as a share in (0, 1) of what the points cover, and how many times as fast
@@ -214,7 +180,8 @@ static void aim_transport_unit(aiming *a, int unit, int units, float *row, float
 	bool at_noise = unit >= at_data;
 	double length = OTP_GAIN_DEFAULT * c->sharpness;
 	bend b = {.where = uniform(a, 2), .speed = 1};
-	if (at_noise ? !set_noise_way(a) : !set_source_way(a, unit, at_data, &b))
+	if (at_noise ? !set_way(a, pick(a, &a->source, 0), pick(a, &a->target, 1))
+		     : !set_source_way(a, unit, at_data, &b))
 		return;
 	memset(row, 0, (condition ? 2 : 1) * a->d * sizeof *row);
 	if (at_noise)
@@ -235,6 +202,19 @@ static void aim_first_layer(aiming *a, const weights *w, uint32_t draw,
 }
 
 /* ---- squares ------------------------------------------------------------------- */
+
+/* The target's mean, and (covariance + floor)^-1/2. */
+static void whitening(const aiming *a, double *mean, double *turn)
+{
+	int d = (int)a->d;
+	double sigma = final_sigma(a), spread = 0;
+	otp_gaussian_moments(a->target.points, a->target.n, d, mean, turn);
+	for (int i = 0; i < d; i++)
+		spread += turn[i * d + i] / d;
+	for (int i = 0; i < d; i++)
+		turn[i * d + i] += fmax(sigma * sigma, 1e-4 * spread);
+	otp_symmetric_power(turn, d, -0.5, turn);
+}
 
 /* (rows^T rows)^-1/2: rows times it are orthogonal. Random ones leave some directions almost without a
  * square. */
@@ -284,7 +264,7 @@ static void whiten_squares(const aiming *a, const weights *w)
 		before += (double)rows[i] * (double)rows[i];
 	orthogonaliser(rows, count, d, turn);
 	turn_rows(turn, count, d, rows);
-	whitening(a, &a->target, -0.5, mean, turn);
+	whitening(a, mean, turn);
 	double factor = sqrt(before / turn_rows(turn, count, d, rows));
 	for (size_t k = 0; k < count; k++) {
 		double middle = 0;
@@ -320,9 +300,6 @@ static void write_weights(otp_engine *e, int span, weights *w)
 static void aim(aiming *a, otp_engine *e)
 {
 	weights t = read_weights(e, OTP_SPAN_TRANSPORT), v = read_weights(e, OTP_SPAN_POTENTIAL);
-	double *mean = otp_calloc(a->d, sizeof *mean);
-	whitening(a, &a->source, -1, mean, a->discriminant);
-	otp_free(mean);
 	aim_first_layer(a, &t, DRAW_TRANSPORT, aim_transport_unit);
 	aim_first_layer(a, &v, DRAW_POTENTIAL, aim_potential_unit);
 	if (a->session->arch.potential_quadratic)
@@ -349,7 +326,6 @@ bool otp_aim(otp_engine *e, const otp_session *s, otp_error *err)
 {
 	aiming a = {.session = s, .d = (size_t)s->arch.c};
 	a.way = otp_calloc(a.d, sizeof *a.way);
-	a.discriminant = otp_calloc(a.d * a.d, sizeof *a.discriminant);
 	bool ok = open_cloud(&a, s->source, DRAW_SOURCE, &a.source, err) &&
 		  open_cloud(&a, s->target, DRAW_TARGET, &a.target, err);
 	if (ok) {
@@ -358,7 +334,6 @@ bool otp_aim(otp_engine *e, const otp_session *s, otp_error *err)
 		aim(&a, e);
 	}
 	otp_free(a.way);
-	otp_free(a.discriminant);
 	close_cloud(&a.source);
 	close_cloud(&a.target);
 	return ok;
