@@ -127,8 +127,13 @@ static void smoothing_decides_one_to_many(void **state)
 {
 	(void)state;
 	/* The problem's own rates are for more than twice as many steps. Faster ends help the plain map to a cost
-	 * near the truth (0.973), though not to the plan. */
-#define FEW {"steps", "2000"}, {"batch", "256"}, {"lr_g", "1e-3"}, {"lr_d", "1e-4"}, {"aim-ends", "1"}
+	 * near the truth (0.973), though not to the plan. Refined answers leave it between the sides on some
+	 * processors, where another failure would be measured. */
+#define FEW                                                                                                  \
+	{"steps", "2000"}, {"batch", "256"}, {"lr_g", "1e-3"}, {"lr_d", "1e-4"}, {"aim-ends", "1"},          \
+	{                                                                                                    \
+		"refine", "0"                                                                                \
+	}
 	const setting otp[] = {FEW, {NULL, NULL}};
 	const setting otm[] = {FEW, {"formulation", "otm"}, {NULL, NULL}};
 	otp_verification good = verify("one-to-many", otp), bad = verify("one-to-many", otm);
