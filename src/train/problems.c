@@ -107,8 +107,8 @@ const otp_problem otp_problems[] = {
      .stratified = true,
      .bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}},
     ONE_TO_MANY_256(2, "lr_d = 5e-5\nsteps = 3000\n"),
+    ONE_TO_MANY_256(4, "lr_d = 5e-5\n"),
     /* Where faster ends have lost their balance at every rate tried. */
-    ONE_TO_MANY_256(4, "aim-ends = 1\n"),
     ONE_TO_MANY_256(8, "aim-ends = 1\nlr_g = 1.5e-3\nlr_d = 4e-4\nsteps = 5000\n"),
     {.name = "parallel",
      .truth = OTP_TRUTH_PARALLEL,
