@@ -111,9 +111,9 @@ enum {
 #define SHORT                                                                                                \
 	{"steps", "1000"}, {"batch", "256"}, { "k-transport", "1" }
 
-/* Of one-to-many, whose own rates are for five times as many steps. */
+/* Of one-to-many, whose own rates are for 3.5 times as many steps. */
 #define SHORT_SIDES                                                                                          \
-	SHORT, {"lr_g", "1e-3"}, { "lr_d", "1e-4" }
+	SHORT, {"lr_g", "1e-3"}, { "lr_d", "2e-4" }
 
 static void a_healthy_run_has_none(void **state)
 {
@@ -151,12 +151,14 @@ static void a_generator_that_outruns_the_potential_collapses(void **state)
 	expect("modes", train("modes", "gaussian-to-8gaussians", settings), MODES, MODES);
 }
 
-/* Plain transport reaches the target and gives every point one side. */
+/* Plain transport reaches the target and gives every point one side. Refined answers leave it between the sides:
+ * another failure; so do faster ends. */
 static void a_plain_map_of_one_to_many_ignores_noise(void **state)
 {
 	(void)state;
 	const setting settings[] = {
-	    SHORT_SIDES, {"formulation", "otm"}, {"noise-pairs", "off"}, {NULL, NULL}};
+	    SHORT_SIDES,	      {"aim-ends", "1"},      {"refine", "0"}, {"formulation", "otm"},
+	    {"noise-pairs", "off"}, {NULL, NULL}};
 	expect("noise", train("noise", "one-to-many", settings), NOISE, NOISE);
 }
 
