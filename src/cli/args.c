@@ -30,16 +30,15 @@ static bool unknown(const otp_arg *args, int count, const char *text, size_t len
 	return false;
 }
 
-static bool set_int(const otp_arg *arg, const char *text, otp_error *err)
+bool otp_args_int(const char *name, const char *text, int min, int max, int *value, otp_error *err)
 {
 	char *end, where[64];
-	snprintf(where, sizeof where, "--%s", arg->name);
+	snprintf(where, sizeof where, "--%s", name);
 	errno = 0;
-	long value = strtol(text, &end, 10);
-	if (end == text || *end || errno || value < arg->min || value > arg->max)
-		return otp_fail(err, where, "'%s', expected a whole number from %d to %d", text, arg->min,
-				arg->max);
-	*(int *)arg->value = (int)value;
+	long number = strtol(text, &end, 10);
+	if (end == text || *end || errno || number < min || number > max)
+		return otp_fail(err, where, "'%s', expected a whole number from %d to %d", text, min, max);
+	*value = (int)number;
 	return true;
 }
 
@@ -71,7 +70,7 @@ static bool take(int argc, char **argv, int *i, const otp_arg *args, int count, 
 	if (!value)
 		return otp_fail(err, argv[*i], "needs a value");
 	if (arg->kind == OTP_ARG_INT)
-		return set_int(arg, value, err);
+		return otp_args_int(arg->name, value, arg->min, arg->max, arg->value, err);
 	if (arg->kind == OTP_ARG_SEED)
 		return set_seed(arg, value, err);
 	*(const char **)arg->value = value;

@@ -20,4 +20,7 @@ typedef struct otp_arg {
 bool otp_args_parse(int argc, char **argv, const otp_arg *args, int arg_count, const char **words, int most,
 		    const char *usage, otp_error *err);
 
+/* One whole number from min to max; `name` without dashes. */
+bool otp_args_int(const char *name, const char *text, int min, int max, int *value, otp_error *err);
+
 #endif

@@ -160,6 +160,17 @@ refuses 2 nowhere eval nowhere
 refuses 2 vectors eval run --source v2.npy
 missing y y.npy
 
+title "verify"
+refuses 2 'no problem of verify' verify nowhere
+refuses 2 'did you mean one-to-many' verify one-to-man
+refuses 2 --seeds verify gaussian-2 --seeds 0
+refuses 2 --seeds verify gaussian-2 --seeds 3x
+refuses 2 'needs a value' verify gaussian-2 --seeds
+refuses 2 'needs a value' verify gaussian-2 --steps
+refuses 2 'unknown' verify gaussian-2 --nonsense
+refuses 2 'did you mean' verify gaussian-2 --formulatio otm
+refuses 1 'a file of that name' verify gaussian-2 --out garbage.h5/pictures
+
 title "info, bench, help, and no command at all"
 refuses 2 nowhere info nowhere
 refuses 2 texts/a.txt info texts/a.txt
