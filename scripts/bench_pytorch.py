@@ -359,7 +359,8 @@ def main():
 
     todo = [(case, precision) for precision in options.precision for case in options.case or CASES[options.device]]
     machine, results = describe_machine(options), read_earlier(options.out, todo)
-    print("{gpu}, {cpu}, {threads} of {cores} threads, load {load_average:.2f}; {otplan} {commit}".format(**machine), flush=True)
+    where = "{cpu}, {threads} of {cores} threads, load {load_average:.2f}; {otplan} {commit}".format(**machine)
+    print(f"{machine['gpu']}, {where}" if machine["gpu"] else where, flush=True)
     if machine["load_average"] > 0.5 and not options.processor_time:
         print("bench_pytorch: the machine is busy with other work: these numbers are not to be kept", file=sys.stderr)
 
