@@ -107,7 +107,7 @@ const otp_problem otp_problems[] = {
      .settings = HIGH "potential-quadratic = 16\nquadratic-gain = 20\n",
      .stratified = true,
      .bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}},
-    ONE_TO_MANY_256(2, "potential-blocks = 2\nlr_d = 5e-5\nsteps = 3000\n"),
+    ONE_TO_MANY_256(2, "lr_d = 7e-5\nsteps = 3500\n"),
     ONE_TO_MANY_256(4, ""),
     ONE_TO_MANY_256(8, "width = 384\nk-transport = 4\nlr_g = 1.5e-3\n"),
     {.name = "parallel",
