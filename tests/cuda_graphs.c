@@ -101,8 +101,8 @@ static void test_graphs_are_built(void **state)
 	       (long long)least, (long long)most);
 }
 
-/* What the networks have after a convolution. Where no engine does it in the convolution's kernel, a launch of
- * our own does. */
+/* What the networks have after a convolution. Where no engine does it in the convolution's kernel, a launch
+ * of our own does. */
 static void test_epilogues_are_built(void **state)
 {
 	(void)state;
@@ -125,21 +125,27 @@ static void test_epilogues_are_built(void **state)
 				least = engines < least ? engines : least;
 				most = engines > most ? engines : most;
 			}
-			printf("%s, %s to %s: finalised, with %lld to %lld allowed engines\n", epilogues[e].name,
-			       way == 0 ? "float32" : way == 1 ? "TF32" : "bfloat16",
+			printf("%s, %s to %s: finalised, with %lld to %lld allowed engines\n",
+			       epilogues[e].name,
+			       way == 0	  ? "float32"
+			       : way == 1 ? "TF32"
+					  : "bfloat16",
 			       way == 3 ? "bfloat16" : "float32", (long long)least, (long long)most);
 		}
 }
 
 /* An H100 by its data sheet, in the words of CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION. */
 static const char H100[] =
-    "{\"cudaDeviceId\": 0, \"deviceName\": \"NVIDIA H100 80GB HBM3\", \"deviceVer\": 900, \"driverVer\": 13000,"
-    " \"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], \"regsPerBlock\": 65536,"
+    "{\"cudaDeviceId\": 0, \"deviceName\": \"NVIDIA H100 80GB HBM3\", \"deviceVer\": 900, \"driverVer\": "
+    "13000,"
+    " \"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], \"regsPerBlock\": "
+    "65536,"
     " \"multiProcessorCount\": 132, \"smClockRateKHz\": 1980000, \"memClockRateKHz\": 2619000,"
     " \"l2CacheSize\": 52428800, \"warpSize\": 32, \"maxSharedMemoryPerBlock\": 49152,"
     " \"maxSharedMemoryPerBlockOptin\": 232448, \"reservedSharedMemoryPerBlock\": 1024,"
     " \"maxRegistersPerSM\": 65536, \"pciDeviceId\": 0, \"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024,"
-    " \"maxThreadsPerSM\": 2048, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"totalGlobalMem\": 85000000000,"
+    " \"maxThreadsPerSM\": 2048, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"totalGlobalMem\": "
+    "85000000000,"
     " \"cudnnVersion\": 91900, \"schemaVersion\": 1}";
 
 static cudnnBackendDescriptor_t describe_gpu(void)

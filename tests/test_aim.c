@@ -171,8 +171,8 @@ static void the_potential_looks_along_components(void **state)
 	close_fresh(&f);
 }
 
-/* Two thirds of the generator's units at x' too: the target's axes in turn, and the source's, which are the first M
- * of them. */
+/* Two thirds of the generator's units at x' too: the target's axes in turn, and the source's, which are the
+ * first M of them. */
 static void the_generator_looks_along_components_of_either_side(void **state)
 {
 	(void)state;
@@ -230,10 +230,11 @@ static int by_place(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Along each of the target's axes the potential's units bend at Chebyshev's points of what the data covers, 1.03 of
- * [-1, 1], not at random, outwards, and as fast as these are near each other: by the sine of the angle, that of
- * the middle being 1, up to four times. A component that is sin = 5 sqrt(M / 8192) off its axis (five standard errors)
- * reaches further into the cube's corners, by sqrt(M) sin at most. */
+/* Along each of the target's axes the potential's units bend at Chebyshev's points of what the data
+ * covers, 1.03 of
+ * [-1, 1], not at random, outwards, and as fast as these are near each other: by the sine of the angle, that
+ * of the middle being 1, up to four times. A component that is sin = 5 sqrt(M / 8192) off its axis (five
+ * standard errors) reaches further into the cube's corners, by sqrt(M) sin at most. */
 static void those_along_a_component_bend_evenly(void **state)
 {
 	enum { MANY = 80 }; /* some would bend more than four times as fast */
@@ -250,7 +251,8 @@ static void those_along_a_component_bend_evenly(void **state)
 		int axis = nearest_axis(law, row);
 		double place = -(double)bias[unit] / length(row), sign = along(law, row, axis) < 0 ? -1 : 1;
 		if (unit % 4 != 3)
-			bends[axis][count[axis]++] = (bend){sign * place, length(row), place > -1.03 * further};
+			bends[axis][count[axis]++] =
+			    (bend){sign * place, length(row), place > -1.03 * further};
 	}
 	for (int j = 0; j <= M; j++) {
 		qsort(bends[j], (size_t)count[j], sizeof *bends[j], by_place);

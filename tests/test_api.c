@@ -81,8 +81,8 @@ static void what_cannot_be_opened_is_said(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_model_translates),
-		cmocka_unit_test(what_cannot_be_opened_is_said),
+	    cmocka_unit_test(a_model_translates),
+	    cmocka_unit_test(what_cannot_be_opened_is_said),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

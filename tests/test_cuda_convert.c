@@ -20,7 +20,8 @@ static float float_of(uint32_t bits)
 static void convert(otp_type to, void *dst, otp_type from, const void *src, int count)
 {
 	otp_call call = {0};
-	otp_tensor y = {dst, {1, 1, 1, count}, to, NULL}, x = {(void *)(uintptr_t)src, {1, 1, 1, count}, from, NULL};
+	otp_tensor y = {dst, {1, 1, 1, count}, to, NULL},
+		   x = {(void *)(uintptr_t)src, {1, 1, 1, count}, from, NULL};
 	otp_cuda_convert(&call, &y, &x);
 }
 

@@ -151,14 +151,14 @@ static void a_generator_that_outruns_the_potential_collapses(void **state)
 	expect("modes", train("modes", "gaussian-to-8gaussians", settings), MODES, MODES);
 }
 
-/* Plain transport reaches the target and gives every point one side. Refined answers leave it between the sides:
- * another failure; so do faster ends. */
+/* Plain transport reaches the target and gives every point one side. Refined answers leave it between the
+ * sides: another failure; so do faster ends. */
 static void a_plain_map_of_one_to_many_ignores_noise(void **state)
 {
 	(void)state;
 	const setting settings[] = {
-	    SHORT_SIDES,	      {"aim-ends", "1"},      {"refine", "0"}, {"formulation", "otm"},
-	    {"noise-pairs", "off"}, {NULL, NULL}};
+	    SHORT_SIDES, {"aim-ends", "1"}, {"refine", "0"}, {"formulation", "otm"}, {"noise-pairs", "off"},
+	    {NULL, NULL}};
 	expect("noise", train("noise", "one-to-many", settings), NOISE, NOISE);
 }
 

@@ -599,8 +599,8 @@ static void check_program_allocates_nothing(const char *backend_name, const otp_
 	otp_program_run(p.program); /* a thread's first run may set up the thread */
 	long before = allocation_count();
 	for (int run = 0; run < 10; run++) {
-		write_inputs(p.program, &(otp_step_inputs){.words = s.step.in.words,
-							   .numbers = s.step.in.numbers});
+		write_inputs(p.program,
+			     &(otp_step_inputs){.words = s.step.in.words, .numbers = s.step.in.numbers});
 		otp_program_run(p.program);
 	}
 	long made = allocation_count() - before;

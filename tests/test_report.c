@@ -145,7 +145,8 @@ static void test_verdicts(void **state)
 	m.target_distance = 0.25;
 	m.target_floor = 0.125;
 	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
-	assert_string_equal(line, "step 1000/2000  50%  identity collapse, noise ignored  target 0.25  floor 0.125");
+	assert_string_equal(
+	    line, "step 1000/2000  50%  identity collapse, noise ignored  target 0.25  floor 0.125");
 }
 
 static void test_progress_line(void **state)
@@ -322,8 +323,9 @@ static void test_page(void **state)
 	assert_non_null(strstr(page, "source = &lt;x&gt;"));
 	assert_non_null(strstr(page, "&lt;script&gt;</td><td class=\"bad\">a &amp; b</td>"));
 	assert_non_null(strstr(page, "<p class=\"note\">Raised &amp; shown.</p>"));
-	assert_non_null(strstr(page, "mode &lt;collapse&gt;</td><td>step 3 to the end</td><td>1 &lt; 2<br>Try "
-				     "--tau 1 -&gt; 10</td>"));
+	assert_non_null(strstr(page,
+			       "mode &lt;collapse&gt;</td><td>step 3 to the end</td><td>1 &lt; 2<br>Try "
+			       "--tau 1 -&gt; 10</td>"));
 	assert_int_equal(occurrences(page, "<script>"), 1);
 	/* Nothing is fetched: the only address is SVG's name for itself. */
 	assert_int_equal(occurrences(page, "http"),
@@ -334,10 +336,11 @@ static void test_page(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_metrics), cmocka_unit_test(test_verdicts), cmocka_unit_test(test_progress_line),
-	    cmocka_unit_test(test_log),	    cmocka_unit_test(test_ticks),
-	    cmocka_unit_test(test_plot),    cmocka_unit_test(test_pictures),
-	    cmocka_unit_test(test_text),    cmocka_unit_test(test_page),
+	    cmocka_unit_test(test_metrics),	  cmocka_unit_test(test_verdicts),
+	    cmocka_unit_test(test_progress_line), cmocka_unit_test(test_log),
+	    cmocka_unit_test(test_ticks),	  cmocka_unit_test(test_plot),
+	    cmocka_unit_test(test_pictures),	  cmocka_unit_test(test_text),
+	    cmocka_unit_test(test_page),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -173,7 +173,8 @@ static void open_drawing(drawing *d, int threads, bool vectors)
 	backend->upload(d->place.device, d->weights, OTP_F32, row, d->params->elements);
 	backend->wait(d->place.device);
 	otp_free(row);
-	d->sampler = otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE, false);
+	d->sampler =
+	    otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE, false);
 }
 
 static void close_drawing(drawing *d)

@@ -126,9 +126,9 @@ static void perpendicular_plan_is_found(void **state)
 static void smoothing_decides_one_to_many(void **state)
 {
 	(void)state;
-	/* The problem's own rates are for more than twice as many steps. Faster ends help the plain map to a cost
-	 * near the truth (0.973), though not to the plan. Refined answers leave it between the sides on some
-	 * processors, where another failure would be measured. */
+	/* The problem's own rates are for more than twice as many steps. Faster ends help the plain map to a
+	 * cost near the truth (0.973), though not to the plan. Refined answers leave it between the sides on
+	 * some processors, where another failure would be measured. */
 #define FEW                                                                                                  \
 	{"steps", "2000"}, {"batch", "256"}, {"lr_g", "1e-3"}, {"lr_d", "1e-4"}, {"aim-ends", "1"},          \
 	{                                                                                                    \

@@ -19,7 +19,8 @@ typedef struct otplan_model otplan_model;
 /* Load a model.h5 or the folder of a run. device: "auto", "cpu" or "cuda[:i]";
  * threads: CPU threads, 0 for one a core. NULL on failure, with one line of at
  * most `bytes` - 1 characters in `message`. */
-otplan_model *otplan_model_open(const char *path, const char *device, int threads, char *message, size_t bytes);
+otplan_model *otplan_model_open(const char *path, const char *device, int threads, char *message,
+				size_t bytes);
 void otplan_model_close(otplan_model *model);
 
 /* What the model takes and gives: height x width x channels floats in [-1, 1]
@@ -28,7 +29,8 @@ void otplan_model_shape(const otplan_model *model, int *height, int *width, int 
 
 /* Draw from the plan: count inputs x (count, h, w, c) -> y (count, samples, h, w, c).
  * Sample k of an input is a function of (model, seed, the input's content, k). */
-void otplan_model_translate(otplan_model *model, const float *x, int64_t count, int samples, uint64_t seed, float *y);
+void otplan_model_translate(otplan_model *model, const float *x, int64_t count, int samples, uint64_t seed,
+			    float *y);
 
 #ifdef __cplusplus
 }

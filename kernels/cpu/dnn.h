@@ -21,7 +21,7 @@ typedef struct otp_dnn_conv {
 	int stride, pad;
 	bool bias;   /* forward only */
 	float slope; /* forward only: y > 0 ? y : slope y at the end, 1: nothing */
-	bool bf16; /* bfloat16 operands, float32 result, where the CPU has them */
+	bool bf16;   /* bfloat16 operands, float32 result, where the CPU has them */
 } otp_dnn_conv;
 
 /* Row-major op(a) op(b), result (m, n), for each of `batch` matrices. */

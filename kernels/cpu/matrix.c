@@ -13,7 +13,8 @@ enum { LEAST_BF16 = 1 << 20 };
 
 static bool worth_bf16(const otp_call *call, const otp_dnn_matmul *p)
 {
-	return call->precision == OTP_PRECISION_BF16 && p->m * p->n * p->k >= LEAST_BF16 && otp_dnn_has_bf16();
+	return call->precision == OTP_PRECISION_BF16 && p->m * p->n * p->k >= LEAST_BF16 &&
+	       otp_dnn_has_bf16();
 }
 
 static otp_dnn_matmul product_of(const otp_call *call)
@@ -107,16 +108,19 @@ OTP_SIMD static void softmax_gate_rows(float *out, const float *y, const float *
 OTP_CPU_KERNEL(softmax_gate)
 {
 	otp_shape s = call->out.shape;
-	softmax_gate_rows(call->out.data, call->in[0].data, call->in[1].data, otp_shape_count(s) / s.c, s.c, 1);
+	softmax_gate_rows(call->out.data, call->in[0].data, call->in[1].data, otp_shape_count(s) / s.c, s.c,
+			  1);
 }
 
-/* ---- attention: oneDNN is slow where rows do not lie side by side, so q, k and v are taken apart first ---- */
+/* ---- attention: oneDNN is slow where rows do not lie side by side, so q, k and v are taken apart first ----
+ */
 
 enum { SCORES, MIX, MIX_ADJOINT, TO_Q, PRODUCTS, MOST_SCORES = 1 << 16 };
 
 typedef struct attention {
-	otp_dnn *product[PRODUCTS]; /* q k^T and g v^T; p v; p^T g and ds^T q; ds k: those that the op needs */
-	int64_t planes, group;	    /* samples; of which `group` are done together */
+	otp_dnn
+	    *product[PRODUCTS]; /* q k^T and g v^T; p v; p^T g and ds^T q; ds k: those that the op needs */
+	int64_t planes, group;	/* samples; of which `group` are done together */
 	int64_t tokens, channels;
 	int64_t part, scores; /* floats of scratch for a q, for scores */
 	size_t product_bytes;
@@ -132,7 +136,10 @@ static int64_t group_of(int64_t planes, int64_t scores)
 	return group;
 }
 
-static int64_t aligned(int64_t floats) { return (int64_t)otp_round_up((size_t)floats, OTP_CPU_ALIGN / sizeof(float)); }
+static int64_t aligned(int64_t floats)
+{
+	return (int64_t)otp_round_up((size_t)floats, OTP_CPU_ALIGN / sizeof(float));
+}
 
 static void bind_attention(otp_call *call)
 {
@@ -178,7 +185,7 @@ static room room_of(const otp_call *call)
 {
 	const attention *a = call->bound;
 	float *at = call->scratch, *scores = at + 4 * a->part;
-	return (room){at,     at + a->part,	  at + 2 * a->part,	  at + 3 * a->part,
+	return (room){at,     at + a->part,	  at + 2 * a->part,	 at + 3 * a->part,
 		      scores, scores + a->scores, scores + 2 * a->scores};
 }
 
@@ -192,13 +199,15 @@ static size_t attention_scratch(const otp_call *call)
 static void take_part(const attention *a, float *part, const float *from)
 {
 	for (int64_t row = 0; row < a->group * a->tokens; row++)
-		memcpy(part + row * a->channels, from + 3 * row * a->channels, (size_t)a->channels * sizeof *part);
+		memcpy(part + row * a->channels, from + 3 * row * a->channels,
+		       (size_t)a->channels * sizeof *part);
 }
 
 static void put_part(const attention *a, float *to, const float *part)
 {
 	for (int64_t row = 0; row < a->group * a->tokens; row++)
-		memcpy(to + 3 * row * a->channels, part + row * a->channels, (size_t)a->channels * sizeof *part);
+		memcpy(to + 3 * row * a->channels, part + row * a->channels,
+		       (size_t)a->channels * sizeof *part);
 }
 
 static void multiply(const otp_call *call, int which, float *x, float *w, float *y)
@@ -240,7 +249,8 @@ static void run_attention_grad(const otp_call *call)
 	int64_t rows = a->group * a->tokens, elements = rows * a->channels;
 	const float *qkv = call->in[0].data;
 	float *g = call->in[1].data, *to = call->out.data;
-	for (int64_t i = 0; i < a->planes; i += a->group, qkv += 3 * elements, g += elements, to += 3 * elements) {
+	for (int64_t i = 0; i < a->planes;
+	     i += a->group, qkv += 3 * elements, g += elements, to += 3 * elements) {
 		look(call, qkv);
 		multiply(call, MIX_ADJOINT, r.p, g, r.grad);
 		put_part(a, to + 2 * a->channels, r.grad);

@@ -50,8 +50,8 @@ static otp_matrices part_of(const otp_tensor *t, otp_type type, int first, int c
 {
 	size_t offset = (size_t)first * (type == OTP_BF16 ? sizeof(uint16_t) : sizeof(float));
 	uintptr_t start = t->type == type ? (uintptr_t)t->data : 0; /* scratch */
-	return (otp_matrices){type,    (int64_t)t->shape.n * t->shape.h, t->shape.w, columns, t->shape.c,
-			      otp_alignment_of(start + offset)};
+	return (otp_matrices){type,	  (int64_t)t->shape.n * t->shape.h, t->shape.w, columns,
+			      t->shape.c, otp_alignment_of(start + offset)};
 }
 
 static void bind_products(otp_call *call)
@@ -132,7 +132,8 @@ typedef struct parts {
 
 static parts parts_of(const otp_call *call, char *data, otp_type type)
 {
-	size_t apart = (size_t)call->in[0].shape.c / 3 * (type == OTP_BF16 ? sizeof(uint16_t) : sizeof(float));
+	size_t apart =
+	    (size_t)call->in[0].shape.c / 3 * (type == OTP_BF16 ? sizeof(uint16_t) : sizeof(float));
 	return (parts){data, data + apart, data + 2 * apart};
 }
 

@@ -1,7 +1,7 @@
 /* backend.c (cuda): one GPU as a backend. Everything happens in one stream, in
  * the order it is issued; uploads go through a pinned ring, so that the caller
- * may reuse its memory at once and goes on without waiting for the device. A program's calls become a CUDA graph when they
- * are launched a second time (the first loads modules, which capture forbids);
+ * may reuse its memory at once and goes on without waiting for the device. A program's calls become a CUDA
+ * graph when they are launched a second time (the first loads modules, which capture forbids);
  * OTPLAN_CUDA_GRAPHS=0 runs them one by one, for debugging. */
 #include "cuda/device.h"
 #include "bf16.h"
@@ -103,7 +103,9 @@ static bool cuda_open(int index, otp_device **device, otp_error *err)
 	const char *graphs = getenv("OTPLAN_CUDA_GRAPHS");
 	d->captures = !graphs || strcmp(graphs, "0") != 0;
 	if (otp_dnn_bits_may_vary())
-		fprintf(stderr, "otplan: cuda: nondeterministic engines are allowed: runs do not repeat bit for bit\n");
+		fprintf(
+		    stderr,
+		    "otplan: cuda: nondeterministic engines are allowed: runs do not repeat bit for bit\n");
 	otp_dnn_open_choices(d, properties.name);
 	otp_device_leave(d);
 	*device = d;
@@ -195,7 +197,8 @@ static void cuda_upload(otp_device *d, void *dst, otp_type type, const void *src
 		piece = bytes - at;
 		void *memory = otp_ring_take(&d->ring, &piece);
 		to_device_form(memory, type, src, at, piece);
-		CUDA_CHECK(cudaMemcpyAsync((char *)dst + at, memory, piece, cudaMemcpyHostToDevice, d->stream));
+		CUDA_CHECK(
+		    cudaMemcpyAsync((char *)dst + at, memory, piece, cudaMemcpyHostToDevice, d->stream));
 	}
 	otp_device_leave(d);
 }
@@ -207,7 +210,8 @@ static void cuda_download(otp_device *d, void *dst, otp_type type, const void *s
 	for (size_t at = 0, piece; at < bytes; at += piece) {
 		piece = bytes - at;
 		void *memory = otp_ring_take(&d->ring, &piece);
-		CUDA_CHECK(cudaMemcpyAsync(memory, (const char *)src + at, piece, cudaMemcpyDeviceToHost, d->stream));
+		CUDA_CHECK(cudaMemcpyAsync(memory, (const char *)src + at, piece, cudaMemcpyDeviceToHost,
+					   d->stream));
 		CUDA_CHECK(cudaStreamSynchronize(d->stream));
 		to_host_form(dst, type, memory, at, piece);
 	}

@@ -93,12 +93,11 @@ static otp_dnn_epilogue epilogue_of(const otp_call *call)
 	if (call->op == OTP_OP_conv2d_bias)
 		return (otp_dnn_epilogue){.bias = true, .scale = 1, .slope = call->attr.conv.slope};
 	if (call->op == OTP_OP_conv2d_merge)
-		return (otp_dnn_epilogue){
-		    .bias = true,
-		    .residual = true,
-		    .bf16_residual = call->in[3].type == OTP_BF16,
-		    .scale = call->attr.conv.scale,
-		    .slope = 1};
+		return (otp_dnn_epilogue){.bias = true,
+					  .residual = true,
+					  .bf16_residual = call->in[3].type == OTP_BF16,
+					  .scale = call->attr.conv.scale,
+					  .slope = 1};
 	return (otp_dnn_epilogue){false};
 }
 

@@ -25,7 +25,8 @@ const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count, otp_error
 
 /* The same elements in dst's type, bfloat16 or float32; asynchronous in the call's stream. */
 void otp_cuda_convert(const otp_call *call, const otp_tensor *dst, const otp_tensor *src);
-/* y = softmax(scale x) along c, scale > 0; y = scale share (g - <share, g>), its adjoint. y may be x or share. */
+/* y = softmax(scale x) along c, scale > 0; y = scale share (g - <share, g>), its adjoint. y may be x or
+ * share. */
 void otp_cuda_share_out(const otp_call *call, const otp_tensor *y, const otp_tensor *x, float scale);
 void otp_cuda_gate_shares(const otp_call *call, const otp_tensor *y, const otp_tensor *share,
 			  const otp_tensor *g, float scale);

@@ -15,7 +15,8 @@
 typedef struct otp_dnn_plan otp_dnn_plan;
 typedef struct otp_block otp_block;
 
-/* 32 MB of pinned memory: ten batches of 64 pictures of 64 x 64, or the small inputs of thousands of steps. */
+/* 32 MB of pinned memory: ten batches of 64 pictures of 64 x 64, or the small inputs of thousands of steps.
+ */
 enum { OTP_SLICES = 16, OTP_SLICE_BYTES = 2 << 20 };
 
 struct otp_device {
@@ -23,13 +24,13 @@ struct otp_device {
 	cudaStream_t stream;
 	cudnnHandle_t dnn;
 	cublasLtHandle_t blas;
-	pthread_mutex_t lock; /* one thread at a time talks to stream and handles */
-	bool captures;	      /* launches become CUDA graphs */
-	otp_ring ring;	      /* pinned; every transfer passes through it */
+	pthread_mutex_t lock;	      /* one thread at a time talks to stream and handles */
+	bool captures;		      /* launches become CUDA graphs */
+	otp_ring ring;		      /* pinned; every transfer passes through it */
 	cudaEvent_t read[OTP_SLICES]; /* its slices' marks */
-	otp_block *blocks;   /* of device memory */
-	otp_dnn_plan *plans; /* of this process, by key */
-	char *choices;	     /* the file of plans chosen before, as text */
+	otp_block *blocks;	      /* of device memory */
+	otp_dnn_plan *plans;	      /* of this process, by key */
+	char *choices;		      /* the file of plans chosen before, as text */
 	char choices_path[512];
 };
 

@@ -43,8 +43,8 @@ typedef struct otp_dnn_conv {
 
 /* y = softmax(scale q k^T) v of each of `batch` matrices, in bfloat16 with float32 sums: a row of qkv is a
  * token's query, key and value, of `channels` each, and a row of the gradients likewise. The scale is given
- * when it runs. Forward, forward KEEPING the statistics (log sum exp of each token's scores, float32), and the
- * adjoint, which takes these and the result. */
+ * when it runs. Forward, forward KEEPING the statistics (log sum exp of each token's scores, float32), and
+ * the adjoint, which takes these and the result. */
 typedef enum otp_dnn_attention_pass {
 	OTP_DNN_ATTENTION_FORWARD,
 	OTP_DNN_ATTENTION_KEEPING,
@@ -79,7 +79,8 @@ bool otp_dnn_attention_takes(otp_dnn_attention_pass pass, otp_dnn_attention_role
 typedef struct otp_dnn_graph {
 	cudnnBackendDescriptor_t made[64]; /* in order of dependence; the last is the operation graph */
 	int count;
-	cudnnBackendDescriptor_t described; /* without a handle: the GPU that heuristics are to think of, or NULL */
+	cudnnBackendDescriptor_t
+	    described; /* without a handle: the GPU that heuristics are to think of, or NULL */
 } otp_dnn_graph;
 
 /* handle NULL: for no device. False where cuDNN refuses the description. */
@@ -90,10 +91,11 @@ cudnnBackendDescriptor_t otp_dnn_graph_whole(const otp_dnn_graph *g);
 
 /* Whether operands are, or may be, rounded to less than float32. */
 bool otp_dnn_rounds(const otp_dnn_conv *conv);
-/* OTPLAN_CUDA_NONDETERMINISTIC=1: engines whose results differ in their last bits from run to run may serve too. */
+/* OTPLAN_CUDA_NONDETERMINISTIC=1: engines whose results differ in their last bits from run to run may serve
+ * too. */
 bool otp_dnn_bits_may_vary(void);
-/* Deterministic unless told otherwise, and precise enough where operands may be rounded or may not; and whether it compiles its
- * kernels when it is built. */
+/* Deterministic unless told otherwise, and precise enough where operands may be rounded or may not; and
+ * whether it compiles its kernels when it is built. */
 bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *compiles);
 
 /* An engine configuration that heuristics propose, at `rank` of `mode`. */
@@ -136,10 +138,11 @@ void otp_dnn_find_choice(const otp_device *device, const char *key, int *mode, i
 /* c NULL: none is wanted */
 void otp_dnn_keep_choice(const otp_device *device, const char *key, const otp_dnn_candidate *c);
 /* NULL where it cannot be built */
-cudnnBackendDescriptor_t otp_dnn_build(otp_device *device, const otp_dnn_candidate *c, int64_t *workspace_bytes);
+cudnnBackendDescriptor_t otp_dnn_build(otp_device *device, const otp_dnn_candidate *c,
+				       int64_t *workspace_bytes);
 /* What is given by value is read before it returns. */
-cudnnStatus_t otp_dnn_execute(otp_device *device, cudnnBackendDescriptor_t plan, int count, const int64_t *ids,
-			      const void *const *data, void *workspace);
+cudnnStatus_t otp_dnn_execute(otp_device *device, cudnnBackendDescriptor_t plan, int count,
+			      const int64_t *ids, const void *const *data, void *workspace);
 /* The larger error; the largest is what is not a number. */
 static inline double otp_dnn_worst(double worst, double error)
 {

@@ -83,9 +83,8 @@ static bool make_convolution(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBa
 	for (int role = 0; role < 3; role++) {
 		bool result = role == (int)otp_dnn_result(conv), between = result && conv->after.bias;
 		bool narrow = result ? conv->bf16_out && !between : conv->bf16_in;
-		if (!make_tensor(g, shape[role], type_of(narrow),
-				 between ? OTP_DNN_ROLES : role, between ? BETWEEN : IN_MEMORY,
-				 &tensors[role]))
+		if (!make_tensor(g, shape[role], type_of(narrow), between ? OTP_DNN_ROLES : role,
+				 between ? BETWEEN : IN_MEMORY, &tensors[role]))
 			return false;
 	}
 	if (!make_geometry(g, conv, &geometry))
@@ -117,7 +116,8 @@ static int list_followers(const otp_dnn_conv *conv, follower list[MOST_FOLLOWERS
 	if (after->bias)
 		list[count++] = (follower){CUDNN_POINTWISE_ADD, OTP_DNN_BIAS, {1, 1, 1, conv->y.c}, false};
 	if (after->residual)
-		list[count++] = (follower){CUDNN_POINTWISE_ADD, OTP_DNN_RESIDUAL, conv->y, after->bf16_residual};
+		list[count++] =
+		    (follower){CUDNN_POINTWISE_ADD, OTP_DNN_RESIDUAL, conv->y, after->bf16_residual};
 	if (otp_dnn_takes(conv, OTP_DNN_SCALE))
 		list[count++] = (follower){CUDNN_POINTWISE_MUL, OTP_DNN_SCALE, {1, 1, 1, 1}, false};
 	if (after->bias && after->slope != 1)
@@ -147,8 +147,8 @@ static bool make_follower(otp_dnn_graph *g, const otp_dnn_conv *conv, const foll
 	if (takes && !make_tensor(g, f->shape, type_of(f->bf16), f->operand,
 				  f->operand == OTP_DNN_SCALE ? BY_VALUE : IN_MEMORY, &second))
 		return false;
-	if (!make_tensor(g, conv->y, type_of(narrow),
-			 last ? OTP_DNN_Y : OTP_DNN_ROLES + g->count, last ? IN_MEMORY : BETWEEN, &to) ||
+	if (!make_tensor(g, conv->y, type_of(narrow), last ? OTP_DNN_Y : OTP_DNN_ROLES + g->count,
+			 last ? IN_MEMORY : BETWEEN, &to) ||
 	    !make_formula(g, conv, f->mode, &formula))
 		return false;
 	cudnnBackendDescriptor_t d = *operation = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
@@ -228,8 +228,8 @@ bool otp_dnn_bits_may_vary(void)
 	return asked && *asked && strcmp(asked, "0") != 0;
 }
 
-/* Never: sums in less than float32, transforms that lose digits; other bits from run to run only where asked for.
- * Tensor cores round float32 operands, to TF32 or less: only where that was asked for. */
+/* Never: sums in less than float32, transforms that lose digits; other bits from run to run only where asked
+ * for. Tensor cores round float32 operands, to TF32 or less: only where that was asked for. */
 bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *compiles)
 {
 	engine_notes notes;

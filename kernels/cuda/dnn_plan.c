@@ -23,7 +23,10 @@ static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
 	static const char *const names[] = {"forward", "dgrad", "wgrad"};
 	char after[64] = "";
 	if (c->after.bias)
-		snprintf(after, sizeof after, " bias%s scale %g slope %g", !c->after.residual ? "" : c->after.bf16_residual ? " bf16 residual" : " residual",
+		snprintf(after, sizeof after, " bias%s scale %g slope %g",
+			 !c->after.residual	  ? ""
+			 : c->after.bf16_residual ? " bf16 residual"
+						  : " residual",
 			 (double)c->after.scale, (double)c->after.slope);
 	int length = snprintf(key, bytes, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
 			      names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w,
@@ -50,8 +53,8 @@ void otp_dnn_open_choices(otp_device *d, const char *gpu)
 	otp_error ignored = {0};
 	if (!otp_file_make_folder(folder, &ignored))
 		return;
-	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%s%s.txt", folder, cudnnGetVersion(), gpu,
-		 otp_dnn_bits_may_vary() ? "-nondeterministic" : "");
+	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%s%s.txt", folder, cudnnGetVersion(),
+		 gpu, otp_dnn_bits_may_vary() ? "-nondeterministic" : "");
 	for (char *c = d->choices_path + strlen(folder) + 1; *c; c++)
 		if (*c == ' ' || *c == '/')
 			*c = '-';
@@ -178,9 +181,8 @@ static bool stores_bf16(const otp_dnn_conv *conv, otp_dnn_role role)
 static void open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
 {
 	otp_call call = {.device = d};
-	*b = (bench){.device = d,
-		     .conv = conv,
-		     .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}, conv->y}};
+	*b = (bench){
+	    .device = d, .conv = conv, .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}, conv->y}};
 	for (int role = 0; role < OTP_DNN_SCALE; role++) {
 		if (!otp_dnn_takes(conv, (otp_dnn_role)role))
 			continue;
@@ -268,8 +270,8 @@ static double tolerance_of(const otp_dnn_conv *c)
 /* Every step-th element from the device. */
 static void sample(float *host, const float *from, int64_t count, int64_t step)
 {
-	CUDA_CHECK(cudaMemcpy2D(host, sizeof *host, from, (size_t)step * sizeof *host, sizeof *host, (size_t)count,
-				cudaMemcpyDeviceToHost));
+	CUDA_CHECK(cudaMemcpy2D(host, sizeof *host, from, (size_t)step * sizeof *host, sizeof *host,
+				(size_t)count, cudaMemcpyDeviceToHost));
 }
 
 /* Some elements of the last run's result against the probe's, whose step is odd so that it meets all
@@ -367,7 +369,8 @@ static int time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *l
 	return chosen;
 }
 
-static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count, int mode, int rank)
+static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count, int mode,
+			 int rank)
 {
 	for (int i = 0; i < count; i++) {
 		if ((int)list[i].mode != mode || list[i].rank != rank)

@@ -33,8 +33,8 @@ void otp_cuda_epilogue(const otp_call *call, const otp_tensor *out, const otp_te
 {
 	view none = {nullptr, false};
 	unsigned channels = (unsigned)y->shape.c;
-	epilogue e = {view_of(*out), view_of(*y), view_of(*b), r ? view_of(*r) : none, r != nullptr,
-		      channels,	     scale,	  slope};
+	epilogue e = {view_of(*out), view_of(*y), view_of(*b), r ? view_of(*r) : none,
+		      r != nullptr,  channels,	  scale,       slope};
 	int width = otp_width(channels, {e.out, e.y, e.b, e.r});
 	int64_t packs = otp_index_count(y->shape) / (unsigned)width;
 	OTP_WITH_WIDTH(width, OTP_LAUNCH(call, finish<W>, otp_blocks(packs), OTP_THREADS, 0, e, packs));

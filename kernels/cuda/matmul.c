@@ -56,16 +56,16 @@ static void choose(otp_device *device, otp_product *p, const uint32_t *alignment
 	for (int i = 0; i < 3; i++)
 		CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, names[i], &alignment[i],
 								  sizeof alignment[i]));
-	CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-							  &alignment[2], sizeof alignment[2]));
-	CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(device->blas, p->operation, p->first, p->second, p->result,
-						    p->result, preference, 1, &p->choice, &found));
+	CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(
+	    preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &alignment[2], sizeof alignment[2]));
+	CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(device->blas, p->operation, p->first, p->second,
+						    p->result, p->result, preference, 1, &p->choice, &found));
 	CUBLAS_CHECK(found ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED);
 	CUBLAS_CHECK(cublasLtMatmulPreferenceDestroy(preference));
 }
 
-otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b, bool tb,
-			     const otp_matrices *y, otp_precision precision)
+otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b,
+			     bool tb, const otp_matrices *y, otp_precision precision)
 {
 	const uint32_t alignment[] = {a->alignment, b->alignment, y->alignment};
 	otp_product *p = otp_calloc(1, sizeof *p);
@@ -99,9 +99,9 @@ void otp_product_run(const otp_call *call, const otp_product *p, const void *a, 
 		     void *workspace)
 {
 	const float one = 1, zero = 0;
-	CUBLAS_CHECK(cublasLtMatmul(call->device->blas, p->operation, &one, b, p->first, a, p->second, &zero, y,
-				    p->result, y, p->result, &p->choice.algo, workspace, p->choice.workspaceSize,
-				    call->device->stream));
+	CUBLAS_CHECK(cublasLtMatmul(call->device->blas, p->operation, &one, b, p->first, a, p->second, &zero,
+				    y, p->result, y, p->result, &p->choice.algo, workspace,
+				    p->choice.workspaceSize, call->device->stream));
 }
 
 /* ---- the op ---- */
@@ -119,12 +119,8 @@ static otp_tensor operand(const otp_call *call, int i)
 
 static otp_matrices matrices_of(otp_tensor t, otp_type type)
 {
-	return (otp_matrices){type,
-			      (int64_t)t.shape.n * t.shape.h,
-			      t.shape.w,
-			      t.shape.c,
-			      t.shape.c,
-			      otp_alignment_of((uintptr_t)t.data)};
+	return (otp_matrices){type,	 (int64_t)t.shape.n * t.shape.h,     t.shape.w, t.shape.c,
+			      t.shape.c, otp_alignment_of((uintptr_t)t.data)};
 }
 
 static void bind_matmul(otp_call *call)

@@ -17,8 +17,8 @@ typedef struct otp_matrices {
 typedef struct otp_product otp_product;
 
 /* y = op(a) op(b); a and b are of one type, bfloat16 or float32, y of either if they are bfloat16. */
-otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b, bool tb,
-			     const otp_matrices *y, otp_precision precision);
+otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b,
+			     bool tb, const otp_matrices *y, otp_precision precision);
 void otp_product_free(otp_product *p);
 size_t otp_product_workspace(const otp_product *p); /* bytes */
 /* Asynchronous in the call's stream. */

@@ -37,6 +37,6 @@ OTP_CUDA_KERNEL(normal)
 	int64_t count = (int64_t)s.h * s.w * s.c, blocks = (count + 3) / 4;
 	bool wide = count % 4 == 0 && otp_aligned(call->out.data);
 	OTP_LAUNCH(call, draw, otp_blocks(s.n * blocks), OTP_THREADS, 0, floats(call->out),
-		   static_cast<const uint32_t *>(call->in[0].data), call->in[0].shape.c, s.n, (unsigned)blocks, count,
-		   call->attr.noise.purpose, wide);
+		   static_cast<const uint32_t *>(call->in[0].data), call->in[0].shape.c, s.n,
+		   (unsigned)blocks, count, call->attr.noise.purpose, wide);
 }

@@ -78,7 +78,7 @@ void otp_cuda_share_out(const otp_call *call, const otp_tensor *to, const otp_te
 }
 
 void otp_cuda_gate_shares(const otp_call *call, const otp_tensor *to, const otp_tensor *share,
-			   const otp_tensor *grad, float scale)
+			  const otp_tensor *grad, float scale)
 {
 	int count = to->shape.c;
 	int64_t rows = otp_shape_count(to->shape) / count;

@@ -103,7 +103,8 @@ static void add_row(const otp_call *call, otp_shape plane, int w, const double *
 	for (int k = 0; k < tokens; k++) {
 		gv[k] = 0;
 		for (int c = 0; c < channels; c++)
-			gv[k] += *otp_ref_at(g, otp_shape4(plane.n, plane.h, w, c)) * *part_at(qkv, plane, k, V, c);
+			gv[k] += *otp_ref_at(g, otp_shape4(plane.n, plane.h, w, c)) *
+				 *part_at(qkv, plane, k, V, c);
 		inner += share[k] * gv[k];
 	}
 	for (int k = 0; k < tokens; k++)

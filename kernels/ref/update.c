@@ -27,7 +27,8 @@ OTP_REF_KERNEL(gather)
 	int stored = call->attr.gather.stored;
 	OTP_REF_EACH (i, s) {
 		uint32_t pick = word_at(picks, i.n, call->attr.gather.column);
-		OTP_ASSERT(pick / 2 < (uint32_t)bytes->shape.n, "gather: row %u of %d", pick / 2, bytes->shape.n);
+		OTP_ASSERT(pick / 2 < (uint32_t)bytes->shape.n, "gather: row %u of %d", pick / 2,
+			   bytes->shape.n);
 		int w = pick % 2 ? s.w - 1 - i.w : i.w;
 		int at = (i.h * s.w + w) * stored + (stored == 1 ? 0 : i.c);
 		uint32_t word = word_at(bytes, (int)(pick / 2), at / 4);

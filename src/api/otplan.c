@@ -10,7 +10,8 @@ struct otplan_model {
 
 const char *otplan_version(void) { return OTPLAN_VERSION; }
 
-otplan_model *otplan_model_open(const char *path, const char *device, int threads, char *message, size_t bytes)
+otplan_model *otplan_model_open(const char *path, const char *device, int threads, char *message,
+				size_t bytes)
 {
 	otp_error err = {0};
 	otplan_model *m = otp_calloc(1, sizeof *m);
@@ -41,7 +42,8 @@ void otplan_model_shape(const otplan_model *model, int *height, int *width, int 
 	*channels = a->c;
 }
 
-void otplan_model_translate(otplan_model *model, const float *x, int64_t count, int samples, uint64_t seed, float *y)
+void otplan_model_translate(otplan_model *model, const float *x, int64_t count, int samples, uint64_t seed,
+			    float *y)
 {
 	otp_translator_run(&model->translator, x, count, samples, seed, y);
 }

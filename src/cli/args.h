@@ -9,7 +9,7 @@ typedef enum otp_arg_kind { OTP_ARG_INT, OTP_ARG_SEED, OTP_ARG_TEXT, OTP_ARG_FLA
 typedef struct otp_arg {
 	const char *name; /* without dashes */
 	otp_arg_kind kind;
-	void *value; /* int *, uint64_t *, const char **, bool *; holds the default */
+	void *value;  /* int *, uint64_t *, const char **, bool *; holds the default */
 	int min, max; /* INT */
 	const char *help;
 } otp_arg;

@@ -9,19 +9,25 @@
 typedef int otp_command(int argc, char **argv, otp_error *err);
 
 /* COMMAND(name, usage, what it does) */
-#define OTP_COMMANDS(COMMAND)                                                                                      \
-	COMMAND(train, "train (--dataroot ROOT | --source S --target T) --out RUN [--preset P] [--config F] [options]", \
-		"train a translator; --resume continues the run in RUN exactly")                                    \
-	COMMAND(translate, "translate MODEL INPUT OUTPUT [--samples K] [--seed S]",                                 \
-		"translate a file, a folder or a data set, K samples of the plan for each input")                   \
-	COMMAND(export, "export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S]",       \
-		"write evaluation samples that FID tools accept: flat PNG folders, arr_0 npz, manifest")            \
-	COMMAND(eval, "eval RUN_OR_MODEL --source S --target T [--json]",                                           \
-		"measure transport cost, target distance, diversity and faithfulness")                              \
-	COMMAND(verify, "verify [PROBLEM ...] [--formulation otp|otm|uotm] [--seeds N] [--json] [--out FOLDER] [options]", \
-		"train on problems whose answer is known and print errors beside truth")                            \
-	COMMAND(info, "info FILE_OR_RUN [--json]", "say what a model, checkpoint, data set or run is")              \
-	COMMAND(bench, "bench [--preset P] [options] [--json]", "print the speed of the whole step and of its parts") \
+#define OTP_COMMANDS(COMMAND)                                                                                \
+	COMMAND(                                                                                             \
+	    train,                                                                                           \
+	    "train (--dataroot ROOT | --source S --target T) --out RUN [--preset P] [--config F] [options]", \
+	    "train a translator; --resume continues the run in RUN exactly")                                 \
+	COMMAND(translate, "translate MODEL INPUT OUTPUT [--samples K] [--seed S]",                          \
+		"translate a file, a folder or a data set, K samples of the plan for each input")            \
+	COMMAND(export,                                                                                      \
+		"export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S]",        \
+		"write evaluation samples that FID tools accept: flat PNG folders, arr_0 npz, manifest")     \
+	COMMAND(eval, "eval RUN_OR_MODEL --source S --target T [--json]",                                    \
+		"measure transport cost, target distance, diversity and faithfulness")                       \
+	COMMAND(verify,                                                                                      \
+		"verify [PROBLEM ...] [--formulation otp|otm|uotm] [--seeds N] [--json] [--out FOLDER] "     \
+		"[options]",                                                                                 \
+		"train on problems whose answer is known and print errors beside truth")                     \
+	COMMAND(info, "info FILE_OR_RUN [--json]", "say what a model, checkpoint, data set or run is")       \
+	COMMAND(bench, "bench [--preset P] [options] [--json]",                                              \
+		"print the speed of the whole step and of its parts")                                        \
 	COMMAND(help, "help [COMMAND]", "explain")
 
 #define OTP_DECLARE_COMMAND(name, usage, meaning) otp_command otp_command_##name;

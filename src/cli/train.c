@@ -26,7 +26,8 @@ static void hint_at_small_preset(const otp_config *c)
 {
 	bool large = strcmp(c->preset, "quickstart") != 0 && strcmp(c->preset, "vector") != 0;
 	if (large && strcmp(c->device, "cpu") == 0)
-		otp_log("preset %s is made for a GPU; on a CPU --preset quickstart --image-size %d trains in minutes",
+		otp_log("preset %s is made for a GPU; on a CPU --preset quickstart --image-size %d trains in "
+			"minutes",
 			c->preset, c->image_size ? c->image_size : 32);
 }
 

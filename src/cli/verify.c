@@ -117,7 +117,8 @@ static void print_json(const otp_verification *v)
 	cJSON_AddNumberToObject(o, "seconds", v->seconds);
 	for (int i = 0; i < v->count; i++)
 		cJSON_AddNumberToObject(o, v->figures[i].key, v->figures[i].value);
-	cJSON_AddStringToObject(o, "target_error_by", otp_problem_sliced(v->problem) ? "sliced" : "assignment");
+	cJSON_AddStringToObject(o, "target_error_by",
+				otp_problem_sliced(v->problem) ? "sliced" : "assignment");
 	cJSON_AddBoolToObject(o, "pass", v->pass);
 	char *text = cJSON_PrintUnformatted(o);
 	puts(text);

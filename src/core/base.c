@@ -74,10 +74,7 @@ void *otp_realloc(void *old, size_t old_bytes, size_t new_bytes)
 	return memory;
 }
 
-void otp_free(void *memory)
-{
-	free(memory);
-}
+void otp_free(void *memory) { free(memory); }
 
 char *otp_strdup(const char *text)
 {
@@ -105,10 +102,7 @@ size_t otp_mul_size(size_t a, size_t b)
 	return a * b;
 }
 
-size_t otp_round_up(size_t value, size_t multiple)
-{
-	return (value + multiple - 1) / multiple * multiple;
-}
+size_t otp_round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 double otp_seconds(void)
 {

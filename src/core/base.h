@@ -30,7 +30,7 @@ enum { OTP_EXIT_OK = 0, OTP_EXIT_FAILED = 1, OTP_EXIT_USAGE = 2, OTP_EXIT_INTERR
 
 /* The first error wins: later ones are consequences. */
 typedef struct otp_error {
-	int exit_code; /* 0 while nothing went wrong */
+	int exit_code;	 /* 0 while nothing went wrong */
 	char text[1024]; /* "WHERE: what is wrong, what was expected", without newline */
 } otp_error;
 
@@ -39,10 +39,9 @@ typedef struct otp_error {
 bool otp_fail(otp_error *err, const char *where, const char *fmt, ...) OTP_PRINTF(3, 4);
 bool otp_fail_machine(otp_error *err, const char *where, const char *fmt, ...) OTP_PRINTF(3, 4);
 
-#define OTP_ASSERT(cond, ...) \
-	((cond) ? (void)0 : otp_assert_failed(__FILE__, __LINE__, #cond, __VA_ARGS__))
+#define OTP_ASSERT(cond, ...) ((cond) ? (void)0 : otp_assert_failed(__FILE__, __LINE__, #cond, __VA_ARGS__))
 void otp_assert_failed(const char *file, int line, const char *cond, const char *fmt, ...)
-	OTP_PRINTF(4, 5) OTP_NORETURN;
+    OTP_PRINTF(4, 5) OTP_NORETURN;
 
 /* Zeroed memory, 64-byte aligned, never NULL: running out ends the program
  * with one line and exit code 1. Release with otp_free. */

@@ -21,13 +21,13 @@
 
 /* What a draw is for: two purposes never share a number. */
 enum otp_purpose {
-	OTP_PURPOSE_EPS = 1,  /* smoothing noise */
-	OTP_PURPOSE_LATENT,   /* z */
-	OTP_PURPOSE_INIT,     /* initial weights */
-	OTP_PURPOSE_ORDER,    /* shuffling of a data set */
+	OTP_PURPOSE_EPS = 1, /* smoothing noise */
+	OTP_PURPOSE_LATENT,  /* z */
+	OTP_PURPOSE_INIT,    /* initial weights */
+	OTP_PURPOSE_ORDER,   /* shuffling of a data set */
 	OTP_PURPOSE_FLIP,
 	OTP_PURPOSE_HUE,
-	OTP_PURPOSE_SYNTH,    /* generated data */
+	OTP_PURPOSE_SYNTH, /* generated data */
 	OTP_PURPOSE_EVAL,
 };
 

@@ -5,10 +5,7 @@
 
 enum { MOST = 48 };
 
-static char fold(char c)
-{
-	return c == '_' ? '-' : (char)tolower((unsigned char)c);
-}
+static char fold(char c) { return c == '_' ? '-' : (char)tolower((unsigned char)c); }
 
 bool otp_word_same(const char *name, const char *word, size_t length)
 {
@@ -35,7 +32,8 @@ int otp_word_distance(const char *a, const char *b)
 			}
 			int replaced = d[i - 1][j - 1] + (fold(a[i - 1]) != fold(b[j - 1]));
 			d[i][j] = least(replaced, least(d[i - 1][j], d[i][j - 1]) + 1);
-			if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) && fold(a[i - 2]) == fold(b[j - 1]))
+			if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) &&
+			    fold(a[i - 2]) == fold(b[j - 1]))
 				d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
 		}
 	return d[n][m];

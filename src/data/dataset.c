@@ -96,10 +96,10 @@ static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *e
 		format = "IDX";
 		source = otp_idx_open(spec, err);
 	} else {
-		otp_fail(
-		    err, spec->place,
-		    "what format is this? expected a folder, a picture, .zip, .h5, .hdf5, .npy, .npz, *-idx3-ubyte[.gz] "
-		    "or synth:NAME");
+		otp_fail(err, spec->place,
+			 "what format is this? expected a folder, a picture, .zip, .h5, .hdf5, .npy, .npz, "
+			 "*-idx3-ubyte[.gz] "
+			 "or synth:NAME");
 	}
 out:
 	if (source)
@@ -495,7 +495,8 @@ int otp_dataset_stored_channels(const otp_dataset *d)
 {
 	OTP_ASSERT(d->prepared, "otp_dataset_prepare comes first");
 	bool drawn = d->colour != OTP_COLOUR_NONE || d->level != 1;
-	return stores_bytes(d->source) && !drawn && (d->settled_c == d->c || d->settled_c == 1) ? d->settled_c : 0;
+	return stores_bytes(d->source) && !drawn && (d->settled_c == d->c || d->settled_c == 1) ? d->settled_c
+												: 0;
 }
 
 bool otp_dataset_get_bytes(const otp_dataset *d, uint64_t index, uint8_t *out, otp_error *err)

@@ -19,7 +19,7 @@ typedef struct op_row {
 } op_row;
 
 static const op_row OPS[OTP_OP_COUNT] = {
-	[OTP_OP_LEAF] = {"leaf", 0, false},
+    [OTP_OP_LEAF] = {"leaf", 0, false},
 #define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = {#name, inputs, in_place},
 #include "graph/ops.def"
 #undef OP
@@ -29,10 +29,7 @@ const char *otp_op_name(otp_op op) { return OPS[op].name; }
 int otp_op_inputs(otp_op op) { return OPS[op].inputs; }
 bool otp_op_in_place(otp_op op) { return OPS[op].in_place; }
 
-otp_graph *otp_graph_new(void)
-{
-	return otp_calloc(1, sizeof(otp_graph));
-}
+otp_graph *otp_graph_new(void) { return otp_calloc(1, sizeof(otp_graph)); }
 
 void otp_graph_free(otp_graph *g)
 {
@@ -58,7 +55,8 @@ static otp_node *append(otp_graph *g)
 		if (g->chunk_count == g->chunk_room) {
 			size_t old_bytes = (size_t)g->chunk_room * sizeof *g->chunks;
 			g->chunk_room = g->chunk_room ? 2 * g->chunk_room : 8;
-			g->chunks = otp_realloc(g->chunks, old_bytes, (size_t)g->chunk_room * sizeof *g->chunks);
+			g->chunks =
+			    otp_realloc(g->chunks, old_bytes, (size_t)g->chunk_room * sizeof *g->chunks);
 		}
 		g->chunks[g->chunk_count++] = otp_calloc(CHUNK_NODES, sizeof(otp_node));
 	}
@@ -72,8 +70,8 @@ static otp_node *append(otp_graph *g)
 
 static otp_node *leaf(otp_graph *g, const char *name, otp_type type, otp_shape shape)
 {
-	OTP_ASSERT(shape.n > 0 && shape.h > 0 && shape.w > 0 && shape.c > 0, "%s: empty shape %dx%dx%dx%d", name,
-		   shape.n, shape.h, shape.w, shape.c);
+	OTP_ASSERT(shape.n > 0 && shape.h > 0 && shape.w > 0 && shape.c > 0, "%s: empty shape %dx%dx%dx%d",
+		   name, shape.n, shape.h, shape.w, shape.c);
 	otp_node *node = append(g);
 	node->op = OTP_OP_LEAF;
 	node->type = type;
@@ -157,10 +155,7 @@ otp_node *otp_output(otp_node *x, int span, int64_t offset)
 
 static const otp_attr NONE;
 
-static otp_node *node1(otp_op op, otp_attr attr, otp_node *a)
-{
-	return otp_node_new(op, attr, &a, 1);
-}
+static otp_node *node1(otp_op op, otp_attr attr, otp_node *a) { return otp_node_new(op, attr, &a, 1); }
 
 static otp_node *node2(otp_op op, otp_attr attr, otp_node *a, otp_node *b)
 {
@@ -274,7 +269,8 @@ otp_node *otp_conv2d_bias(otp_node *x, otp_node *w, otp_node *b, int stride, int
 	return otp_node_new(OTP_OP_conv2d_bias, attr, in, 3);
 }
 
-otp_node *otp_conv2d_merge(otp_node *x, otp_node *w, otp_node *b, otp_node *r, int stride, int pad, float scale)
+otp_node *otp_conv2d_merge(otp_node *x, otp_node *w, otp_node *b, otp_node *r, int stride, int pad,
+			   float scale)
 {
 	otp_node *in[] = {x, w, b, r};
 	otp_attr attr = conv_attr(stride, pad, 0, 0);
@@ -328,7 +324,10 @@ static otp_attr attention_attr(float scale)
 	return attr;
 }
 
-otp_node *otp_attention(otp_node *qkv, float scale) { return node1(OTP_OP_attention, attention_attr(scale), qkv); }
+otp_node *otp_attention(otp_node *qkv, float scale)
+{
+	return node1(OTP_OP_attention, attention_attr(scale), qkv);
+}
 
 otp_node *otp_attention_grad(otp_node *qkv, otp_node *g, float scale)
 {
@@ -343,7 +342,8 @@ otp_node *otp_norm_apply(otp_node *x, otp_node *stats, otp_node *scale, otp_node
 	return otp_node_new(OTP_OP_norm_apply, attr, in, 4);
 }
 
-otp_node *otp_norm_sums(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g, otp_attr attr)
+otp_node *otp_norm_sums(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g,
+			otp_attr attr)
 {
 	otp_node *in[] = {x, stats, scale, shift, g};
 	return otp_node_new(OTP_OP_norm_sums, attr, in, 5);

@@ -26,10 +26,10 @@ typedef struct otp_node {
 	int input_count;
 	struct otp_node *in[OTP_MAX_INPUTS];
 	const char *name;    /* leaves only, else NULL */
-	int span;            /* leaves in a span, outputs: its number; else OTP_SPAN_NONE */
+	int span;	     /* leaves in a span, outputs: its number; else OTP_SPAN_NONE */
 	int64_t span_offset; /* elements from the span's start */
-	bool output;         /* computed into the span, or (span NONE) into memory of its own */
-	bool constant;       /* a leaf of one element that holds `value` in every run */
+	bool output;	     /* computed into the span, or (span NONE) into memory of its own */
+	bool constant;	     /* a leaf of one element that holds `value` in every run */
 	float value;
 } otp_node;
 
@@ -42,7 +42,8 @@ otp_node *otp_graph_node(const otp_graph *g, int id);
  * reads `shape` elements of a span at an offset (parameters, state). */
 otp_node *otp_input(otp_graph *g, const char *name, otp_type type, otp_shape shape);
 otp_node *otp_view(otp_graph *g, const char *name, int span, int64_t offset, otp_shape shape);
-otp_node *otp_view_words(otp_graph *g, const char *name, int span, int64_t offset, otp_shape shape); /* of u32 */
+otp_node *otp_view_words(otp_graph *g, const char *name, int span, int64_t offset,
+			 otp_shape shape);	   /* of u32 */
 otp_node *otp_constant(otp_graph *g, float value); /* (1, 1, 1, 1) */
 
 /* Keep x after the run: in a span at an offset, or readable through the
@@ -76,7 +77,8 @@ otp_node *otp_rsqrt(otp_node *x);
 
 otp_node *otp_conv2d(otp_node *x, otp_node *w, int stride, int pad);
 otp_node *otp_conv2d_bias(otp_node *x, otp_node *w, otp_node *b, int stride, int pad, float slope);
-otp_node *otp_conv2d_merge(otp_node *x, otp_node *w, otp_node *b, otp_node *r, int stride, int pad, float scale);
+otp_node *otp_conv2d_merge(otp_node *x, otp_node *w, otp_node *b, otp_node *r, int stride, int pad,
+			   float scale);
 otp_node *otp_conv2d_dgrad(otp_node *g, otp_node *w, int stride, int pad, int h, int width);
 otp_node *otp_conv2d_wgrad(otp_node *x, otp_node *g, int stride, int pad, int kh, int kw);
 
@@ -96,7 +98,8 @@ otp_node *otp_norm(otp_node *x, otp_node *scale, otp_node *shift, int groups, fl
 /* Its pieces, used by gradient rules and tests. */
 otp_node *otp_norm_stats(otp_node *x, otp_attr attr);
 otp_node *otp_norm_apply(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_attr attr);
-otp_node *otp_norm_sums(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g, otp_attr attr);
+otp_node *otp_norm_sums(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g,
+			otp_attr attr);
 otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g,
 			 otp_node *sums, otp_attr attr);
 

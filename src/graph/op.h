@@ -28,10 +28,7 @@ static inline otp_shape otp_shape4(int n, int h, int w, int c)
 	otp_shape s = {n, h, w, c};
 	return s;
 }
-static inline int64_t otp_shape_count(otp_shape s)
-{
-	return (int64_t)s.n * s.h * s.w * s.c;
-}
+static inline int64_t otp_shape_count(otp_shape s) { return (int64_t)s.n * s.h * s.w * s.c; }
 static inline bool otp_shape_equal(otp_shape a, otp_shape b)
 {
 	return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
@@ -51,21 +48,58 @@ typedef enum otp_axis { OTP_AXIS_N, OTP_AXIS_H, OTP_AXIS_W, OTP_AXIS_C } otp_axi
 typedef enum otp_filter { OTP_FILTER_BOX, OTP_FILTER_FIR } otp_filter;
 
 typedef union otp_attr {
-	struct { otp_shape to; } shape;                     /* sum, spread, reshape */
-	struct { otp_axis axis; } axis;                     /* concat */
-	struct { otp_axis axis; int begin, count; } slice;  /* slice, pad */
-	struct { float scale, offset; } affine;
-	struct { float slope; } slope;
-	/* h, w: dgrad's image size; wgrad's kernel size; else 0. slope: conv2d_bias's; scale: conv2d_merge's */
-	struct { int stride, pad, h, w; float slope, scale; } conv;
-	struct { otp_filter filter; float gain; } resample;
-	struct { bool ta, tb; } matmul;
-	struct { float scale; } attention;                  /* positive */
-	struct { int groups; float eps; bool silu; } norm;
-	struct { otp_shape to; uint32_t purpose; } noise;
-	struct { otp_shape to; int stored, column; } gather; /* stored: channels of the bytes, to.c or 1 (then repeated) */
-	struct { int column; } record;
-	struct { bool ema; float beta1, beta2, eps; } adam;
+	struct {
+		otp_shape to;
+	} shape; /* sum, spread, reshape */
+	struct {
+		otp_axis axis;
+	} axis; /* concat */
+	struct {
+		otp_axis axis;
+		int begin, count;
+	} slice; /* slice, pad */
+	struct {
+		float scale, offset;
+	} affine;
+	struct {
+		float slope;
+	} slope;
+	/* h, w: dgrad's image size; wgrad's kernel size; else 0. slope: conv2d_bias's; scale: conv2d_merge's
+	 */
+	struct {
+		int stride, pad, h, w;
+		float slope, scale;
+	} conv;
+	struct {
+		otp_filter filter;
+		float gain;
+	} resample;
+	struct {
+		bool ta, tb;
+	} matmul;
+	struct {
+		float scale;
+	} attention; /* positive */
+	struct {
+		int groups;
+		float eps;
+		bool silu;
+	} norm;
+	struct {
+		otp_shape to;
+		uint32_t purpose;
+	} noise;
+	struct {
+		otp_shape to;
+		int stored, column;
+	} gather; /* stored: channels of the bytes, to.c or 1 (then repeated) */
+	struct {
+		int column;
+	} record;
+	struct {
+		bool ema;
+		float beta1, beta2, eps;
+	} adam;
 } otp_attr;
 
 /* Columns of adam's hyper tensor, (1, 1, 1, 8). correct1 = 1/(1 - beta1^t), correct2 likewise. */
@@ -96,15 +130,15 @@ typedef struct otp_call {
 	otp_tensor in[OTP_MAX_INPUTS], out;
 	otp_precision precision;
 	otp_device *device; /* where it runs */
-	int part, parts;  /* adam alone: which share of the columns this call updates */
-	void *scratch;    /* scratch_bytes(call) bytes, contents undefined */
-	void *bound;      /* what the kernel's bind made; NULL without bind */
+	int part, parts;    /* adam alone: which share of the columns this call updates */
+	void *scratch;	    /* scratch_bytes(call) bytes, contents undefined */
+	void *bound;	    /* what the kernel's bind made; NULL without bind */
 } otp_call;
 
 typedef struct otp_kernel {
 	void (*run)(const otp_call *call);
-	void (*bind)(otp_call *call);                  /* optional: make call->bound; all but scratch is known */
-	void (*unbind)(otp_call *call);                /* optional */
+	void (*bind)(otp_call *call);	/* optional: make call->bound; all but scratch is known */
+	void (*unbind)(otp_call *call); /* optional */
 	size_t (*scratch_bytes)(const otp_call *call); /* optional; asked after bind */
 } otp_kernel;
 
@@ -125,9 +159,11 @@ typedef struct otp_backend {
 	void (*launch)(otp_device *device, const otp_call *calls, int count, void **token);
 	void (*forget)(otp_device *device, void *token);
 	void (*wait)(otp_device *device);
-	size_t (*memory_free)(otp_device *device); /* bytes beside the host's memory; 0: it computes in that */
-	int (*workers)(otp_device *device, int asked); /* how many replicas share the device: asked (0: cores), or 1 */
-	const otp_kernel *const *kernels;   /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
+	size_t (*memory_free)(
+	    otp_device *device); /* bytes beside the host's memory; 0: it computes in that */
+	int (*workers)(otp_device *device,
+		       int asked);	  /* how many replicas share the device: asked (0: cores), or 1 */
+	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
 } otp_backend;
 
 /* The one place that knows which backends exist: backends.c. */

@@ -4,26 +4,49 @@
  * stop at the first order (the potential contains neither). */
 #include "graph/graph.h"
 
-#define RULE(name) \
-	static void otp_grad_##name(otp_node *y, otp_node *g, const bool *wanted, otp_node **gx)
+#define RULE(name) static void otp_grad_##name(otp_node *y, otp_node *g, const bool *wanted, otp_node **gx)
 #define UNUSED_WANTED (void)wanted
 
 /* No gradient flows: the output does not depend smoothly on any input, or the op only updates. */
-#define NO_GRADIENT(name) \
-	RULE(name) { (void)y; (void)g; (void)wanted; (void)gx; }
+#define NO_GRADIENT(name)                                                                                    \
+	RULE(name)                                                                                           \
+	{                                                                                                    \
+		(void)y;                                                                                     \
+		(void)g;                                                                                     \
+		(void)wanted;                                                                                \
+		(void)gx;                                                                                    \
+	}
 /* Asking for it is our bug: the networks that need second order do not contain the op. */
-#define FIRST_ORDER_ONLY(name)                                                                      \
-	RULE(name)                                                                                  \
-	{                                                                                           \
-		(void)g; (void)gx;                                                                   \
-		for (int i = 0; i < y->input_count; i++)                                            \
-			OTP_ASSERT(!wanted[i], #name " has no gradient rule: first order only");    \
+#define FIRST_ORDER_ONLY(name)                                                                               \
+	RULE(name)                                                                                           \
+	{                                                                                                    \
+		(void)g;                                                                                     \
+		(void)gx;                                                                                    \
+		for (int i = 0; i < y->input_count; i++)                                                     \
+			OTP_ASSERT(!wanted[i], #name " has no gradient rule: first order only");             \
 	}
 
-RULE(copy) { (void)y; UNUSED_WANTED; gx[0] = g; }
-RULE(reshape) { UNUSED_WANTED; gx[0] = otp_reshape(g, y->in[0]->shape); }
-RULE(sum) { UNUSED_WANTED; gx[0] = otp_spread(g, y->in[0]->shape); }
-RULE(spread) { UNUSED_WANTED; gx[0] = otp_sum(g, y->in[0]->shape); }
+RULE(copy)
+{
+	(void)y;
+	UNUSED_WANTED;
+	gx[0] = g;
+}
+RULE(reshape)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_reshape(g, y->in[0]->shape);
+}
+RULE(sum)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_spread(g, y->in[0]->shape);
+}
+RULE(spread)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_sum(g, y->in[0]->shape);
+}
 
 static int extent(otp_shape s, otp_axis axis)
 {
@@ -68,10 +91,18 @@ RULE(mul)
 			gx[i] = otp_sum(otp_mul(g, y->in[1 - i]), y->in[i]->shape);
 }
 
-RULE(affine) { UNUSED_WANTED; gx[0] = otp_affine(g, y->attr.affine.scale, 0); }
+RULE(affine)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_affine(g, y->attr.affine.scale, 0);
+}
 
 /* y has x's sign, so the gate reads y and x's memory is free. */
-RULE(lrelu) { UNUSED_WANTED; gx[0] = otp_lrelu_gate(y, g, y->attr.slope.slope); }
+RULE(lrelu)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_lrelu_gate(y, g, y->attr.slope.slope);
+}
 
 RULE(lrelu_gate)
 {
@@ -80,7 +111,11 @@ RULE(lrelu_gate)
 		gx[1] = otp_lrelu_gate(y->in[0], g, y->attr.slope.slope);
 }
 
-RULE(silu) { UNUSED_WANTED; gx[0] = otp_silu_gate(y->in[0], g); }
+RULE(silu)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_silu_gate(y->in[0], g);
+}
 
 RULE(silu_gate)
 {
@@ -106,10 +141,26 @@ RULE(silu_curve)
 		gx[1] = otp_silu_curve(x, g);
 }
 
-RULE(sigmoid) { UNUSED_WANTED; gx[0] = otp_mul(g, otp_mul(y, otp_affine(y, -1, 1))); }
-RULE(softplus) { UNUSED_WANTED; gx[0] = otp_mul(g, otp_sigmoid(y->in[0])); }
-RULE(exp) { UNUSED_WANTED; gx[0] = otp_mul(g, y); }
-RULE(rsqrt) { UNUSED_WANTED; gx[0] = otp_mul(g, otp_affine(otp_mul(y, otp_mul(y, y)), -0.5f, 0)); }
+RULE(sigmoid)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_mul(g, otp_mul(y, otp_affine(y, -1, 1)));
+}
+RULE(softplus)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_mul(g, otp_sigmoid(y->in[0]));
+}
+RULE(exp)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_mul(g, y);
+}
+RULE(rsqrt)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_mul(g, otp_affine(otp_mul(y, otp_mul(y, y)), -0.5f, 0));
+}
 
 RULE(conv2d)
 {
@@ -163,8 +214,16 @@ RULE(conv2d_wgrad)
 		gx[1] = otp_conv2d(x, g, stride, pad);
 }
 
-RULE(down2) { UNUSED_WANTED; gx[0] = otp_up2(g, y->attr.resample.filter, y->attr.resample.gain); }
-RULE(up2) { UNUSED_WANTED; gx[0] = otp_down2(g, y->attr.resample.filter, y->attr.resample.gain); }
+RULE(down2)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_up2(g, y->attr.resample.filter, y->attr.resample.gain);
+}
+RULE(up2)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_down2(g, y->attr.resample.filter, y->attr.resample.gain);
+}
 
 RULE(matmul)
 {
@@ -176,7 +235,11 @@ RULE(matmul)
 		gx[1] = tb ? otp_matmul(g, a, true, ta) : otp_matmul(a, g, !ta, false);
 }
 
-RULE(softmax) { UNUSED_WANTED; gx[0] = otp_softmax_gate(y, g); }
+RULE(softmax)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_softmax_gate(y, g);
+}
 
 /* z = y (h - <y, h>), linear in h with a symmetric matrix: adjoint in h is the
  * op itself; in y: g (h - <y, h>) - h <y, g>. */
@@ -194,7 +257,11 @@ RULE(softmax_gate)
 		gx[1] = otp_softmax_gate(s, g);
 }
 
-RULE(attention) { UNUSED_WANTED; gx[0] = otp_attention_grad(y->in[0], g, y->attr.attention.scale); }
+RULE(attention)
+{
+	UNUSED_WANTED;
+	gx[0] = otp_attention_grad(y->in[0], g, y->attr.attention.scale);
+}
 
 /* The whole gradient of x, through the statistics too, so none is left for the
  * statistics node: that is why norm_stats itself has no rule. */

@@ -35,12 +35,16 @@ static otp_shape same_as_first(const char *op, const otp_shape *in, int count)
 	return in[0];
 }
 
-RULE(copy) { (void)attr; return in[0]; }
+RULE(copy)
+{
+	(void)attr;
+	return in[0];
+}
 
 RULE(reshape)
 {
-	OTP_ASSERT(otp_shape_count(in[0]) == otp_shape_count(attr->shape.to), "reshape: " SHAPE_FMT " to " SHAPE_FMT,
-		   SHAPE_ARGS(in[0]), SHAPE_ARGS(attr->shape.to));
+	OTP_ASSERT(otp_shape_count(in[0]) == otp_shape_count(attr->shape.to),
+		   "reshape: " SHAPE_FMT " to " SHAPE_FMT, SHAPE_ARGS(in[0]), SHAPE_ARGS(attr->shape.to));
 	return attr->shape.to;
 }
 
@@ -53,8 +57,8 @@ RULE(sum)
 
 RULE(spread)
 {
-	OTP_ASSERT(broadcasts(in[0], attr->shape.to), "spread: " SHAPE_FMT " to " SHAPE_FMT, SHAPE_ARGS(in[0]),
-		   SHAPE_ARGS(attr->shape.to));
+	OTP_ASSERT(broadcasts(in[0], attr->shape.to), "spread: " SHAPE_FMT " to " SHAPE_FMT,
+		   SHAPE_ARGS(in[0]), SHAPE_ARGS(attr->shape.to));
 	return attr->shape.to;
 }
 
@@ -70,16 +74,16 @@ RULE(concat)
 RULE(slice)
 {
 	int axis = attr->slice.axis, begin = attr->slice.begin, count = attr->slice.count;
-	OTP_ASSERT(begin >= 0 && count > 0 && begin + count <= extent(in[0], axis), "slice: %d+%d of %d", begin,
-		   count, extent(in[0], axis));
+	OTP_ASSERT(begin >= 0 && count > 0 && begin + count <= extent(in[0], axis), "slice: %d+%d of %d",
+		   begin, count, extent(in[0], axis));
 	return with_extent(in[0], axis, count);
 }
 
 RULE(pad)
 {
 	int axis = attr->slice.axis, begin = attr->slice.begin, count = attr->slice.count;
-	OTP_ASSERT(begin >= 0 && begin + extent(in[0], axis) <= count, "pad: %d at %d of %d", extent(in[0], axis),
-		   begin, count);
+	OTP_ASSERT(begin >= 0 && begin + extent(in[0], axis) <= count, "pad: %d at %d of %d",
+		   extent(in[0], axis), begin, count);
 	return with_extent(in[0], axis, count);
 }
 
@@ -94,18 +98,66 @@ static otp_shape broadcast_shape(const char *op, const otp_shape *in)
 	return out;
 }
 
-RULE(add) { (void)attr; return broadcast_shape("add", in); }
-RULE(mul) { (void)attr; return broadcast_shape("mul", in); }
-RULE(affine) { (void)attr; return in[0]; }
-RULE(lrelu) { (void)attr; return in[0]; }
-RULE(lrelu_gate) { (void)attr; return same_as_first("lrelu_gate", in, 2); }
-RULE(silu) { (void)attr; return in[0]; }
-RULE(silu_gate) { (void)attr; return same_as_first("silu_gate", in, 2); }
-RULE(silu_curve) { (void)attr; return same_as_first("silu_curve", in, 2); }
-RULE(sigmoid) { (void)attr; return in[0]; }
-RULE(softplus) { (void)attr; return in[0]; }
-RULE(exp) { (void)attr; return in[0]; }
-RULE(rsqrt) { (void)attr; return in[0]; }
+RULE(add)
+{
+	(void)attr;
+	return broadcast_shape("add", in);
+}
+RULE(mul)
+{
+	(void)attr;
+	return broadcast_shape("mul", in);
+}
+RULE(affine)
+{
+	(void)attr;
+	return in[0];
+}
+RULE(lrelu)
+{
+	(void)attr;
+	return in[0];
+}
+RULE(lrelu_gate)
+{
+	(void)attr;
+	return same_as_first("lrelu_gate", in, 2);
+}
+RULE(silu)
+{
+	(void)attr;
+	return in[0];
+}
+RULE(silu_gate)
+{
+	(void)attr;
+	return same_as_first("silu_gate", in, 2);
+}
+RULE(silu_curve)
+{
+	(void)attr;
+	return same_as_first("silu_curve", in, 2);
+}
+RULE(sigmoid)
+{
+	(void)attr;
+	return in[0];
+}
+RULE(softplus)
+{
+	(void)attr;
+	return in[0];
+}
+RULE(exp)
+{
+	(void)attr;
+	return in[0];
+}
+RULE(rsqrt)
+{
+	(void)attr;
+	return in[0];
+}
 
 static int conv_extent(int image, int kernel, int stride, int pad)
 {
@@ -117,7 +169,7 @@ RULE(conv2d)
 	otp_shape x = in[0], w = in[1];
 	OTP_ASSERT(x.c == w.c, "conv2d: %d channels in, weights for %d", x.c, w.c);
 	OTP_ASSERT(attr->conv.stride >= 1 && attr->conv.pad >= 0 && x.h + 2 * attr->conv.pad >= w.h &&
-			   x.w + 2 * attr->conv.pad >= w.w,
+		       x.w + 2 * attr->conv.pad >= w.w,
 		   "conv2d: image %dx%d, kernel %dx%d", x.h, x.w, w.h, w.w);
 	return otp_shape4(x.n, conv_extent(x.h, w.h, attr->conv.stride, attr->conv.pad),
 			  conv_extent(x.w, w.w, attr->conv.stride, attr->conv.pad), w.n);
@@ -169,20 +221,32 @@ RULE(down2)
 	return otp_shape4(in[0].n, in[0].h / 2, in[0].w / 2, in[0].c);
 }
 
-RULE(up2) { (void)attr; return otp_shape4(in[0].n, in[0].h * 2, in[0].w * 2, in[0].c); }
+RULE(up2)
+{
+	(void)attr;
+	return otp_shape4(in[0].n, in[0].h * 2, in[0].w * 2, in[0].c);
+}
 
 RULE(matmul)
 {
 	otp_shape a = in[0], b = in[1];
 	int m = attr->matmul.ta ? a.c : a.w, k = attr->matmul.ta ? a.w : a.c;
 	int k2 = attr->matmul.tb ? b.c : b.w, n = attr->matmul.tb ? b.w : b.c;
-	OTP_ASSERT(a.n == b.n && a.h == b.h && k == k2, "matmul: " SHAPE_FMT " with " SHAPE_FMT, SHAPE_ARGS(a),
-		   SHAPE_ARGS(b));
+	OTP_ASSERT(a.n == b.n && a.h == b.h && k == k2, "matmul: " SHAPE_FMT " with " SHAPE_FMT,
+		   SHAPE_ARGS(a), SHAPE_ARGS(b));
 	return otp_shape4(a.n, a.h, m, n);
 }
 
-RULE(softmax) { (void)attr; return in[0]; }
-RULE(softmax_gate) { (void)attr; return same_as_first("softmax_gate", in, 2); }
+RULE(softmax)
+{
+	(void)attr;
+	return in[0];
+}
+RULE(softmax_gate)
+{
+	(void)attr;
+	return same_as_first("softmax_gate", in, 2);
+}
 
 RULE(attention)
 {
@@ -200,8 +264,8 @@ RULE(attention_grad)
 
 RULE(norm_stats)
 {
-	OTP_ASSERT(attr->norm.groups > 0 && in[0].c % attr->norm.groups == 0, "norm: %d channels in %d groups",
-		   in[0].c, attr->norm.groups);
+	OTP_ASSERT(attr->norm.groups > 0 && in[0].c % attr->norm.groups == 0,
+		   "norm: %d channels in %d groups", in[0].c, attr->norm.groups);
 	return otp_shape4(in[0].n, 1, 1, 2 * attr->norm.groups);
 }
 
@@ -212,7 +276,8 @@ RULE(norm_apply)
 		   SHAPE_ARGS(in[1]));
 	for (int i = 2; i < 4; i++)
 		OTP_ASSERT((in[i].n == x.n || in[i].n == 1) && in[i].h == 1 && in[i].w == 1 && in[i].c == x.c,
-			   "norm: x " SHAPE_FMT ", scale or shift " SHAPE_FMT, SHAPE_ARGS(x), SHAPE_ARGS(in[i]));
+			   "norm: x " SHAPE_FMT ", scale or shift " SHAPE_FMT, SHAPE_ARGS(x),
+			   SHAPE_ARGS(in[i]));
 	OTP_ASSERT(in[2].n == in[3].n, "norm: scale for %d samples, shift for %d", in[2].n, in[3].n);
 	return x;
 }
@@ -249,8 +314,8 @@ RULE(gather)
 	int stored = attr->gather.stored, words = otp_gather_words((int64_t)to.h * to.w * stored);
 	OTP_ASSERT((stored == to.c || stored == 1) && is_words(in[1], to.n, attr->gather.column),
 		   "gather: %d channels stored for %d, picks " SHAPE_FMT, stored, to.c, SHAPE_ARGS(in[1]));
-	OTP_ASSERT(otp_shape_equal(in[0], otp_shape4(in[0].n, 1, 1, words)), "gather: bytes " SHAPE_FMT ", %d words a picture",
-		   SHAPE_ARGS(in[0]), words);
+	OTP_ASSERT(otp_shape_equal(in[0], otp_shape4(in[0].n, 1, 1, words)),
+		   "gather: bytes " SHAPE_FMT ", %d words a picture", SHAPE_ARGS(in[0]), words);
 	return to;
 }
 
@@ -259,15 +324,16 @@ RULE(record)
 	otp_shape ring = in[0];
 	OTP_ASSERT(ring.n == 1 && ring.h == 1 && otp_shape_equal(in[1], otp_shape4(1, 1, 1, ring.c)),
 		   "record: ring " SHAPE_FMT ", row " SHAPE_FMT, SHAPE_ARGS(ring), SHAPE_ARGS(in[1]));
-	OTP_ASSERT(is_words(in[2], in[2].n, attr->record.column), "record: words " SHAPE_FMT, SHAPE_ARGS(in[2]));
+	OTP_ASSERT(is_words(in[2], in[2].n, attr->record.column), "record: words " SHAPE_FMT,
+		   SHAPE_ARGS(in[2]));
 	return ring;
 }
 
 RULE(adam)
 {
 	otp_shape state = in[0], grads = in[1];
-	OTP_ASSERT(otp_shape_equal(state, otp_shape4(1, 1, attr->adam.ema ? 4 : 3, grads.c)) && grads.n == 1 &&
-			   grads.h == 1,
+	OTP_ASSERT(otp_shape_equal(state, otp_shape4(1, 1, attr->adam.ema ? 4 : 3, grads.c)) &&
+		       grads.n == 1 && grads.h == 1,
 		   "adam: state " SHAPE_FMT ", gradients " SHAPE_FMT, SHAPE_ARGS(state), SHAPE_ARGS(grads));
 	OTP_ASSERT(otp_shape_equal(in[2], otp_shape4(1, 1, 1, OTP_HYPER_COUNT)), "adam: hyper " SHAPE_FMT,
 		   SHAPE_ARGS(in[2]));
@@ -281,9 +347,10 @@ otp_shape otp_op_shape(otp_op op, const otp_attr *attr, const otp_shape *in, int
 #include "graph/ops.def"
 #undef OP
 	};
-	OTP_ASSERT(op > OTP_OP_LEAF && op < OTP_OP_COUNT && input_count == otp_op_inputs(op), "op %d", (int)op);
+	OTP_ASSERT(op > OTP_OP_LEAF && op < OTP_OP_COUNT && input_count == otp_op_inputs(op), "op %d",
+		   (int)op);
 	otp_shape out = rules[op](attr, in);
-	OTP_ASSERT(out.n > 0 && out.h > 0 && out.w > 0 && out.c > 0, "%s: empty output " SHAPE_FMT, otp_op_name(op),
-		   SHAPE_ARGS(out));
+	OTP_ASSERT(out.n > 0 && out.h > 0 && out.w > 0 && out.c > 0, "%s: empty output " SHAPE_FMT,
+		   otp_op_name(op), SHAPE_ARGS(out));
 	return out;
 }

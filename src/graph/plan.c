@@ -144,7 +144,8 @@ static void release_inputs(const otp_graph *g, otp_plan *plan, free_list *list, 
 	for (int i = 0; i < node->input_count; i++) {
 		int root = plan->place[node->in[i]->id].root;
 		otp_place *place = &plan->place[root];
-		if (place->dies_at == node->id && !place->released && otp_graph_node(g, root)->span == OTP_SPAN_NONE) {
+		if (place->dies_at == node->id && !place->released &&
+		    otp_graph_node(g, root)->span == OTP_SPAN_NONE) {
 			give_back(list, place->offset, place->bytes);
 			place->released = true;
 		}
@@ -157,12 +158,13 @@ static void find_sizes(const otp_graph *g, otp_plan *plan, const otp_type *types
 	for (int id = 0; id < plan->node_count; id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		otp_place *place = &plan->place[id];
-		OTP_ASSERT(element_bytes[types[id]], "plan: %s of a type that is not stored here", otp_op_name(node->op));
+		OTP_ASSERT(element_bytes[types[id]], "plan: %s of a type that is not stored here",
+			   otp_op_name(node->op));
 		OTP_ASSERT(node->op != OTP_OP_reshape || types[id] == types[node->in[0]->id],
 			   "plan: a reshape changes the type");
 		place->type = types[id];
 		place->bytes = (int64_t)otp_round_up(
-			(size_t)otp_shape_count(node->shape) * element_bytes[types[id]], ALIGN_BYTES);
+		    (size_t)otp_shape_count(node->shape) * element_bytes[types[id]], ALIGN_BYTES);
 	}
 }
 

@@ -7,24 +7,25 @@
 #include "graph/graph.h"
 
 typedef struct otp_place {
-	bool live;        /* reachable from an output */
-	int root;         /* id of the node whose memory this one shares (itself, or through reshape / in place) */
-	otp_type type;    /* as which it is stored */
-	int64_t offset;   /* bytes from the arena's start; -1: in a span */
-	int64_t bytes;    /* rounded up */
-	int dies_at;      /* id after which the memory is free (roots only); INT_MAX: kept */
-	bool in_place;    /* overwrites input 0 */
-	bool released;    /* the planner's own: memory already passed on */
+	bool live; /* reachable from an output */
+	int root;  /* id of the node whose memory this one shares (itself, or through reshape / in place) */
+	otp_type type;	/* as which it is stored */
+	int64_t offset; /* bytes from the arena's start; -1: in a span */
+	int64_t bytes;	/* rounded up */
+	int dies_at;	/* id after which the memory is free (roots only); INT_MAX: kept */
+	bool in_place;	/* overwrites input 0 */
+	bool released;	/* the planner's own: memory already passed on */
 } otp_place;
 
 typedef struct otp_plan {
-	otp_place *place;       /* [graph size] */
+	otp_place *place; /* [graph size] */
 	int node_count;
-	int64_t arena_bytes;    /* all activations, inputs and readable outputs */
+	int64_t arena_bytes;	/* all activations, inputs and readable outputs */
 	int64_t unshared_bytes; /* what it would be without reuse: for --plan */
 } otp_plan;
 
-/* types: how each node is stored, [graph size] (storage.h); a reshape as its input. Offsets are multiples of 64. */
+/* types: how each node is stored, [graph size] (storage.h); a reshape as its input. Offsets are multiples
+ * of 64. */
 otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t element_bytes[OTP_TYPE_COUNT]);
 void otp_plan_free(otp_plan *plan);
 

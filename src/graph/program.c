@@ -20,7 +20,7 @@ struct otp_program {
 	size_t scratch_bytes;
 	void *spans[OTP_MAX_SPANS];
 	otp_rounded rounded[OTP_MAX_SPANS];
-	void *token; /* the backend's captured form of the calls */
+	void *token;	   /* the backend's captured form of the calls */
 	float *nan_values; /* checking mode: as many NaNs as the largest tensor or the scratch holds */
 };
 
@@ -47,7 +47,8 @@ static void *rounded_data(const otp_program *p, const otp_node *node)
 
 static otp_tensor tensor_of(const otp_program *p, const otp_node *node)
 {
-	otp_tensor t = {node_data(p, node), node->shape, p->plan->place[node->id].type, rounded_data(p, node)};
+	otp_tensor t = {node_data(p, node), node->shape, p->plan->place[node->id].type,
+			rounded_data(p, node)};
 	return t;
 }
 
@@ -213,17 +214,18 @@ void otp_program_read(otp_program *p, const otp_node *node, void *values)
 
 void *otp_program_data(otp_program *p, const otp_node *node)
 {
-	OTP_ASSERT(node->output || node->op == OTP_OP_LEAF, "%s is not kept after a run", otp_op_name(node->op));
+	OTP_ASSERT(node->output || node->op == OTP_OP_LEAF, "%s is not kept after a run",
+		   otp_op_name(node->op));
 	return node_data(p, node);
 }
 
 otp_program_size otp_program_measure(const otp_program *p)
 {
 	otp_program_size size = {
-		.arena_bytes = (size_t)p->plan->arena_bytes,
-		.unshared_bytes = (size_t)p->plan->unshared_bytes,
-		.scratch_bytes = p->scratch_bytes,
-		.calls = p->call_count,
+	    .arena_bytes = (size_t)p->plan->arena_bytes,
+	    .unshared_bytes = (size_t)p->plan->unshared_bytes,
+	    .scratch_bytes = p->scratch_bytes,
+	    .calls = p->call_count,
 	};
 	return size;
 }

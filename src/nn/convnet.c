@@ -29,8 +29,10 @@ otp_node *otp_convnet_build(otp_builder *b, const otp_arch *a, otp_node *y)
 	/* Colours as such, before they are mixed over space: a bent 1 x 1 layer beside y. */
 	otp_node *h = y;
 	if (a->potential_features)
-		h = otp_concat(y, otp_layer_conv_lrelu(b, "colour", y, a->potential_features, 1, OTP_GAIN_DEFAULT, SLOPE),
-			       OTP_AXIS_C);
+		h = otp_concat(
+		    y,
+		    otp_layer_conv_lrelu(b, "colour", y, a->potential_features, 1, OTP_GAIN_DEFAULT, SLOPE),
+		    OTP_AXIS_C);
 	h = otp_layer_to_patches(b, "in", h, a->potential_width * a->potential_multipliers[0], a->patch);
 	for (int level = 1; level < a->potential_levels; level++) {
 		char name[64];

@@ -23,7 +23,8 @@ static otp_node *bias(otp_builder *b, const char *prefix, int channels, float va
 	return otp_param_constant(b, name, otp_shape4(1, 1, 1, channels), value);
 }
 
-otp_node *otp_layer_conv_lrelu(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, float slope)
+otp_node *otp_layer_conv_lrelu(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain,
+			       float slope)
 {
 	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, gain);
 	return otp_conv2d_bias(x, w, bias(b, name, out, 0), 1, k / 2, slope);
@@ -34,7 +35,8 @@ otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out,
 	return otp_layer_conv_lrelu(b, name, x, out, k, gain, 1);
 }
 
-otp_node *otp_layer_conv_merge(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, otp_node *r)
+otp_node *otp_layer_conv_merge(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain,
+			       otp_node *r)
 {
 	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, gain);
 	return otp_conv2d_merge(x, w, bias(b, name, out, 0), r, 1, k / 2, 0.70710678f);
@@ -50,12 +52,14 @@ otp_node *otp_layer_mix(otp_builder *b, const char *name, otp_node *x, int out, 
 otp_node *otp_layer_to_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch)
 {
 	int k = 3 * patch;
-	otp_node *w = weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, OTP_GAIN_DEFAULT);
+	otp_node *w =
+	    weight(b, name, otp_shape4(out, k, k, x->shape.c), k * k * x->shape.c, OTP_GAIN_DEFAULT);
 	return otp_conv2d_bias(x, w, bias(b, name, out, 0), patch, patch, 1);
 }
 
 /* The adjoint of the above, as a layer of its own: a transposed convolution. */
-otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch, float gain)
+otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch,
+				 float gain)
 {
 	if (patch == 1)
 		return otp_layer_conv(b, name, x, out, 3, gain);

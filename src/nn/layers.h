@@ -14,16 +14,19 @@
 /* Same-size convolution with bias, kernel k x k (odd), stride 1. x: (n, h, w, c) -> (n, h, w, out) */
 otp_node *otp_layer_conv(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain);
 /* The same, then LeakyReLU. */
-otp_node *otp_layer_conv_lrelu(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, float slope);
+otp_node *otp_layer_conv_lrelu(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain,
+			       float slope);
 /* (convolution + r) / sqrt(2): keeps the variance of independent summands. r: (n, h, w, out) */
-otp_node *otp_layer_conv_merge(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain, otp_node *r);
+otp_node *otp_layer_conv_merge(otp_builder *b, const char *name, otp_node *x, int out, int k, float gain,
+			       otp_node *r);
 /* 1 x 1 convolution without bias. */
 otp_node *otp_layer_mix(otp_builder *b, const char *name, otp_node *x, int out, float gain);
 /* A 3 x 3 convolution between patches of `patch` x `patch` pixels: into them
  * (n, h, w, c) -> (n, h/patch, w/patch, out), and back out of them. patch 1 is
  * the plain convolution. */
 otp_node *otp_layer_to_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch);
-otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch, float gain);
+otp_node *otp_layer_from_patches(otp_builder *b, const char *name, otp_node *x, int out, int patch,
+				 float gain);
 /* Dense with bias. x: (n, 1, 1, c) -> (n, 1, 1, out) */
 otp_node *otp_layer_dense(otp_builder *b, const char *name, otp_node *x, int out, float gain);
 /* GroupNorm of min(c/4, 32) groups, optional SiLU. With an embedding

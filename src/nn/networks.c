@@ -14,7 +14,8 @@ static bool check_halvings(const otp_arch *a, int levels, const char *key, otp_e
 {
 	int step = a->patch << (levels - 1);
 	if (a->h % step || a->w % step)
-		return otp_fail(err, key, "%d levels of patches of %d need sizes that are multiples of %d, not %dx%d",
+		return otp_fail(err, key,
+				"%d levels of patches of %d need sizes that are multiples of %d, not %dx%d",
 				levels, a->patch, step, a->w, a->h);
 	return true;
 }

@@ -11,24 +11,26 @@ enum { OTP_MAX_LEVELS = 8 };
 /* Everything a network's shape depends on but the batch. */
 typedef struct otp_arch {
 	bool vectors;
-	int h, w, c;          /* of one sample; vectors: 1, 1, d */
+	int h, w, c;	      /* of one sample; vectors: 1, 1, d */
 	bool condition_noise; /* T sees eps, beside x (images) or x' (vectors) */
 	int noise_features;   /* images: products of x' and eps that T sees too; 0: none */
-	int latent;           /* dimension of z; 0: none */
+	int latent;	      /* dimension of z; 0: none */
 	int embedding;
-	bool residual;        /* T = x + network where eps is seen, x' + network where not */
-	int patch;            /* images: both networks work on patches of this size */
+	bool residual; /* T = x + network where eps is seen, x' + network where not */
+	int patch;     /* images: both networks work on patches of this size */
 	int width, blocks;
-	float sharpness; /* vectors: first layer's initial weights over the usual ones, divided out at the end */
+	float sharpness; /* vectors: first layer's initial weights over the usual ones, divided out at the end
+			  */
 	int levels, multipliers[OTP_MAX_LEVELS];
 	int attention_count, attention[OTP_MAX_LEVELS]; /* sizes with self-attention */
 	otp_filter filter;
-	int potential_features; /* images: learned functions of one pixel's colour that V sees beside y; 0: none */
+	int potential_features; /* images: learned functions of one pixel's colour that V sees beside y; 0:
+				   none */
 	int potential_width, potential_blocks;
-	float potential_gain;    /* vectors: first layer's initial weights over the usual ones */
+	float potential_gain;	   /* vectors: first layer's initial weights over the usual ones */
 	float potential_sharpness; /* vectors: on top of it, but divided out as the generator's is */
-	int potential_quadratic; /* vectors: squares of learned directions; 0: none */
-	float quadratic_gain;    /* ... their initial weights over the usual ones */
+	int potential_quadratic;   /* vectors: squares of learned directions; 0: none */
+	float quadratic_gain;	   /* ... their initial weights over the usual ones */
 	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];
 } otp_arch;
 
@@ -38,9 +40,10 @@ bool otp_arch_check(const otp_arch *a, otp_error *err);
 /* What T is given. x' = keep x + sigma eps. */
 typedef struct otp_transport_input {
 	otp_node *smoothed; /* x', (n, h, w, c) */
-	otp_node *clean;    /* x, the same shape; with condition_noise, images: read in place of x', which it and eps make */
-	otp_node *eps;      /* the same shape; read only with condition_noise */
-	otp_node *z;        /* (n, 1, 1, latent); NULL if latent is 0 */
+	otp_node *clean; /* x, the same shape; with condition_noise, images: read in place of x', which it and
+			    eps make */
+	otp_node *eps;	 /* the same shape; read only with condition_noise */
+	otp_node *z;	 /* (n, 1, 1, latent); NULL if latent is 0 */
 } otp_transport_input;
 
 /* -> (n, h, w, c) */

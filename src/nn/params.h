@@ -13,15 +13,15 @@ typedef struct otp_param_info {
 	char name[96];
 	otp_shape shape;
 	int64_t offset; /* elements from the start of a row */
-	float spread;   /* initial standard deviation of a uniform draw around `center` */
+	float spread;	/* initial standard deviation of a uniform draw around `center` */
 	float center;
-	bool identity;  /* initially a diagonal of ones (w, c), zeros elsewhere */
+	bool identity; /* initially a diagonal of ones (w, c), zeros elsewhere */
 } otp_param_info;
 
 typedef struct otp_params {
 	otp_param_info *info;
 	int count, room;
-	int64_t elements; /* of one row, a multiple of 16: params start at multiples of 16 */
+	int64_t elements;  /* of one row, a multiple of 16: params start at multiples of 16 */
 	int64_t trainable; /* without the padding between parameters */
 } otp_params;
 

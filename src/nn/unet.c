@@ -35,7 +35,8 @@ static otp_node *dense_stack(otp_builder *b, const otp_arch *a, const char *pref
 static otp_node *noise_products(otp_builder *b, const otp_arch *a, const otp_transport_input *in)
 {
 	/* x + 1 is intensity: no light, no product. */
-	otp_node *picture = otp_layer_mix(b, "noise.picture", otp_affine(in->clean, 1, 1), a->noise_features, 1);
+	otp_node *picture =
+	    otp_layer_mix(b, "noise.picture", otp_affine(in->clean, 1, 1), a->noise_features, 1);
 	return otp_mul(picture, otp_layer_mix(b, "noise.eps", in->eps, a->noise_features, 1));
 }
 
@@ -142,6 +143,7 @@ otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_transport_input 
 	h = otp_layer_to_patches(b, "in", h, a->width * a->multipliers[0], a->patch);
 	h = ascend(&u, middle(&u, descend(&u, h)));
 	h = otp_layer_norm(b, "out.norm", h, u.embedding, true);
-	h = otp_layer_from_patches(b, "out", h, a->c, a->patch, a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
+	h = otp_layer_from_patches(b, "out", h, a->c, a->patch,
+				   a->residual ? OTP_GAIN_ZERO : OTP_GAIN_DEFAULT);
 	return a->residual ? otp_add(seen, h) : h;
 }

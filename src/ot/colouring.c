@@ -46,14 +46,15 @@ otp_hue otp_hue_exact(const float *eps, const float *y, size_t pixels)
 	return hue;
 }
 
-void otp_colouring_measure(const float *x, const float *eps, const float *y, size_t n, size_t pixels, double level,
-			   otp_colouring *out)
+void otp_colouring_measure(const float *x, const float *eps, const float *y, size_t n, size_t pixels,
+			   double level, otp_colouring *out)
 {
 	double agreement = 0, chroma = 0, error = 0, random_error = 0;
 	for (size_t i = 0; i < n; i++) {
 		const float *xi = x + 3 * pixels * i, *yi = y + 3 * pixels * i;
 		const float *other = x + 3 * pixels * ((i + 1) % n);
-		otp_hue learned = otp_hue_of(yi, pixels), exact = otp_hue_exact(eps + 3 * pixels * i, yi, pixels);
+		otp_hue learned = otp_hue_of(yi, pixels),
+			exact = otp_hue_exact(eps + 3 * pixels * i, yi, pixels);
 		double source_shape = 0;
 		for (size_t p = 0; p < pixels; p++) {
 			double v = grey_of(xi + 3 * p) / level;

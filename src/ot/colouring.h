@@ -26,20 +26,21 @@ otp_hue otp_hue_exact(const float *eps, const float *y, size_t pixels);
 typedef struct otp_colouring {
 	double hue_agreement; /* mean cos(h - h*), 1 is right */
 	double hue_resultant; /* |mean e^ih| over the samples of one picture, 0 is uniform */
-	double chroma;        /* length of the mean colour vector, as a share of b v: 1 is right */
+	double chroma;	      /* length of the mean colour vector, as a share of b v: 1 is right */
 	double shape_rmse;    /* of v against the source's shape, over pixels */
 	double shape_random;  /* the same between two different sources */
 } otp_colouring;
 
 /* n triples: source, smoothing noise, output. level: the source's grey at v = 1.
  * Fills all but hue_resultant. */
-void otp_colouring_measure(const float *x, const float *eps, const float *y, size_t n, size_t pixels, double level,
-			   otp_colouring *out);
+void otp_colouring_measure(const float *x, const float *eps, const float *y, size_t n, size_t pixels,
+			   double level, otp_colouring *out);
 
 /* |mean e^ih| of n outputs. */
 double otp_hue_resultant(const float *y, size_t n, size_t pixels);
 
-/* The level that makes sources' shapes match targets': mean v of the targets over mean grey of the sources, inverted. */
+/* The level that makes sources' shapes match targets': mean v of the targets over mean grey of the sources,
+ * inverted. */
 double otp_colouring_level(const float *x, size_t n_x, const float *y, size_t n_y, size_t pixels);
 
 #endif

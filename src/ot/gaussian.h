@@ -7,8 +7,8 @@
 #ifndef OTP_GAUSSIAN_H
 #define OTP_GAUSSIAN_H
 
-/* Eigenvalues, the least first, and eigenvectors, one a column, of a symmetric matrix (LAPACK's dsyevd); vectors
- * may be s. */
+/* Eigenvalues, the least first, and eigenvectors, one a column, of a symmetric matrix (LAPACK's dsyevd);
+ * vectors may be s. */
 void otp_symmetric_eigen(const double *s, int d, double *values, double *vectors);
 
 /* s^power of a symmetric matrix by its eigenvectors;

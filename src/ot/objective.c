@@ -46,12 +46,13 @@ static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *
 	if (!data.rows)
 		return *(target ? &in->y : &in->x) = otp_input(g, target ? "y" : "x", OTP_F32, shape);
 	int words = otp_gather_words((int64_t)shape.h * shape.w * data.stored);
-	otp_node *bytes = otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0,
-					 otp_shape4(data.rows, 1, 1, words));
+	otp_node *bytes =
+	    otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0, otp_shape4(data.rows, 1, 1, words));
 	return otp_gather(bytes, in->words, shape, data.stored, OTP_WORD_SOURCE + target);
 }
 
-static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, otp_node *eps)
+static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x,
+			     otp_node *eps)
 {
 	source_side s = {.x = x, .eps = eps};
 	s.smoothed = otp_smooth(x, eps, number(in, OTP_NUMBER_KEEP), number(in, OTP_NUMBER_SIGMA));
@@ -61,15 +62,13 @@ static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs 
 	return s;
 }
 
-static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x, noise_kind kind)
+static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x,
+			     noise_kind kind)
 {
 	return answer_to(b, a, in, x, noise(b->graph, a, in, x->shape.n, kind));
 }
 
-static otp_node *squared_norm(otp_node *x, otp_shape to)
-{
-	return otp_sum(otp_mul(x, x), to);
-}
+static otp_node *squared_norm(otp_node *x, otp_shape to) { return otp_sum(otp_mul(x, x), to); }
 
 static otp_node *cost_from(const otp_objective *o, const source_side *s)
 {
@@ -132,7 +131,8 @@ typedef struct both_values {
 	otp_node *fake, *real;
 } both_values;
 
-static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real, bool apart)
+static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real,
+				     bool apart)
 {
 	both_values v;
 	if (apart) {
@@ -187,7 +187,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	/* Linear g: the cost is constant in V and drops out. */
 	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : otp_layer_difference(value.fake, cost(o, &s));
 	otp_node *loss = otp_layer_total(
-		otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
+	    otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
 
 	otp_node *slope = otp_constant(step.graph, 0), *total = loss;
 	if (with_r1) {
@@ -196,7 +196,8 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 		total = otp_add(loss, otp_mul(half, slope));
 	}
 	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
-	step.report = report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
+	step.report =
+	    report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
 	otp_builder_done(&tb);
 	otp_builder_done(&vb);
 	return step;

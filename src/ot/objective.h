@@ -33,8 +33,8 @@ typedef struct otp_resident {
 typedef struct otp_objective {
 	otp_arch arch;
 	double tau;
-	bool noise_pairs;     /* eps comes with a sign for each sample */
-	int refine;           /* Newton steps from T's outputs to what the potential learns from; 0: T's outputs */
+	bool noise_pairs; /* eps comes with a sign for each sample */
+	int refine; /* Newton steps from T's outputs to what the potential learns from; 0: T's outputs */
 	bool cost_from_clean; /* ablation: the training cost from x, not x' */
 	otp_g g;
 	otp_resident source, target; /* steps only */
@@ -54,22 +54,27 @@ typedef struct otp_step_inputs {
 	otp_node *x, *y;   /* (n, h, w, c): source and target shard, where they come from the host */
 	otp_node *words;   /* (n, 1, 1, OTP_WORD_COUNT) u32 */
 	otp_node *numbers; /* (1, 1, 1, OTP_HYPER_COUNT) */
-	otp_node *eps;     /* like x; only where noise is given instead of drawn */
+	otp_node *eps;	   /* like x; only where noise is given instead of drawn */
 	otp_node *signs;   /* (n, 1, 1, 1): factors on the drawn noise; only with noise_pairs */
 } otp_step_inputs;
 
 /* Columns of a step's `report` output, (1, 1, 1, OTP_REPORT_COUNT): shares of
  * batch means, so shards add up. */
 enum otp_report_column {
-	OTP_REPORT_LOSS,  /* the minimised loss, without R1 */
-	OTP_REPORT_COST,  /* transport step: |x - T|^2, from the clean source; potential step: E|grad V|^2 */
-	OTP_REPORT_FAKE,  /* V(T) */
-	OTP_REPORT_REAL,  /* V(y), potential step only */
+	OTP_REPORT_LOSS, /* the minimised loss, without R1 */
+	OTP_REPORT_COST, /* transport step: |x - T|^2, from the clean source; potential step: E|grad V|^2 */
+	OTP_REPORT_FAKE, /* V(T) */
+	OTP_REPORT_REAL, /* V(y), potential step only */
 	OTP_REPORT_COUNT
 };
 
 /* Reports added up, by kind of step. */
-typedef enum otp_step_kind { OTP_STEP_TRANSPORT, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_STEP_KINDS } otp_step_kind;
+typedef enum otp_step_kind {
+	OTP_STEP_TRANSPORT,
+	OTP_STEP_POTENTIAL,
+	OTP_STEP_POTENTIAL_R1,
+	OTP_STEP_KINDS
+} otp_step_kind;
 
 typedef struct otp_losses {
 	double count[OTP_STEP_KINDS], sum[OTP_STEP_KINDS][OTP_REPORT_COUNT];

@@ -26,7 +26,8 @@ static otp_node *ratio(otp_node *a, otp_node *b)
 
 static answer answer_at(const otp_refinement *r, otp_node *y)
 {
-	otp_node *way = otp_layer_difference(y, r->from), *value = otp_potential_build(r->potential, r->arch, y), *rise;
+	otp_node *way = otp_layer_difference(y, r->from),
+		 *value = otp_potential_build(r->potential, r->arch, y), *rise;
 	otp_grad(otp_layer_total(value, 1), &y, 1, &rise);
 	return (answer){y, otp_layer_difference(otp_affine(inner(way, way), r->tau, 0), value),
 			otp_layer_difference(otp_affine(way, 2 * r->tau, 0), rise)};
@@ -46,8 +47,8 @@ static answer better_of(otp_node *better, const answer *now, const answer *next)
 }
 
 /* Newton's way from an answer by two conjugate gradients, the Hessian's products from differences of slopes
- * (Nocedal, Wright 2006, section 7.1): two, for along and across the target. Where the cost bends less than half
- * as much as the square in it, or the wrong way, it counts as half. */
+ * (Nocedal, Wright 2006, section 7.1): two, for along and across the target. Where the cost bends less than
+ * half as much as the square in it, or the wrong way, it counts as half. */
 static otp_node *newton_way(const otp_refinement *r, const answer *at)
 {
 	const float ahead = 0.02f / r->tau; /* of a gradient: a twenty-fifth of the step where V is flat */
@@ -57,7 +58,8 @@ static otp_node *newton_way(const otp_refinement *r, const answer *at)
 		answer there = answer_at(r, otp_add(y, otp_affine(direction, ahead, 0)));
 		otp_node *bend = otp_affine(otp_layer_difference(there.slope, slope), 1 / ahead, 0);
 		otp_node *least = otp_affine(inner(direction, direction), r->tau, 0);
-		otp_node *curvature = otp_add(least, otp_lrelu(otp_layer_difference(inner(direction, bend), least), 0));
+		otp_node *curvature =
+		    otp_add(least, otp_lrelu(otp_layer_difference(inner(direction, bend), least), 0));
 		otp_node *length = ratio(otp_affine(inner(slope, direction), -1, 0), curvature);
 		otp_node *step = otp_mul(direction, length);
 		way = way ? otp_add(way, step) : step;

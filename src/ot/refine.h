@@ -14,12 +14,12 @@ typedef struct otp_refinement {
 	const otp_arch *arch;
 	float tau;
 	otp_node *from; /* (n, h, w, c): x' */
-	int steps;      /* of Newton's method, 1 or more */
+	int steps;	/* of Newton's method, 1 or more */
 } otp_refinement;
 
-/* For each sample the best of what the steps reach from `count` starts, all like r->from, as graph: (n, h, w, c).
- * A step that makes a sample's answer worse is not taken there, and the next is a quarter of its own. Costs 1 + 3 *
- * steps gradients of V for each start. */
+/* For each sample the best of what the steps reach from `count` starts, all like r->from, as graph: (n, h, w,
+ * c). A step that makes a sample's answer worse is not taken there, and the next is a quarter of its own.
+ * Costs 1 + 3 * steps gradients of V for each start. */
 otp_node *otp_refine(const otp_refinement *r, otp_node *const *starts, int count);
 
 #endif

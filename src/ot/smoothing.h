@@ -10,7 +10,7 @@ typedef enum otp_anneal {
 	OTP_ANNEAL_COSINE,
 	OTP_ANNEAL_GEOMETRIC,
 	OTP_ANNEAL_CONSTANT, /* start throughout */
-	OTP_ANNEAL_NONE      /* end throughout */
+	OTP_ANNEAL_NONE	     /* end throughout */
 } otp_anneal;
 
 /* A value that moves from start to end over the first `fraction` of `steps`, then holds. */

@@ -193,7 +193,8 @@ bool otp_grid_write_wheel(const char *path, const double *exact, const double *l
 		otp_canvas_disc(c, x0, y0, 3, colour_of_hue(exact[i]), 1);
 		otp_canvas_disc(c, x1, y1, 3, colour_of_hue(learned[i]), 1);
 	}
-	otp_canvas_text(c, (SIZE - otp_canvas_text_width("exact", TEXT)) / 2, SIZE / 2 - 7, TEXT, "exact", ink);
+	otp_canvas_text(c, (SIZE - otp_canvas_text_width("exact", TEXT)) / 2, SIZE / 2 - 7, TEXT, "exact",
+			ink);
 	otp_canvas_text(c, (SIZE - otp_canvas_text_width("learned", TEXT)) / 2, 8, TEXT, "learned", ink);
 	bool ok = otp_canvas_write_png(c, path, err);
 	otp_canvas_free(c);

@@ -23,14 +23,14 @@
 	METRIC(r1_weight)                                                                                    \
 	METRIC(lr_g)                                                                                         \
 	METRIC(lr_d)                                                                                         \
-	METRIC(potential_gap)	/* (E V(y) - E V(T)) / (tau E|x - y|^2), x and y independent */               \
+	METRIC(potential_gap)	/* (E V(y) - E V(T)) / (tau E|x - y|^2), x and y independent */              \
 	METRIC(potential_slope) /* rms |grad V(y)| / (2 tau rms|x - y|), the same x and y */                 \
-	METRIC(measured_at) /* the step whose moving average the following figures are of */                 \
-	METRIC(transport_cost)	/* E |x - T|^2, from x, on the held-out batch */                              \
+	METRIC(measured_at)	/* the step whose moving average the following figures are of */             \
+	METRIC(transport_cost)	/* E |x - T|^2, from x, on the held-out batch */                             \
 	METRIC(target_distance) /* W2^2(T, nu): exact for vectors, sliced for images */                      \
 	METRIC(target_floor)	/* the same between two target samples */                                    \
 	METRIC(source_distance) /* the same between source and target: what doing nothing leaves */          \
-	METRIC(to_identity)	/* how far T moves over how far it must at least; 0: it does nothing */       \
+	METRIC(to_identity)	/* how far T moves over how far it must at least; 0: it does nothing */      \
 	METRIC(output_spread)	/* rms spread of all outputs over the target's */                            \
 	METRIC(noise_spread)	/* mean distance of two outputs of one input over that of two targets */     \
 	METRIC(noise_needed)	/* what the best pairing asks noise_spread to be, where that can be told */  \
@@ -48,7 +48,7 @@ typedef enum otp_verdict {
 #define OTP_VERDICT_CONSTANT(constant, name) OTP_VERDICT_##constant,
 	OTP_VERDICTS(OTP_VERDICT_CONSTANT)
 #undef OTP_VERDICT_CONSTANT
-	OTP_VERDICT_COUNT
+	    OTP_VERDICT_COUNT
 } otp_verdict;
 
 const char *otp_verdict_name(otp_verdict v);

@@ -83,8 +83,10 @@ static int64_t grads_elements(const otp_engine *e, int span) { return e->params[
 static void add_update(const otp_engine *e, otp_graph *g, int span, otp_node *hyper)
 {
 	int elements = (int)e->params[span]->elements;
-	otp_attr attr = {.adam = {.ema = span == OTP_SPAN_TRANSPORT, .beta1 = (float)e->settings.beta1,
-				  .beta2 = (float)e->settings.beta2, .eps = 1e-8f}};
+	otp_attr attr = {.adam = {.ema = span == OTP_SPAN_TRANSPORT,
+				  .beta1 = (float)e->settings.beta1,
+				  .beta2 = (float)e->settings.beta2,
+				  .eps = 1e-8f}};
 	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(span), elements));
 	otp_node *grads = otp_view(g, "grads", OTP_SPAN_TRANSPORT_GRADS + span, 0,
 				   otp_shape4(1, 1, e->replica_count, elements));
@@ -180,12 +182,13 @@ static void allocate_spans(otp_engine *e)
 	}
 	for (int span = 0; span < 2; span++)
 		if (e->place->precision == OTP_PRECISION_BF16 && b->element_bytes[OTP_BF16])
-			e->rounded[span] = (otp_rounded){
-			    b->alloc(e->place->device, rounded_bytes(e, span)), e->params[span]->elements};
+			e->rounded[span] = (otp_rounded){b->alloc(e->place->device, rounded_bytes(e, span)),
+							 e->params[span]->elements};
 	elements[SPAN_LOSSES] = (size_t)e->replica_count * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
-			e->spans[span] = b->alloc(e->place->device, elements[span] * b->element_bytes[OTP_F32]);
+			e->spans[span] =
+			    b->alloc(e->place->device, elements[span] * b->element_bytes[OTP_F32]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
@@ -207,20 +210,20 @@ static void build_replica(void *argument, int worker)
 		return;
 	replica *r = &e->replicas[worker];
 	const otp_place_of_work *at = e->place;
-	otp_program_options options = {.precision = at->precision, .part = worker, .parts = e->replica_count,
-				       .rounded = e->rounded};
+	otp_program_options options = {
+	    .precision = at->precision, .part = worker, .parts = e->replica_count, .rounded = e->rounded};
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		if (!r->step[kind].graph)
 			continue;
 		r->program[kind] =
-			otp_program_new(at->backend, at->device, r->step[kind].graph, e->spans, options);
+		    otp_program_new(at->backend, at->device, r->step[kind].graph, e->spans, options);
 		if (r->step[kind].in.signs)
 			write_signs(r, kind);
 	}
 	for (int span = 0; span < 2; span++)
 		if (r->update_graph[span])
-			r->update[span] = otp_program_new(at->backend, at->device, r->update_graph[span], e->spans,
-							  options);
+			r->update[span] = otp_program_new(at->backend, at->device, r->update_graph[span],
+							  e->spans, options);
 }
 
 otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *settings)
@@ -303,7 +306,8 @@ void otp_engine_write(otp_engine *e, int span, const float *state)
 			    e->params[span]->elements * otp_engine_rows(span));
 	if (e->rounded[span].memory)
 		at->backend->upload(at->device, e->rounded[span].memory, OTP_BF16,
-				    state + OTP_ROW_PARAM * e->params[span]->elements, e->rounded[span].elements);
+				    state + OTP_ROW_PARAM * e->params[span]->elements,
+				    e->rounded[span].elements);
 	at->backend->wait(at->device);
 }
 
@@ -312,8 +316,8 @@ void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, c
 	const otp_place_of_work *at = e->place;
 	int64_t each = words_per_picture(e, target);
 	char *data = e->spans[OTP_SPAN_SOURCE_DATA + target];
-	at->backend->upload(at->device, data + (size_t)(first * each) * at->backend->element_bytes[OTP_F32], OTP_U32, words,
-			    count * each);
+	at->backend->upload(at->device, data + (size_t)(first * each) * at->backend->element_bytes[OTP_F32],
+			    OTP_U32, words, count * each);
 }
 
 void otp_engine_wait(otp_engine *e) { e->place->backend->wait(e->place->device); }
@@ -327,7 +331,8 @@ static void fetch_losses(otp_engine *e)
 	at->backend->wait(at->device);
 	for (int i = 0; i < e->replica_count; i++)
 		at->backend->download(at->device, e->fetched + i * ring, OTP_F32,
-				      (char *)e->spans[SPAN_LOSSES] + (size_t)(i * ring) * at->backend->element_bytes[OTP_F32],
+				      (char *)e->spans[SPAN_LOSSES] +
+					  (size_t)(i * ring) * at->backend->element_bytes[OTP_F32],
 				      (int64_t)e->recorded * OTP_REPORT_COUNT);
 	for (int slot = 0; slot < e->recorded; slot++) {
 		otp_step_kind kind = (otp_step_kind)e->kinds[slot];

@@ -49,12 +49,12 @@ void otp_engine_init(otp_engine *e, uint64_t seed);
 /* One update's numbers. */
 typedef struct otp_update {
 	uint64_t seed;
-	uint32_t draw;     /* which draw of noise */
+	uint32_t draw; /* which draw of noise */
 	double keep, sigma;
 	double rate;
-	int64_t count;     /* this network's updates so far, this one included: Adam's t */
-	double ema;        /* decay; transport only */
-	double r1;         /* weight with the lazy factor; 0 runs the program without R1 */
+	int64_t count; /* this network's updates so far, this one included: Adam's t */
+	double ema;    /* decay; transport only */
+	double r1;     /* weight with the lazy factor; 0 runs the program without R1 */
 } otp_update;
 
 /* One side's samples for a step, batch of them: on the host, or which of the set on the device. */
@@ -75,7 +75,7 @@ void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, c
 void otp_engine_wait(otp_engine *e);
 
 otp_params *otp_engine_params(const otp_engine *e, int span); /* OTP_SPAN_TRANSPORT or _POTENTIAL */
-int otp_engine_rows(int span); /* of a span's state: 4 or 3 */
+int otp_engine_rows(int span);				      /* of a span's state: 4 or 3 */
 /* Whole state, rows * elements floats. */
 void otp_engine_read(otp_engine *e, int span, float *state);
 void otp_engine_write(otp_engine *e, int span, const float *state);
@@ -89,7 +89,8 @@ typedef struct otp_engine_size {
 } otp_engine_size;
 otp_engine_size otp_engine_measure(const otp_engine *e);
 
-/* Seconds by op kind of one replica's steps, for bench. which: 0 transport, 1 potential, 2 potential with R1. */
+/* Seconds by op kind of one replica's steps, for bench. which: 0 transport, 1 potential, 2 potential with R1.
+ */
 bool otp_engine_profile(otp_engine *e, int which, int runs, double *seconds_by_op);
 /* The least that such a step costs, update included, all replicas together: [OTP_OP_COUNT]. */
 void otp_engine_work(const otp_engine *e, int which, otp_peaks peaks, otp_work *by_op);

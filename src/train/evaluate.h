@@ -8,22 +8,23 @@
 
 typedef struct otp_evaluation {
 	int64_t n;
-	double transport_cost;    /* E |x - T|^2, from x, summed over values */
-	double target_distance;   /* W2^2 between outputs and targets: sliced for images, exact for vectors */
-	double floor;             /* the same between two fresh target samples */
-	bool exact;               /* vectors: by assignment, on a subsample where n is large */
-	double optimal_cost;      /* vectors: exact W2^2 between sources and targets, what transport_cost should be */
+	double transport_cost;	/* E |x - T|^2, from x, summed over values */
+	double target_distance; /* W2^2 between outputs and targets: sliced for images, exact for vectors */
+	double floor;		/* the same between two fresh target samples */
+	bool exact;		/* vectors: by assignment, on a subsample where n is large */
+	double
+	    optimal_cost; /* vectors: exact W2^2 between sources and targets, what transport_cost should be */
 	double identity_distance; /* rms of T - x over all values */
-	double diversity;         /* rms spread of a value over samples of one input */
-	bool grey_source;         /* source pictures are grey: the next are measured */
-	double grey_rmse;         /* grey of the output against grey of the input, in [0, 1] units */
-	bool isoluminant;         /* the target law is the isoluminant colouring: all of colouring is measured */
-	otp_colouring colouring;  /* hue_resultant for every grey source in colour */
+	double diversity;	  /* rms spread of a value over samples of one input */
+	bool grey_source;	  /* source pictures are grey: the next are measured */
+	double grey_rmse;	  /* grey of the output against grey of the input, in [0, 1] units */
+	bool isoluminant; /* the target law is the isoluminant colouring: all of colouring is measured */
+	otp_colouring colouring; /* hue_resultant for every grey source in colour */
 } otp_evaluation;
 
 typedef struct otp_evaluate_options {
-	int64_t n;         /* inputs measured; fewer where the data has fewer */
-	int per_input;     /* samples of one input, for the resultant */
+	int64_t n;     /* inputs measured; fewer where the data has fewer */
+	int per_input; /* samples of one input, for the resultant */
 	uint64_t seed;
 	double sigma;
 } otp_evaluate_options;
@@ -36,7 +37,8 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
  * generated, far from what training and the other side draw. */
 uint64_t otp_evaluate_index(const otp_dataset *d, int side, int64_t i);
 
-/* Sliced W2^2 (Bonneel et al. 2015) between two sets of n vectors of d values, over `directions` random directions. */
+/* Sliced W2^2 (Bonneel et al. 2015) between two sets of n vectors of d values, over `directions` random
+ * directions. */
 double otp_sliced_w2(const float *a, const float *b, size_t n, size_t d, int directions, uint64_t seed);
 
 #endif

@@ -59,8 +59,8 @@ static bool load(otp_game *g, bool target, otp_resident side, otp_error *err)
 	for (int64_t first = 0; ok && first < side.rows; first += AT_ONCE) {
 		int64_t count = side.rows - first < AT_ONCE ? side.rows - first : AT_ONCE;
 		for (int64_t i = 0; ok && i < count; i++)
-			ok = otp_dataset_get_bytes(d, (uint64_t)(first + i), (uint8_t *)(pictures + (size_t)i * words),
-						   err);
+			ok = otp_dataset_get_bytes(d, (uint64_t)(first + i),
+						   (uint8_t *)(pictures + (size_t)i * words), err);
 		if (ok)
 			otp_engine_load(g->engine, target, first, count, pictures);
 	}
@@ -109,7 +109,10 @@ static bool start_feed(otp_game *g, bool target, otp_error *err)
 	return load(g, target, data, err);
 }
 
-bool otp_game_start(otp_game *g, otp_error *err) { return start_feed(g, false, err) && start_feed(g, true, err); }
+bool otp_game_start(otp_game *g, otp_error *err)
+{
+	return start_feed(g, false, err) && start_feed(g, true, err);
+}
 
 static void stop_feed(otp_feed *feed)
 {

@@ -9,7 +9,9 @@
 	{                                                                                                    \
 		.name = "gaussian-" #d_, .truth = OTP_TRUTH_GAUSSIAN, .d = d_, .law = "gaussian-source",     \
 		.source = "synth:gaussian-source?d=" #d_, .target = "synth:gaussian-target?d=" #d_,          \
-		.preset = "vector", .settings = SMOOTH lines, .bars = {{"l2_uvp", 0, uvp}}                   \
+		.preset = "vector", .settings = SMOOTH lines, .bars = {                                      \
+			{"l2_uvp", 0, uvp}                                                                   \
+		}                                                                                            \
 	}
 
 /* Where a point goes to two sides and the target ends sharply: networks aimed
@@ -26,7 +28,8 @@
 /* In many dimensions most directions hold nothing, and squares keep the outputs out of them; the generator
  * has its edges in many directions to learn. */
 #define HIGH                                                                                                 \
-	AIMED "sigma-start = 0.5\nwidth = 256\npotential-width = 128\nlr_g = 1e-3\nlr_d = 1e-4\nsteps = 4000\n"
+	AIMED "sigma-start = 0.5\nwidth = 256\npotential-width = 128\nlr_g = 1e-3\nlr_d = 1e-4\nsteps = "    \
+	      "4000\n"
 
 #define ONE_TO_MANY_256(m_, lines)                                                                           \
 	{                                                                                                    \
@@ -34,12 +37,15 @@
 		.law = "one-to-many-source", .source = "synth:one-to-many-source?d=256&m=" #m_ "",           \
 		.target = "synth:one-to-many-target?d=256&m=" #m_ "", .preset = "vector",                    \
 		.settings = HIGH "potential-quadratic = 256\nquadratic-gain = 70\n" lines,                   \
-		.stratified = true,                                                                          \
-		.bars = {SIDES, {"off_support", 0, 0.05}, {"smoothed_cost_error", 0, 0.05}}                  \
+		.stratified = true, .bars = {                                                                \
+			SIDES,                                                                               \
+			{"off_support", 0, 0.05},                                                            \
+			{"smoothed_cost_error", 0, 0.05}                                                     \
+		}                                                                                            \
 	}
 
 #define SIDES                                                                                                \
-	{"side_balance", 0.45, 0.55}, {"side_balance_point", 0, 0.05}, {"side_rms", 0, 0.05}, {"ks", 0, 0.1}
+	{"side_balance", 0.45, 0.55}, {"side_balance_point", 0, 0.05}, {"side_rms", 0, 0.05}, { "ks", 0, 0.1 }
 
 /* What all share, beside the preset `vector`: a small network that a minute of
  * one core trains, R1 that has all but gone at the end (its bias on the
@@ -93,7 +99,8 @@ const otp_problem otp_problems[] = {
      .source = "synth:one-to-many-source?m=1",
      .target = "synth:one-to-many-target?m=1",
      .preset = "vector",
-     .settings = AIMED "aim-ends = 100\nbeta1 = 0\nk-transport = 5\nlr_g = 7e-4\nlr_d = 5e-5\nr1-end = 1e-3\nsteps = 3500\n",
+     .settings = AIMED
+     "aim-ends = 100\nbeta1 = 0\nk-transport = 5\nlr_g = 7e-4\nlr_d = 5e-5\nr1-end = 1e-3\nsteps = 3500\n",
      .stratified = true,
      .bars = {SIDES, {"target_excess", -INFINITY, 0.02}, {"cost_error", 0, 0.03}}},
     {.name = "one-to-many-16-4",

@@ -21,7 +21,10 @@ struct otp_sampler {
 	void *spans[OTP_MAX_SPANS];
 };
 
-static size_t sample_floats(const otp_sampler *s) { return (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c; }
+static size_t sample_floats(const otp_sampler *s)
+{
+	return (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c;
+}
 
 static void build(void *argument, int worker)
 {

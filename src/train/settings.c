@@ -11,10 +11,12 @@ static int pick(const char *value, const char *const *names, int count)
 			return i;
 	OTP_ASSERT(false, "setting '%s' slipped through the option table", value);
 }
-#define PICK_OF(value, ...) \
-	pick(value, (const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
+#define PICK_OF(value, ...)                                                                                  \
+	pick(value, (const char *const[]){__VA_ARGS__},                                                      \
+	     (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
 
-bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch, otp_error *err)
+bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch,
+		       otp_error *err)
 {
 	memset(arch, 0, sizeof *arch);
 	if (c->aim && !vectors)
@@ -40,14 +42,15 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->potential_gain = (float)c->potential_gain;
 	arch->sharpness = (float)c->sharpness;
 	arch->potential_sharpness = (float)c->potential_sharpness;
-	arch->levels = otp_config_list(c->multipliers, "--multipliers", arch->multipliers, OTP_MAX_LEVELS, err);
+	arch->levels =
+	    otp_config_list(c->multipliers, "--multipliers", arch->multipliers, OTP_MAX_LEVELS, err);
 	arch->potential_levels = otp_config_list(c->potential_multipliers, "--potential-multipliers",
 						 arch->potential_multipliers, OTP_MAX_LEVELS, err);
 	if (!arch->levels || !arch->potential_levels)
 		return false;
 	if (strcmp(c->attention, "none") != 0) {
 		arch->attention_count =
-			otp_config_list(c->attention, "--attention", arch->attention, OTP_MAX_LEVELS, err);
+		    otp_config_list(c->attention, "--attention", arch->attention, OTP_MAX_LEVELS, err);
 		if (!arch->attention_count)
 			return false;
 	}
@@ -57,12 +60,12 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch)
 {
 	otp_objective o = {
-		.arch = *arch,
-		.tau = c->tau,
-		.noise_pairs = c->noise_pairs,
-		.refine = c->refine,
-		.cost_from_clean = strcmp(c->cost_from, "clean") == 0,
-		.g = (otp_g)PICK_OF(c->g, "linear", "softplus", "kl"),
+	    .arch = *arch,
+	    .tau = c->tau,
+	    .noise_pairs = c->noise_pairs,
+	    .refine = c->refine,
+	    .cost_from_clean = strcmp(c->cost_from, "clean") == 0,
+	    .g = (otp_g)PICK_OF(c->g, "linear", "softplus", "kl"),
 	};
 	if (strcmp(c->formulation, "uotm") == 0 && o.g == OTP_G_LINEAR)
 		o.g = OTP_G_SOFTPLUS;
@@ -79,11 +82,11 @@ double otp_settings_sigma(const otp_config *c, int64_t step)
 	if (strcmp(c->formulation, "otm") == 0)
 		return 0;
 	otp_annealing a = {
-		.shape = (otp_anneal)PICK_OF(c->anneal, "linear", "cosine", "geometric", "constant", "none"),
-		.start = c->sigma_start,
-		.end = c->sigma_end == OTP_AUTO ? c->sigma_auto : c->sigma_end,
-		.fraction = c->anneal_fraction,
-		.steps = c->steps,
+	    .shape = (otp_anneal)PICK_OF(c->anneal, "linear", "cosine", "geometric", "constant", "none"),
+	    .start = c->sigma_start,
+	    .end = c->sigma_end == OTP_AUTO ? c->sigma_auto : c->sigma_end,
+	    .fraction = c->anneal_fraction,
+	    .steps = c->steps,
 	};
 	return otp_annealing_at(&a, step);
 }
@@ -93,11 +96,11 @@ double otp_settings_r1(const otp_config *c, int64_t step)
 	if (c->r1_end < 0 || c->r1 <= 0)
 		return c->r1;
 	otp_annealing a = {
-		.shape = c->r1_end > 0 ? OTP_ANNEAL_GEOMETRIC : OTP_ANNEAL_LINEAR,
-		.start = c->r1,
-		.end = c->r1_end,
-		.fraction = c->anneal_fraction,
-		.steps = c->steps,
+	    .shape = c->r1_end > 0 ? OTP_ANNEAL_GEOMETRIC : OTP_ANNEAL_LINEAR,
+	    .start = c->r1,
+	    .end = c->r1_end,
+	    .fraction = c->anneal_fraction,
+	    .steps = c->steps,
 	};
 	return otp_annealing_at(&a, step);
 }
@@ -117,5 +120,9 @@ const char *otp_settings_preset_for(bool vectors, int size)
 {
 	if (vectors)
 		return "vector";
-	return size <= 16 ? "quickstart" : size <= 32 ? "32" : size <= 64 ? "64" : size <= 128 ? "128" : "256";
+	return size <= 16    ? "quickstart"
+	       : size <= 32  ? "32"
+	       : size <= 64  ? "64"
+	       : size <= 128 ? "128"
+			     : "256";
 }

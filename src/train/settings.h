@@ -7,7 +7,8 @@
 #include "train/config.h"
 
 /* The networks for samples of h x w x c (vectors: 1 x 1 x d). */
-bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch, otp_error *err);
+bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch,
+		       otp_error *err);
 
 otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch);
 otp_smoothing otp_settings_smoothing(const otp_config *c);

@@ -294,7 +294,8 @@ bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_param
 	char *temporary = otp_file_temporary(path);
 	hid_t file = create_file(temporary);
 	bool ok = file >= 0 && write_facts(file, OTP_STORED_CHECKPOINT, s) &&
-		  write_number(file, "time_s", H5T_NATIVE_DOUBLE, &s->time_s) && write_losses(file, &s->losses);
+		  write_number(file, "time_s", H5T_NATIVE_DOUBLE, &s->time_s) &&
+		  write_losses(file, &s->losses);
 	for (int network = 0; ok && network < 2; network++)
 		ok = write_network(file, s, network, params[network]);
 	return finish(file, ok, temporary, path, err);
@@ -324,7 +325,8 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 	if (!ok) {
 		otp_stored_free(s);
 		return otp_fail(err, path,
-				"is a damaged checkpoint: a part is missing or its digest differs; delete it to go on from the "
+				"is a damaged checkpoint: a part is missing or its digest differs; delete it "
+				"to go on from the "
 				"one before");
 	}
 	return true;

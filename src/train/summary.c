@@ -53,8 +53,8 @@ typedef struct findings {
 } findings;
 
 /* Rows up to the one that raised it say why; the first later one without it, when it was over. */
-static void add_finding(findings *f, const otp_config *c, otp_verdict v, const otp_metrics *rows, size_t raised,
-			size_t count)
+static void add_finding(findings *f, const otp_config *c, otp_verdict v, const otp_metrics *rows,
+			size_t raised, size_t count)
 {
 	int k = f->report.count;
 	size_t over = raised + 1;

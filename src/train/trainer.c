@@ -47,17 +47,17 @@ static otp_stored facts(trainer *t)
 {
 	const otp_session *s = t->session;
 	otp_stored facts = {
-		.step = t->game.step,
-		.time_s = time_so_far(t),
-		.vectors = s->arch.vectors,
-		.h = s->arch.h,
-		.w = s->arch.w,
-		.c = s->arch.c,
-		.sigma = otp_settings_sigma(t->config, t->config->steps),
-		.source_digest = s->source_info.digest,
-		.target_digest = s->target_info.digest,
-		.settings = otp_train_settings_text(t->config),
-		.losses = otp_engine_losses(t->game.engine),
+	    .step = t->game.step,
+	    .time_s = time_so_far(t),
+	    .vectors = s->arch.vectors,
+	    .h = s->arch.h,
+	    .w = s->arch.w,
+	    .c = s->arch.c,
+	    .sigma = otp_settings_sigma(t->config, t->config->steps),
+	    .source_digest = s->source_info.digest,
+	    .target_digest = s->target_info.digest,
+	    .settings = otp_train_settings_text(t->config),
+	    .losses = otp_engine_losses(t->game.engine),
 	};
 	return facts;
 }
@@ -74,7 +74,8 @@ static void read_state(trainer *t, otp_stored *s)
 {
 	for (int span = 0; span < 2; span++) {
 		s->elements[span] = otp_engine_params(t->game.engine, span)->elements;
-		s->state[span] = otp_calloc((size_t)(s->elements[span] * otp_engine_rows(span)), sizeof(float));
+		s->state[span] =
+		    otp_calloc((size_t)(s->elements[span] * otp_engine_rows(span)), sizeof(float));
 		otp_engine_read(t->game.engine, span, s->state[span]);
 	}
 }
@@ -86,7 +87,8 @@ static bool save_state(trainer *t)
 	const otp_config *c = t->config;
 	otp_stored s = facts(t);
 	read_state(t, &s);
-	const otp_params *const params[2] = {otp_engine_params(t->game.engine, 0), otp_engine_params(t->game.engine, 1)};
+	const otp_params *const params[2] = {otp_engine_params(t->game.engine, 0),
+					     otp_engine_params(t->game.engine, 1)};
 	const float *average = s.state[OTP_SPAN_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_SPAN_TRANSPORT];
 	char *model = otp_run_path(c->out, "model.h5");
 	char *checkpoint = otp_run_step_path(c->out, "checkpoints", t->game.step, "h5");
@@ -94,10 +96,11 @@ static bool save_state(trainer *t)
 	/* A ruined state must not take the place of a good one. */
 	for (int span = 0; ok && span < 2; span++)
 		if (!all_finite(s.state[span], s.elements[span] * otp_engine_rows(span)))
-			ok = otp_fail_machine(t->err, c->out,
-					      "weights are no longer finite at step %lld; the checkpoints before it "
-					      "are good: try a lower --lr_d, or more --r1",
-					      (long long)t->game.step);
+			ok = otp_fail_machine(
+			    t->err, c->out,
+			    "weights are no longer finite at step %lld; the checkpoints before it "
+			    "are good: try a lower --lr_d, or more --r1",
+			    (long long)t->game.step);
 	ok = ok && otp_model_write(model, &s, params[OTP_SPAN_TRANSPORT], average, t->err) &&
 	     otp_checkpoint_write(checkpoint, &s, params, t->err);
 	if (ok)
@@ -112,12 +115,15 @@ static bool save_state(trainer *t)
 static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *path)
 {
 	if (s->source_digest != t->session->source_info.digest)
-		return otp_fail(t->err, t->config->source, "is not the data this run was trained on (%s)", path);
+		return otp_fail(t->err, t->config->source, "is not the data this run was trained on (%s)",
+				path);
 	if (s->target_digest != t->session->target_info.digest)
-		return otp_fail(t->err, t->config->target, "is not the data this run was trained on (%s)", path);
+		return otp_fail(t->err, t->config->target, "is not the data this run was trained on (%s)",
+				path);
 	for (int span = 0; span < 2; span++)
 		if (s->elements[span] != otp_engine_params(t->game.engine, span)->elements)
-			return otp_fail(t->err, path, "holds networks of another size than RUN/config.ini says");
+			return otp_fail(t->err, path,
+					"holds networks of another size than RUN/config.ini says");
 	if (s->step > t->config->steps)
 		return otp_fail(t->err, path, "is of step %lld, beyond --steps %d", (long long)s->step,
 				t->config->steps);
@@ -182,13 +188,16 @@ static bool save_picture(trainer *t)
 	otp_stream *streams = otp_calloc(rows * k, sizeof *streams);
 	for (size_t i = 0; i < rows * k; i++) {
 		memcpy(x + i * floats, t->picture_x + i / k * floats, floats * sizeof *x);
-		streams[i] = otp_stream_make(t->config->seed ^ 0x70696374757265u, (uint32_t)(i / k), (uint32_t)(i % k));
+		streams[i] = otp_stream_make(t->config->seed ^ 0x70696374757265u, (uint32_t)(i / k),
+					     (uint32_t)(i % k));
 	}
-	otp_sampler_run(t->sampler, x, streams, (int64_t)(rows * k), otp_settings_sigma(t->config, t->game.step), y, NULL);
+	otp_sampler_run(t->sampler, x, streams, (int64_t)(rows * k),
+			otp_settings_sigma(t->config, t->game.step), y, NULL);
 	char *path = otp_run_step_path(t->config->out, "samples", t->game.step, "png");
-	bool ok = a->vectors ? otp_grid_write_points(path, t->picture_x, y, (int)rows, (int)k, t->picture_targets,
-						     (int)rows, a->c, t->err)
-			     : otp_grid_write(path, t->picture_x, y, (int)rows, (int)k, a->h, a->w, a->c, t->err);
+	bool ok = a->vectors
+		      ? otp_grid_write_points(path, t->picture_x, y, (int)rows, (int)k, t->picture_targets,
+					      (int)rows, a->c, t->err)
+		      : otp_grid_write(path, t->picture_x, y, (int)rows, (int)k, a->h, a->w, a->c, t->err);
 	otp_free(path);
 	otp_free(x);
 	otp_free(y);
@@ -219,8 +228,9 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 	m.loss_transport = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_LOSS);
 	m.cost = mean(l, OTP_STEP_TRANSPORT, OTP_STEP_TRANSPORT, OTP_REPORT_COST);
 	m.r1 = mean(l, OTP_STEP_POTENTIAL_R1, OTP_STEP_POTENTIAL_R1, OTP_REPORT_COST);
-	m.potential_gap = mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_REAL) -
-			  mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_FAKE); /* to be scaled */
+	m.potential_gap =
+	    mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_REAL) -
+	    mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_FAKE); /* to be scaled */
 	m.r1_weight = otp_settings_r1(c, t->game.step);
 	m.lr_g = c->lr_g * otp_settings_rate(c, t->game.step);
 	m.lr_d = c->lr_d * otp_settings_rate(c, t->game.step);
@@ -235,10 +245,11 @@ static bool log_step(trainer *t)
 	otp_metrics m = measure(t, &losses);
 	otp_engine_set_losses(t->game.engine, NULL);
 	if (!isfinite(m.loss_potential) || !isfinite(m.loss_transport))
-		return otp_fail_machine(t->err, t->config->out,
-					"losses are no longer finite at step %lld; the last checkpoint is good: try a "
-					"lower --lr_d, or more --r1",
-					(long long)t->game.step);
+		return otp_fail_machine(
+		    t->err, t->config->out,
+		    "losses are no longer finite at step %lld; the last checkpoint is good: try a "
+		    "lower --lr_d, or more --r1",
+		    (long long)t->game.step);
 	otp_monitor_look(t->monitor, &m);
 	otp_progress_show(t->progress, &m);
 	return otp_metrics_append(t->metrics, &m, t->err);
@@ -312,10 +323,10 @@ static void announce(const trainer *t)
 	char source[40], target[40];
 	otp_log("source %s: %s; target %s: %s", s->source_info.spec, count_text(&s->source_info, source),
 		s->target_info.spec, count_text(&s->target_info, target));
-	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, %s", s->arch.h, s->arch.w,
-		s->arch.c, (long long)otp_engine_params(t->game.engine, 0)->trainable,
-		(long long)otp_engine_params(t->game.engine, 1)->trainable, t->config->device, t->config->threads,
-		t->config->precision);
+	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, %s", s->arch.h,
+		s->arch.w, s->arch.c, (long long)otp_engine_params(t->game.engine, 0)->trainable,
+		(long long)otp_engine_params(t->game.engine, 1)->trainable, t->config->device,
+		t->config->threads, t->config->precision);
 	char *level = otp_level_text(t->config, &s->level);
 	if (level)
 		otp_log("%s", level);
@@ -330,8 +341,9 @@ static void announce_data(const trainer *t)
 	const otp_place_of_work *place = t->game.place;
 	otp_engine_size size = otp_engine_measure(t->game.engine);
 	if (size.data_bytes || place->backend->memory_free(place->device))
-		otp_log("source %s, target %s: %.1f MiB of the device's memory", place_text(t->game.source_data),
-			place_text(t->game.target_data), (double)size.data_bytes / (1024.0 * 1024.0));
+		otp_log("source %s, target %s: %.1f MiB of the device's memory",
+			place_text(t->game.source_data), place_text(t->game.target_data),
+			(double)size.data_bytes / (1024.0 * 1024.0));
 }
 
 /* A continued run's verdicts go on from what was measured up to its checkpoint. */
@@ -354,7 +366,8 @@ static bool start_monitor(trainer *t)
 static bool start(trainer *t, otp_place_of_work *place)
 {
 	if (!otp_game_open(&t->game, t->session, place, t->err) || !open_files(t) ||
-	    (t->config->resume && !restore(t)) || !read_picture_data(t) || !otp_session_hint(t->session, t->err))
+	    (t->config->resume && !restore(t)) || !read_picture_data(t) ||
+	    !otp_session_hint(t->session, t->err))
 		return false;
 	announce(t);
 	announce_data(t);
@@ -411,14 +424,19 @@ void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
 	if (level)
 		printf("annealing   %s\n", level);
 	otp_free(level);
-	printf("generator   %lld parameters\n", (long long)otp_engine_params(e, OTP_SPAN_TRANSPORT)->trainable);
-	printf("potential   %lld parameters\n", (long long)otp_engine_params(e, OTP_SPAN_POTENTIAL)->trainable);
+	printf("generator   %lld parameters\n",
+	       (long long)otp_engine_params(e, OTP_SPAN_TRANSPORT)->trainable);
+	printf("potential   %lld parameters\n",
+	       (long long)otp_engine_params(e, OTP_SPAN_POTENTIAL)->trainable);
 	printf("state       %.1f MiB (weights, moments, average)\n", (double)size.state_bytes / mib);
 	printf("gradients   %.1f MiB\n", (double)size.gradient_bytes / mib);
 	printf("activations %.1f MiB in %d programs of %d calls (%.1f MiB without reuse)\n",
-	       (double)size.program_bytes / mib, size.programs, size.calls, (double)size.unshared_bytes / mib);
-	printf("data        %.1f MiB\n", (double)(s->source_info.memory_bytes + s->target_info.memory_bytes) / mib);
-	printf("batches     source %s, target %s (%.1f MiB on the device)\n", place_text(settings.objective.source),
-	       place_text(settings.objective.target), (double)size.data_bytes / mib);
+	       (double)size.program_bytes / mib, size.programs, size.calls,
+	       (double)size.unshared_bytes / mib);
+	printf("data        %.1f MiB\n",
+	       (double)(s->source_info.memory_bytes + s->target_info.memory_bytes) / mib);
+	printf("batches     source %s, target %s (%.1f MiB on the device)\n",
+	       place_text(settings.objective.source), place_text(settings.objective.target),
+	       (double)size.data_bytes / mib);
 	otp_engine_free(e);
 }

@@ -26,7 +26,8 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 		return false;
 	const otp_place_of_work *at = t->place;
 	t->params = discover_params(&t->arch);
-	t->weights = at->backend->alloc(at->device, (size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
+	t->weights =
+	    at->backend->alloc(at->device, (size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
 	float *row = otp_calloc((size_t)t->params->elements, sizeof *row);
 	bool ok = otp_model_read_weights(path, t->params, row, err);
 	if (ok)
@@ -48,9 +49,8 @@ bool otp_translator_open(const char *path, otp_place_of_work *place, otp_transla
 		return false;
 	}
 	t->sample_floats = (int64_t)t->arch.h * t->arch.w * t->arch.c;
-	t->sampler =
-	    otp_sampler_new(place, &t->arch, t->params, t->weights, 0, otp_settings_smoothing(&t->config),
-			    false);
+	t->sampler = otp_sampler_new(place, &t->arch, t->params, t->weights, 0,
+				     otp_settings_smoothing(&t->config), false);
 	return true;
 }
 

@@ -61,8 +61,8 @@ struct otp_product {
 	bool ta, tb;
 };
 
-otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b, bool tb,
-			     const otp_matrices *y, otp_precision precision)
+otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta, const otp_matrices *b,
+			     bool tb, const otp_matrices *y, otp_precision precision)
 {
 	(void)device;
 	(void)precision;
@@ -97,9 +97,9 @@ void otp_product_run(const otp_call *call, const otp_product *p, const void *a, 
 			for (int column = 0; column < p->y.columns; column++) {
 				double total = 0;
 				for (int k = 0; k < depth; k++)
-					total += element(&p->a, a, plane, p->ta ? k : row, p->ta ? row : k) *
-						 element(&p->b, b, plane, p->tb ? column : k,
-							 p->tb ? k : column);
+					total +=
+					    element(&p->a, a, plane, p->ta ? k : row, p->ta ? row : k) *
+					    element(&p->b, b, plane, p->tb ? column : k, p->tb ? k : column);
 				int64_t at = (plane * p->y.rows + row) * p->y.step + column;
 				if (p->y.type == OTP_BF16)
 					((uint16_t *)y)[at] = otp_bf16_round((float)total);
@@ -209,7 +209,8 @@ static void run_wgrad(const otp_call *call)
 }
 
 const otp_kernel otp_cuda_conv2d = {.run = run_forward}, otp_cuda_conv2d_bias = {.run = run_forward},
-		 otp_cuda_conv2d_merge = {.run = run_forward}, otp_cuda_conv2d_dgrad = {.run = run_dgrad}, otp_cuda_conv2d_wgrad = {.run = run_wgrad};
+		 otp_cuda_conv2d_merge = {.run = run_forward}, otp_cuda_conv2d_dgrad = {.run = run_dgrad},
+		 otp_cuda_conv2d_wgrad = {.run = run_wgrad};
 
 static const otp_kernel *const shim_kernels[OTP_OP_COUNT] = {
 #define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = &otp_cuda_##name,

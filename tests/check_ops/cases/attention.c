@@ -22,7 +22,8 @@ static double find_shares(const test_case *t, double *const *in, int plane, int 
 		double terms = 0;
 		p[k] = 0;
 		for (int c = 0; c < t->in[0].c / 3; c++) {
-			double term = scale * part(t, in, plane, token, QUERY, c) * part(t, in, plane, k, KEY, c);
+			double term =
+			    scale * part(t, in, plane, token, QUERY, c) * part(t, in, plane, k, KEY, c);
 			p[k] += term;
 			terms += fabs(term);
 		}
@@ -95,9 +96,8 @@ static void check_attention_op(otp_op op)
 {
 	static const struct {
 		int n, h, tokens, channels;
-	} sizes[] = {{1, 1, 1, 1},  {2, 1, 5, 3},  {1, 2, 16, 8},    {2, 1, 20, 24},
-		     {3, 1, 33, 7}, {1, 3, 4, 40}, {1, 1, 128, 64}, {1, 2, 256, 64},
-		     {16, 1, 64, 128}, {16, 1, 256, 64}};
+	} sizes[] = {{1, 1, 1, 1},  {2, 1, 5, 3},    {1, 2, 16, 8},   {2, 1, 20, 24},	{3, 1, 33, 7},
+		     {1, 3, 4, 40}, {1, 1, 128, 64}, {1, 2, 256, 64}, {16, 1, 64, 128}, {16, 1, 256, 64}};
 	for (int k = 0; k < 10; k++) { /* from the eighth on large enough for a flash kernel */
 		int n = sizes[k].n, h = sizes[k].h, t = sizes[k].tokens, c = sizes[k].channels;
 		bool grad = op == OTP_OP_attention_grad;
