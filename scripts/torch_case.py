@@ -24,13 +24,13 @@ SEED = 1
 
 def read_config(preset, changes=()):
     """The defaults of config.def under the lines of a preset under `changes` (key, value), as text by key."""
-    table = (ROOT / "src/train/config.def").read_text()
+    table = (ROOT / "src/config/config.def").read_text()
     row = re.compile(r'^(?:INT|REAL|AUTO|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*("?)(.*?)\2,', re.M)
     values = {key.replace("-", "_"): value for key, _, value in row.findall(table)} | {"preset": preset}
-    presets = (ROOT / "src/train/presets.def").read_text()
+    presets = (ROOT / "src/config/presets.def").read_text()
     body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n((?:\s*".*\n?)+)', presets)
     if not body:
-        sys.exit(f"src/train/presets.def has no preset {preset}")
+        sys.exit(f"src/config/presets.def has no preset {preset}")
     for key, value in [*re.findall(r'"([\w-]+) = (.*?)\\n"', body[1]), *changes]:
         values[key.replace("-", "_")] = value
     return values

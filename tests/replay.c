@@ -29,7 +29,7 @@ static const char *const SPAN_NAMES[] = {"transport", "potential"};
 typedef struct replay {
 	const char *folder;
 	otp_config config;
-	otp_place_of_work place;
+	otp_runtime place;
 	otp_arch arch;
 	otp_engine *engine;
 	otp_update update;
@@ -242,7 +242,7 @@ static bool open_engine(replay *r, otp_error *err)
 	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	if (!otp_settings_arch(c, vectors, size, size, channels, &r->arch, err) ||
-	    !otp_place_open(c->device, c->precision, c->threads, &r->place, err))
+	    !otp_runtime_open(c->device, c->precision, c->threads, &r->place, err))
 		return false;
 	otp_engine_settings settings = {.objective = otp_settings_objective(c, &r->arch),
 					.batch = c->batch,
@@ -272,7 +272,7 @@ static bool run(replay *r, int steps, otp_error *err)
 static void close_all(replay *r)
 {
 	otp_engine_free(r->engine);
-	otp_place_close(&r->place);
+	otp_runtime_close(&r->place);
 	otp_free(r->x);
 	otp_free(r->y);
 	otp_free(r->order[0]);

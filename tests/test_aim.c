@@ -26,7 +26,7 @@ typedef struct fresh {
 	float *state[2];
 	otp_params *params[2];
 	otp_session session;
-	otp_place_of_work place;
+	otp_runtime place;
 	otp_game game;
 } fresh;
 
@@ -37,7 +37,7 @@ static void open_fresh(fresh *f, const char *more)
 	otp_config_defaults(&c);
 	if (!otp_config_preset(&c, "vector", &err) || !otp_config_parse(&c, LINES, "test", &err) ||
 	    !otp_config_parse(&c, more, "test", &err) || !otp_config_check(&c, &err) ||
-	    !otp_session_open(&c, &f->session, &err) || !otp_place_open("cpu", "f32", 1, &f->place, &err) ||
+	    !otp_session_open(&c, &f->session, &err) || !otp_runtime_open("cpu", "f32", 1, &f->place, &err) ||
 	    !otp_game_open(&f->game, &f->session, &f->place, &err))
 		fail_msg("%s", err.text);
 	for (int span = 0; span < 2; span++) {
@@ -53,7 +53,7 @@ static void close_fresh(fresh *f)
 	for (int span = 0; span < 2; span++)
 		otp_free(f->state[span]);
 	otp_game_close(&f->game);
-	otp_place_close(&f->place);
+	otp_runtime_close(&f->place);
 	otp_session_close(&f->session);
 }
 

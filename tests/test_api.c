@@ -2,9 +2,9 @@
 #include "otplan/otplan.h"
 
 #include "core/file.h"
-#include "train/sampler.h"
-#include "train/settings.h"
-#include "train/store.h"
+#include "engine/sampler.h"
+#include "config/settings.h"
+#include "model/store.h"
 #include "train/trainer.h"
 
 #include <math.h>

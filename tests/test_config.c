@@ -1,6 +1,6 @@
 /* test_config: parsing, ranges, round trips and messages of train/config. */
 #include "core/file.h"
-#include "train/config.h"
+#include "config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -292,7 +292,7 @@ static void test_help(void **state)
 #define PICK(k, f, v, c, h) "--" k,
 #define FLAG(k, f, v, h) "--" k,
 #define TEXT(k, f, v, h) "--" k,
-#include "train/config.def"
+#include "config/config.def"
 	};
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		assert_non_null(strstr(help, keys[i]));

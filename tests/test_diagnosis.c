@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "report/metrics.h"
-#include "train/problems.h"
+#include "verify/problems.h"
 #include "train/session.h"
 #include "train/trainer.h"
 
@@ -25,21 +25,21 @@ typedef struct run {
 	size_t count;
 } run;
 
-static otp_place_of_work place;
+static otp_runtime place;
 static char folder[] = "/tmp/otplan-diagnosis-XXXXXX";
 
 static int open_place(void **state)
 {
 	(void)state;
 	otp_error err = {0};
-	return mkdtemp(folder) && otp_place_open("cpu", "f32", 2, &place, &err) ? 0 : -1;
+	return mkdtemp(folder) && otp_runtime_open("cpu", "f32", 2, &place, &err) ? 0 : -1;
 }
 
 static int close_place(void **state)
 {
 	(void)state;
 	char command[64];
-	otp_place_close(&place);
+	otp_runtime_close(&place);
 	snprintf(command, sizeof command, "rm -r %s", folder);
 	return system(command);
 }
@@ -63,7 +63,7 @@ static run train(const char *name, const char *problem, const setting *settings)
 	ok = ok && otp_config_check(&c, &err) && otp_session_open(&c, &s, &err);
 	if (!ok)
 		fail_msg("%s", err.text);
-	otp_train_end end = otp_train(&s, &place, &stop, &err);
+	otp_train_outcome end = otp_train(&s, &place, &stop, &err);
 	otp_session_close(&s);
 	run r = {0};
 	if (end != OTP_TRAIN_DONE || !otp_metrics_read(metrics, &r.rows, &r.count, &err))

@@ -80,7 +80,7 @@ static void forget_counts(void)
 
 typedef struct work {
 	otp_backend backend;
-	otp_place_of_work place;
+	otp_runtime place;
 } work;
 
 static void open_work(work *w, const char *name, int threads)
@@ -96,7 +96,7 @@ static void open_work(work *w, const char *name, int threads)
 	w->backend.wait = counted_wait;
 	if (threads == 1)
 		w->backend.launch = counted_launch;
-	w->place = (otp_place_of_work){.backend = &w->backend, .pool = otp_pool_new(threads)};
+	w->place = (otp_runtime){.backend = &w->backend, .pool = otp_pool_new(threads)};
 	assert_true(w->backend.open(0, &w->place.device, &err));
 	seen.program_count = 0;
 }
@@ -279,7 +279,7 @@ static void check_counts(const char *name, int threads, bool resident)
 	otp_engine_losses(s.e); /* nothing new: nothing to wait for */
 	assert_int_equal(seen.waits, 1);
 	otp_engine_free(s.e);
-	otp_place_close(&w.place);
+	otp_runtime_close(&w.place);
 }
 
 static void steps_never_wait(void **state)
@@ -336,7 +336,7 @@ static void check_resident(const char *name, int threads)
 	otp_free(after);
 	otp_engine_free(streamed.e);
 	otp_engine_free(resident.e);
-	otp_place_close(&w.place);
+	otp_runtime_close(&w.place);
 }
 
 static void picked_samples_are_the_hosts(void **state)
@@ -375,7 +375,7 @@ static void check_rounded(const char *name, int threads)
 	assert_true(losses.sum[OTP_STEP_POTENTIAL][OTP_REPORT_REAL] != 0);
 	otp_engine_free(kept.e);
 	otp_engine_free(rewritten.e);
-	otp_place_close(&w.place);
+	otp_runtime_close(&w.place);
 }
 
 static void rounded_weights_follow(void **state)
@@ -435,7 +435,7 @@ static void no_loss_is_lost(void **state)
 		assert_memory_equal(&each, &rest, sizeof each);
 		otp_engine_free(a);
 		otp_engine_free(b);
-		otp_place_close(&w.place);
+		otp_runtime_close(&w.place);
 	}
 }
 

@@ -623,8 +623,8 @@ static void engine_steps_allocate_nothing(void **state)
 {
 	const otp_arch *arch = *state;
 	otp_error err = {0};
-	otp_place_of_work work;
-	assert_true(otp_place_open("cpu", "f32", 2, &work, &err));
+	otp_runtime work;
+	assert_true(otp_runtime_open("cpu", "f32", 2, &work, &err));
 	otp_engine_settings settings = {.objective = {.arch = *arch, .tau = 0.1},
 					.batch = SAMPLES,
 					.r1_used = true,
@@ -652,7 +652,7 @@ static void engine_steps_allocate_nothing(void **state)
 	assert_int_equal(allocation_count() - before, 0);
 	otp_free(x);
 	otp_engine_free(e);
-	otp_place_close(&work);
+	otp_runtime_close(&work);
 }
 
 #endif

@@ -138,7 +138,7 @@ static otp_update update_settings(const fixture *f)
 static void check_steps(const step_case *c, const char *backend_name, int threads)
 {
 	otp_error err = {0};
-	otp_place_of_work work;
+	otp_runtime work;
 	if (!work_open(backend_name, threads, &work, &err))
 		fail_msg("%s", err.text);
 	place at = {work.backend, work.device};
@@ -179,7 +179,7 @@ static void check_steps(const step_case *c, const char *backend_name, int thread
 		otp_free(lists[i].pieces);
 	fixture_close(&f);
 	otp_engine_free(e);
-	otp_place_close(&work);
+	otp_runtime_close(&work);
 }
 
 static void steps_are_pytorchs(void **state)

@@ -63,7 +63,7 @@ typedef struct gradients {
 
 static gradients gradients_on(const char *backend_name, otp_precision precision)
 {
-	otp_place_of_work work;
+	otp_runtime work;
 	otp_error err = {0};
 	if (!work_open(backend_name, 1, &work, &err))
 		fail_msg("%s", err.text);
@@ -103,7 +103,7 @@ static gradients gradients_on(const char *backend_name, otp_precision precision)
 		otp_free(state);
 	}
 	otp_engine_free(e);
-	otp_place_close(&work);
+	otp_runtime_close(&work);
 	return g;
 }
 

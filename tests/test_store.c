@@ -9,7 +9,7 @@
 #include "core/file.h"
 #include "core/rng.h"
 #include "ot/objective.h"
-#include "train/store.h"
+#include "model/store.h"
 
 #include <hdf5.h>
 #include <stdio.h>

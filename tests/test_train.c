@@ -11,8 +11,8 @@
 #include "ot/colouring.h"
 #include "scalar.h"
 #include "train/evaluate.h"
-#include "train/settings.h"
-#include "train/translator.h"
+#include "config/settings.h"
+#include "model/translator.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -144,7 +144,7 @@ static void unbalanced_means_a_g(void **state)
 enum { SIZE = 8, COUNT = 37 };
 
 typedef struct drawing {
-	otp_place_of_work place;
+	otp_runtime place;
 	otp_arch arch;
 	otp_params *params;
 	void *weights;
@@ -156,7 +156,7 @@ static void open_drawing(drawing *d, int threads, bool vectors)
 	otp_error err = {0};
 	otp_config c = settings(
 	    "width = 8\nmultipliers = 1,1\nblocks = 1\nattention = none\nlatent = 3\nembedding = 8\n");
-	assert_true(otp_place_open("cpu", "f32", threads, &d->place, &err));
+	assert_true(otp_runtime_open("cpu", "f32", threads, &d->place, &err));
 	assert_true(
 	    otp_settings_arch(&c, vectors, vectors ? 1 : SIZE, vectors ? 1 : SIZE, 3, &d->arch, &err));
 	d->params = otp_params_new();
@@ -182,7 +182,7 @@ static void close_drawing(drawing *d)
 	otp_sampler_free(d->sampler);
 	d->place.backend->release(d->place.device, d->weights);
 	otp_params_free(d->params);
-	otp_place_close(&d->place);
+	otp_runtime_close(&d->place);
 }
 
 /* More than a chunk for pictures, less for vectors: alone, shifted, on other threads, the same bits. */

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "train/session.h"
-#include "train/verify.h"
+#include "verify/verify.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,19 +17,19 @@ typedef struct setting {
 	const char *key, *value;
 } setting;
 
-static otp_place_of_work place;
+static otp_runtime place;
 
 static int open_place(void **state)
 {
 	(void)state;
 	otp_error err = {0};
-	return otp_place_open("cpu", "f32", 2, &place, &err) ? 0 : -1;
+	return otp_runtime_open("cpu", "f32", 2, &place, &err) ? 0 : -1;
 }
 
 static int close_place(void **state)
 {
 	(void)state;
-	otp_place_close(&place);
+	otp_runtime_close(&place);
 	return 0;
 }
 

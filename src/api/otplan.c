@@ -1,10 +1,10 @@
 #include "otplan/otplan.h"
-#include "train/translator.h"
+#include "model/translator.h"
 
 #include <stdio.h>
 
 struct otplan_model {
-	otp_place_of_work place;
+	otp_runtime runtime;
 	otp_translator translator;
 };
 
@@ -15,10 +15,10 @@ otplan_model *otplan_model_open(const char *path, const char *device, int thread
 {
 	otp_error err = {0};
 	otplan_model *m = otp_calloc(1, sizeof *m);
-	if (otp_place_open(device, "f32", threads, &m->place, &err) &&
-	    otp_translator_open(path, &m->place, &m->translator, &err))
+	if (otp_runtime_open(device, "f32", threads, &m->runtime, &err) &&
+	    otp_translator_open(path, &m->runtime, &m->translator, &err))
 		return m;
-	otp_place_close(&m->place);
+	otp_runtime_close(&m->runtime);
 	otp_free(m);
 	if (bytes)
 		snprintf(message, bytes, "%s", err.text);
@@ -30,7 +30,7 @@ void otplan_model_close(otplan_model *model)
 	if (!model)
 		return;
 	otp_translator_close(&model->translator);
-	otp_place_close(&model->place);
+	otp_runtime_close(&model->runtime);
 	otp_free(model);
 }
 

@@ -228,22 +228,22 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	otp_session s = {.config = *c};
-	otp_place_of_work place;
+	otp_runtime runtime;
 	if (!otp_settings_arch(c, vectors, size, size, channels, &s.arch, err) ||
-	    !otp_place_open(c->device, c->precision, c->threads, &place, err))
+	    !otp_runtime_open(c->device, c->precision, c->threads, &runtime, err))
 		return false;
-	s.config.threads = otp_pool_workers(place.pool);
+	s.config.threads = otp_pool_workers(runtime.pool);
 	s.objective = otp_settings_objective(c, &s.arch);
-	otp_engine_settings settings = otp_game_engine_settings(&s, &place);
+	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;
 	bench b = {.config = &s.config,
 		   .clock = options->processor_time ? processor_seconds : otp_seconds,
 		   .options = options,
 		   .arch = &s.arch,
-		   .device = place.backend->name,
+		   .device = runtime.backend->name,
 		   .peaks = {1e9 * options->peak_gbs, 1e12 * options->peak_tflops}};
-	otp_bench_peaks(&place, &b.peaks);
-	b.engine = otp_engine_new(&place, &settings);
+	otp_bench_peaks(&runtime, &b.peaks);
+	b.engine = otp_engine_new(&runtime, &settings);
 	otp_engine_init(b.engine, c->seed);
 	size_t floats = (size_t)c->batch * (size_t)size * (size_t)size * (size_t)channels;
 	b.x = otp_calloc(floats, sizeof *b.x);
@@ -257,7 +257,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	otp_free(b.x);
 	otp_free(b.y);
 	otp_engine_free(b.engine);
-	otp_place_close(&place);
+	otp_runtime_close(&runtime);
 	return true;
 }
 

@@ -3,12 +3,12 @@
 #ifndef OTP_BENCH_FLOOR_H
 #define OTP_BENCH_FLOOR_H
 
-#include "train/engine.h"
+#include "engine/engine.h"
 
 #include <cjson/cJSON.h>
 
-/* Where a peak is 0, it is measured, all workers together, in the place's precision. */
-void otp_bench_peaks(otp_place_of_work *place, otp_peaks *peaks);
+/* Where a peak is 0, it is measured, all workers together, in the device's precision. */
+void otp_bench_peaks(otp_runtime *runtime, otp_peaks *peaks);
 
 /* A step's floor in milliseconds. */
 double otp_bench_floor_ms(const otp_engine *e, int which, otp_peaks peaks);

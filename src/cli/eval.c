@@ -2,7 +2,7 @@
 #include "cli/commands.h"
 #include "train/evaluate.h"
 #include "train/summary.h"
-#include "train/translator.h"
+#include "model/translator.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -73,14 +73,14 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
 			    "otplan eval RUN_OR_MODEL --source S --target T [--json]", err))
 		return err->exit_code;
-	otp_place_of_work place;
+	otp_runtime runtime;
 	otp_translator t;
-	if (!otp_place_open(o.device, "f32", o.threads, &place, err))
+	if (!otp_runtime_open(o.device, "f32", o.threads, &runtime, err))
 		return err->exit_code;
-	if (otp_translator_open(words[0], &place, &t, err)) {
+	if (otp_translator_open(words[0], &runtime, &t, err)) {
 		measure(&t, &o, err);
 		otp_translator_close(&t);
 	}
-	otp_place_close(&place);
+	otp_runtime_close(&runtime);
 	return err->exit_code;
 }

@@ -7,7 +7,7 @@
 #include "data/image.h"
 #include "data/write.h"
 #include "train/evaluate.h"
-#include "train/translator.h"
+#include "model/translator.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -203,16 +203,16 @@ static bool is_taken(const char *out)
 
 static bool run(job *j, otp_error *err)
 {
-	otp_place_of_work place;
+	otp_runtime runtime;
 	otp_translator t;
 	if (strcmp(j->o->purpose, "fid") != 0)
 		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose);
 	if (is_taken(j->out))
 		return otp_fail(err, j->out,
 				"holds an export already, perhaps an unfinished one; choose another folder");
-	if (!otp_place_open(j->o->device, "f32", j->o->threads, &place, err))
+	if (!otp_runtime_open(j->o->device, "f32", j->o->threads, &runtime, err))
 		return false;
-	bool ok = otp_translator_open(j->model, &place, &t, err);
+	bool ok = otp_translator_open(j->model, &runtime, &t, err);
 	if (ok && t.arch.vectors)
 		ok = otp_fail(err, j->model, "translates vectors; FID is for images");
 	if (ok) {
@@ -229,7 +229,7 @@ static bool run(job *j, otp_error *err)
 			otp_dataset_close(j->target);
 	}
 	otp_translator_close(&t);
-	otp_place_close(&place);
+	otp_runtime_close(&runtime);
 	return ok;
 }
 

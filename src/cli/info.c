@@ -4,9 +4,9 @@
 #include "core/file.h"
 #include "data/dataset.h"
 #include "report/metrics.h"
-#include "train/run.h"
-#include "train/settings.h"
-#include "train/store.h"
+#include "model/run.h"
+#include "config/settings.h"
+#include "model/store.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>

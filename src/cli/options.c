@@ -1,6 +1,6 @@
 #include "cli/options.h"
 #include "core/file.h"
-#include "train/run.h"
+#include "model/run.h"
 #include "train/session.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #ifndef OTP_OPTIONS_H
 #define OTP_OPTIONS_H
 
-#include "train/config.h"
+#include "config/config.h"
 
 /* Ranks: defaults, preset (named, or chosen by the data), --config, command
  * line. With --resume, RUN/config.ini instead of the first three, and only

@@ -3,7 +3,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "report/html.h"
-#include "train/run.h"
+#include "model/run.h"
 #include "train/summary.h"
 #include "train/trainer.h"
 
@@ -33,30 +33,30 @@ static void hint_at_small_preset(const otp_config *c)
 
 static int train_session(otp_session *s, otp_error *err)
 {
-	otp_place_of_work place;
+	otp_runtime runtime;
 	otp_config *c = &s->config;
-	if (!otp_place_open(c->device, c->precision, c->threads, &place, err))
+	if (!otp_runtime_open(c->device, c->precision, c->threads, &runtime, err))
 		return otp_exit_code(err);
 	/* Named in the run's settings, so that a resumed run splits its batch alike. */
-	c->threads = otp_pool_workers(place.pool);
-	snprintf(c->device, sizeof c->device, "%s", place.backend->name);
+	c->threads = otp_pool_workers(runtime.pool);
+	snprintf(c->device, sizeof c->device, "%s", runtime.backend->name);
 	hint_at_small_preset(c);
 	int code = OTP_EXIT_OK;
 	if (c->plan || c->dry_run) {
-		otp_train_print_plan(s, &place);
+		otp_train_print_plan(s, &runtime);
 	} else {
 		if (c->resume)
 			otp_run_sweep(c->out);
 		signal(SIGINT, on_interrupt);
 		signal(SIGTERM, on_interrupt);
-		otp_train_end end = otp_train(s, &place, &stop_asked, err);
+		otp_train_outcome end = otp_train(s, &runtime, &stop_asked, err);
 		code = end == OTP_TRAIN_DONE	      ? OTP_EXIT_OK
 		       : end == OTP_TRAIN_INTERRUPTED ? OTP_EXIT_INTERRUPTED
 						      : otp_exit_code(err);
-		if (end == OTP_TRAIN_DONE && !otp_summary_print(s, &place, err))
+		if (end == OTP_TRAIN_DONE && !otp_summary_write(s, &runtime, err))
 			code = otp_exit_code(err);
 	}
-	otp_place_close(&place);
+	otp_runtime_close(&runtime);
 	return code;
 }
 

@@ -4,7 +4,7 @@
 #include "core/log.h"
 #include "data/image.h"
 #include "data/write.h"
-#include "train/translator.h"
+#include "model/translator.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,10 +146,10 @@ static bool check_names(const otp_dataset *d, int64_t count, const char *input, 
 static bool is_input(const char *input, const char *output)
 {
 	struct stat a, b;
-	char *place = otp_format("%.*s", (int)strcspn(input, "?"), input);
-	bool same =
-	    stat(place, &a) == 0 && stat(output, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-	otp_free(place);
+	char *input_file = otp_format("%.*s", (int)strcspn(input, "?"), input);
+	bool same = stat(input_file, &a) == 0 && stat(output, &b) == 0 && a.st_dev == b.st_dev &&
+		    a.st_ino == b.st_ino;
+	otp_free(input_file);
 	return same;
 }
 
@@ -194,11 +194,11 @@ static bool open_sink(sink *k, const otp_translator *t, const char *output, cons
 
 static bool run(const char *model, const char *input, const char *output, const options *o, otp_error *err)
 {
-	otp_place_of_work place;
+	otp_runtime runtime;
 	otp_translator t;
-	if (!otp_place_open(o->device, o->precision, o->threads, &place, err))
+	if (!otp_runtime_open(o->device, o->precision, o->threads, &runtime, err))
 		return false;
-	bool ok = otp_translator_open(model, &place, &t, err);
+	bool ok = otp_translator_open(model, &runtime, &t, err);
 	if (ok) {
 		otp_dataset *d = otp_translator_open_data(&t, input, err);
 		otp_dataset_info info = d ? otp_dataset_describe(d) : (otp_dataset_info){.count = 0};
@@ -225,7 +225,7 @@ static bool run(const char *model, const char *input, const char *output, const 
 			otp_dataset_close(d);
 		otp_translator_close(&t);
 	}
-	otp_place_close(&place);
+	otp_runtime_close(&runtime);
 	return ok;
 }
 

@@ -3,8 +3,8 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "core/file.h"
-#include "train/settings.h"
-#include "train/verify.h"
+#include "config/settings.h"
+#include "verify/verify.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -187,24 +187,24 @@ static void print_spread(const otp_verification *runs, int count)
 static bool verify_problem(const request *r, const otp_problem *p, otp_error *err)
 {
 	otp_config c;
-	otp_place_of_work place;
-	if (!configure(r, p, &c, err) || !otp_place_open(c.device, c.precision, c.threads, &place, err))
+	otp_runtime runtime;
+	if (!configure(r, p, &c, err) || !otp_runtime_open(c.device, c.precision, c.threads, &runtime, err))
 		return false;
-	c.threads = otp_pool_workers(place.pool);
+	c.threads = otp_pool_workers(runtime.pool);
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = true;
 	for (int k = 0; ok && k < r->seeds; k++, c.seed++) {
 		fprintf(stderr, "verify: %s, seed %llu, %d steps\n", p->name, (unsigned long long)c.seed,
 			c.steps);
 		/* Pictures are of the first seed. */
-		ok = otp_verify(p, &c, &place, k == 0 ? r->out : NULL, &runs[k], err);
+		ok = otp_verify(p, &c, &runtime, k == 0 ? r->out : NULL, &runs[k], err);
 		if (ok)
 			(r->json ? print_json : print_table)(&runs[k]);
 	}
 	if (ok && r->seeds > 1 && !r->json)
 		print_spread(runs, r->seeds);
 	otp_free(runs);
-	otp_place_close(&place);
+	otp_runtime_close(&runtime);
 	return ok;
 }
 

@@ -9,7 +9,7 @@
 #ifndef OTP_AIM_H
 #define OTP_AIM_H
 
-#include "train/engine.h"
+#include "engine/engine.h"
 #include "train/session.h"
 
 /* Rewrites fresh weights of vectors' networks; after otp_engine_init. */

@@ -4,7 +4,7 @@
 
 #include "data/dataset.h"
 #include "ot/colouring.h"
-#include "train/sampler.h"
+#include "engine/sampler.h"
 
 typedef struct otp_evaluation {
 	int64_t n;

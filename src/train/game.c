@@ -6,16 +6,16 @@
 /* ---- where the data lie ---- */
 
 /* Bytes that data may take there; a device that computes in the host's memory offers none of its own. */
-static size_t data_budget(const otp_config *c, const otp_place_of_work *place)
+static size_t data_budget(const otp_config *c, const otp_runtime *runtime)
 {
 	if (strcmp(c->data_on_device, "off") == 0)
 		return 0;
 	if (strcmp(c->data_on_device, "on") == 0)
 		return SIZE_MAX;
-	return place->backend->memory_free(place->device) / 4;
+	return runtime->backend->memory_free(runtime->device) / 4;
 }
 
-static otp_resident settle_side(const otp_dataset *d, const otp_place_of_work *place, size_t *budget)
+static otp_resident settle_side(const otp_dataset *d, const otp_runtime *runtime, size_t *budget)
 {
 	otp_resident streamed = {0};
 	int stored = d ? otp_dataset_stored_channels(d) : 0;
@@ -23,17 +23,17 @@ static otp_resident settle_side(const otp_dataset *d, const otp_place_of_work *p
 		return streamed;
 	otp_dataset_info info = otp_dataset_describe(d);
 	size_t words = (size_t)otp_gather_words((int64_t)info.h * info.w * stored);
-	size_t bytes = otp_mul_size((size_t)info.count, words * place->backend->element_bytes[OTP_U32]);
+	size_t bytes = otp_mul_size((size_t)info.count, words * runtime->backend->element_bytes[OTP_U32]);
 	if (bytes > *budget || info.count > INT32_MAX)
 		return streamed;
 	*budget -= bytes;
 	return (otp_resident){(int)info.count, stored};
 }
 
-otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_place_of_work *place)
+otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_runtime *runtime)
 {
 	const otp_config *c = &s->config;
-	size_t budget = data_budget(c, place);
+	size_t budget = data_budget(c, runtime);
 	otp_engine_settings settings = {
 	    .objective = s->objective,
 	    .batch = c->batch,
@@ -42,8 +42,8 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_pla
 	    .beta1 = c->beta1,
 	    .beta2 = c->beta2,
 	};
-	settings.objective.source = settle_side(s->source, place, &budget);
-	settings.objective.target = settle_side(s->target, place, &budget);
+	settings.objective.source = settle_side(s->source, runtime, &budget);
+	settings.objective.target = settle_side(s->target, runtime, &budget);
 	return settings;
 }
 
@@ -70,15 +70,15 @@ static bool load(otp_game *g, bool target, otp_resident side, otp_error *err)
 
 /* ---- life ---- */
 
-bool otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place, otp_error *err)
+bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_error *err)
 {
 	memset(g, 0, sizeof *g);
 	g->session = s;
-	g->place = place;
-	otp_engine_settings settings = otp_game_engine_settings(s, place);
+	g->runtime = runtime;
+	otp_engine_settings settings = otp_game_engine_settings(s, runtime);
 	g->source_data = settings.objective.source;
 	g->target_data = settings.objective.target;
-	g->engine = otp_engine_new(place, &settings);
+	g->engine = otp_engine_new(runtime, &settings);
 	otp_engine_init(g->engine, s->config.seed);
 	return !(s->arch.vectors && s->config.aim) || otp_aim(g->engine, s, err);
 }
@@ -206,7 +206,7 @@ bool otp_game_step(otp_game *g, otp_error *err)
 otp_sampler *otp_game_sampler(otp_game *g, bool given_noise)
 {
 	otp_params *params = otp_engine_params(g->engine, OTP_SPAN_TRANSPORT);
-	return otp_sampler_new(g->place, &g->session->arch, params,
+	return otp_sampler_new(g->runtime, &g->session->arch, params,
 			       otp_engine_span(g->engine, OTP_SPAN_TRANSPORT), OTP_ROW_EMA * params->elements,
 			       g->session->smoothing, given_noise);
 }

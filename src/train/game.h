@@ -5,8 +5,8 @@
 #define OTP_GAME_H
 
 #include "data/loader.h"
-#include "train/engine.h"
-#include "train/sampler.h"
+#include "engine/engine.h"
+#include "engine/sampler.h"
 #include "train/session.h"
 
 /* Where one side's batches come from: the host's loader, or picks from the set on the device. */
@@ -18,18 +18,18 @@ typedef struct otp_feed {
 
 typedef struct otp_game {
 	const otp_session *session;
-	otp_place_of_work *place;
+	otp_runtime *runtime;
 	otp_engine *engine;
 	otp_resident source_data, target_data; /* on the device, where it has rows */
 	otp_feed source, target;
 	int64_t step; /* outer steps done */
 } otp_game;
 
-/* Which sides will lie on the device is decided here, by --data-on-device and what `place` has free. */
-otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_place_of_work *place);
+/* Which sides will lie on the device is decided here, by --data-on-device and what the device has free. */
+otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_runtime *runtime);
 
 /* Networks with fresh weights, at step 0. */
-bool otp_game_open(otp_game *g, const otp_session *s, otp_place_of_work *place, otp_error *err);
+bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_error *err);
 /* Batches from g->step on, after the last change to it; puts what is to lie on the device there. */
 bool otp_game_start(otp_game *g, otp_error *err);
 void otp_game_close(otp_game *g);

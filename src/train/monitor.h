@@ -7,7 +7,7 @@
 #define OTP_MONITOR_H
 
 #include "report/metrics.h"
-#include "train/sampler.h"
+#include "engine/sampler.h"
 #include "train/session.h"
 
 typedef struct otp_monitor otp_monitor;

@@ -5,8 +5,8 @@
 #define OTP_SESSION_H
 
 #include "data/dataset.h"
-#include "train/level.h"
-#include "train/settings.h"
+#include "config/level.h"
+#include "config/settings.h"
 
 typedef struct otp_session {
 	otp_config config;

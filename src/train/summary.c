@@ -2,8 +2,8 @@
 #include "core/file.h"
 #include "report/html.h"
 #include "report/plot.h"
-#include "train/run.h"
-#include "train/translator.h"
+#include "model/run.h"
+#include "model/translator.h"
 #include "train/verdicts.h"
 
 #include <stdio.h>
@@ -128,11 +128,11 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	return ok;
 }
 
-bool otp_summary_print(const otp_session *s, otp_place_of_work *place, otp_error *err)
+bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *err)
 {
 	const otp_config *c = &s->config;
 	otp_translator t;
-	if (!otp_translator_open(c->out, place, &t, err))
+	if (!otp_translator_open(c->out, runtime, &t, err))
 		return false;
 	otp_evaluate_options options = {.n = 512, .per_input = 512, .seed = c->seed, .sigma = t.facts.sigma};
 	otp_evaluation e;

@@ -8,7 +8,7 @@
 
 /* Evaluates RUN/model.h5 on the session's data, prints the figures on stdout,
  * and writes RUN/report.html and RUN/curves.svg. */
-bool otp_summary_print(const otp_session *s, otp_place_of_work *place, otp_error *err);
+bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *err);
 
 /* An evaluation's figures; returns how many. */
 int otp_evaluation_figures(const otp_evaluation *e, otp_figure figures[OTP_MAX_FIGURES]);

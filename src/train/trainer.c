@@ -6,8 +6,8 @@
 #include "train/evaluate.h"
 #include "train/game.h"
 #include "train/monitor.h"
-#include "train/run.h"
-#include "train/store.h"
+#include "model/run.h"
+#include "model/store.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -272,7 +272,7 @@ static bool one_step(trainer *t)
 	return true;
 }
 
-static otp_train_end train_steps(trainer *t, const volatile int *stop)
+static otp_train_outcome train_steps(trainer *t, const volatile int *stop)
 {
 	while (t->game.step < t->config->steps) {
 		if (!one_step(t))
@@ -338,9 +338,9 @@ static const char *place_text(otp_resident data) { return data.rows ? "on the de
 /* On a CPU all memory is the host's: nothing to say unless it was asked for. */
 static void announce_data(const trainer *t)
 {
-	const otp_place_of_work *place = t->game.place;
+	const otp_runtime *runtime = t->game.runtime;
 	otp_engine_size size = otp_engine_measure(t->game.engine);
-	if (size.data_bytes || place->backend->memory_free(place->device))
+	if (size.data_bytes || runtime->backend->memory_free(runtime->device))
 		otp_log("source %s, target %s: %.1f MiB of the device's memory",
 			place_text(t->game.source_data), place_text(t->game.target_data),
 			(double)size.data_bytes / (1024.0 * 1024.0));
@@ -363,9 +363,9 @@ static bool start_monitor(trainer *t)
 	return ok;
 }
 
-static bool start(trainer *t, otp_place_of_work *place)
+static bool start(trainer *t, otp_runtime *runtime)
 {
-	if (!otp_game_open(&t->game, t->session, place, t->err) || !open_files(t) ||
+	if (!otp_game_open(&t->game, t->session, runtime, t->err) || !open_files(t) ||
 	    (t->config->resume && !restore(t)) || !read_picture_data(t) ||
 	    !otp_session_hint(t->session, t->err))
 		return false;
@@ -393,11 +393,11 @@ static void finish(trainer *t)
 	otp_free(t->picture_targets);
 }
 
-otp_train_end otp_train(otp_session *s, otp_place_of_work *place, const volatile int *stop, otp_error *err)
+otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile int *stop, otp_error *err)
 {
 	trainer t = {.session = s, .config = &s->config, .err = err};
-	otp_train_end end = OTP_TRAIN_FAILED;
-	if (start(&t, place)) {
+	otp_train_outcome end = OTP_TRAIN_FAILED;
+	if (start(&t, runtime)) {
 		if (t.game.step == s->config.steps)
 			otp_log("all %d steps are done already", s->config.steps);
 		end = train_steps(&t, stop);
@@ -407,10 +407,10 @@ otp_train_end otp_train(otp_session *s, otp_place_of_work *place, const volatile
 	return end;
 }
 
-void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
+void otp_train_print_plan(const otp_session *s, otp_runtime *runtime)
 {
-	otp_engine_settings settings = otp_game_engine_settings(s, place);
-	otp_engine *e = otp_engine_new(place, &settings);
+	otp_engine_settings settings = otp_game_engine_settings(s, runtime);
+	otp_engine *e = otp_engine_new(runtime, &settings);
 	otp_engine_size size = otp_engine_measure(e);
 	const double mib = 1024.0 * 1024.0;
 	char count[40];
@@ -419,7 +419,7 @@ void otp_train_print_plan(const otp_session *s, otp_place_of_work *place)
 	printf("target      %s (%s, %s)\n", s->target_info.spec, s->target_info.format,
 	       count_text(&s->target_info, count));
 	printf("sample      %dx%dx%d, batch %d on %d workers (%s)\n", s->arch.h, s->arch.w, s->arch.c,
-	       s->config.batch, otp_pool_workers(place->pool), place->backend->name);
+	       s->config.batch, otp_pool_workers(runtime->pool), runtime->backend->name);
 	char *level = otp_level_text(&s->config, &s->level);
 	if (level)
 		printf("annealing   %s\n", level);

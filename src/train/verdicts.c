@@ -1,5 +1,5 @@
 #include "train/verdicts.h"
-#include "train/settings.h"
+#include "config/settings.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #define OTP_VERDICTS_H
 
 #include "report/metrics.h"
-#include "train/config.h"
+#include "config/config.h"
 
 /* A verdict appears when its condition has held at so many measurements in a row, and clears alike. */
 enum { OTP_VERDICT_PERSISTENCE = 3 };

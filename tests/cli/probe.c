@@ -3,7 +3,7 @@
 #include "core/file.h"
 #include "data/image.h"
 #include "data/write.h"
-#include "train/store.h"
+#include "model/store.h"
 
 #include <cjson/cJSON.h>
 #include <hdf5.h>

@@ -3,7 +3,7 @@
 #ifndef OTP_COMMON_PLACES_H
 #define OTP_COMMON_PLACES_H
 
-#include "train/engine.h"
+#include "engine/engine.h"
 
 static const double FLOAT_UNIT = 0x1p-24, DOUBLE_UNIT = 0x1p-53;
 
@@ -19,7 +19,7 @@ const otp_backend *find_backend(const char *name, otp_error *err);
 place place_open(const char *name);
 
 /* The same for an engine, with so many threads. */
-bool work_open(const char *backend_name, int threads, otp_place_of_work *work, otp_error *err);
+bool work_open(const char *backend_name, int threads, otp_runtime *work, otp_error *err);
 
 /* The plugin says whether there is one that can be used. */
 bool has_gpu(void);

@@ -5,7 +5,7 @@
  * less than a data set's path may have, and takes an indented setting for the
  * tail of the value above it.
  */
-#include "train/config.h"
+#include "config/config.h"
 #include "core/file.h"
 #include "core/words.h"
 
@@ -46,7 +46,7 @@ static const option options[] = {
 #define PICK(k, f, v, c, h) {KIND_PICK, k, offsetof(otp_config, f), 0, 0, c, h},
 #define FLAG(k, f, v, h) {KIND_FLAG, k, offsetof(otp_config, f), 0, 0, NULL, h},
 #define TEXT(k, f, v, h) {KIND_TEXT, k, offsetof(otp_config, f), 0, 0, NULL, h},
-#include "train/config.def"
+#include "config/config.def"
 };
 enum { OPTION_COUNT = sizeof options / sizeof *options };
 
@@ -63,7 +63,7 @@ static const struct {
 	const char *name, *meaning, *lines;
 } presets[] = {
 #define PRESET(name, meaning, lines) {name, meaning, lines},
-#include "train/presets.def"
+#include "config/presets.def"
 #undef PRESET
 };
 enum { PRESET_COUNT = sizeof presets / sizeof *presets };
@@ -226,7 +226,7 @@ void otp_config_defaults(otp_config *c)
 #define PICK(k, f, v, ch, h) memcpy(c->f, v, sizeof v);
 #define FLAG(k, f, v, h) c->f = v;
 #define TEXT(k, f, v, h) memcpy(c->f, v, sizeof v);
-#include "train/config.def"
+#include "config/config.def"
 }
 
 int otp_config_list(const char *text, const char *key, int *values, int max, otp_error *err)

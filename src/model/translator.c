@@ -1,7 +1,7 @@
-#include "train/translator.h"
+#include "model/translator.h"
 #include "core/file.h"
-#include "train/run.h"
-#include "train/settings.h"
+#include "model/run.h"
+#include "config/settings.h"
 
 #include <string.h>
 #include <xxhash.h>
@@ -24,7 +24,7 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	    !otp_settings_arch(&t->config, t->facts.vectors, t->facts.h, t->facts.w, t->facts.c, &t->arch,
 			       err))
 		return false;
-	const otp_place_of_work *at = t->place;
+	const otp_runtime *at = t->runtime;
 	t->params = discover_params(&t->arch);
 	t->weights =
 	    at->backend->alloc(at->device, (size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
@@ -37,10 +37,10 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	return ok;
 }
 
-bool otp_translator_open(const char *path, otp_place_of_work *place, otp_translator *t, otp_error *err)
+bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator *t, otp_error *err)
 {
 	memset(t, 0, sizeof *t);
-	t->place = place;
+	t->runtime = runtime;
 	char *file = otp_file_is_folder(path) ? otp_run_path(path, "model.h5") : otp_strdup(path);
 	bool ok = load(t, file, err);
 	otp_free(file);
@@ -49,7 +49,7 @@ bool otp_translator_open(const char *path, otp_place_of_work *place, otp_transla
 		return false;
 	}
 	t->sample_floats = (int64_t)t->arch.h * t->arch.w * t->arch.c;
-	t->sampler = otp_sampler_new(place, &t->arch, t->params, t->weights, 0,
+	t->sampler = otp_sampler_new(runtime, &t->arch, t->params, t->weights, 0,
 				     otp_settings_smoothing(&t->config), false);
 	return true;
 }
@@ -58,7 +58,7 @@ void otp_translator_close(otp_translator *t)
 {
 	otp_sampler_free(t->sampler);
 	if (t->weights)
-		t->place->backend->release(t->place->device, t->weights);
+		t->runtime->backend->release(t->runtime->device, t->weights);
 	otp_params_free(t->params);
 	otp_stored_free(&t->facts);
 	memset(t, 0, sizeof *t);

@@ -1,4 +1,4 @@
-#include "train/store.h"
+#include "model/store.h"
 #include "core/file.h"
 #include "data/hdf5_library.h"
 

@@ -1,9 +1,9 @@
-#include "train/verify.h"
+#include "verify/verify.h"
 #include "core/file.h"
 #include "report/grid.h"
 #include "train/evaluate.h"
 #include "train/game.h"
-#include "train/measure.h"
+#include "verify/measure.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -52,11 +52,11 @@ static double final_sigma(const verifier *v)
 	return otp_settings_sigma(&v->session.config, v->session.config.steps);
 }
 
-static otp_dataset *open_measured(const verifier *v, const char *place)
+static otp_dataset *open_measured(const verifier *v, const char *runtime)
 {
 	char spec[OTP_TEXT_BYTES];
 	const otp_config *c = &v->session.config;
-	snprintf(spec, sizeof spec, "%s", place);
+	snprintf(spec, sizeof spec, "%s", runtime);
 	stratify(v->problem, OTP_ASSIGNED_POINTS, spec);
 	otp_dataset *set = otp_dataset_open(spec, c->seed, v->err);
 	if (set && !otp_dataset_prepare(set, c->image_size, v->session.arch.c, 1, v->err)) {
@@ -141,7 +141,7 @@ static bool judge(const otp_verification *v)
 	return true;
 }
 
-bool otp_verify(const otp_problem *p, const otp_config *c, otp_place_of_work *place, const char *folder,
+bool otp_verify(const otp_problem *p, const otp_config *c, otp_runtime *runtime, const char *folder,
 		otp_verification *out, otp_error *err)
 {
 	verifier v = {.problem = p, .folder = folder, .out = out, .err = err};
@@ -154,7 +154,7 @@ bool otp_verify(const otp_problem *p, const otp_config *c, otp_place_of_work *pl
 	if (!otp_config_check(&out->config, err) || !otp_session_open(&out->config, &v.session, err))
 		return false;
 	out->config = v.session.config; /* with what the data settled */
-	bool ok = otp_game_open(&v.game, &v.session, place, err) && train(&v) && measure(&v);
+	bool ok = otp_game_open(&v.game, &v.session, runtime, err) && train(&v) && measure(&v);
 	otp_game_close(&v.game);
 	otp_session_close(&v.session);
 	out->pass = ok && judge(out);

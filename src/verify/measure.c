@@ -1,4 +1,4 @@
-#include "train/measure.h"
+#include "verify/measure.h"
 #include "data/laws.h"
 #include "ot/assignment.h"
 #include "ot/gaussian.h"

@@ -1,4 +1,4 @@
-#include "train/sampler.h"
+#include "engine/sampler.h"
 
 #include <string.h>
 
@@ -13,7 +13,7 @@ typedef struct worker_program {
 } worker_program;
 
 struct otp_sampler {
-	otp_place_of_work *place;
+	otp_runtime *runtime;
 	otp_arch arch;
 	otp_smoothing smoothing;
 	int chunk, workers;
@@ -30,20 +30,21 @@ static void build(void *argument, int worker)
 {
 	otp_sampler *s = argument;
 	worker_program *w = &s->each[worker];
-	otp_program_options options = {.precision = s->place->precision};
-	w->program = otp_program_new(s->place->backend, s->place->device, w->sample.graph, s->spans, options);
+	otp_program_options options = {.precision = s->runtime->precision};
+	w->program =
+	    otp_program_new(s->runtime->backend, s->runtime->device, w->sample.graph, s->spans, options);
 }
 
-otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp_params *params, void *span,
+otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_params *params, void *span,
 			     int64_t base, otp_smoothing smoothing, bool given_noise)
 {
 	otp_sampler *s = otp_calloc(1, sizeof *s);
-	s->place = place;
+	s->runtime = runtime;
 	s->arch = *arch;
 	s->smoothing = smoothing;
 	s->chunk = arch->vectors ? CHUNK_VECTORS : CHUNK_IMAGES;
 	s->spans[OTP_SPAN_TRANSPORT] = span;
-	s->workers = otp_pool_workers(place->pool);
+	s->workers = otp_pool_workers(runtime->pool);
 	s->each = otp_calloc((size_t)s->workers, sizeof *s->each);
 	for (int i = 0; i < s->workers; i++) {
 		worker_program *w = &s->each[i];
@@ -52,7 +53,7 @@ otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp
 		w->y = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->y);
 		w->words = otp_calloc((size_t)s->chunk * OTP_WORD_COUNT, sizeof *w->words);
 	}
-	otp_pool_run(place->pool, build, s);
+	otp_pool_run(runtime->pool, build, s);
 	return s;
 }
 
@@ -120,5 +121,5 @@ void otp_sampler_run(otp_sampler *s, const float *x, const otp_stream *streams, 
 		     float *y, float *eps)
 {
 	sample_task task = {s, x, streams, count, sigma, y, eps};
-	otp_pool_run(s->place->pool, run_worker, &task);
+	otp_pool_run(s->runtime->pool, run_worker, &task);
 }

@@ -7,14 +7,14 @@
 #define OTP_SAMPLER_H
 
 #include "ot/smoothing.h"
-#include "train/engine.h"
+#include "engine/engine.h"
 
 typedef struct otp_sampler otp_sampler;
 
 /* Parameters are read from device memory `span`, elements from `base`, at every
  * call, so a sampler over a live engine follows its training. given_noise: the
  * caller brings the smoothing noise (antithetic pairs, chosen directions). */
-otp_sampler *otp_sampler_new(otp_place_of_work *place, const otp_arch *arch, otp_params *params, void *span,
+otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_params *params, void *span,
 			     int64_t base, otp_smoothing smoothing, bool given_noise);
 void otp_sampler_free(otp_sampler *s);
 

@@ -24,7 +24,7 @@ typedef struct otp_config {
 #define PICK(key, field, value, choices, help) char field[16];
 #define FLAG(key, field, value, help) bool field;
 #define TEXT(key, field, value, help) char field[OTP_TEXT_BYTES];
-#include "train/config.def"
+#include "config/config.def"
 } otp_config;
 
 void otp_config_defaults(otp_config *c);

@@ -1,4 +1,4 @@
-#include "train/run.h"
+#include "model/run.h"
 #include "core/file.h"
 
 #include <dirent.h>

@@ -1,4 +1,4 @@
-#include "train/settings.h"
+#include "config/settings.h"
 #include "core/base.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-#include "train/problems.h"
+#include "verify/problems.h"
 #include "core/words.h"
 
 #include <math.h>

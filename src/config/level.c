@@ -1,4 +1,4 @@
-#include "train/level.h"
+#include "config/level.h"
 #include "data/loader.h"
 
 #include <math.h>

@@ -8,7 +8,7 @@
 
 #include "data/dataset.h"
 #include "ot/dimension.h"
-#include "train/config.h"
+#include "config/config.h"
 
 /* What the level was chosen from. */
 typedef struct otp_level {

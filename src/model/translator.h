@@ -5,15 +5,15 @@
 #define OTP_TRANSLATOR_H
 
 #include "data/dataset.h"
-#include "train/config.h"
-#include "train/sampler.h"
-#include "train/store.h"
+#include "config/config.h"
+#include "engine/sampler.h"
+#include "model/store.h"
 
 typedef struct otp_translator {
 	otp_stored facts;
 	otp_config config; /* as trained */
 	otp_arch arch;
-	otp_place_of_work *place;
+	otp_runtime *runtime;
 	otp_params *params;
 	void *weights; /* device memory */
 	otp_sampler *sampler;
@@ -21,7 +21,7 @@ typedef struct otp_translator {
 } otp_translator;
 
 /* path: a model.h5, or a run's folder (then RUN/model.h5). */
-bool otp_translator_open(const char *path, otp_place_of_work *place, otp_translator *t, otp_error *err);
+bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator *t, otp_error *err);
 void otp_translator_close(otp_translator *t);
 
 /* Opens and prepares a data set to the model's shape. */

@@ -3,7 +3,7 @@
 #ifndef OTP_PROBLEMS_H
 #define OTP_PROBLEMS_H
 
-#include "train/config.h"
+#include "config/config.h"
 
 typedef enum otp_truth {
 	OTP_TRUTH_GAUSSIAN,	 /* the Bures map */

@@ -13,25 +13,12 @@
 #ifndef OTP_ENGINE_H
 #define OTP_ENGINE_H
 
-#include "core/pool.h"
+#include "engine/runtime.h"
 #include "graph/program.h"
 #include "graph/work.h"
 #include "ot/objective.h"
 
 typedef struct otp_engine otp_engine;
-
-/* Where programs run: shared by engine and samplers. */
-typedef struct otp_place_of_work {
-	const otp_backend *backend;
-	otp_device *device;
-	otp_pool *pool;
-	otp_precision precision;
-} otp_place_of_work;
-
-/* device: auto, cpu, cuda[:i]; threads: 0 for what the device wants. */
-bool otp_place_open(const char *device, const char *precision, int threads, otp_place_of_work *place,
-		    otp_error *err);
-void otp_place_close(otp_place_of_work *place);
 
 typedef struct otp_engine_settings {
 	otp_objective objective;
@@ -40,7 +27,7 @@ typedef struct otp_engine_settings {
 	double beta1, beta2;
 } otp_engine_settings;
 
-otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *settings);
+otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings);
 void otp_engine_free(otp_engine *e);
 
 /* Fresh weights; EMA starts as a copy, moments at zero. */

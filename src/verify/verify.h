@@ -4,8 +4,8 @@
 #ifndef OTP_VERIFY_H
 #define OTP_VERIFY_H
 
-#include "train/engine.h"
-#include "train/problems.h"
+#include "engine/engine.h"
+#include "verify/problems.h"
 #include "train/summary.h"
 
 typedef struct otp_verification {
@@ -18,7 +18,7 @@ typedef struct otp_verification {
 } otp_verification;
 
 /* `c`: the problem's configuration, changed as one likes. Pictures go into `folder` unless NULL. */
-bool otp_verify(const otp_problem *p, const otp_config *c, otp_place_of_work *place, const char *folder,
+bool otp_verify(const otp_problem *p, const otp_config *c, otp_runtime *runtime, const char *folder,
 		otp_verification *out, otp_error *err);
 
 /* NULL where there is no such figure. */

@@ -1,6 +1,5 @@
-#include "train/engine.h"
+#include "engine/engine.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +19,7 @@ typedef struct replica {
 } replica;
 
 struct otp_engine {
-	otp_place_of_work *place;
+	otp_runtime *runtime;
 	otp_engine_settings settings;
 	otp_params *params[2];
 	void *spans[OTP_MAX_SPANS];
@@ -36,44 +35,6 @@ struct otp_engine {
 int otp_engine_rows(int span) { return span == OTP_SPAN_TRANSPORT ? 4 : 3; }
 otp_params *otp_engine_params(const otp_engine *e, int span) { return e->params[span]; }
 void *otp_engine_span(otp_engine *e, int span) { return e->spans[span]; }
-
-/* ---- where ---- */
-
-static bool parse_precision(const char *text, otp_precision *precision, otp_error *err)
-{
-	static const char *const NAMES[] = {"f32", "tf32", "bf16"};
-	for (int i = 0; i < 3; i++)
-		if (strcmp(text, NAMES[i]) == 0) {
-			*precision = (otp_precision)i;
-			return true;
-		}
-	return otp_fail(err, "--precision", "'%s', expected f32, tf32 or bf16", text);
-}
-
-bool otp_place_open(const char *device, const char *precision, int threads, otp_place_of_work *place,
-		    otp_error *err)
-{
-	memset(place, 0, sizeof *place);
-	const char *colon = strchr(device, ':');
-	char name[16];
-	snprintf(name, sizeof name, "%.*s", (int)(colon ? colon - device : (long)strlen(device)), device);
-	if (!parse_precision(precision, &place->precision, err))
-		return false;
-	place->backend = otp_backend_find(name, err);
-	if (!place->backend || !place->backend->open(colon ? atoi(colon + 1) : 0, &place->device, err))
-		return false;
-	place->pool = otp_pool_new(place->backend->workers(place->device, threads));
-	return true;
-}
-
-void otp_place_close(otp_place_of_work *place)
-{
-	if (place->pool)
-		otp_pool_free(place->pool);
-	if (place->device)
-		place->backend->close(place->device);
-	memset(place, 0, sizeof *place);
-}
 
 /* ---- building ---- */
 
@@ -167,12 +128,12 @@ static size_t data_elements(const otp_engine *e, bool target)
 
 static size_t rounded_bytes(const otp_engine *e, int span)
 {
-	return (size_t)e->params[span]->elements * e->place->backend->element_bytes[OTP_BF16];
+	return (size_t)e->params[span]->elements * e->runtime->backend->element_bytes[OTP_BF16];
 }
 
 static void allocate_spans(otp_engine *e)
 {
-	const otp_backend *b = e->place->backend;
+	const otp_backend *b = e->runtime->backend;
 	size_t elements[OTP_MAX_SPANS] = {0};
 	for (int span = 0; span < 2; span++) {
 		size_t row = (size_t)e->params[span]->elements;
@@ -181,14 +142,14 @@ static void allocate_spans(otp_engine *e)
 		elements[OTP_SPAN_SOURCE_DATA + span] = data_elements(e, span);
 	}
 	for (int span = 0; span < 2; span++)
-		if (e->place->precision == OTP_PRECISION_BF16 && b->element_bytes[OTP_BF16])
-			e->rounded[span] = (otp_rounded){b->alloc(e->place->device, rounded_bytes(e, span)),
+		if (e->runtime->precision == OTP_PRECISION_BF16 && b->element_bytes[OTP_BF16])
+			e->rounded[span] = (otp_rounded){b->alloc(e->runtime->device, rounded_bytes(e, span)),
 							 e->params[span]->elements};
 	elements[SPAN_LOSSES] = (size_t)e->replica_count * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
 			e->spans[span] =
-			    b->alloc(e->place->device, elements[span] * b->element_bytes[OTP_F32]);
+			    b->alloc(e->runtime->device, elements[span] * b->element_bytes[OTP_F32]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
@@ -209,7 +170,7 @@ static void build_replica(void *argument, int worker)
 	if (worker >= e->replica_count)
 		return;
 	replica *r = &e->replicas[worker];
-	const otp_place_of_work *at = e->place;
+	const otp_runtime *at = e->runtime;
 	otp_program_options options = {
 	    .precision = at->precision, .part = worker, .parts = e->replica_count, .rounded = e->rounded};
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
@@ -226,12 +187,12 @@ static void build_replica(void *argument, int worker)
 							  e->spans, options);
 }
 
-otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *settings)
+otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings)
 {
 	otp_engine *e = otp_calloc(1, sizeof *e);
-	e->place = place;
+	e->runtime = runtime;
 	e->settings = *settings;
-	int workers = otp_pool_workers(place->pool);
+	int workers = otp_pool_workers(runtime->pool);
 	e->replica_count = workers < settings->batch ? workers : settings->batch;
 	e->replicas = otp_calloc((size_t)e->replica_count, sizeof *e->replicas);
 	discover_params(e);
@@ -245,7 +206,7 @@ otp_engine *otp_engine_new(otp_place_of_work *place, const otp_engine_settings *
 		for (int span = 0; span < 2 && e->replica_count > 1; span++)
 			build_update(e, r, span);
 	}
-	otp_pool_run(place->pool, build_replica, e);
+	otp_pool_run(runtime->pool, build_replica, e);
 	return e;
 }
 
@@ -266,8 +227,8 @@ void otp_engine_free(otp_engine *e)
 		otp_free(r->words);
 	}
 	for (int span = 0; span < OTP_MAX_SPANS; span++) {
-		e->place->backend->release(e->place->device, e->spans[span]);
-		e->place->backend->release(e->place->device, e->rounded[span].memory);
+		e->runtime->backend->release(e->runtime->device, e->spans[span]);
+		e->runtime->backend->release(e->runtime->device, e->rounded[span].memory);
 	}
 	for (int span = 0; span < 2; span++)
 		otp_params_free(e->params[span]);
@@ -293,7 +254,7 @@ void otp_engine_init(otp_engine *e, uint64_t seed)
 
 void otp_engine_read(otp_engine *e, int span, float *state)
 {
-	const otp_place_of_work *at = e->place;
+	const otp_runtime *at = e->runtime;
 	at->backend->wait(at->device);
 	at->backend->download(at->device, state, OTP_F32, e->spans[span],
 			      e->params[span]->elements * otp_engine_rows(span));
@@ -301,7 +262,7 @@ void otp_engine_read(otp_engine *e, int span, float *state)
 
 void otp_engine_write(otp_engine *e, int span, const float *state)
 {
-	const otp_place_of_work *at = e->place;
+	const otp_runtime *at = e->runtime;
 	at->backend->upload(at->device, e->spans[span], OTP_F32, state,
 			    e->params[span]->elements * otp_engine_rows(span));
 	if (e->rounded[span].memory)
@@ -313,20 +274,20 @@ void otp_engine_write(otp_engine *e, int span, const float *state)
 
 void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, const uint32_t *words)
 {
-	const otp_place_of_work *at = e->place;
+	const otp_runtime *at = e->runtime;
 	int64_t each = words_per_picture(e, target);
 	char *data = e->spans[OTP_SPAN_SOURCE_DATA + target];
 	at->backend->upload(at->device, data + (size_t)(first * each) * at->backend->element_bytes[OTP_F32],
 			    OTP_U32, words, count * each);
 }
 
-void otp_engine_wait(otp_engine *e) { e->place->backend->wait(e->place->device); }
+void otp_engine_wait(otp_engine *e) { e->runtime->backend->wait(e->runtime->device); }
 
 /* ---- losses ---- */
 
 static void fetch_losses(otp_engine *e)
 {
-	const otp_place_of_work *at = e->place;
+	const otp_runtime *at = e->runtime;
 	const int64_t ring = (int64_t)LOSS_SLOTS * OTP_REPORT_COUNT;
 	at->backend->wait(at->device);
 	for (int i = 0; i < e->replica_count; i++)
@@ -362,7 +323,7 @@ void otp_engine_set_losses(otp_engine *e, const otp_losses *losses)
 
 void otp_engine_read_grads(otp_engine *e, int span, float *grads)
 {
-	const otp_place_of_work *at = e->place;
+	const otp_runtime *at = e->runtime;
 	int64_t elements = e->params[span]->elements;
 	float *rows = otp_calloc((size_t)(elements * e->replica_count), sizeof *rows);
 	at->backend->wait(at->device);
@@ -463,9 +424,9 @@ static void step(step_task task)
 	if (e->recorded == LOSS_SLOTS)
 		fetch_losses(e);
 	fill_numbers(&e->settings, task.u, task.numbers);
-	otp_pool_run(e->place->pool, run_step, &task);
+	otp_pool_run(e->runtime->pool, run_step, &task);
 	if (e->replica_count > 1)
-		otp_pool_run(e->place->pool, run_update, &task);
+		otp_pool_run(e->runtime->pool, run_update, &task);
 	e->kinds[e->recorded++] = (uint8_t)task.kind;
 }
 
@@ -486,12 +447,12 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 {
 	otp_engine_size size = {0};
 	for (int span = 0; span < 2; span++) {
-		size_t row = (size_t)e->params[span]->elements * e->place->backend->element_bytes[OTP_F32];
+		size_t row = (size_t)e->params[span]->elements * e->runtime->backend->element_bytes[OTP_F32];
 		size.state_bytes += row * (size_t)otp_engine_rows(span);
 		if (e->rounded[span].memory)
 			size.state_bytes += rounded_bytes(e, span);
 		size.gradient_bytes += row * (size_t)e->replica_count;
-		size.data_bytes += data_elements(e, span) * e->place->backend->element_bytes[OTP_F32];
+		size.data_bytes += data_elements(e, span) * e->runtime->backend->element_bytes[OTP_F32];
 	}
 	for (int i = 0; i < e->replica_count; i++)
 		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)

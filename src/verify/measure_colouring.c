@@ -2,7 +2,7 @@
  * samples, and a wheel of exact against learned hues. */
 #include "report/grid.h"
 #include "train/evaluate.h"
-#include "train/measure.h"
+#include "verify/measure.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
 #ifndef OTP_MEASURE_H
 #define OTP_MEASURE_H
 
-#include "train/problems.h"
-#include "train/sampler.h"
+#include "verify/problems.h"
+#include "engine/sampler.h"
 #include "train/session.h"
 #include "train/summary.h"
 

@@ -1,0 +1,41 @@
+#include "engine/runtime.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool parse_precision(const char *text, otp_precision *precision, otp_error *err)
+{
+	static const char *const NAMES[] = {"f32", "tf32", "bf16"};
+	for (int i = 0; i < 3; i++)
+		if (strcmp(text, NAMES[i]) == 0) {
+			*precision = (otp_precision)i;
+			return true;
+		}
+	return otp_fail(err, "--precision", "'%s', expected f32, tf32 or bf16", text);
+}
+
+bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
+		      otp_error *err)
+{
+	memset(runtime, 0, sizeof *runtime);
+	const char *colon = strchr(device, ':');
+	char name[16];
+	snprintf(name, sizeof name, "%.*s", (int)(colon ? colon - device : (long)strlen(device)), device);
+	if (!parse_precision(precision, &runtime->precision, err))
+		return false;
+	runtime->backend = otp_backend_find(name, err);
+	if (!runtime->backend || !runtime->backend->open(colon ? atoi(colon + 1) : 0, &runtime->device, err))
+		return false;
+	runtime->pool = otp_pool_new(runtime->backend->workers(runtime->device, threads));
+	return true;
+}
+
+void otp_runtime_close(otp_runtime *runtime)
+{
+	if (runtime->pool)
+		otp_pool_free(runtime->pool);
+	if (runtime->device)
+		runtime->backend->close(runtime->device);
+	memset(runtime, 0, sizeof *runtime);
+}

@@ -1,0 +1,22 @@
+/* runtime: where programs run: a backend, one of its devices, the worker threads
+ * that drive it, and the precision of its arithmetic. Shared by engine and samplers.
+ */
+#ifndef OTP_RUNTIME_H
+#define OTP_RUNTIME_H
+
+#include "core/pool.h"
+#include "graph/op.h"
+
+typedef struct otp_runtime {
+	const otp_backend *backend;
+	otp_device *device;
+	otp_pool *pool;
+	otp_precision precision;
+} otp_runtime;
+
+/* device: auto, cpu, cuda[:i]; threads: 0 for what the device wants. */
+bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
+		      otp_error *err);
+void otp_runtime_close(otp_runtime *runtime);
+
+#endif
