@@ -10,6 +10,7 @@
 #include "data/colour.h"
 #include "ot/colouring.h"
 #include "scalar.h"
+#include "ot/distance.h"
 #include "train/evaluate.h"
 #include "config/settings.h"
 #include "model/translator.h"

@@ -12,23 +12,6 @@ struct otp_graph {
 	int size;
 };
 
-typedef struct op_row {
-	const char *name;
-	int inputs;
-	bool in_place;
-} op_row;
-
-static const op_row OPS[OTP_OP_COUNT] = {
-    [OTP_OP_LEAF] = {"leaf", 0, false},
-#define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = {#name, inputs, in_place},
-#include "graph/ops.def"
-#undef OP
-};
-
-const char *otp_op_name(otp_op op) { return OPS[op].name; }
-int otp_op_inputs(otp_op op) { return OPS[op].inputs; }
-bool otp_op_in_place(otp_op op) { return OPS[op].in_place; }
-
 otp_graph *otp_graph_new(void) { return otp_calloc(1, sizeof(otp_graph)); }
 
 void otp_graph_free(otp_graph *g)
@@ -109,20 +92,15 @@ otp_node *otp_constant(otp_graph *g, float value)
 	return node;
 }
 
-static bool takes_words(otp_op op, int input)
-{
-	return op == OTP_OP_normal || op == OTP_OP_gather || (op == OTP_OP_record && input == 2);
-}
-
 otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_count)
 {
-	OTP_ASSERT(input_count == OPS[op].inputs, "%s takes %d inputs, not %d", OPS[op].name, OPS[op].inputs,
-		   input_count);
+	OTP_ASSERT(input_count == otp_op_inputs(op), "%s takes %d inputs, not %d", otp_op_name(op),
+		   otp_op_inputs(op), input_count);
 	otp_shape shapes[OTP_MAX_INPUTS];
 	for (int i = 0; i < input_count; i++) {
-		OTP_ASSERT(in[i]->graph == in[0]->graph, "%s: inputs of two graphs", OPS[op].name);
-		OTP_ASSERT((in[i]->type == OTP_U32) == takes_words(op, i), "%s: input %d has the wrong type",
-			   OPS[op].name, i);
+		OTP_ASSERT(in[i]->graph == in[0]->graph, "%s: inputs of two graphs", otp_op_name(op));
+		OTP_ASSERT((in[i]->type == OTP_U32) == otp_op_takes_words(op, i),
+			   "%s: input %d has the wrong type", otp_op_name(op), i);
 		shapes[i] = in[i]->shape;
 	}
 	otp_node *node = append(in[0]->graph);
@@ -371,12 +349,6 @@ otp_node *otp_normal(otp_node *words, otp_shape to, enum otp_purpose purpose)
 	attr.noise.to = to;
 	attr.noise.purpose = (uint32_t)purpose;
 	return node1(OTP_OP_normal, attr, words);
-}
-
-int otp_gather_words(int64_t bytes)
-{
-	OTP_ASSERT(bytes > 0 && bytes <= INT32_MAX, "gather: a picture of %lld bytes", (long long)bytes);
-	return (int)((bytes + 3) / 4);
 }
 
 otp_node *otp_gather(otp_node *bytes, otp_node *words, otp_shape to, int stored, int column)

@@ -107,8 +107,6 @@ otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node
 otp_node *otp_normal(otp_node *words, otp_shape to, enum otp_purpose purpose);
 /* to: (n, h, w, c); stored: channels of the bytes, c or 1; column: the pick's among a sample's words. */
 otp_node *otp_gather(otp_node *bytes, otp_node *words, otp_shape to, int stored, int column);
-/* Words that hold one picture of so many bytes. */
-int otp_gather_words(int64_t bytes);
 
 otp_node *otp_record(otp_node *ring, otp_node *row, otp_node *words, int column);
 otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_attr attr);
@@ -121,8 +119,5 @@ void otp_grad(otp_node *y, otp_node *const *wrt, int count, otp_node **grads);
  * set gx[i] (leave NULL where the input gets none). Rules live in op_grad.c. */
 typedef void otp_grad_rule(otp_node *y, otp_node *g, const bool *wanted, otp_node **gx);
 extern otp_grad_rule *const otp_grad_rules[OTP_OP_COUNT];
-
-/* Shape rules, op_shape.c: the output's shape from inputs and attribute. */
-otp_shape otp_op_shape(otp_op op, const otp_attr *attr, const otp_shape *in, int input_count);
 
 #endif

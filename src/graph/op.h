@@ -109,6 +109,12 @@ enum { OTP_ROW_PARAM, OTP_ROW_M, OTP_ROW_V, OTP_ROW_EMA };
 const char *otp_op_name(otp_op op);
 int otp_op_inputs(otp_op op);
 bool otp_op_in_place(otp_op op);
+/* Whether this input is words (OTP_U32) and not numbers. */
+bool otp_op_takes_words(otp_op op, int input);
+/* Op gather: words that hold one picture of so many bytes. */
+int otp_gather_words(int64_t bytes);
+/* The output's shape from inputs and attribute: op_shape.c. */
+otp_shape otp_op_shape(otp_op op, const otp_attr *attr, const otp_shape *in, int input_count);
 
 /* ---- the seam ---- */
 

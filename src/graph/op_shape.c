@@ -1,6 +1,6 @@
 /* Shape rules: the output's shape from attribute and inputs, with every
  * condition an op puts on them. One function a line of ops.def. */
-#include "graph/graph.h"
+#include "graph/op.h"
 
 #define RULE(name) static otp_shape otp_shape_##name(const otp_attr *attr, const otp_shape *in)
 

@@ -1,5 +1,6 @@
 #include "train/evaluate.h"
 #include "ot/assignment.h"
+#include "ot/distance.h"
 
 #include "scalar.h"
 
@@ -13,55 +14,6 @@ uint64_t otp_evaluate_index(const otp_dataset *d, int side, int64_t i)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
 	return info.count ? (uint64_t)(i % info.count) : ((uint64_t)(1 + side) << 40) + (uint64_t)i;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	float x = *(const float *)a, y = *(const float *)b;
-	return (x > y) - (x < y);
-}
-
-static void project(const float *points, size_t n, size_t d, const float *direction, float *out)
-{
-	for (size_t i = 0; i < n; i++) {
-		double sum = 0;
-		for (size_t j = 0; j < d; j++)
-			sum += (double)points[i * d + j] * (double)direction[j];
-		out[i] = (float)sum;
-	}
-	qsort(out, n, sizeof *out, by_value);
-}
-
-static void random_direction(uint64_t seed, int index, size_t d, float *direction)
-{
-	double length = 0;
-	otp_stream stream = otp_stream_make(seed, (uint32_t)index, 0);
-	for (size_t j = 0; j < d; j++) {
-		float other;
-		otp_philox words = otp_philox_block(stream, OTP_PURPOSE_EVAL, (uint32_t)j);
-		otp_normal_pair(words.v[0], words.v[1], &direction[j], &other);
-		length += (double)direction[j] * (double)direction[j];
-	}
-	for (size_t j = 0; j < d; j++)
-		direction[j] /= (float)sqrt(length);
-}
-
-double otp_sliced_w2(const float *a, const float *b, size_t n, size_t d, int directions, uint64_t seed)
-{
-	float *direction = otp_calloc(d, sizeof *direction);
-	float *pa = otp_calloc(n, sizeof *pa), *pb = otp_calloc(n, sizeof *pb);
-	double total = 0;
-	for (int k = 0; k < directions; k++) {
-		random_direction(seed, k, d, direction);
-		project(a, n, d, direction, pa);
-		project(b, n, d, direction, pb);
-		for (size_t i = 0; i < n; i++)
-			total += (double)(pa[i] - pb[i]) * (double)(pa[i] - pb[i]);
-	}
-	otp_free(direction);
-	otp_free(pa);
-	otp_free(pb);
-	return total / ((double)n * directions);
 }
 
 typedef struct evaluator {
@@ -89,14 +41,6 @@ static void sample(evaluator *e, const float *x, size_t count, bool one_input, f
 	otp_free(streams);
 }
 
-static double mean_square_difference(const float *a, const float *b, size_t count)
-{
-	double sum = 0;
-	for (size_t i = 0; i < count; i++)
-		sum += (double)(a[i] - b[i]) * (double)(a[i] - b[i]);
-	return sum / (double)count;
-}
-
 static double grey_rmse(const evaluator *e)
 {
 	double sum = 0;
@@ -118,21 +62,6 @@ static bool is_grey(const evaluator *e)
 	return true;
 }
 
-static double spread(const float *y, size_t n, size_t d)
-{
-	double total = 0;
-	for (size_t j = 0; j < d; j++) {
-		double sum = 0, squares = 0;
-		for (size_t i = 0; i < n; i++) {
-			sum += (double)y[i * d + j];
-			squares += (double)y[i * d + j] * (double)y[i * d + j];
-		}
-		double mean = sum / (double)n;
-		total += fmax(0, squares / (double)n - mean * mean);
-	}
-	return total / (double)d;
-}
-
 /* Many samples of single inputs: their spread, and how even their hues are. */
 static void measure_inputs(evaluator *e, otp_evaluation *out)
 {
@@ -145,7 +74,7 @@ static void measure_inputs(evaluator *e, otp_evaluation *out)
 		for (size_t j = 0; j < count; j++)
 			memcpy(x + j * e->d, e->x + i * e->d, e->d * sizeof *x);
 		sample(e, x, count, true, y, NULL);
-		variance += spread(y, count, e->d) / (double)inputs;
+		variance += otp_variance(y, count, e->d) / (double)(e->d * inputs);
 		if (i < hued && e->channels == 3)
 			resultant += otp_hue_resultant(y, count, e->pixels) / (double)hued;
 	}
@@ -168,7 +97,7 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	    !read_samples(e->target, 1, 2 * e->n, e->d, e->targets, err))
 		return false;
 	sample(e, e->x, e->n, false, e->y, e->eps);
-	double square = mean_square_difference(e->x, e->y, e->n * e->d);
+	double square = otp_squared_distance(e->x, e->y, e->n * e->d) / (double)(e->n * e->d);
 	out->n = (int64_t)e->n;
 	out->transport_cost = square * (double)e->d;
 	out->identity_distance = sqrt(square);

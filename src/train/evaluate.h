@@ -37,8 +37,4 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
  * generated, far from what training and the other side draw. */
 uint64_t otp_evaluate_index(const otp_dataset *d, int side, int64_t i);
 
-/* Sliced W2^2 (Bonneel et al. 2015) between two sets of n vectors of d values, over `directions` random
- * directions. */
-double otp_sliced_w2(const float *a, const float *b, size_t n, size_t d, int directions, uint64_t seed);
-
 #endif

@@ -1,6 +1,7 @@
 #include "train/monitor.h"
 #include "core/log.h"
 #include "ot/assignment.h"
+#include "ot/distance.h"
 #include "train/evaluate.h"
 #include "train/verdicts.h"
 
@@ -33,37 +34,6 @@ struct otp_monitor {
 };
 
 /* ---- distances ---- */
-
-static double squared_distance(const float *a, const float *b, size_t d)
-{
-	double sum = 0;
-	for (size_t j = 0; j < d; j++)
-		sum += ((double)a[j] - (double)b[j]) * ((double)a[j] - (double)b[j]);
-	return sum;
-}
-
-/* Mean distance between samples of equal number. */
-static double mean_distance(const float *a, const float *b, size_t n, size_t d)
-{
-	double sum = 0;
-	for (size_t i = 0; i < n; i++)
-		sum += sqrt(squared_distance(a + i * d, b + i * d, d));
-	return sum / (double)n;
-}
-
-static double rms_spread(const float *points, size_t n, size_t d)
-{
-	double total = 0;
-	for (size_t j = 0; j < d; j++) {
-		double mean = 0, square = 0;
-		for (size_t i = 0; i < n; i++)
-			mean += (double)points[i * d + j] / (double)n;
-		for (size_t i = 0; i < n; i++)
-			square += ((double)points[i * d + j] - mean) * ((double)points[i * d + j] - mean);
-		total += square / (double)n;
-	}
-	return sqrt(total);
-}
 
 static double law_distance(const otp_monitor *m, const float *a, const float *b)
 {
@@ -107,16 +77,16 @@ static double needed_spread(const otp_monitor *m, double target_pair)
 		size_t nearest = i;
 		double least = INFINITY;
 		for (size_t k = 0; k < n; k++) {
-			double square = squared_distance(m->x + i * d, m->x + k * d, d);
+			double square = otp_squared_distance(m->x + i * d, m->x + k * d, d);
 			far += sqrt(square) / (double)n;
 			if (k != i && square < least) {
 				least = square;
 				nearest = k;
 			}
 		}
-		near += sqrt(squared_distance(m->x + i * d, m->x + nearest * d, d));
-		partners += sqrt(squared_distance(m->targets + (size_t)to[i] * d,
-						  m->targets + (size_t)to[nearest] * d, d));
+		near += sqrt(otp_squared_distance(m->x + i * d, m->x + nearest * d, d));
+		partners += sqrt(otp_squared_distance(m->targets + (size_t)to[i] * d,
+						      m->targets + (size_t)to[nearest] * d, d));
 	}
 	otp_free(to);
 	double stretched = STRETCH * near / far, seen = partners / (double)n / target_pair;
@@ -137,14 +107,14 @@ static bool find_facts(otp_monitor *m, otp_error *err)
 		if (!read_law(m, 1, k, blocks, m->y, err))
 			return false;
 		f->floor += law_distance(m, m->y, m->targets) / (double)(blocks - 1);
-		f->target_pair += mean_distance(m->y, m->targets, m->n, m->d) / (double)(blocks - 1);
+		f->target_pair += otp_mean_distance(m->y, m->targets, m->n, m->d) / (double)(blocks - 1);
 	}
-	f->target_rms = rms_spread(m->targets, m->n, m->d);
+	f->target_rms = sqrt(otp_variance(m->targets, m->n, m->d));
 	f->source_distance = law_distance(m, m->x, m->targets);
 	/* Past each other, so that a set beside itself is not paired with itself. */
 	for (size_t i = 0; i < m->n; i++)
 		f->random_cost +=
-		    squared_distance(m->x + i * m->d, m->targets + (i + m->n / 2) % m->n * m->d, m->d) /
+		    otp_squared_distance(m->x + i * m->d, m->targets + (i + m->n / 2) % m->n * m->d, m->d) /
 		    (double)m->n;
 	f->noise_needed = m->vectors && m->n > 2 ? needed_spread(m, f->target_pair) : NAN;
 	return true;
@@ -179,7 +149,7 @@ static void measure(otp_monitor *m, otp_metrics *row)
 	size_t nd = m->n * m->d;
 	otp_sampler_run(m->sampler, m->x, m->streams, (int64_t)(2 * m->n), row->sigma, m->y, m->eps);
 	row->measured_at = (double)row->step;
-	row->transport_cost = squared_distance(m->x, m->y, 2 * nd) / (double)(2 * m->n);
+	row->transport_cost = otp_squared_distance(m->x, m->y, 2 * nd) / (double)(2 * m->n);
 	row->target_distance = law_distance(m, m->y, m->targets);
 	row->target_floor = f->floor;
 	row->source_distance = f->source_distance;
@@ -187,8 +157,8 @@ static void measure(otp_monitor *m, otp_metrics *row)
 	 * squared distances d-fold on average: so much a sliced distance asks for. */
 	double moved = fmin(row->transport_cost, smoothing_distance(m, row->sigma));
 	row->to_identity = sqrt(moved / (f->source_distance * (m->vectors ? 1 : (double)m->d)));
-	row->output_spread = rms_spread(m->y, 2 * m->n, m->d) / f->target_rms;
-	row->noise_spread = mean_distance(m->y, m->y + nd, m->n, m->d) / f->target_pair;
+	row->output_spread = sqrt(otp_variance(m->y, 2 * m->n, m->d)) / f->target_rms;
+	row->noise_spread = otp_mean_distance(m->y, m->y + nd, m->n, m->d) / f->target_pair;
 	row->noise_needed = f->noise_needed;
 }
 

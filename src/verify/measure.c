@@ -1,6 +1,7 @@
 #include "verify/measure.h"
 #include "data/laws.h"
 #include "ot/assignment.h"
+#include "ot/distance.h"
 #include "ot/gaussian.h"
 #include "ot/truth.h"
 #include "train/evaluate.h"
@@ -114,19 +115,11 @@ static void draw_at(const measurement *m, const float *x, plan_sample *s)
 	run_plan(m, 0x70u, s);
 }
 
-static double squared_distance(const float *a, const float *b, size_t count)
-{
-	double sum = 0;
-	for (size_t i = 0; i < count; i++)
-		sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-	return sum;
-}
-
 /* ---- figures every problem has -------------------------------------------------- */
 
 static void add_cost(measurement *m, const plan_sample *s, double truth)
 {
-	double cost = squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
+	double cost = otp_squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
 	char text[48];
 	snprintf(text, sizeof text, "truth %.4g", truth);
 	otp_figures_add(&m->figures, "truth_cost", "W2^2", truth, "");
@@ -178,7 +171,7 @@ static bool add_sliced_error(measurement *m, const plan_sample *s)
 /* Per cent of the target's variance (Korotin et al. 2021). */
 static void add_uvp(measurement *m, const plan_sample *s, const float *exact, double variance)
 {
-	double error = squared_distance(s->y, exact, s->n * m->d) / (double)s->n;
+	double error = otp_squared_distance(s->y, exact, s->n * m->d) / (double)s->n;
 	otp_figures_add(&m->figures, "l2_uvp", "L2-UVP, per cent", 100 * error / variance, "0");
 }
 
@@ -341,7 +334,7 @@ static int by_height(const void *a, const void *b)
 static double distance_from_limit(const measurement *m, const plan_sample *at, double *heights)
 {
 	size_t normal = (size_t)m->problem->m;
-	double plain[64], sum = squared_distance(at->x, at->y, at->n * m->d);
+	double plain[64], sum = otp_squared_distance(at->x, at->y, at->n * m->d);
 	for (size_t i = 0; i < at->n; i++) {
 		straighten(m, at->y + i * m->d, plain);
 		heights[i] = plain[normal];
@@ -371,7 +364,7 @@ static void measure_one_to_many(measurement *m, const plan_sample *s)
 	OTP_ASSERT(m->problem->m < 64, "m = %d", m->problem->m);
 	add_cost(m, s, 1);
 	double smoothed = 1 + m->problem->m * otp_tangential_cost(m->sigma);
-	double cost = squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
+	double cost = otp_squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
 	otp_figures_add(&m->figures, "smoothed_cost", "the exact smoothed plan's cost", smoothed, "");
 	otp_figures_add(&m->figures, "smoothed_cost_error", "... error against it", fabs(cost - smoothed),
 			"0");
