@@ -2,10 +2,10 @@
  * already in memory, by the options that train takes. */
 #include "cli/bench_floor.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/options.h"
 #include "train/game.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,11 +173,7 @@ static void print_json(const bench *b, const timing *time, const double *median)
 	cJSON_AddNumberToObject(o, "peak_bytes", peak_bytes(b));
 	cJSON_AddNumberToObject(o, "spread", (time->most - time->least) / time->median);
 	add_floor(o, b);
-	char *text = cJSON_PrintUnformatted(o);
-	puts(text);
-	fflush(stdout);
-	cJSON_free(text);
-	cJSON_Delete(o);
+	otp_json_print(o);
 }
 
 static void print_table(bench *b, const timing *time, const double *median)

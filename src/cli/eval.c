@@ -1,10 +1,10 @@
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "train/evaluate.h"
 #include "train/summary.h"
 #include "model/translator.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 
 typedef struct options {
@@ -17,12 +17,8 @@ typedef struct options {
 static void print_json(const otp_figure *list, int count)
 {
 	cJSON *object = cJSON_CreateObject();
-	for (int i = 0; i < count; i++)
-		cJSON_AddNumberToObject(object, list[i].key, list[i].value);
-	char *text = cJSON_PrintUnformatted(object);
-	puts(text);
-	cJSON_free(text);
-	cJSON_Delete(object);
+	otp_json_add_figures(object, list, count);
+	otp_json_print(object);
 }
 
 static void print_table(const otp_figure *list, int count)

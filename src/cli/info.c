@@ -1,6 +1,7 @@
 /* info: what lies on disk, by its kind: a run, a model, a checkpoint, a data set. */
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "core/file.h"
 #include "data/dataset.h"
 #include "report/metrics.h"
@@ -204,15 +205,14 @@ int otp_command_info(int argc, char **argv, otp_error *err)
 	if (!otp_args_parse(argc, argv, args, 1, words, 1, "otplan info FILE_OR_RUN [--json]", err))
 		return err->exit_code;
 	cJSON *object = cJSON_CreateObject();
-	if (describe(words[0], object, err)) {
-		char *text = json ? cJSON_PrintUnformatted(object) : NULL;
+	if (!describe(words[0], object, err)) {
+		cJSON_Delete(object);
+	} else if (json) {
+		otp_json_print(object);
+	} else {
 		const cJSON *item;
-		if (json)
-			puts(text);
-		else
-			cJSON_ArrayForEach(item, object) print_item(item);
-		cJSON_free(text);
+		cJSON_ArrayForEach(item, object) print_item(item);
+		cJSON_Delete(object);
 	}
-	cJSON_Delete(object);
 	return err->exit_code;
 }

@@ -2,11 +2,11 @@
  * may stand beside its own; they change the problems' settings. */
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "core/file.h"
 #include "config/settings.h"
 #include "verify/verify.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,16 +115,11 @@ static void print_json(const otp_verification *v)
 	cJSON_AddNumberToObject(o, "steps", v->config.steps);
 	cJSON_AddNumberToObject(o, "sigma_end", otp_settings_sigma(&v->config, v->config.steps));
 	cJSON_AddNumberToObject(o, "seconds", v->seconds);
-	for (int i = 0; i < v->count; i++)
-		cJSON_AddNumberToObject(o, v->figures[i].key, v->figures[i].value);
+	otp_json_add_figures(o, v->figures, v->count);
 	cJSON_AddStringToObject(o, "target_error_by",
 				otp_problem_sliced(v->problem) ? "sliced" : "assignment");
 	cJSON_AddBoolToObject(o, "pass", v->pass);
-	char *text = cJSON_PrintUnformatted(o);
-	puts(text);
-	fflush(stdout);
-	cJSON_free(text);
-	cJSON_Delete(o);
+	otp_json_print(o);
 }
 
 static void print_bar(const otp_bar *bar, double value)
