@@ -6,6 +6,7 @@
 
 #include "core/base.h"
 #include "core/rng.h"
+#include "data/convex.h"
 #include "data/permute.h"
 
 #include <math.h>
@@ -28,7 +29,15 @@ static otp_stream stream_of(uint64_t seed, uint32_t which, uint64_t index)
 }
 
 /* BASIS stands for three: the rotation and two covariances. SAMPLE for two a law: its sides. */
-enum { STREAM_STRATA, STREAM_EIGENVALUES, STREAM_MEAN, STREAM_BASIS, STREAM_SAMPLE = STREAM_BASIS + 3 };
+enum {
+	STREAM_STRATA,
+	STREAM_EIGENVALUES,
+	STREAM_MEAN,
+	STREAM_BASIS,
+	STREAM_SAMPLE = STREAM_BASIS + 3,
+	STREAM_CONVEX = STREAM_SAMPLE + 64,
+	STREAM_CENTRES
+};
 
 static double uniform(const draw *s, uint32_t i)
 {
@@ -125,6 +134,25 @@ static void around(const draw *s, double x, double y, double *out)
 	out[1] = y + noise * normal(s, 5);
 }
 
+/* A mixture of three normal laws about random centres, and its image under the gradient of a random convex
+ * function: a law of as many modes as that has pieces. */
+static void convex(const draw *s, double *out)
+{
+	enum { CENTRES = 3 };
+	const double apart = 0.6, spread = 0.8;
+	int d = s->law->d;
+	uint32_t centre = (uint32_t)(CENTRES * uniform(s, (uint32_t)d + 1));
+	otp_stream at = stream_of(s->law->seed, STREAM_CENTRES, centre);
+	for (int i = 0; i < d; i++)
+		out[i] = apart * normal_of(at, (uint32_t)i) + spread * normal(s, (uint32_t)i);
+	if (s->side == OTP_LAW_TARGET) {
+		double *x = otp_calloc((size_t)d, sizeof *x);
+		memcpy(x, out, (size_t)d * sizeof *x);
+		otp_convex_map(s->law->convex, x, out);
+		otp_free(x);
+	}
+}
+
 static void eight_gaussians(const draw *s, double *out)
 {
 	double angle = floor(8 * uniform(s, 0)) * OTP_PI / 4;
@@ -164,13 +192,14 @@ static const law_kind kinds[] = {
     {"8gaussians", false, eight_gaussians, 2, false, 0.1},
     {"moons", false, moons, 2, false, 0.05},
     {"spiral", false, spiral, 2, false, 0.05},
+    {"convex", true, convex, 2, true, 0}, /* new laws last: a row's number is in its samples' streams */
 };
 
 const char *otp_law_names(void)
 {
 	return "gaussian, gaussian-source, gaussian-target, perpendicular-source, perpendicular-target, "
-	       "one-to-many-source, one-to-many-target, parallel-source, parallel-target, 8gaussians, moons, "
-	       "spiral";
+	       "one-to-many-source, one-to-many-target, parallel-source, parallel-target, convex-source, "
+	       "convex-target, 8gaussians, moons, spiral";
 }
 
 static const law_kind *find(const char *name, otp_law_side *side)
@@ -313,6 +342,8 @@ otp_law *otp_law_new(const char *name, otp_law_params params, uint64_t seed, otp
 	*law = (otp_law){.kind = kind, .params = params, .seed = seed, .d = params.d};
 	if (kind->sample == gaussian_pair)
 		make_gaussian(law);
+	if (kind->sample == convex)
+		law->convex = otp_convex_new(law->d, stream_of(seed, STREAM_CONVEX, 0));
 	if (kind->sample == one_to_many && law->d > params.m + 1) {
 		law->rotation = otp_calloc((size_t)law->d * (size_t)law->d, sizeof(double));
 		otp_law_orthogonal(seed, 0, law->d, law->rotation);
@@ -332,6 +363,7 @@ void otp_law_free(otp_law *law)
 		otp_free(law->root[side]);
 	}
 	otp_free(law->mean);
+	otp_convex_free(law->convex);
 	otp_free(law);
 }
 

@@ -24,15 +24,16 @@ typedef struct otp_law {
 	otp_law_params params; /* defaults filled in */
 	uint64_t seed;
 	int d;
-	double *rotation;      /* (d, d), orthogonal: sample = rotation * plain sample; NULL: identity */
-	double *covariance[2]; /* gaussian: (d, d) of source and target, else NULL */
-	double *root[2];       /* gaussian: (d, d), covariance = root^T root */
-	double *mean;	       /* gaussian: of the target, (d) */
+	double *rotation;	   /* (d, d), orthogonal: sample = rotation * plain sample; NULL: identity */
+	double *covariance[2];	   /* gaussian: (d, d) of source and target, else NULL */
+	double *root[2];	   /* gaussian: (d, d), covariance = root^T root */
+	double *mean;		   /* gaussian: of the target, (d) */
+	struct otp_convex *convex; /* convex: the map from source to target */
 } otp_law;
 
 /* `name` is that of a set, with or without its side: "gaussian",
  * "gaussian-source", "perpendicular-target", "one-to-many-source",
- * "parallel-target", "8gaussians", "moons", "spiral". "gaussian" alone is
+ * "parallel-target", "convex-source", "8gaussians", "moons", "spiral". "gaussian" alone is
  * N(0, I). *side is set where it is not NULL; toys have one side, the target. */
 otp_law *otp_law_new(const char *name, otp_law_params params, uint64_t seed, otp_law_side *side,
 		     otp_error *err);

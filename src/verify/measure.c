@@ -1,4 +1,5 @@
 #include "verify/measure.h"
+#include "data/convex.h"
 #include "data/laws.h"
 #include "ot/assignment.h"
 #include "ot/distance.h"
@@ -198,6 +199,26 @@ static void measure_gaussian(measurement *m, const plan_sample *s)
 	add_uvp(m, s, exact, variance);
 	otp_free(exact);
 	otp_free(map);
+}
+
+/* ---- convex --------------------------------------------------------------------- */
+
+static void measure_convex(measurement *m, const plan_sample *s)
+{
+	double *x = otp_calloc(m->d, sizeof *x), *y = otp_calloc(m->d, sizeof *y);
+	float *exact = otp_calloc(s->n * m->d, sizeof *exact);
+	for (size_t i = 0; i < s->n; i++) {
+		for (size_t j = 0; j < m->d; j++)
+			x[j] = (double)s->x[i * m->d + j];
+		otp_convex_map(m->law->convex, x, y);
+		for (size_t j = 0; j < m->d; j++)
+			exact[i * m->d + j] = (float)y[j];
+	}
+	add_cost(m, s, otp_squared_distance(s->x, exact, s->n * m->d) / (double)s->n);
+	add_uvp(m, s, exact, otp_variance(exact, s->n, m->d));
+	otp_free(exact);
+	otp_free(x);
+	otp_free(y);
 }
 
 /* W2^2 between the normal laws of equal moments: a lower bound of W2^2 (Gelbrich 1990), exact where both are
@@ -416,6 +437,9 @@ static bool measure(measurement *m, const plan_sample *s)
 	case OTP_TRUTH_GAUSSIAN:
 		measure_gaussian(m, s);
 		add_moment_error(m, s);
+		break;
+	case OTP_TRUTH_CONVEX:
+		measure_convex(m, s);
 		break;
 	case OTP_TRUTH_PERPENDICULAR:
 		ok = measure_perpendicular(m, s);

@@ -157,8 +157,47 @@ const otp_problem otp_problems[] = {
 };
 const int otp_problem_count = sizeof otp_problems / sizeof *otp_problems;
 
+/* What a problem convex-D is made of; it lives as long as the program. */
+typedef struct convex_problem {
+	char name[24], source[40], target[40];
+	otp_problem problem;
+} convex_problem;
+
+/* NULL where the name is no convex-D with D from 2 to 4096. Trained as a user's own points are: by the preset
+ * alone. */
+static const otp_problem *make_convex(const char *name)
+{
+	enum { MOST = 16 };
+	static convex_problem made[MOST];
+	int d = 0, length = 0, k = 0;
+	if (sscanf(name, "convex-%4d%n", &d, &length) != 1 || name[length] || d < 2 || d > 4096)
+		return NULL;
+	while (k < MOST - 1 && made[k].name[0] && made[k].problem.d != d)
+		k++;
+	convex_problem *c = &made[k];
+	snprintf(c->name, sizeof c->name, "convex-%d", d);
+	snprintf(c->source, sizeof c->source, "synth:convex-source?d=%d", d);
+	snprintf(c->target, sizeof c->target, "synth:convex-target?d=%d", d);
+	c->problem = (otp_problem){.name = c->name,
+				   .truth = OTP_TRUTH_CONVEX,
+				   .d = d,
+				   .law = "convex-source",
+				   .source = c->source,
+				   .target = c->target,
+				   .preset = "vector",
+				   .settings = "",
+				   .bars = {{"l2_uvp", 0,
+					     d <= 2    ? 1
+					     : d <= 16 ? 3
+						       : 10}}};
+	return &c->problem;
+}
+
 const otp_problem *otp_problem_find(const char *name, otp_error *err)
 {
+	const otp_problem *convex = make_convex(name);
+	if (convex)
+		return convex;
 	otp_word_search search = otp_word_search_for(name);
 	for (int i = 0; i < otp_problem_count; i++) {
 		if (strcmp(otp_problems[i].name, name) == 0)

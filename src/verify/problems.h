@@ -10,6 +10,7 @@ typedef enum otp_truth {
 	OTP_TRUTH_PERPENDICULAR, /* independent of x, uniform */
 	OTP_TRUTH_ONE_TO_MANY,	 /* both sides, half each */
 	OTP_TRUTH_PARALLEL,	 /* translation */
+	OTP_TRUTH_CONVEX,	 /* the gradient of a random convex function */
 	OTP_TRUTH_SAMPLES,	 /* exact assignment of a held-out sample */
 	OTP_TRUTH_COLOURING	 /* every hue, shape kept */
 } otp_truth;
@@ -36,7 +37,8 @@ typedef struct otp_problem {
 extern const otp_problem otp_problems[];
 extern const int otp_problem_count;
 
-/* NULL with err set (and the nearest name in it) where there is none. */
+/* NULL with err set (and the nearest name in it) where there is none. convex-D is there for every D from 2.
+ */
 const otp_problem *otp_problem_find(const char *name, otp_error *err);
 /* Defaults, preset and the problem's own lines. */
 /* Whether its target error is a sliced distance: of pictures, and where an
