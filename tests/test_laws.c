@@ -8,10 +8,12 @@
 #include "common/close.h"
 #include "common/data_files.h"
 #include "data/colour.h"
+#include "data/convex.h"
 #include "data/digits.h"
 #include "data/laws.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- colour ------------------------------------------------------------------------ */
 
@@ -262,6 +264,76 @@ static void plane_laws_lie_where_they_should(void **state)
 	}
 }
 
+/* A map is the gradient of a convex function where its derivative is symmetric (a gradient) and no two
+ * points cross: (x - x') . (T(x) - T(x')) > 0. Central differences are off by h^2 / 6 times T's third
+ * derivatives, which stay below 1e3: sharpness^3 = 64 times differences of the weights, of length 4. */
+static void convex_map_is_a_convex_gradient(void **state)
+{
+	(void)state;
+	enum { D = 7, POINTS = 20 };
+	const double h = 1e-4;
+	otp_convex *c = otp_convex_new(D, otp_stream_make(3, 0, 0));
+	double x[POINTS][D], t[POINTS][D];
+	for (int i = 0; i < POINTS; i++) {
+		for (int j = 0; j < D; j++)
+			x[i][j] = sin(1.7 * i + 2.3 * j * j);
+		otp_convex_map(c, x[i], t[i]);
+		double jacobian[D][D], low[D], high[D];
+		for (int j = 0; j < D; j++) {
+			double moved[D];
+			memcpy(moved, x[i], sizeof moved);
+			moved[j] = x[i][j] + h;
+			otp_convex_map(c, moved, high);
+			moved[j] = x[i][j] - h;
+			otp_convex_map(c, moved, low);
+			for (int k = 0; k < D; k++)
+				jacobian[k][j] = (high[k] - low[k]) / (2 * h);
+		}
+		for (int j = 0; j < D; j++)
+			for (int k = 0; k < j; k++)
+				assert_close(jacobian[j][k], jacobian[k][j], 1e3 * h * h);
+		for (int k = 0; k < i; k++) {
+			double along = 0;
+			for (int j = 0; j < D; j++)
+				along += (x[i][j] - x[k][j]) * (t[i][j] - t[k][j]);
+			assert_true(along > 0);
+		}
+	}
+	otp_convex_free(c);
+}
+
+/* The target's samples are images of draws of the source: pushed through the map, the source's law has the
+ * target's means. A mean of n samples is off by spread / sqrt(n); 5 of these for either side. */
+static void convex_target_is_the_source_mapped(void **state)
+{
+	(void)state;
+	enum { D = 3, N = 20000 };
+	otp_error err = {0};
+	otp_law *law = otp_law_new("convex-source", (otp_law_params){.d = D, .noise = -1}, 5, NULL, &err);
+	assert_non_null(law);
+	double sum[2][D] = {{0}}, squares[D] = {0};
+	for (int i = 0; i < N; i++) {
+		float source[D], target[D];
+		double x[D], y[D];
+		otp_law_sample(law, OTP_LAW_SOURCE, (uint64_t)i, source);
+		otp_law_sample(law, OTP_LAW_TARGET, (uint64_t)i, target);
+		for (int j = 0; j < D; j++)
+			x[j] = (double)source[j];
+		otp_convex_map(law->convex, x, y);
+		for (int j = 0; j < D; j++) {
+			sum[0][j] += y[j] / N;
+			sum[1][j] += (double)target[j] / N;
+			squares[j] += (double)target[j] * (double)target[j] / N;
+		}
+	}
+	for (int j = 0; j < D; j++) {
+		double spread = sqrt(squares[j] - sum[1][j] * sum[1][j]);
+		assert_true(spread > 0.3);
+		assert_close(sum[0][j], sum[1][j], 5 * sqrt(2.0 / N) * spread);
+	}
+	otp_law_free(law);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +345,8 @@ int main(void)
 	    cmocka_unit_test(gaussian_law_has_its_moments),
 	    cmocka_unit_test(rotated_law_stays_in_its_plane),
 	    cmocka_unit_test(plane_laws_lie_where_they_should),
+	    cmocka_unit_test(convex_map_is_a_convex_gradient),
+	    cmocka_unit_test(convex_target_is_the_source_mapped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
