@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const SPAN_NAMES[] = {"transport", "potential"};
+static const char *const NETWORK_NAMES[OTP_NETWORKS] = {"transport", "potential"};
 
 typedef struct replay {
 	const char *folder;
@@ -35,7 +35,7 @@ typedef struct replay {
 	otp_update update;
 	float *x, *y;
 	int64_t x_batches, y_batches, batch_floats;
-	int *order[2]; /* by span: the folder's k-th parameter is our order[k]-th */
+	int *order[OTP_NETWORKS]; /* the folder's k-th parameter is our order[k]-th */
 } replay;
 
 /* ---- files ---- */
@@ -78,16 +78,16 @@ static int find_param(const otp_params *p, const char *name, otp_shape shape)
 	return -1;
 }
 
-static bool read_order(replay *r, int span, otp_error *err)
+static bool read_order(replay *r, otp_network n, otp_error *err)
 {
-	const otp_params *p = otp_engine_params(r->engine, span);
-	char *file = otp_format("%s.names", SPAN_NAMES[span]), name[96];
+	const otp_params *p = otp_engine_params(r->engine, n);
+	char *file = otp_format("%s.names", NETWORK_NAMES[n]), name[96];
 	void *text = NULL;
 	size_t bytes;
 	int length, count = 0;
 	bool ok = read_file(r, file, &text, &bytes, err);
 	otp_shape s;
-	r->order[span] = otp_calloc((size_t)p->count, sizeof *r->order[span]);
+	r->order[n] = otp_calloc((size_t)p->count, sizeof *r->order[n]);
 	for (const char *line = text;
 	     ok && sscanf(line, "%95s %d %d %d %d\n%n", name, &s.n, &s.h, &s.w, &s.c, &length) == 5;
 	     line += length) {
@@ -95,7 +95,7 @@ static bool read_order(replay *r, int span, otp_error *err)
 		ok = (found >= 0 && count < p->count) ||
 		     otp_fail(err, file, "%s %dx%dx%dx%d is no parameter of ours", name, s.n, s.h, s.w, s.c);
 		if (ok)
-			r->order[span][count++] = found;
+			r->order[n][count++] = found;
 	}
 	if (ok && count != p->count)
 		ok = otp_fail(err, file, "%d parameters, expected %d", count, p->count);
@@ -105,46 +105,46 @@ static bool read_order(replay *r, int span, otp_error *err)
 }
 
 /* The parameters side by side, `flat`, into a row of ours or (out) back. */
-static void move_row(const replay *r, int span, float *flat, float *row, bool out)
+static void move_row(const replay *r, otp_network n, float *flat, float *row, bool out)
 {
-	const otp_params *p = otp_engine_params(r->engine, span);
+	const otp_params *p = otp_engine_params(r->engine, n);
 	for (int k = 0; k < p->count; k++) {
-		const otp_param_info *info = &p->info[r->order[span][k]];
+		const otp_param_info *info = &p->info[r->order[n][k]];
 		size_t bytes = (size_t)otp_shape_count(info->shape) * sizeof *row;
 		memcpy(out ? flat : row + info->offset, out ? row + info->offset : flat, bytes);
 		flat += otp_shape_count(info->shape);
 	}
 }
 
-static bool load_params(replay *r, int span, otp_error *err)
+static bool load_params(replay *r, otp_network n, otp_error *err)
 {
-	const otp_params *p = otp_engine_params(r->engine, span);
+	const otp_params *p = otp_engine_params(r->engine, n);
 	void *flat;
 	size_t bytes;
-	if (!read_order(r, span, err) || !read_file(r, SPAN_NAMES[span], &flat, &bytes, err))
+	if (!read_order(r, n, err) || !read_file(r, NETWORK_NAMES[n], &flat, &bytes, err))
 		return false;
 	bool ok =
 	    bytes == (size_t)p->trainable * sizeof(float) ||
-	    otp_fail(err, SPAN_NAMES[span], "%zu bytes, expected %" PRId64 " float32", bytes, p->trainable);
+	    otp_fail(err, NETWORK_NAMES[n], "%zu bytes, expected %" PRId64 " float32", bytes, p->trainable);
 	if (ok) {
-		float *state = otp_calloc((size_t)(p->elements * otp_engine_rows(span)), sizeof *state);
-		move_row(r, span, flat, state + OTP_ROW_PARAM * p->elements, false);
-		if (otp_engine_rows(span) > OTP_ROW_EMA)
-			move_row(r, span, flat, state + OTP_ROW_EMA * p->elements, false);
-		otp_engine_write(r->engine, span, state);
+		float *state = otp_calloc((size_t)(p->elements * otp_engine_rows(n)), sizeof *state);
+		move_row(r, n, flat, state + OTP_ROW_PARAM * p->elements, false);
+		if (otp_engine_rows(n) > OTP_ROW_EMA)
+			move_row(r, n, flat, state + OTP_ROW_EMA * p->elements, false);
+		otp_engine_write(r->engine, n, state);
 		otp_free(state);
 	}
 	otp_free(flat);
 	return ok;
 }
 
-static bool write_grads(const replay *r, int span, const char *name, otp_error *err)
+static bool write_grads(const replay *r, otp_network n, const char *name, otp_error *err)
 {
-	const otp_params *p = otp_engine_params(r->engine, span);
+	const otp_params *p = otp_engine_params(r->engine, n);
 	float *row = otp_calloc((size_t)p->elements, sizeof *row);
 	float *flat = otp_calloc((size_t)p->trainable, sizeof *flat);
-	otp_engine_read_grads(r->engine, span, row);
-	move_row(r, span, flat, row, true);
+	otp_engine_read_grads(r->engine, n, row);
+	move_row(r, n, flat, row, true);
 	bool ok = write_floats(r, name, flat, p->trainable, err);
 	otp_free(row);
 	otp_free(flat);
@@ -188,9 +188,9 @@ static void run_potential(replay *r, uint32_t draw, double rate, double r1)
 static bool write_made(replay *r, otp_error *err)
 {
 	int batch = r->config.batch;
-	otp_params *p = otp_engine_params(r->engine, OTP_SPAN_TRANSPORT);
+	otp_params *p = otp_engine_params(r->engine, OTP_TRANSPORT);
 	otp_sampler *s =
-	    otp_sampler_new(&r->place, &r->arch, p, otp_engine_span(r->engine, OTP_SPAN_TRANSPORT),
+	    otp_sampler_new(&r->place, &r->arch, p, otp_engine_state(r->engine, OTP_TRANSPORT),
 			    OTP_ROW_EMA * p->elements, otp_settings_smoothing(&r->config), false);
 	otp_stream *streams = otp_calloc((size_t)batch, sizeof *streams);
 	float *made = otp_calloc((size_t)r->batch_floats, sizeof *made);
@@ -210,16 +210,16 @@ static bool write_gradients(replay *r, otp_error *err)
 	r->update.count = 1;
 	printf("transport");
 	run_transport(r, 0, 0);
-	if (!write_grads(r, OTP_SPAN_TRANSPORT, "transport_grads", err))
+	if (!write_grads(r, OTP_TRANSPORT, "transport_grads", err))
 		return false;
 	printf("\npotential");
 	run_potential(r, 0, 0, 0);
-	if (!write_grads(r, OTP_SPAN_POTENTIAL, "potential_grads", err))
+	if (!write_grads(r, OTP_POTENTIAL, "potential_grads", err))
 		return false;
 	printf("\npotential_r1");
 	run_potential(r, 0, 0, r->config.r1);
 	puts("");
-	return write_grads(r, OTP_SPAN_POTENTIAL, "potential_r1_grads", err) && write_made(r, err);
+	return write_grads(r, OTP_POTENTIAL, "potential_r1_grads", err) && write_made(r, err);
 }
 
 static void run_steps(replay *r, int steps)
@@ -260,8 +260,8 @@ static bool open_engine(replay *r, otp_error *err)
 static bool run(replay *r, int steps, otp_error *err)
 {
 	if (!open_engine(r, err) || !read_batches(r, "x", &r->x, &r->x_batches, err) ||
-	    !read_batches(r, "y", &r->y, &r->y_batches, err) || !load_params(r, OTP_SPAN_TRANSPORT, err) ||
-	    !load_params(r, OTP_SPAN_POTENTIAL, err))
+	    !read_batches(r, "y", &r->y, &r->y_batches, err) || !load_params(r, OTP_TRANSPORT, err) ||
+	    !load_params(r, OTP_POTENTIAL, err))
 		return false;
 	if (!steps)
 		return write_gradients(r, err);

@@ -23,8 +23,8 @@ static const char *const LINES =
 
 /* Both networks' fresh states, the generator's first. */
 typedef struct fresh {
-	float *state[2];
-	otp_params *params[2];
+	float *state[OTP_NETWORKS];
+	otp_params *params[OTP_NETWORKS];
 	otp_session session;
 	otp_runtime place;
 	otp_game game;
@@ -40,28 +40,28 @@ static void open_fresh(fresh *f, const char *more)
 	    !otp_session_open(&c, &f->session, &err) || !otp_runtime_open("cpu", "f32", 1, &f->place, &err) ||
 	    !otp_game_open(&f->game, &f->session, &f->place, &err))
 		fail_msg("%s", err.text);
-	for (int span = 0; span < 2; span++) {
-		f->params[span] = otp_engine_params(f->game.engine, span);
-		f->state[span] =
-		    otp_calloc((size_t)(f->params[span]->elements * otp_engine_rows(span)), sizeof(float));
-		otp_engine_read(f->game.engine, span, f->state[span]);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		f->params[n] = otp_engine_params(f->game.engine, n);
+		f->state[n] =
+		    otp_calloc((size_t)(f->params[n]->elements * otp_engine_rows(n)), sizeof(float));
+		otp_engine_read(f->game.engine, n, f->state[n]);
 	}
 }
 
 static void close_fresh(fresh *f)
 {
-	for (int span = 0; span < 2; span++)
-		otp_free(f->state[span]);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		otp_free(f->state[n]);
 	otp_game_close(&f->game);
 	otp_runtime_close(&f->place);
 	otp_session_close(&f->session);
 }
 
-static const float *values(const fresh *f, int span, const char *name)
+static const float *values(const fresh *f, otp_network n, const char *name)
 {
-	for (int k = 0; k < f->params[span]->count; k++)
-		if (strcmp(f->params[span]->info[k].name, name) == 0)
-			return f->state[span] + f->params[span]->info[k].offset;
+	for (int k = 0; k < f->params[n]->count; k++)
+		if (strcmp(f->params[n]->info[k].name, name) == 0)
+			return f->state[n] + f->params[n]->info[k].offset;
 	fail_msg("no parameter %s", name);
 	return NULL;
 }
@@ -125,7 +125,7 @@ static void units_lie_in_the_data(void **state)
 	fresh f;
 	otp_law *law = straight();
 	open_fresh(&f, "aim = on\n");
-	const float *v = values(&f, 1, "in.weight"), *t = values(&f, 0, "in.weight");
+	const float *v = values(&f, OTP_POTENTIAL, "in.weight"), *t = values(&f, OTP_TRANSPORT, "in.weight");
 	/* Rounding: rows and rotations are sums of 24 products of floats. */
 	for (int unit = 0; unit < WIDTH; unit++) {
 		const float *x = t + (ptrdiff_t)unit * 2 * D, *eps = x + D;
@@ -151,7 +151,7 @@ static void the_potential_looks_along_components(void **state)
 	fresh f;
 	otp_law *law = straight();
 	open_fresh(&f, "aim = on\n");
-	const float *v = values(&f, 1, "in.weight");
+	const float *v = values(&f, OTP_POTENTIAL, "in.weight");
 	int looked[M + 1] = {0}, at_sides = 0;
 	for (int unit = 0; unit < WIDTH; unit++) {
 		const float *row = v + (ptrdiff_t)unit * D;
@@ -179,7 +179,7 @@ static void the_generator_looks_along_components_of_either_side(void **state)
 	fresh f;
 	otp_law *law = straight();
 	open_fresh(&f, "aim = on\n");
-	const float *t = values(&f, 0, "in.weight");
+	const float *t = values(&f, OTP_TRANSPORT, "in.weight");
 	int looked[2][M + 1] = {{0}};
 	for (int unit = 0; unit < WIDTH - WIDTH / 4; unit++) {
 		const float *row = t + (ptrdiff_t)unit * 2 * D;
@@ -205,7 +205,7 @@ static void units_bend_among_the_data(void **state)
 	(void)state;
 	fresh f;
 	open_fresh(&f, "aim = on\n");
-	const float *v = values(&f, 1, "in.weight"), *bias = values(&f, 1, "in.bias");
+	const float *v = values(&f, OTP_POTENTIAL, "in.weight"), *bias = values(&f, OTP_POTENTIAL, "in.bias");
 	double most = 0;
 	int beyond = 0;
 	for (int unit = 0; unit < WIDTH; unit++) {
@@ -242,7 +242,7 @@ static void those_along_a_component_bend_evenly(void **state)
 	fresh f;
 	otp_law *law = straight();
 	open_fresh(&f, "aim = on\npotential-width = 80\n");
-	const float *v = values(&f, 1, "in.weight"), *bias = values(&f, 1, "in.bias");
+	const float *v = values(&f, OTP_POTENTIAL, "in.weight"), *bias = values(&f, OTP_POTENTIAL, "in.bias");
 	bend bends[M + 1][MANY];
 	double further = 5 * M / sqrt(8192);
 	int count[M + 1] = {0};
@@ -274,7 +274,7 @@ static void ends_may_be_as_slow_as_the_middle(void **state)
 	(void)state;
 	fresh f;
 	open_fresh(&f, "aim = on\naim-ends = 1\n");
-	const float *v = values(&f, 1, "in.weight");
+	const float *v = values(&f, OTP_POTENTIAL, "in.weight");
 	for (int unit = 0; unit < WIDTH; unit++)
 		check_length(v + (ptrdiff_t)unit * D, 6, false);
 	close_fresh(&f);
@@ -290,7 +290,7 @@ static void squares_press_where_the_target_is_thin(void **state)
 	fresh f;
 	otp_law *law = straight();
 	open_fresh(&f, "aim = on\n");
-	const float *rows = values(&f, 1, "quadratic.in.weight");
+	const float *rows = values(&f, OTP_POTENTIAL, "quadratic.in.weight");
 	double pressed[D] = {0}, total = 0, plain = 0;
 	for (int k = 0; k < D; k++)
 		for (int j = 0; j < D; j++)
@@ -308,7 +308,7 @@ static void squares_press_where_the_target_is_thin(void **state)
 	/* As long as they were drawn. */
 	fresh g;
 	open_fresh(&g, "aim = off\n");
-	rows = values(&g, 1, "quadratic.in.weight");
+	rows = values(&g, OTP_POTENTIAL, "quadratic.in.weight");
 	for (int i = 0; i < D * D; i++)
 		plain += (double)rows[i] * (double)rows[i];
 	assert_close(total / plain, 1, 1e-4);
@@ -331,10 +331,10 @@ static void other_weights_stay(void **state)
 	fresh on, off;
 	open_fresh(&on, "aim = on\n");
 	open_fresh(&off, "aim = off\n");
-	for (int span = 0; span < 2; span++)
-		for (int k = 0; k < on.params[span]->count; k++) {
-			const otp_param_info *info = &on.params[span]->info[k];
-			bool same = memcmp(on.state[span] + info->offset, off.state[span] + info->offset,
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		for (int k = 0; k < on.params[n]->count; k++) {
+			const otp_param_info *info = &on.params[n]->info[k];
+			bool same = memcmp(on.state[n] + info->offset, off.state[n] + info->offset,
 					   (size_t)otp_shape_count(info->shape) * sizeof(float)) == 0;
 			assert_true(same != aimed(info->name));
 		}
@@ -352,9 +352,9 @@ static void the_level_may_be_the_datas(void **state)
 	fresh given, settled;
 	open_fresh(&given, "aim = on\n");
 	open_fresh(&settled, "aim = on\nsigma-end = auto\nsigma-auto = 0.1\n");
-	for (int span = 0; span < 2; span++)
-		assert_memory_equal(given.state[span], settled.state[span],
-				    (size_t)given.params[span]->elements * sizeof(float));
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		assert_memory_equal(given.state[n], settled.state[n],
+				    (size_t)given.params[n]->elements * sizeof(float));
 	close_fresh(&given);
 	close_fresh(&settled);
 }

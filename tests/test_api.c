@@ -35,7 +35,7 @@ static void write_model(const char *path)
 	otp_sample_graph probe = otp_sample_build(&arch, params, 0, 1, false);
 	otp_graph_free(probe.graph);
 	float *row = otp_calloc((size_t)params->elements, sizeof *row);
-	otp_params_init(params, 3, 0, row);
+	otp_params_init(params, 3, OTP_TRANSPORT, row);
 	otp_stored s = {.settings = otp_train_settings_text(&c), .h = SIZE, .w = SIZE, .c = 3, .sigma = 0.1};
 	assert_true(otp_model_write(path, &s, params, row, &err));
 	otp_stored_free(&s);

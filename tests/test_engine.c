@@ -139,8 +139,7 @@ static otp_engine *new_engine(work *w, const otp_arch *arch, otp_resident source
 						      .tau = 0.1,
 						      .noise_pairs = true,
 						      .g = OTP_G_SOFTPLUS,
-						      .source = source,
-						      .target = target},
+						      .resident = {source, target}},
 					.batch = BATCH,
 					.r1_used = true,
 					.plain_used = true,
@@ -185,14 +184,14 @@ static void pick(side *s, uint32_t which, uint32_t draw)
 	}
 }
 
-static void load(otp_engine *e, bool target, const side *s)
+static void load(otp_engine *e, otp_side which, const side *s)
 {
 	size_t bytes = (size_t)(SIZE * SIZE * s->stored), words = (size_t)otp_gather_words((int64_t)bytes);
 	uint32_t *pictures = otp_calloc(ROWS * words, sizeof *pictures);
 	for (size_t i = 0; i < ROWS; i++)
 		memcpy(pictures + i * words, s->bytes + i * bytes, bytes);
-	otp_engine_load(e, target, 0, 3, pictures); /* in two pieces */
-	otp_engine_load(e, target, 3, ROWS - 3, pictures + 3 * words);
+	otp_engine_load(e, which, 0, 3, pictures); /* in two pieces */
+	otp_engine_load(e, which, 3, ROWS - 3, pictures + 3 * words);
 	otp_free(pictures);
 }
 
@@ -215,8 +214,8 @@ static void open_setup(setup *s, work *w, bool resident)
 	s->resident = resident;
 	s->e = new_engine(w, &IMAGES, resident ? grey : none, resident ? colour : none);
 	if (resident) {
-		load(s->e, false, &s->source);
-		load(s->e, true, &s->target);
+		load(s->e, OTP_SOURCE, &s->source);
+		load(s->e, OTP_TARGET, &s->target);
 	}
 }
 
@@ -295,19 +294,20 @@ static void steps_never_wait(void **state)
 	}
 }
 
-static float *read_state(otp_engine *e, int span, size_t *bytes)
+static float *read_state(otp_engine *e, otp_network network, size_t *bytes)
 {
-	*bytes = (size_t)otp_engine_params(e, span)->elements * (size_t)otp_engine_rows(span) * sizeof(float);
+	*bytes = (size_t)otp_engine_params(e, network)->elements * (size_t)otp_engine_rows(network) *
+		 sizeof(float);
 	float *values = otp_calloc(*bytes, 1);
-	otp_engine_read(e, span, values);
+	otp_engine_read(e, network, values);
 	return values;
 }
 
 static void assert_same_state(otp_engine *a, otp_engine *b)
 {
-	for (int span = 0; span < 2; span++) {
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		size_t bytes;
-		float *one = read_state(a, span, &bytes), *other = read_state(b, span, &bytes);
+		float *one = read_state(a, n, &bytes), *other = read_state(b, n, &bytes);
 		assert_memory_equal(one, other, bytes);
 		otp_free(one);
 		otp_free(other);
@@ -324,13 +324,13 @@ static void check_resident(const char *name, int threads)
 	open_setup(&streamed, &w, false);
 	open_setup(&resident, &w, true);
 	size_t bytes;
-	float *before = read_state(resident.e, OTP_SPAN_TRANSPORT, &bytes);
+	float *before = read_state(resident.e, OTP_TRANSPORT, &bytes);
 	for (int step = 0; step < 3; step++) {
 		four_steps(&streamed, step);
 		four_steps(&resident, step);
 	}
 	assert_same_state(streamed.e, resident.e);
-	float *after = read_state(resident.e, OTP_SPAN_TRANSPORT, &bytes);
+	float *after = read_state(resident.e, OTP_TRANSPORT, &bytes);
 	assert_memory_not_equal(before, after, bytes); /* or there was nothing to compare */
 	otp_free(before);
 	otp_free(after);
@@ -361,10 +361,10 @@ static void check_rounded(const char *name, int threads)
 	open_setup(&rewritten, &w, true);
 	four_steps(&kept, 0);
 	four_steps(&rewritten, 0);
-	for (int span = 0; span < 2; span++) {
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		size_t bytes;
-		float *weights = read_state(rewritten.e, span, &bytes);
-		otp_engine_write(rewritten.e, span, weights);
+		float *weights = read_state(rewritten.e, n, &bytes);
+		otp_engine_write(rewritten.e, n, weights);
 		otp_free(weights);
 	}
 	four_steps(&kept, 1);

@@ -150,15 +150,15 @@ static void gaussian_law_has_its_moments(void **state)
 	(void)state;
 	enum { D = 4, COUNT = 40000 };
 	otp_error err = {0};
-	otp_law_side side;
+	otp_side side;
 	otp_law *law = otp_law_new("gaussian-target", (otp_law_params){.d = D, .noise = -1}, 5, &side, &err);
 	assert_non_null(law);
-	assert_int_equal(side, OTP_LAW_TARGET);
+	assert_int_equal(side, OTP_TARGET);
 	for (int s = 0; s < 2; s++) {
 		double mean[D] = {0}, second[D * D] = {0}, trace = 0, length = 0;
 		for (uint64_t n = 0; n < COUNT; n++) {
 			float x[D];
-			otp_law_sample(law, (otp_law_side)s, n, x);
+			otp_law_sample(law, (otp_side)s, n, x);
 			for (int i = 0; i < D; i++) {
 				double xi = (double)x[i] - (s ? law->mean[i] : 0);
 				mean[i] += xi / COUNT;
@@ -203,7 +203,7 @@ static void rotated_law_stays_in_its_plane(void **state)
 	for (uint64_t n = 128; n < 192; n++)
 		for (int s = 0; s < 2; s++) {
 			float x[D];
-			otp_law_sample(law, (otp_law_side)s, n, x);
+			otp_law_sample(law, (otp_side)s, n, x);
 			for (int k = 0; k < D; k++) {
 				double plain = 0;
 				for (int i = 0; i < D; i++)

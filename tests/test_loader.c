@@ -33,11 +33,11 @@ static void permutations_are_permutations(void **state)
 	/* Epochs differ, sides differ, seeds differ; each epoch covers all. */
 	int same[3] = {0}, covered[100] = {0};
 	for (uint64_t i = 0; i < 100; i++) {
-		uint64_t first = otp_loader_index(1, 0, i, 100);
-		same[0] += first == otp_loader_index(1, 0, i + 100, 100);
-		same[1] += first == otp_loader_index(1, 1, i, 100);
-		same[2] += first == otp_loader_index(2, 0, i, 100);
-		covered[otp_loader_index(1, 0, 300 + i, 100)]++;
+		uint64_t first = otp_loader_index(1, OTP_SOURCE, i, 100);
+		same[0] += first == otp_loader_index(1, OTP_SOURCE, i + 100, 100);
+		same[1] += first == otp_loader_index(1, OTP_TARGET, i, 100);
+		same[2] += first == otp_loader_index(2, OTP_SOURCE, i, 100);
+		covered[otp_loader_index(1, OTP_SOURCE, 300 + i, 100)]++;
 	}
 	for (int i = 0; i < 100; i++)
 		assert_int_equal(covered[i], 1);
@@ -58,7 +58,8 @@ static void batches_do_not_depend_on_workers(void **state)
 		float *want = otp_calloc(20, bytes);
 		for (int workers = 0; workers <= 3; workers += 3) {
 			otp_error err = {0};
-			otp_loader *l = otp_loader_new(sets[s], (otp_walk){5, 1, 10, 1, true}, workers, 0);
+			otp_loader *l =
+			    otp_loader_new(sets[s], (otp_walk){5, OTP_TARGET, 10, 1, true}, workers, 0);
 			for (uint32_t draw = 0; draw < 20; draw++) {
 				const float *batch = otp_loader_next(l, &err);
 				assert_non_null(batch);
@@ -70,11 +71,12 @@ static void batches_do_not_depend_on_workers(void **state)
 			}
 			otp_loader_free(l);
 			/* Resumed at 13, and left in the middle of its work. */
-			l = otp_loader_new(sets[s], (otp_walk){5, 1, 10, 1, true}, workers, 13);
+			l = otp_loader_new(sets[s], (otp_walk){5, OTP_TARGET, 10, 1, true}, workers, 13);
 			assert_memory_equal(otp_loader_next(l, &err), want + 13 * (bytes / sizeof(float)),
 					    bytes);
 			otp_loader_free(l);
-			otp_loader_free(otp_loader_new(sets[s], (otp_walk){5, 1, 10, 1, true}, workers, 0));
+			otp_loader_free(
+			    otp_loader_new(sets[s], (otp_walk){5, OTP_TARGET, 10, 1, true}, workers, 0));
 		}
 		otp_free(want);
 	}
@@ -135,7 +137,7 @@ static void picks_are_the_loaders(void **state)
 	otp_dataset_info info = otp_dataset_describe(d);
 	for (int kind = 0; kind < 4; kind++) {
 		int flip = kind % 2, copies = 1 + kind / 2;
-		otp_walk walk = {5, 1, BATCH, copies, flip};
+		otp_walk walk = {5, OTP_TARGET, BATCH, copies, flip};
 		otp_error err = {0};
 		otp_loader *l = otp_loader_new(d, walk, 1, 3);
 		int mirrored = 0;
@@ -167,9 +169,9 @@ static void copies_follow_their_original(void **state)
 	otp_dataset_info info = otp_dataset_describe(d);
 	size_t values = (size_t)(info.h * info.w * info.c), bytes = values * sizeof(float);
 	otp_error err = {0};
-	otp_loader *once = otp_loader_new(d, (otp_walk){5, 0, 4, 1, false}, 0, 0);
-	otp_loader *twice = otp_loader_new(d, (otp_walk){5, 0, 7, 2, true}, 0, 0);
-	otp_loader *plain = otp_loader_new(d, (otp_walk){5, 0, 7, 2, false}, 0, 0);
+	otp_loader *once = otp_loader_new(d, (otp_walk){5, OTP_SOURCE, 4, 1, false}, 0, 0);
+	otp_loader *twice = otp_loader_new(d, (otp_walk){5, OTP_SOURCE, 7, 2, true}, 0, 0);
+	otp_loader *plain = otp_loader_new(d, (otp_walk){5, OTP_SOURCE, 7, 2, false}, 0, 0);
 	for (int draw = 0; draw < 3; draw++) {
 		const float *a = otp_loader_next(once, &err), *b = otp_loader_next(plain, &err),
 			    *c = otp_loader_next(twice, &err);
@@ -190,7 +192,7 @@ static void mirrored_about_half_the_time(void **state)
 	put_idx("x-idx3-ubyte", "wbT", 1, 0);
 	otp_dataset *d = ready(at("x-idx3-ubyte"), 0, 1);
 	otp_error err = {0};
-	otp_loader *l = otp_loader_new(d, (otp_walk){5, 0, 400, 1, true}, 1, 0);
+	otp_loader *l = otp_loader_new(d, (otp_walk){5, OTP_SOURCE, 400, 1, true}, 1, 0);
 	const float *batch = otp_loader_next(l, &err);
 	int mirrored = 0;
 	for (int i = 0; i < 400; i++) {
@@ -216,7 +218,7 @@ static void trouble_reaches_the_caller(void **state)
 	otp_dataset *d = ready(at("t?keep=off"), 0, 0);
 	for (int workers = 0; workers <= 2; workers += 2) {
 		otp_error err = {0};
-		otp_loader *l = otp_loader_new(d, (otp_walk){5, 0, 2, 1, false}, workers, 0);
+		otp_loader *l = otp_loader_new(d, (otp_walk){5, OTP_SOURCE, 2, 1, false}, workers, 0);
 		if (workers == 0) {
 			assert_non_null(otp_loader_next(l, &err));
 			for (int i = 0; i < 3; i++) {

@@ -427,7 +427,7 @@ static step_setup setup_make(const otp_arch *arch, enum step_kind kind, otp_g g)
 	s.step = transports
 		     ? otp_transport_step(&o, s.t, s.v, SAMPLES, SAMPLES, 0)
 		     : otp_potential_step(&o, s.t, s.v, SAMPLES, SAMPLES, 0, kind == STEP_POTENTIAL_R1);
-	s.grads_span = transports ? OTP_SPAN_TRANSPORT_GRADS : OTP_SPAN_POTENTIAL_GRADS;
+	s.grads_span = otp_grads_span(transports ? OTP_TRANSPORT : OTP_POTENTIAL);
 	s.updated = transports ? s.t : s.v;
 	return s;
 }
@@ -528,8 +528,8 @@ static step_program step_program_make(const char *backend_name, const step_setup
 {
 	step_program made = {.at = place_open(backend_name)};
 	const place *at = &made.at;
-	made.spans[OTP_SPAN_TRANSPORT] = make_span(at, s->t->elements, 70);
-	made.spans[OTP_SPAN_POTENTIAL] = make_span(at, s->v->elements, 71);
+	made.spans[otp_state_span(OTP_TRANSPORT)] = make_span(at, s->t->elements, 70);
+	made.spans[otp_state_span(OTP_POTENTIAL)] = make_span(at, s->v->elements, 71);
 	made.spans[s->grads_span] = make_span(at, s->updated->elements, 72);
 	made.program = otp_program_new(at->backend, at->device, s->step.graph, made.spans, options);
 	write_inputs(made.program, &s->step.in);

@@ -46,29 +46,29 @@ static const step_case STEP_CASES[] = {
 enum { STEP_COUNT = sizeof STEP_CASES / sizeof *STEP_CASES, OUTER_STEPS = 2 };
 
 /* Whose turn it is: everything that differs between the two networks' halves. */
-typedef struct side {
-	int span;
+typedef struct half {
+	otp_network network;
 	const char *name, *names, *params, *rate;
-} side;
+} half;
 
-static const side SIDES[] = {
-    {OTP_SPAN_POTENTIAL, "potential", "potential_names", "potential_params", "rate_v"},
-    {OTP_SPAN_TRANSPORT, "transport", "transport_names", "transport_params", "rate_t"},
+static const half HALVES[] = {
+    {OTP_POTENTIAL, "potential", "potential_names", "potential_params", "rate_v"},
+    {OTP_TRANSPORT, "transport", "transport_names", "transport_params", "rate_t"},
 };
 
-static void write_start(otp_engine *e, const fixture *f, const side *s, const piece_list *list)
+static void write_start(otp_engine *e, const fixture *f, const half *s, const piece_list *list)
 {
-	int64_t elements = otp_engine_params(e, s->span)->elements;
-	int rows = otp_engine_rows(s->span);
+	int64_t elements = otp_engine_params(e, s->network)->elements;
+	int rows = otp_engine_rows(s->network);
 	float *state = otp_calloc((size_t)(elements * rows), sizeof *state);
 	read_params(f, s->params, list, state + OTP_ROW_PARAM * elements);
 	if (rows > OTP_ROW_EMA)
 		memcpy(state + OTP_ROW_EMA * elements, state, (size_t)elements * sizeof *state);
-	otp_engine_write(e, s->span, state);
+	otp_engine_write(e, s->network, state);
 	otp_free(state);
 }
 
-static void judge_report(judge *j, const fixture *step, const side *s, const double *report)
+static void judge_report(judge *j, const fixture *step, const half *s, const double *report)
 {
 	char name[64], error_name[64];
 	snprintf(name, sizeof name, "%s_report", s->name);
@@ -80,7 +80,7 @@ static void judge_report(judge *j, const fixture *step, const side *s, const dou
 	otp_free(error.v);
 }
 
-static void judge_state(judge *j, const fixture *step, otp_engine *e, const place *at, const side *s,
+static void judge_state(judge *j, const fixture *step, otp_engine *e, const place *at, const half *s,
 			const piece_list *list)
 {
 	static const char *const ROWS[] = {"p", "m", "v", "ema"};
@@ -88,11 +88,11 @@ static void judge_state(judge *j, const fixture *step, otp_engine *e, const plac
 	snprintf(name, sizeof name, "%s_state", s->name);
 	snprintf(error_name, sizeof error_name, "%s_state_error", s->name);
 	values want = read_values(step, name), error = read_values(step, error_name);
-	int64_t elements = otp_engine_params(e, s->span)->elements;
+	int64_t elements = otp_engine_params(e, s->network)->elements;
 	int rows = (int)(want.count / list->elements);
-	assert_true(rows >= 1 && rows <= otp_engine_rows(s->span));
-	double *got =
-	    fetch(at->backend, at->device, otp_engine_span(e, s->span), elements * otp_engine_rows(s->span));
+	assert_true(rows >= 1 && rows <= otp_engine_rows(s->network));
+	double *got = fetch(at->backend, at->device, otp_engine_state(e, s->network),
+			    elements * otp_engine_rows(s->network));
 	for (int row = 0; row < rows; row++) {
 		snprintf(label, sizeof label, "%s %s %s of", step->name, s->name, ROWS[row]);
 		compare_pieces(j, label, got + row * elements, want.v + row * list->elements,
@@ -103,11 +103,11 @@ static void judge_state(judge *j, const fixture *step, otp_engine *e, const plac
 	otp_free(error.v);
 }
 
-static void run_half(otp_engine *e, const fixture *f, const fixture *step, const side *s, otp_update u,
+static void run_half(otp_engine *e, const fixture *f, const fixture *step, const half *s, otp_update u,
 		     int64_t elements, double *report)
 {
 	u.rate = read_number(f, s->rate);
-	bool transports = s->span == OTP_SPAN_TRANSPORT;
+	bool transports = s->network == OTP_TRANSPORT;
 	float *x = read_floats(step, transports ? "transport_x" : "potential_x", elements);
 	float *y = transports ? NULL : read_floats(step, "potential_y", elements);
 	otp_engine_set_losses(e, NULL);
@@ -152,8 +152,8 @@ static void check_steps(const step_case *c, const char *backend_name, int thread
 	otp_engine *e = otp_engine_new(&work, &settings);
 	piece_list lists[2];
 	for (int i = 0; i < 2; i++) {
-		lists[i] = match_params(&f, SIDES[i].names, otp_engine_params(e, SIDES[i].span));
-		write_start(e, &f, &SIDES[i], &lists[i]);
+		lists[i] = match_params(&f, HALVES[i].names, otp_engine_params(e, HALVES[i].network));
+		write_start(e, &f, &HALVES[i], &lists[i]);
 	}
 
 	const otp_arch *a = &c->objective.arch;
@@ -167,10 +167,10 @@ static void check_steps(const step_case *c, const char *backend_name, int thread
 		for (int i = 0; i < 2; i++) {
 			double report[OTP_REPORT_COUNT];
 			u.draw = (uint32_t)(2 * k + i);
-			run_half(e, &f, &step, &SIDES[i], u, (int64_t)settings.batch * a->h * a->w * a->c,
+			run_half(e, &f, &step, &HALVES[i], u, (int64_t)settings.batch * a->h * a->w * a->c,
 				 report);
-			judge_report(&j, &step, &SIDES[i], report);
-			judge_state(&j, &step, e, &at, &SIDES[i], &lists[i]);
+			judge_report(&j, &step, &HALVES[i], report);
+			judge_state(&j, &step, e, &at, &HALVES[i], &lists[i]);
 		}
 		fixture_close(&step);
 	}

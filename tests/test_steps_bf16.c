@@ -40,11 +40,11 @@ static int longest_chain(const otp_graph *g)
 	return longest;
 }
 
-static int chain_of(int span)
+static int chain_of(otp_network network)
 {
 	otp_params *t = otp_params_new(), *v = otp_params_new();
 	otp_step_graph step =
-	    span == OTP_SPAN_TRANSPORT
+	    network == OTP_TRANSPORT
 		? otp_transport_step(&BF16_OBJECTIVE, t, v, BF16_BATCH, BF16_BATCH, 0)
 		: otp_potential_step(&BF16_OBJECTIVE, t, v, BF16_BATCH, BF16_BATCH, 0, true);
 	int chain = longest_chain(step.graph);
@@ -56,8 +56,8 @@ static int chain_of(int span)
 
 /* What both networks' gradients are, as the first moments that one update leaves. */
 typedef struct gradients {
-	double *of[2], report[2][OTP_REPORT_COUNT];
-	int64_t count[2];
+	double *of[OTP_NETWORKS], report[OTP_NETWORKS][OTP_REPORT_COUNT];
+	int64_t count[OTP_NETWORKS];
 	size_t program_bytes;
 } gradients;
 
@@ -73,7 +73,7 @@ static gradients gradients_on(const char *backend_name, otp_precision precision)
 	otp_engine *e = otp_engine_new(&work, &settings);
 	gradients g = {.program_bytes = otp_engine_measure(e).program_bytes};
 	float x[2][BF16_BATCH * 8 * 8 * 3];
-	for (int i = 0; i < 2; i++) {
+	for (otp_network i = 0; i < OTP_NETWORKS; i++) {
 		for (uint32_t k = 0; k < sizeof x[i] / sizeof **x; k++)
 			x[i][k] =
 			    2 * otp_random_uniform(otp_stream_make(5, (uint32_t)i, 0), OTP_PURPOSE_SYNTH, k) -
@@ -92,12 +92,12 @@ static gradients gradients_on(const char *backend_name, otp_precision precision)
 	otp_engine_transport_step(e, (otp_batch){.values = x[0]}, &u);
 	otp_engine_potential_step(e, (otp_batch){.values = x[0]}, (otp_batch){.values = x[1]}, &u);
 	otp_losses losses = otp_engine_losses(e);
-	memcpy(g.report[OTP_SPAN_TRANSPORT], losses.sum[OTP_STEP_TRANSPORT], sizeof g.report[0]);
-	memcpy(g.report[OTP_SPAN_POTENTIAL], losses.sum[OTP_STEP_POTENTIAL_R1], sizeof g.report[0]);
-	for (int i = 0; i < 2; i++) {
+	memcpy(g.report[OTP_TRANSPORT], losses.sum[OTP_STEP_TRANSPORT], sizeof g.report[0]);
+	memcpy(g.report[OTP_POTENTIAL], losses.sum[OTP_STEP_POTENTIAL_R1], sizeof g.report[0]);
+	for (otp_network i = 0; i < OTP_NETWORKS; i++) {
 		g.count[i] = otp_engine_params(e, i)->elements;
 		double *state =
-		    fetch(work.backend, work.device, otp_engine_span(e, i), g.count[i] * (OTP_ROW_M + 1));
+		    fetch(work.backend, work.device, otp_engine_state(e, i), g.count[i] * (OTP_ROW_M + 1));
 		g.of[i] = otp_calloc((size_t)g.count[i], sizeof(double));
 		memcpy(g.of[i], state + OTP_ROW_M * g.count[i], (size_t)g.count[i] * sizeof(double));
 		otp_free(state);
@@ -129,13 +129,13 @@ static void check_bf16_steps(const char *backend_name)
 {
 	gradients wide = gradients_on(backend_name, OTP_PRECISION_F32);
 	gradients narrow = gradients_on(backend_name, OTP_PRECISION_BF16);
-	for (int i = 0; i < 2; i++) {
+	for (otp_network i = 0; i < OTP_NETWORKS; i++) {
 		double *zeros = otp_calloc((size_t)wide.count[i], sizeof *zeros);
 		double size = rms_between(wide.of[i], zeros, wide.count[i]), largest = 0;
 		double off = rms_between(narrow.of[i], wide.of[i], wide.count[i]) / size;
 		double delta = sqrt(chain_of(i)) * 0x1p-8;
-		print_message("             span %d: gradients %.4f off, %.4f allowed\n", i, off,
-			      gradient_allowance(delta));
+		print_message("             %s: gradients %.4f off, %.4f allowed\n",
+			      i == OTP_TRANSPORT ? "transport" : "potential", off, gradient_allowance(delta));
 		assert_true(off > 0 && off <= gradient_allowance(delta));
 		for (int k = 0; k < OTP_REPORT_COUNT; k++)
 			largest = fmax(largest, fabs(wide.report[i][k]));

@@ -32,12 +32,12 @@ static const char *at(const char *name)
 /* ---- a small run's content ---------------------------------------------------- */
 
 typedef struct content {
-	otp_params *params[2];
+	otp_params *params[OTP_NETWORKS];
 	otp_stored facts;
 	float *row; /* of the generator */
 } content;
 
-static otp_params *discover(bool potential)
+static otp_params *discover(otp_network network)
 {
 	otp_arch arch = {.vectors = true,
 			 .h = 1,
@@ -57,8 +57,8 @@ static otp_params *discover(bool potential)
 	otp_params *transport = otp_params_new(), *value = otp_params_new();
 	otp_step_graph step = otp_transport_step(&objective, transport, value, 1, 1, 0);
 	otp_graph_free(step.graph);
-	otp_params_free(potential ? transport : value);
-	return potential ? value : transport;
+	otp_params_free(network == OTP_POTENTIAL ? transport : value);
+	return network == OTP_POTENTIAL ? value : transport;
 }
 
 static content make(uint32_t draw)
@@ -78,8 +78,8 @@ static content make(uint32_t draw)
 		for (int k = 0; k < OTP_REPORT_COUNT; k++)
 			c.facts.losses.sum[kind][k] = 1.0 / (1 + kind * OTP_REPORT_COUNT + k);
 	}
-	for (int n = 0; n < 2; n++) {
-		c.params[n] = discover(n == 1);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		c.params[n] = discover(n);
 		c.facts.elements[n] = c.params[n]->elements;
 		int64_t count = c.facts.elements[n] * ROWS[n];
 		c.facts.state[n] = otp_calloc((size_t)count, sizeof(float));
@@ -88,21 +88,21 @@ static content make(uint32_t draw)
 			c.facts.state[n][i] =
 			    otp_random_uniform(stream, OTP_PURPOSE_INIT, (uint32_t)i) - 0.5f;
 	}
-	c.row = c.facts.state[0];
+	c.row = c.facts.state[OTP_TRANSPORT];
 	return c;
 }
 
 static void release(content *c)
 {
-	otp_params_free(c->params[0]);
-	otp_params_free(c->params[1]);
+	otp_params_free(c->params[OTP_TRANSPORT]);
+	otp_params_free(c->params[OTP_POTENTIAL]);
 	otp_stored_free(&c->facts);
 }
 
 static void write_checkpoint(const char *path, const content *c)
 {
 	otp_error err = {0};
-	const otp_params *const params[2] = {c->params[0], c->params[1]};
+	const otp_params *const params[OTP_NETWORKS] = {c->params[OTP_TRANSPORT], c->params[OTP_POTENTIAL]};
 	if (!otp_checkpoint_write(path, &c->facts, params, &err))
 		fail_msg("%s", err.text);
 }
@@ -110,7 +110,7 @@ static void write_checkpoint(const char *path, const content *c)
 static void write_model(const char *path, const content *c)
 {
 	otp_error err = {0};
-	if (!otp_model_write(path, &c->facts, c->params[0], c->row, &err))
+	if (!otp_model_write(path, &c->facts, c->params[OTP_TRANSPORT], c->row, &err))
 		fail_msg("%s", err.text);
 }
 
@@ -170,16 +170,16 @@ static void model_comes_back(void **state)
 	otp_stored back;
 	otp_stored_kind kind;
 	content c = make(0);
-	float *row = otp_calloc((size_t)c.facts.elements[0], sizeof *row);
+	float *row = otp_calloc((size_t)c.facts.elements[OTP_TRANSPORT], sizeof *row);
 	write_model(at("m.h5"), &c);
 	assert_true(otp_stored_identify(at("m.h5"), &kind, &err));
 	assert_int_equal(kind, OTP_STORED_MODEL);
 	assert_true(otp_model_read(at("m.h5"), &back, &err));
 	assert_facts(&back, &c.facts);
 	assert_true(back.sigma == c.facts.sigma);
-	assert_true(back.parameters == c.params[0]->trainable);
-	assert_true(otp_model_read_weights(at("m.h5"), c.params[0], row, &err));
-	assert_true(same_weights(c.params[0], row, c.row));
+	assert_true(back.parameters == c.params[OTP_TRANSPORT]->trainable);
+	assert_true(otp_model_read_weights(at("m.h5"), c.params[OTP_TRANSPORT], row, &err));
+	assert_true(same_weights(c.params[OTP_TRANSPORT], row, c.row));
 	otp_stored_free(&back);
 	otp_free(row);
 	release(&c);
@@ -229,9 +229,9 @@ static bool reads_right(const char *path, const content *c, otp_stored_kind kind
 	if (ok) {
 		assert_facts(&back, &c->facts);
 		if (kind == OTP_STORED_MODEL) {
-			float *row = otp_calloc((size_t)c->facts.elements[0], sizeof *row);
-			ok = otp_model_read_weights(path, c->params[0], row, &err);
-			assert_true(!ok || same_weights(c->params[0], row, c->row));
+			float *row = otp_calloc((size_t)c->facts.elements[OTP_TRANSPORT], sizeof *row);
+			ok = otp_model_read_weights(path, c->params[OTP_TRANSPORT], row, &err);
+			assert_true(!ok || same_weights(c->params[OTP_TRANSPORT], row, c->row));
 			assert_true(back.sigma == c->facts.sigma);
 			otp_free(row);
 		} else {
@@ -327,16 +327,16 @@ static void other_networks_are_refused(void **state)
 	(void)state;
 	otp_error err = {0};
 	content c = make(0);
-	float *row = otp_calloc((size_t)c.facts.elements[0] * 4, sizeof *row);
+	float *row = otp_calloc((size_t)c.facts.elements[OTP_TRANSPORT] * 4, sizeof *row);
 	write_model(at("m.h5"), &c);
-	strcpy(c.params[0]->info[0].name, "renamed");
-	assert_false(otp_model_read_weights(at("m.h5"), c.params[0], row, &err));
+	strcpy(c.params[OTP_TRANSPORT]->info[0].name, "renamed");
+	assert_false(otp_model_read_weights(at("m.h5"), c.params[OTP_TRANSPORT], row, &err));
 	assert_non_null(strstr(err.text, "renamed"));
 	release(&c);
 	c = make(0);
-	c.params[0]->info[0].shape.c += 1;
+	c.params[OTP_TRANSPORT]->info[0].shape.c += 1;
 	err.exit_code = 0;
-	assert_false(otp_model_read_weights(at("m.h5"), c.params[0], row, &err));
+	assert_false(otp_model_read_weights(at("m.h5"), c.params[OTP_TRANSPORT], row, &err));
 	assert_int_equal(err.exit_code, OTP_EXIT_USAGE);
 	otp_free(row);
 	release(&c);
@@ -346,17 +346,17 @@ static void failed_writes_leave_nothing(void **state)
 {
 	(void)state;
 	content c = make(0);
-	const otp_params *const params[2] = {c.params[0], c.params[1]};
+	const otp_params *const params[OTP_NETWORKS] = {c.params[OTP_TRANSPORT], c.params[OTP_POTENTIAL]};
 	otp_error err = {0};
 	assert_false(otp_checkpoint_write(at("nowhere/c.h5"), &c.facts, params, &err));
 	assert_int_equal(err.exit_code, OTP_EXIT_FAILED);
 	err.exit_code = 0;
-	assert_false(otp_model_write("/proc/m.h5", &c.facts, c.params[0], c.row, &err));
+	assert_false(otp_model_write("/proc/m.h5", &c.facts, c.params[OTP_TRANSPORT], c.row, &err));
 	assert_int_equal(err.exit_code, OTP_EXIT_FAILED);
 	/* A folder in the file's place: the rename fails, and the temporary goes. */
 	err.exit_code = 0;
 	assert_true(otp_file_make_folder(at("taken.h5"), &err));
-	assert_false(otp_model_write(at("taken.h5"), &c.facts, c.params[0], c.row, &err));
+	assert_false(otp_model_write(at("taken.h5"), &c.facts, c.params[OTP_TRANSPORT], c.row, &err));
 	assert_int_equal(err.exit_code, OTP_EXIT_FAILED);
 	char *temporary = otp_file_temporary(at("taken.h5"));
 	assert_false(otp_file_exists(temporary));

@@ -373,10 +373,11 @@ static void evaluation_draws_apart(void **state)
 	otp_dataset *endless = otp_dataset_open("synth:moons", 1, &err),
 		    *ten = otp_dataset_open("synth:moons?limit=10", 1, &err);
 	assert_true(endless && ten);
-	assert_true(otp_evaluate_index(endless, 0, 5) > UINT32_MAX);
-	assert_true(otp_evaluate_index(endless, 1, 5) - otp_evaluate_index(endless, 0, 5) > UINT32_MAX);
-	assert_int_equal(otp_evaluate_index(ten, 0, 3), 3);
-	assert_int_equal(otp_evaluate_index(ten, 1, 13), 3);
+	assert_true(otp_evaluate_index(endless, OTP_SOURCE, 5) > UINT32_MAX);
+	assert_true(otp_evaluate_index(endless, OTP_TARGET, 5) - otp_evaluate_index(endless, OTP_SOURCE, 5) >
+		    UINT32_MAX);
+	assert_int_equal(otp_evaluate_index(ten, OTP_SOURCE, 3), 3);
+	assert_int_equal(otp_evaluate_index(ten, OTP_TARGET, 13), 3);
 	otp_dataset_close(endless);
 	otp_dataset_close(ten);
 }

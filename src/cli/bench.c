@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROUNDS = 7, PART_OPS = 6 };
+enum { ROUNDS = 7, SHOWN_OPS = 6 };
 
 typedef struct timing {
 	double median, least, most; /* seconds */
@@ -49,16 +49,16 @@ static double processor_seconds(void)
 	return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
 }
 
-enum part { PART_TRANSPORT, PART_POTENTIAL, PART_POTENTIAL_R1, PART_COUNT };
-static const char *const PART_KEYS[] = {"transport", "potential", "potential_r1"};
-static const char *const PART_NAMES[] = {"transport", "potential", "potential + R1"};
+/* By kind of step. */
+static const char *const KIND_KEYS[OTP_STEP_KINDS] = {"transport", "potential", "potential_r1"};
+static const char *const KIND_NAMES[OTP_STEP_KINDS] = {"transport", "potential", "potential + R1"};
 
-static void run_part(bench *b, enum part part)
+static void run_step(bench *b, otp_step_kind kind)
 {
 	b->update.draw++;
 	b->update.count++;
-	b->update.r1 = part == PART_POTENTIAL_R1 ? 1e-3 : 0;
-	if (part == PART_TRANSPORT)
+	b->update.r1 = kind == OTP_STEP_POTENTIAL_R1 ? 1e-3 : 0;
+	if (kind == OTP_STEP_TRANSPORT)
 		otp_engine_transport_step(b->engine, (otp_batch){.values = b->x}, &b->update);
 	else
 		otp_engine_potential_step(b->engine, (otp_batch){.values = b->x}, (otp_batch){.values = b->y},
@@ -66,21 +66,21 @@ static void run_part(bench *b, enum part part)
 }
 
 /* The median over rounds, each of as many runs as fill its share of the time; slow steps get fewer rounds. */
-static timing time_part(bench *b, enum part part)
+static timing time_step(bench *b, otp_step_kind kind)
 {
 	double seconds[ROUNDS], share = b->options->seconds / ROUNDS;
-	run_part(b, part);
-	run_part(b, part); /* a captured form is made here */
+	run_step(b, kind);
+	run_step(b, kind); /* a captured form is made here */
 	otp_engine_wait(b->engine);
 	double start = b->clock();
-	run_part(b, part);
+	run_step(b, kind);
 	otp_engine_wait(b->engine);
 	double once = b->clock() - start;
 	int runs = once < share ? (int)(share / once) + 1 : 1, rounds = once < 5 * share ? ROUNDS : 3;
 	for (int r = 0; r < rounds; r++) {
 		start = b->clock();
 		for (int i = 0; i < runs; i++)
-			run_part(b, part);
+			run_step(b, kind);
 		otp_engine_wait(b->engine);
 		seconds[r] = (b->clock() - start) / runs;
 	}
@@ -97,14 +97,14 @@ static void fill(float *values, size_t count, uint32_t which)
 
 static void print_ops(bench *b)
 {
-	for (int part = 0; part < PART_COUNT; part++) {
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		double seconds[OTP_OP_COUNT], total = 0;
-		if (!otp_engine_profile(b->engine, part, 3, seconds))
+		if (!otp_engine_profile(b->engine, kind, 3, seconds))
 			continue;
 		for (int op = 0; op < OTP_OP_COUNT; op++)
 			total += seconds[op];
-		printf("%s step, one worker's share by op:\n", PART_NAMES[part]);
-		for (int shown = 0; shown < PART_OPS; shown++) {
+		printf("%s step, one worker's share by op:\n", KIND_NAMES[kind]);
+		for (int shown = 0; shown < SHOWN_OPS; shown++) {
 			int most = 0;
 			for (int op = 0; op < OTP_OP_COUNT; op++)
 				if (seconds[op] > seconds[most])
@@ -117,12 +117,13 @@ static void print_ops(bench *b)
 	}
 }
 
-/* One outer step's worth of `values`, one a part. */
+/* One outer step's worth of `values`, one a kind of step. */
 static double outer_step(const otp_config *c, const double *values)
 {
 	double lazy = c->r1 > 0 ? 1.0 / c->r1_every : 0;
-	return c->k_transport * values[PART_TRANSPORT] +
-	       c->k_potential * (lazy * values[PART_POTENTIAL_R1] + (1 - lazy) * values[PART_POTENTIAL]);
+	return c->k_transport * values[OTP_STEP_TRANSPORT] +
+	       c->k_potential *
+		   (lazy * values[OTP_STEP_POTENTIAL_R1] + (1 - lazy) * values[OTP_STEP_POTENTIAL]);
 }
 
 static double peak_bytes(const bench *b)
@@ -131,28 +132,28 @@ static double peak_bytes(const bench *b)
 	return (double)(size.state_bytes + size.gradient_bytes + size.program_bytes);
 }
 
-static void add_parts(cJSON *o, const char *suffix, const double *values, double factor)
+static void add_kinds(cJSON *o, const char *suffix, const double *values, double factor)
 {
-	for (int part = 0; part < PART_COUNT; part++) {
-		char *key = otp_format("%s_%s", PART_KEYS[part], suffix);
-		cJSON_AddNumberToObject(o, key, factor * values[part]);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		char *key = otp_format("%s_%s", KIND_KEYS[kind], suffix);
+		cJSON_AddNumberToObject(o, key, factor * values[kind]);
 		otp_free(key);
 	}
 }
 
 static void add_floor(cJSON *o, const bench *b)
 {
-	double floor_ms[PART_COUNT];
+	double floor_ms[OTP_STEP_KINDS];
 	cJSON *by_op = cJSON_CreateObject();
-	for (int part = 0; part < PART_COUNT; part++) {
-		floor_ms[part] = otp_bench_floor_ms(b->engine, part, b->peaks);
-		cJSON_AddItemToObject(by_op, PART_KEYS[part],
-				      otp_bench_floor_json(b->engine, part, b->peaks));
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		floor_ms[kind] = otp_bench_floor_ms(b->engine, kind, b->peaks);
+		cJSON_AddItemToObject(by_op, KIND_KEYS[kind],
+				      otp_bench_floor_json(b->engine, kind, b->peaks));
 	}
 	cJSON_AddNumberToObject(o, "peak_gbs", 1e-9 * b->peaks.bytes_per_s);
 	cJSON_AddNumberToObject(o, "peak_tflops", 1e-12 * b->peaks.flops_per_s);
 	cJSON_AddNumberToObject(o, "floor_ms", outer_step(b->config, floor_ms));
-	add_parts(o, "floor_ms", floor_ms, 1);
+	add_kinds(o, "floor_ms", floor_ms, 1);
 	cJSON_AddItemToObject(o, "floor_by_op", by_op);
 }
 
@@ -169,7 +170,7 @@ static void print_json(const bench *b, const timing *time, const double *median)
 	cJSON_AddNumberToObject(o, "threads", c->threads);
 	cJSON_AddNumberToObject(o, "step_ms", 1e3 * step);
 	cJSON_AddNumberToObject(o, "images_per_s", c->batch / step);
-	add_parts(o, "ms", median, 1e3);
+	add_kinds(o, "ms", median, 1e3);
 	cJSON_AddNumberToObject(o, "peak_bytes", peak_bytes(b));
 	cJSON_AddNumberToObject(o, "spread", (time->most - time->least) / time->median);
 	add_floor(o, b);
@@ -179,13 +180,13 @@ static void print_json(const bench *b, const timing *time, const double *median)
 static void print_table(bench *b, const timing *time, const double *median)
 {
 	const otp_config *c = b->config;
-	double step = outer_step(c, median), floor_ms[PART_COUNT];
+	double step = outer_step(c, median), floor_ms[OTP_STEP_KINDS];
 	printf("%s, %s, %d threads, batch %d, %dx%dx%d\n", b->device, c->precision, c->threads, c->batch,
 	       b->arch->h, b->arch->w, b->arch->c);
-	for (int part = 0; part < PART_COUNT; part++) {
-		floor_ms[part] = otp_bench_floor_ms(b->engine, part, b->peaks);
-		printf("%-14s step   %9.2f ms  (%.2f to %.2f), floor %.2f\n", PART_NAMES[part],
-		       1e3 * median[part], 1e3 * time[part].least, 1e3 * time[part].most, floor_ms[part]);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		floor_ms[kind] = otp_bench_floor_ms(b->engine, kind, b->peaks);
+		printf("%-14s step   %9.2f ms  (%.2f to %.2f), floor %.2f\n", KIND_NAMES[kind],
+		       1e3 * median[kind], 1e3 * time[kind].least, 1e3 * time[kind].most, floor_ms[kind]);
 	}
 	printf("outer step            %9.2f ms  %.1f images/s, floor %.2f\n", 1e3 * step, c->batch / step,
 	       outer_step(c, floor_ms));
@@ -197,11 +198,11 @@ static void print_table(bench *b, const timing *time, const double *median)
 
 static void print_results(bench *b)
 {
-	timing time[PART_COUNT];
-	double median[PART_COUNT];
-	for (int part = 0; part < PART_COUNT; part++) {
-		time[part] = time_part(b, part);
-		median[part] = time[part].median;
+	timing time[OTP_STEP_KINDS];
+	double median[OTP_STEP_KINDS];
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		time[kind] = time_step(b, kind);
+		median[kind] = time[kind].median;
 	}
 	if (b->options->json)
 		print_json(b, time, median);

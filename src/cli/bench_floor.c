@@ -87,20 +87,20 @@ void otp_bench_peaks(otp_runtime *runtime, otp_peaks *peaks)
 		peaks->flops_per_s = measure_rate(runtime);
 }
 
-double otp_bench_floor_ms(const otp_engine *e, int which, otp_peaks peaks)
+double otp_bench_floor_ms(const otp_engine *e, otp_step_kind kind, otp_peaks peaks)
 {
 	otp_work by_op[OTP_OP_COUNT];
 	double sum = 0;
-	otp_engine_work(e, which, peaks, by_op);
+	otp_engine_work(e, kind, peaks, by_op);
 	for (int op = 0; op < OTP_OP_COUNT; op++)
 		sum += by_op[op].floor_s;
 	return 1e3 * sum;
 }
 
-cJSON *otp_bench_floor_json(const otp_engine *e, int which, otp_peaks peaks)
+cJSON *otp_bench_floor_json(const otp_engine *e, otp_step_kind kind, otp_peaks peaks)
 {
 	otp_work by_op[OTP_OP_COUNT];
-	otp_engine_work(e, which, peaks, by_op);
+	otp_engine_work(e, kind, peaks, by_op);
 	cJSON *all = cJSON_CreateObject();
 	for (int op = 0; op < OTP_OP_COUNT; op++) {
 		if (by_op[op].calls == 0)

@@ -11,8 +11,8 @@
 void otp_bench_peaks(otp_runtime *runtime, otp_peaks *peaks);
 
 /* A step's floor in milliseconds. */
-double otp_bench_floor_ms(const otp_engine *e, int which, otp_peaks peaks);
+double otp_bench_floor_ms(const otp_engine *e, otp_step_kind kind, otp_peaks peaks);
 /* By op: {"conv2d": {"calls", "gbytes", "gflops", "floor_ms"}, ...}, what costs nothing left out. */
-cJSON *otp_bench_floor_json(const otp_engine *e, int which, otp_peaks peaks);
+cJSON *otp_bench_floor_json(const otp_engine *e, otp_step_kind kind, otp_peaks peaks);
 
 #endif

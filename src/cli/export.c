@@ -87,7 +87,7 @@ static bool write_generated(side *s, otp_translator *t, const otp_dataset *d, in
 	for (int64_t first = 0; ok && first < inputs; first += BLOCK) {
 		int64_t n = inputs - first < BLOCK ? inputs - first : BLOCK;
 		for (int64_t i = 0; ok && i < n; i++)
-			ok = otp_dataset_get(d, otp_evaluate_index(d, 0, first + i), 0,
+			ok = otp_dataset_get(d, otp_evaluate_index(d, OTP_SOURCE, first + i), 0,
 					     x + (size_t)i * floats, err);
 		if (!ok)
 			break;
@@ -108,7 +108,8 @@ static bool write_reference(side *s, const otp_translator *t, const otp_dataset 
 	uint8_t *pixels = otp_calloc(3 * (size_t)t->sample_floats, 1);
 	bool ok = true;
 	for (int64_t i = 0; ok && i < count; i++)
-		ok = otp_dataset_get(d, otp_evaluate_index(d, 1, i), 0, y, err) && put(s, y, pixels, err);
+		ok = otp_dataset_get(d, otp_evaluate_index(d, OTP_TARGET, i), 0, y, err) &&
+		     put(s, y, pixels, err);
 	otp_free(y);
 	otp_free(pixels);
 	return ok;

@@ -20,7 +20,7 @@ static bool read_sample(const otp_dataset *source, int n, int64_t d, float *poin
 	int64_t count = otp_dataset_describe(source).count;
 	for (int i = 0; i < n; i++) {
 		uint64_t index =
-		    n < count ? otp_loader_index(0, 0, (uint64_t)i, (uint64_t)count) : (uint64_t)i;
+		    n < count ? otp_loader_index(0, OTP_SOURCE, (uint64_t)i, (uint64_t)count) : (uint64_t)i;
 		if (!otp_dataset_get(source, index, 0, points + i * d, err))
 			return false;
 	}

@@ -17,7 +17,7 @@
 typedef struct draw {
 	const otp_law *law;
 	otp_stream stream;
-	otp_law_side side;
+	otp_side side;
 	uint64_t index;
 } draw;
 
@@ -91,7 +91,7 @@ static void gaussian_pair(const draw *s, double *out)
 	int d = s->law->d;
 	const double *root = s->law->root[s->side];
 	for (int i = 0; i < d; i++)
-		out[i] = s->side == OTP_LAW_TARGET ? s->law->mean[i] : 0;
+		out[i] = s->side == OTP_TARGET ? s->law->mean[i] : 0;
 	for (int j = 0; j < d; j++) {
 		double xi = normal(s, (uint32_t)j);
 		for (int i = 0; i < d; i++)
@@ -109,7 +109,7 @@ static void perpendicular(const draw *s, double *out)
 {
 	int k = s->law->params.m;
 	for (int i = 0; i < k; i++)
-		out[(s->side == OTP_LAW_TARGET ? k : 0) + i] = 2 * stratified(s, (uint32_t)i) - 1;
+		out[(s->side == OTP_TARGET ? k : 0) + i] = 2 * stratified(s, (uint32_t)i) - 1;
 }
 
 static void one_to_many(const draw *s, double *out)
@@ -117,14 +117,14 @@ static void one_to_many(const draw *s, double *out)
 	int m = s->law->params.m;
 	for (int i = 0; i < m; i++)
 		out[i] = 2 * stratified(s, (uint32_t)i) - 1;
-	if (s->side == OTP_LAW_TARGET)
+	if (s->side == OTP_TARGET)
 		out[m] = coin(s, (uint32_t)m) ? -1 : 1;
 }
 
 static void parallel(const draw *s, double *out)
 {
 	out[0] = 2 * stratified(s, 0) - 1;
-	out[1] = s->side == OTP_LAW_TARGET;
+	out[1] = s->side == OTP_TARGET;
 }
 
 static void around(const draw *s, double x, double y, double *out)
@@ -202,7 +202,7 @@ const char *otp_law_names(void)
 	       "convex-target, 8gaussians, moons, spiral";
 }
 
-static const law_kind *find(const char *name, otp_law_side *side)
+static const law_kind *find(const char *name, otp_side *side)
 {
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		size_t length = strlen(kinds[i].name);
@@ -210,11 +210,11 @@ static const law_kind *find(const char *name, otp_law_side *side)
 			continue;
 		const char *rest = name + length;
 		if (kinds[i].pair && (strcmp(rest, "-source") == 0 || strcmp(rest, "-target") == 0)) {
-			*side = rest[1] == 's' ? OTP_LAW_SOURCE : OTP_LAW_TARGET;
+			*side = rest[1] == 's' ? OTP_SOURCE : OTP_TARGET;
 			return &kinds[i];
 		}
 		if (!kinds[i].pair && *rest == 0) {
-			*side = OTP_LAW_TARGET;
+			*side = OTP_TARGET;
 			return &kinds[i];
 		}
 	}
@@ -223,7 +223,7 @@ static const law_kind *find(const char *name, otp_law_side *side)
 
 bool otp_law_exists(const char *name)
 {
-	otp_law_side side;
+	otp_side side;
 	return find(name, &side) != NULL;
 }
 
@@ -262,7 +262,7 @@ void otp_law_orthogonal(uint64_t seed, uint32_t which, int d, double *out)
 
 /* Eigenvalues log-uniform in [1, cond] with both ends taken, scaled to trace d,
  * along the rows of a random orthogonal matrix. */
-static void make_covariance(otp_law *law, int side)
+static void make_covariance(otp_law *law, otp_side side)
 {
 	int d = law->d;
 	size_t n = (size_t)d;
@@ -292,8 +292,8 @@ static void make_covariance(otp_law *law, int side)
 
 static void make_gaussian(otp_law *law)
 {
-	make_covariance(law, OTP_LAW_SOURCE);
-	make_covariance(law, OTP_LAW_TARGET);
+	make_covariance(law, OTP_SOURCE);
+	make_covariance(law, OTP_TARGET);
 	/* The target's mean: length 1 in a random direction. */
 	law->mean = otp_calloc((size_t)law->d, sizeof *law->mean);
 	otp_stream stream = stream_of(law->seed, STREAM_MEAN, 0);
@@ -327,10 +327,9 @@ static bool settle_params(const law_kind *kind, otp_law_params *p, const char *n
 	return true;
 }
 
-otp_law *otp_law_new(const char *name, otp_law_params params, uint64_t seed, otp_law_side *side,
-		     otp_error *err)
+otp_law *otp_law_new(const char *name, otp_law_params params, uint64_t seed, otp_side *side, otp_error *err)
 {
-	otp_law_side which;
+	otp_side which;
 	const law_kind *kind = find(name, &which);
 	if (!kind) {
 		otp_fail(err, name, "no such law, expected one of %s", otp_law_names());
@@ -367,7 +366,7 @@ void otp_law_free(otp_law *law)
 	otp_free(law);
 }
 
-void otp_law_sample(const otp_law *law, otp_law_side side, uint64_t index, float *out)
+void otp_law_sample(const otp_law *law, otp_side side, uint64_t index, float *out)
 {
 	enum { ON_STACK = 512 };
 	double small[ON_STACK] = {0}, *plain = small;

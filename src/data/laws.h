@@ -7,8 +7,7 @@
 #define OTP_LAWS_H
 
 #include "core/base.h"
-
-typedef enum otp_law_side { OTP_LAW_SOURCE, OTP_LAW_TARGET } otp_law_side;
+#include "nn/roles.h"
 
 typedef struct otp_law_params {
 	int d;	     /* dimension; 0: the law's own */
@@ -35,11 +34,10 @@ typedef struct otp_law {
  * "gaussian-source", "perpendicular-target", "one-to-many-source",
  * "parallel-target", "convex-source", "8gaussians", "moons", "spiral". "gaussian" alone is
  * N(0, I). *side is set where it is not NULL; toys have one side, the target. */
-otp_law *otp_law_new(const char *name, otp_law_params params, uint64_t seed, otp_law_side *side,
-		     otp_error *err);
+otp_law *otp_law_new(const char *name, otp_law_params params, uint64_t seed, otp_side *side, otp_error *err);
 void otp_law_free(otp_law *law);
 /* Sample `index` of one side: a function of (law, side, index) alone. */
-void otp_law_sample(const otp_law *law, otp_law_side side, uint64_t index, float *out);
+void otp_law_sample(const otp_law *law, otp_side side, uint64_t index, float *out);
 /* Names of every set, for messages: "gaussian, gaussian-source, ...". */
 const char *otp_law_names(void);
 bool otp_law_exists(const char *name);

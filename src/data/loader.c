@@ -37,10 +37,10 @@ struct otp_loader {
 	atomic_bool stop;
 };
 
-uint64_t otp_loader_index(uint64_t seed, int which, uint64_t position, uint64_t count)
+uint64_t otp_loader_index(uint64_t seed, otp_side side, uint64_t position, uint64_t count)
 {
 	OTP_ASSERT(count > 0, "a walk over nothing");
-	otp_stream key = otp_stream_make(seed, (uint32_t)which, (uint32_t)(position / count));
+	otp_stream key = otp_stream_make(seed, (uint32_t)side, (uint32_t)(position / count));
 	return otp_permute(key, position % count, count);
 }
 
@@ -68,8 +68,7 @@ static uint64_t position_of(const otp_walk *w, uint32_t draw, int i)
 
 static bool wants_mirror(const otp_walk *w, uint32_t draw, int i)
 {
-	otp_stream s =
-	    otp_stream_make(w->seed, (uint32_t)(i / w->copies) * 2 + (uint32_t)(w->which & 1), draw);
+	otp_stream s = otp_stream_make(w->seed, (uint32_t)(i / w->copies) * 2 + (uint32_t)w->side, draw);
 	return w->flip && (otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1);
 }
 
@@ -78,7 +77,7 @@ void otp_loader_picks(otp_walk walk, uint64_t count, uint32_t draw, uint32_t *pi
 	OTP_ASSERT(count <= INT32_MAX, "picks of %llu samples", (unsigned long long)count);
 	for (int i = 0; i < walk.batch; i++) {
 		uint64_t position = position_of(&walk, draw, i);
-		uint32_t index = (uint32_t)otp_loader_index(walk.seed, walk.which, position, count);
+		uint32_t index = (uint32_t)otp_loader_index(walk.seed, walk.side, position, count);
 		picks[i] = 2 * index + wants_mirror(&walk, draw, i);
 	}
 }
@@ -90,8 +89,7 @@ static void fill(otp_loader *l, slot *s, uint32_t draw)
 	s->trouble = (otp_error){0};
 	for (int i = 0; i < w->batch && !atomic_load(&l->stop); i++) {
 		uint64_t position = position_of(w, draw, i);
-		uint64_t index =
-		    l->count ? otp_loader_index(w->seed, w->which, position, l->count) : position;
+		uint64_t index = l->count ? otp_loader_index(w->seed, w->side, position, l->count) : position;
 		float *image = s->values + (size_t)i * values;
 		if (i % w->copies) {
 			memcpy(image, image - values, values * sizeof *image);

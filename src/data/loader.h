@@ -7,13 +7,14 @@
 #define OTP_LOADER_H
 
 #include "data/dataset.h"
+#include "nn/roles.h"
 
 typedef struct otp_loader otp_loader;
 
 /* What a draw holds. */
 typedef struct otp_walk {
 	uint64_t seed;
-	int which;	   /* tells apart walks of the same seed (0 source, 1 target) */
+	otp_side side;	   /* walks of the same seed differ */
 	int batch, copies; /* every sample stands `copies` times in its batch, one behind the other */
 	bool flip;	   /* images: mirrored or not */
 } otp_walk;
@@ -29,6 +30,6 @@ const float *otp_loader_next(otp_loader *l, otp_error *err);
 void otp_loader_picks(otp_walk walk, uint64_t count, uint32_t draw, uint32_t *picks);
 
 /* The sample index at one position of the walk over `count` samples. */
-uint64_t otp_loader_index(uint64_t seed, int which, uint64_t position, uint64_t count);
+uint64_t otp_loader_index(uint64_t seed, otp_side side, uint64_t position, uint64_t count);
 
 #endif

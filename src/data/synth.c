@@ -23,7 +23,7 @@ typedef struct synth {
 	int size;     /* digits */
 	int own_size; /* as the spec says */
 	otp_law *law; /* vectors */
-	otp_law_side side;
+	otp_side side;
 } synth;
 
 static bool synth_read(const otp_source *base, uint64_t index, otp_image *out, otp_error *err)

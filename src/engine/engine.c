@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Losses of so many steps stay on the device; then they are fetched, whether anybody asks or not. */
-enum { LOSS_SLOTS = 1024, SPAN_LOSSES = OTP_SPAN_TARGET_DATA + 1 };
+enum { LOSS_SLOTS = 1024, SPAN_LOSSES = OTP_SPANS_OF_STEPS };
 
 /* One worker's programs and its share [first, first + shard) of the batch. */
 typedef struct replica {
@@ -12,16 +12,16 @@ typedef struct replica {
 	otp_step_graph step[OTP_STEP_KINDS];
 	otp_program *program[OTP_STEP_KINDS];
 	/* Several replicas: the update waits for all of their gradients. One alone updates in its step. */
-	otp_graph *update_graph[2];
-	otp_node *hyper[2];
-	otp_program *update[2];
+	otp_graph *update_graph[OTP_NETWORKS];
+	otp_node *hyper[OTP_NETWORKS];
+	otp_program *update[OTP_NETWORKS];
 	uint32_t *words; /* (shard, OTP_WORD_COUNT) */
 } replica;
 
 struct otp_engine {
 	otp_runtime *runtime;
 	otp_engine_settings settings;
-	otp_params *params[2];
+	otp_params *params[OTP_NETWORKS];
 	void *spans[OTP_MAX_SPANS];
 	otp_rounded rounded[OTP_MAX_SPANS]; /* the networks' weights, where programs round operands */
 	int replica_count;
@@ -32,25 +32,23 @@ struct otp_engine {
 	float *fetched; /* (replicas, LOSS_SLOTS, OTP_REPORT_COUNT): the ring on the host */
 };
 
-int otp_engine_rows(int span) { return span == OTP_SPAN_TRANSPORT ? 4 : 3; }
-otp_params *otp_engine_params(const otp_engine *e, int span) { return e->params[span]; }
-void *otp_engine_span(otp_engine *e, int span) { return e->spans[span]; }
+int otp_engine_rows(otp_network network) { return network == OTP_TRANSPORT ? 4 : 3; }
+otp_params *otp_engine_params(const otp_engine *e, otp_network network) { return e->params[network]; }
+void *otp_engine_state(otp_engine *e, otp_network network) { return e->spans[otp_state_span(network)]; }
 
 /* ---- building ---- */
 
-static int64_t grads_elements(const otp_engine *e, int span) { return e->params[span]->elements; }
-
 /* state' = adam(state, all replicas' gradients, hyper), in place. */
-static void add_update(const otp_engine *e, otp_graph *g, int span, otp_node *hyper)
+static void add_update(const otp_engine *e, otp_graph *g, otp_network n, otp_node *hyper)
 {
-	int elements = (int)e->params[span]->elements;
-	otp_attr attr = {.adam = {.ema = span == OTP_SPAN_TRANSPORT,
+	int elements = (int)e->params[n]->elements, span = otp_state_span(n);
+	otp_attr attr = {.adam = {.ema = n == OTP_TRANSPORT,
 				  .beta1 = (float)e->settings.beta1,
 				  .beta2 = (float)e->settings.beta2,
 				  .eps = 1e-8f}};
-	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(span), elements));
-	otp_node *grads = otp_view(g, "grads", OTP_SPAN_TRANSPORT_GRADS + span, 0,
-				   otp_shape4(1, 1, e->replica_count, elements));
+	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(n), elements));
+	otp_node *grads =
+	    otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->replica_count, elements));
 	otp_output(otp_adam(state, grads, hyper, attr), span, 0);
 }
 
@@ -63,11 +61,6 @@ static void add_record(otp_step_graph *step, int index)
 	otp_output(otp_record(ring, step->report, step->in.words, OTP_WORD_SLOT), SPAN_LOSSES, base);
 }
 
-static int span_of(otp_step_kind kind)
-{
-	return kind == OTP_STEP_TRANSPORT ? OTP_SPAN_TRANSPORT : OTP_SPAN_POTENTIAL;
-}
-
 static bool used(const otp_engine_settings *s, otp_step_kind kind)
 {
 	return kind == OTP_STEP_TRANSPORT || (kind == OTP_STEP_POTENTIAL_R1 ? s->r1_used : s->plain_used);
@@ -76,75 +69,71 @@ static bool used(const otp_engine_settings *s, otp_step_kind kind)
 static void build_steps(otp_engine *e, replica *r, int index)
 {
 	const otp_objective *o = &e->settings.objective;
-	otp_params *t = e->params[OTP_SPAN_TRANSPORT], *v = e->params[OTP_SPAN_POTENTIAL];
+	otp_params *t = e->params[OTP_TRANSPORT], *v = e->params[OTP_POTENTIAL];
 	int batch = e->settings.batch;
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		if (!used(&e->settings, kind))
 			continue;
-		int64_t base = index * grads_elements(e, span_of(kind));
+		int64_t base = index * e->params[otp_step_network(kind)]->elements;
 		otp_step_graph *step = &r->step[kind];
 		*step = kind == OTP_STEP_TRANSPORT ? otp_transport_step(o, t, v, r->shard, batch, base)
 						   : otp_potential_step(o, t, v, r->shard, batch, base,
 									kind == OTP_STEP_POTENTIAL_R1);
 		add_record(step, index);
 		if (e->replica_count == 1)
-			add_update(e, step->graph, span_of(kind), step->in.numbers);
+			add_update(e, step->graph, otp_step_network(kind), step->in.numbers);
 	}
 }
 
-static void build_update(otp_engine *e, replica *r, int span)
+static void build_update(otp_engine *e, replica *r, otp_network n)
 {
-	otp_graph *g = r->update_graph[span] = otp_graph_new();
-	r->hyper[span] = otp_input(g, "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
-	add_update(e, g, span, r->hyper[span]);
+	otp_graph *g = r->update_graph[n] = otp_graph_new();
+	r->hyper[n] = otp_input(g, "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
+	add_update(e, g, n, r->hyper[n]);
 }
 
-static otp_resident side(const otp_engine *e, bool target)
+static int words_per_picture(const otp_engine *e, otp_side side)
 {
-	return target ? e->settings.objective.target : e->settings.objective.source;
-}
-
-static int words_per_picture(const otp_engine *e, bool target)
-{
-	const otp_arch *a = &e->settings.objective.arch;
-	return otp_gather_words((int64_t)a->h * a->w * side(e, target).stored);
+	const otp_objective *o = &e->settings.objective;
+	return otp_gather_words((int64_t)o->arch.h * o->arch.w * o->resident[side].stored);
 }
 
 /* Parameters are discovered by building the steps once, before any memory exists. */
 static void discover_params(otp_engine *e)
 {
-	for (int span = 0; span < 2; span++)
-		e->params[span] = otp_params_new();
-	otp_step_graph probe = otp_transport_step(&e->settings.objective, e->params[OTP_SPAN_TRANSPORT],
-						  e->params[OTP_SPAN_POTENTIAL], 1, 1, 0);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		e->params[n] = otp_params_new();
+	otp_step_graph probe = otp_transport_step(&e->settings.objective, e->params[OTP_TRANSPORT],
+						  e->params[OTP_POTENTIAL], 1, 1, 0);
 	otp_graph_free(probe.graph);
 }
 
-static size_t data_elements(const otp_engine *e, bool target)
+static size_t data_elements(const otp_engine *e, otp_side side)
 {
-	int rows = side(e, target).rows;
-	return rows ? (size_t)rows * (size_t)words_per_picture(e, target) : 0;
+	int rows = e->settings.objective.resident[side].rows;
+	return rows ? (size_t)rows * (size_t)words_per_picture(e, side) : 0;
 }
 
-static size_t rounded_bytes(const otp_engine *e, int span)
+static size_t rounded_bytes(const otp_engine *e, otp_network n)
 {
-	return (size_t)e->params[span]->elements * e->runtime->backend->element_bytes[OTP_BF16];
+	return (size_t)e->params[n]->elements * e->runtime->backend->element_bytes[OTP_BF16];
 }
 
 static void allocate_spans(otp_engine *e)
 {
 	const otp_backend *b = e->runtime->backend;
 	size_t elements[OTP_MAX_SPANS] = {0};
-	for (int span = 0; span < 2; span++) {
-		size_t row = (size_t)e->params[span]->elements;
-		elements[span] = row * (size_t)otp_engine_rows(span);
-		elements[OTP_SPAN_TRANSPORT_GRADS + span] = row * (size_t)e->replica_count;
-		elements[OTP_SPAN_SOURCE_DATA + span] = data_elements(e, span);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		size_t row = (size_t)e->params[n]->elements;
+		elements[otp_state_span(n)] = row * (size_t)otp_engine_rows(n);
+		elements[otp_grads_span(n)] = row * (size_t)e->replica_count;
 	}
-	for (int span = 0; span < 2; span++)
+	for (otp_side side = 0; side < OTP_SIDES; side++)
+		elements[otp_data_span(side)] = data_elements(e, side);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		if (e->runtime->precision == OTP_PRECISION_BF16 && b->element_bytes[OTP_BF16])
-			e->rounded[span] = (otp_rounded){b->alloc(e->runtime->device, rounded_bytes(e, span)),
-							 e->params[span]->elements};
+			e->rounded[otp_state_span(n)] = (otp_rounded){
+			    b->alloc(e->runtime->device, rounded_bytes(e, n)), e->params[n]->elements};
 	elements[SPAN_LOSSES] = (size_t)e->replica_count * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
@@ -181,10 +170,10 @@ static void build_replica(void *argument, int worker)
 		if (r->step[kind].in.signs)
 			write_signs(r, kind);
 	}
-	for (int span = 0; span < 2; span++)
-		if (r->update_graph[span])
-			r->update[span] = otp_program_new(at->backend, at->device, r->update_graph[span],
-							  e->spans, options);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		if (r->update_graph[n])
+			r->update[n] =
+			    otp_program_new(at->backend, at->device, r->update_graph[n], e->spans, options);
 }
 
 otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings)
@@ -203,8 +192,8 @@ otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *sett
 		r->shard = (int)((int64_t)settings->batch * (i + 1) / e->replica_count) - r->first;
 		r->words = otp_calloc((size_t)r->shard * OTP_WORD_COUNT, sizeof *r->words);
 		build_steps(e, r, i);
-		for (int span = 0; span < 2 && e->replica_count > 1; span++)
-			build_update(e, r, span);
+		for (otp_network n = 0; n < OTP_NETWORKS && e->replica_count > 1; n++)
+			build_update(e, r, n);
 	}
 	otp_pool_run(runtime->pool, build_replica, e);
 	return e;
@@ -220,9 +209,9 @@ void otp_engine_free(otp_engine *e)
 			otp_program_free(r->program[kind]);
 			otp_graph_free(r->step[kind].graph);
 		}
-		for (int span = 0; span < 2; span++) {
-			otp_program_free(r->update[span]);
-			otp_graph_free(r->update_graph[span]);
+		for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+			otp_program_free(r->update[n]);
+			otp_graph_free(r->update_graph[n]);
 		}
 		otp_free(r->words);
 	}
@@ -230,8 +219,8 @@ void otp_engine_free(otp_engine *e)
 		e->runtime->backend->release(e->runtime->device, e->spans[span]);
 		e->runtime->backend->release(e->runtime->device, e->rounded[span].memory);
 	}
-	for (int span = 0; span < 2; span++)
-		otp_params_free(e->params[span]);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		otp_params_free(e->params[n]);
 	otp_free(e->replicas);
 	otp_free(e->fetched);
 	otp_free(e);
@@ -241,42 +230,42 @@ void otp_engine_free(otp_engine *e)
 
 void otp_engine_init(otp_engine *e, uint64_t seed)
 {
-	for (int span = 0; span < 2; span++) {
-		int64_t elements = e->params[span]->elements;
-		float *state = otp_calloc((size_t)(elements * otp_engine_rows(span)), sizeof *state);
-		otp_params_init(e->params[span], seed, (uint32_t)span, state + OTP_ROW_PARAM * elements);
-		if (otp_engine_rows(span) > OTP_ROW_EMA)
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		int64_t elements = e->params[n]->elements;
+		float *state = otp_calloc((size_t)(elements * otp_engine_rows(n)), sizeof *state);
+		otp_params_init(e->params[n], seed, n, state + OTP_ROW_PARAM * elements);
+		if (otp_engine_rows(n) > OTP_ROW_EMA)
 			memcpy(state + OTP_ROW_EMA * elements, state, (size_t)elements * sizeof *state);
-		otp_engine_write(e, span, state);
+		otp_engine_write(e, n, state);
 		otp_free(state);
 	}
 }
 
-void otp_engine_read(otp_engine *e, int span, float *state)
+void otp_engine_read(otp_engine *e, otp_network network, float *state)
 {
 	const otp_runtime *at = e->runtime;
 	at->backend->wait(at->device);
-	at->backend->download(at->device, state, OTP_F32, e->spans[span],
-			      e->params[span]->elements * otp_engine_rows(span));
+	at->backend->download(at->device, state, OTP_F32, otp_engine_state(e, network),
+			      e->params[network]->elements * otp_engine_rows(network));
 }
 
-void otp_engine_write(otp_engine *e, int span, const float *state)
+void otp_engine_write(otp_engine *e, otp_network network, const float *state)
 {
 	const otp_runtime *at = e->runtime;
-	at->backend->upload(at->device, e->spans[span], OTP_F32, state,
-			    e->params[span]->elements * otp_engine_rows(span));
-	if (e->rounded[span].memory)
-		at->backend->upload(at->device, e->rounded[span].memory, OTP_BF16,
-				    state + OTP_ROW_PARAM * e->params[span]->elements,
-				    e->rounded[span].elements);
+	otp_rounded rounded = e->rounded[otp_state_span(network)];
+	at->backend->upload(at->device, otp_engine_state(e, network), OTP_F32, state,
+			    e->params[network]->elements * otp_engine_rows(network));
+	if (rounded.memory)
+		at->backend->upload(at->device, rounded.memory, OTP_BF16,
+				    state + OTP_ROW_PARAM * e->params[network]->elements, rounded.elements);
 	at->backend->wait(at->device);
 }
 
-void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, const uint32_t *words)
+void otp_engine_load(otp_engine *e, otp_side side, int64_t first, int64_t count, const uint32_t *words)
 {
 	const otp_runtime *at = e->runtime;
-	int64_t each = words_per_picture(e, target);
-	char *data = e->spans[OTP_SPAN_SOURCE_DATA + target];
+	int64_t each = words_per_picture(e, side);
+	char *data = e->spans[otp_data_span(side)];
 	at->backend->upload(at->device, data + (size_t)(first * each) * at->backend->element_bytes[OTP_F32],
 			    OTP_U32, words, count * each);
 }
@@ -321,13 +310,13 @@ void otp_engine_set_losses(otp_engine *e, const otp_losses *losses)
 	e->losses = losses ? *losses : (otp_losses){0};
 }
 
-void otp_engine_read_grads(otp_engine *e, int span, float *grads)
+void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads)
 {
 	const otp_runtime *at = e->runtime;
-	int64_t elements = e->params[span]->elements;
+	int64_t elements = e->params[network]->elements;
 	float *rows = otp_calloc((size_t)(elements * e->replica_count), sizeof *rows);
 	at->backend->wait(at->device);
-	at->backend->download(at->device, rows, OTP_F32, e->spans[OTP_SPAN_TRANSPORT_GRADS + span],
+	at->backend->download(at->device, rows, OTP_F32, e->spans[otp_grads_span(network)],
 			      elements * e->replica_count);
 	for (int64_t k = 0; k < elements; k++) {
 		grads[k] = rows[k];
@@ -412,9 +401,9 @@ static void run_update(void *argument, int worker)
 	if (worker >= task->e->replica_count)
 		return;
 	replica *r = &task->e->replicas[worker];
-	int span = span_of(task->kind);
-	otp_program_write(r->update[span], r->hyper[span], task->numbers);
-	otp_program_run(r->update[span]);
+	otp_network n = otp_step_network(task->kind);
+	otp_program_write(r->update[n], r->hyper[n], task->numbers);
+	otp_program_run(r->update[n]);
 }
 
 static void step(step_task task)
@@ -446,14 +435,15 @@ void otp_engine_potential_step(otp_engine *e, otp_batch x, otp_batch y, const ot
 otp_engine_size otp_engine_measure(const otp_engine *e)
 {
 	otp_engine_size size = {0};
-	for (int span = 0; span < 2; span++) {
-		size_t row = (size_t)e->params[span]->elements * e->runtime->backend->element_bytes[OTP_F32];
-		size.state_bytes += row * (size_t)otp_engine_rows(span);
-		if (e->rounded[span].memory)
-			size.state_bytes += rounded_bytes(e, span);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		size_t row = (size_t)e->params[n]->elements * e->runtime->backend->element_bytes[OTP_F32];
+		size.state_bytes += row * (size_t)otp_engine_rows(n);
+		if (e->rounded[otp_state_span(n)].memory)
+			size.state_bytes += rounded_bytes(e, n);
 		size.gradient_bytes += row * (size_t)e->replica_count;
-		size.data_bytes += data_elements(e, span) * e->runtime->backend->element_bytes[OTP_F32];
 	}
+	for (otp_side side = 0; side < OTP_SIDES; side++)
+		size.data_bytes += data_elements(e, side) * e->runtime->backend->element_bytes[OTP_F32];
 	for (int i = 0; i < e->replica_count; i++)
 		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
 			if (e->replicas[i].program[kind]) {
@@ -466,21 +456,21 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 	return size;
 }
 
-bool otp_engine_profile(otp_engine *e, int which, int runs, double *seconds_by_op)
+bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *seconds_by_op)
 {
-	otp_program *p = e->replicas[0].program[which];
+	otp_program *p = e->replicas[0].program[kind];
 	if (p)
 		otp_program_profile(p, runs, seconds_by_op);
 	return p != NULL;
 }
 
-void otp_engine_work(const otp_engine *e, int which, otp_peaks peaks, otp_work *by_op)
+void otp_engine_work(const otp_engine *e, otp_step_kind kind, otp_peaks peaks, otp_work *by_op)
 {
 	memset(by_op, 0, OTP_OP_COUNT * sizeof *by_op);
 	for (int i = 0; i < e->replica_count; i++) {
 		const replica *r = &e->replicas[i];
-		otp_program_add_work(r->program[which], peaks, by_op);
-		if (r->update[span_of((otp_step_kind)which)])
-			otp_program_add_work(r->update[span_of((otp_step_kind)which)], peaks, by_op);
+		otp_program_add_work(r->program[kind], peaks, by_op);
+		if (r->update[otp_step_network(kind)])
+			otp_program_add_work(r->update[otp_step_network(kind)], peaks, by_op);
 	}
 }

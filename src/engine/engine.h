@@ -58,17 +58,17 @@ otp_losses otp_engine_losses(otp_engine *e);
 void otp_engine_set_losses(otp_engine *e, const otp_losses *losses); /* after a wait; NULL: zero */
 
 /* Rows [first, first + count) of a side's set on the device, as op gather takes them. */
-void otp_engine_load(otp_engine *e, bool target, int64_t first, int64_t count, const uint32_t *words);
+void otp_engine_load(otp_engine *e, otp_side side, int64_t first, int64_t count, const uint32_t *words);
 void otp_engine_wait(otp_engine *e);
 
-otp_params *otp_engine_params(const otp_engine *e, int span); /* OTP_SPAN_TRANSPORT or _POTENTIAL */
-int otp_engine_rows(int span);				      /* of a span's state: 4 or 3 */
+otp_params *otp_engine_params(const otp_engine *e, otp_network network);
+int otp_engine_rows(otp_network network); /* of its state: 4 or 3 */
 /* Whole state, rows * elements floats. */
-void otp_engine_read(otp_engine *e, int span, float *state);
-void otp_engine_write(otp_engine *e, int span, const float *state);
-void *otp_engine_span(otp_engine *e, int span); /* device memory */
+void otp_engine_read(otp_engine *e, otp_network network, float *state);
+void otp_engine_write(otp_engine *e, otp_network network, const float *state);
+void *otp_engine_state(otp_engine *e, otp_network network); /* device memory */
 /* The gradient that the last step of this network's update used, `elements` floats. */
-void otp_engine_read_grads(otp_engine *e, int span, float *grads);
+void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads);
 
 typedef struct otp_engine_size {
 	size_t state_bytes, gradient_bytes, program_bytes, unshared_bytes, data_bytes;
@@ -76,10 +76,9 @@ typedef struct otp_engine_size {
 } otp_engine_size;
 otp_engine_size otp_engine_measure(const otp_engine *e);
 
-/* Seconds by op kind of one replica's steps, for bench. which: 0 transport, 1 potential, 2 potential with R1.
- */
-bool otp_engine_profile(otp_engine *e, int which, int runs, double *seconds_by_op);
+/* Seconds by op kind of one replica's steps, for bench. */
+bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *seconds_by_op);
 /* The least that such a step costs, update included, all replicas together: [OTP_OP_COUNT]. */
-void otp_engine_work(const otp_engine *e, int which, otp_peaks peaks, otp_work *by_op);
+void otp_engine_work(const otp_engine *e, otp_step_kind kind, otp_peaks peaks, otp_work *by_op);
 
 #endif

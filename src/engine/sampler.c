@@ -43,7 +43,7 @@ otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_par
 	s->arch = *arch;
 	s->smoothing = smoothing;
 	s->chunk = arch->vectors ? CHUNK_VECTORS : CHUNK_IMAGES;
-	s->spans[OTP_SPAN_TRANSPORT] = span;
+	s->spans[otp_state_span(OTP_TRANSPORT)] = span;
 	s->workers = otp_pool_workers(runtime->pool);
 	s->each = otp_calloc((size_t)s->workers, sizeof *s->each);
 	for (int i = 0; i < s->workers; i++) {

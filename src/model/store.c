@@ -10,14 +10,14 @@
 
 static const char *const FORMATS[] = {"otplan-checkpoint", "otplan-model"};
 enum { FORMAT_VERSION = 1, MOST_TEXT_BYTES = 1 << 24 };
-static const char *const NETWORKS[] = {"transport", "potential"};
-static const int ROWS[] = {4, 3};
+static const char *const NETWORKS[OTP_NETWORKS] = {"transport", "potential"};
+static const int ROWS[OTP_NETWORKS] = {4, 3};
 
 void otp_stored_free(otp_stored *s)
 {
 	otp_free(s->settings);
-	for (int i = 0; i < 2; i++)
-		otp_free(s->state[i]);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		otp_free(s->state[n]);
 	memset(s, 0, sizeof *s);
 }
 
@@ -258,7 +258,7 @@ static char *layout_text(const otp_params *p)
 	return text;
 }
 
-static bool write_network(hid_t file, const otp_stored *s, int network, const otp_params *params)
+static bool write_network(hid_t file, const otp_stored *s, otp_network network, const otp_params *params)
 {
 	char name[64];
 	hsize_t dims[2] = {(hsize_t)ROWS[network], (hsize_t)s->elements[network]};
@@ -286,7 +286,7 @@ static bool read_losses(hid_t file, otp_losses *losses)
 	return data_count(file, "losses") < 0 || read_data(file, "losses", H5T_NATIVE_DOUBLE, LOSSES, losses);
 }
 
-bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[2],
+bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[OTP_NETWORKS],
 			  otp_error *err)
 {
 	otp_hdf5_start();
@@ -296,12 +296,12 @@ bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_param
 	bool ok = file >= 0 && write_facts(file, OTP_STORED_CHECKPOINT, s) &&
 		  write_number(file, "time_s", H5T_NATIVE_DOUBLE, &s->time_s) &&
 		  write_losses(file, &s->losses);
-	for (int network = 0; ok && network < 2; network++)
+	for (otp_network network = 0; ok && network < OTP_NETWORKS; network++)
 		ok = write_network(file, s, network, params[network]);
 	return finish(file, ok, temporary, path, err);
 }
 
-static bool read_network(hid_t file, otp_stored *s, int network)
+static bool read_network(hid_t file, otp_stored *s, otp_network network)
 {
 	char name[64];
 	snprintf(name, sizeof name, "%s/state", NETWORKS[network]);
@@ -320,7 +320,8 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 	if (file < 0)
 		return false;
 	bool ok = read_facts(file, s) && read_number(file, "time_s", H5T_NATIVE_DOUBLE, &s->time_s) &&
-		  read_losses(file, &s->losses) && read_network(file, s, 0) && read_network(file, s, 1);
+		  read_losses(file, &s->losses) && read_network(file, s, OTP_TRANSPORT) &&
+		  read_network(file, s, OTP_POTENTIAL);
 	H5Fclose(file);
 	if (!ok) {
 		otp_stored_free(s);

@@ -23,10 +23,10 @@ typedef struct otp_stored {
 	int h, w, c;
 	double sigma; /* model only: smoothing to translate with */
 	uint64_t source_digest, target_digest;
-	otp_losses losses;   /* checkpoint only: of the steps since the last record of metrics */
-	int64_t elements[2]; /* checkpoint only: of a row of the transport's and the potential's state */
-	float *state[2];     /* checkpoint only: 4 and 3 rows */
-	int64_t parameters;  /* model only: trainable values in the file */
+	otp_losses losses;		/* checkpoint only: of the steps since the last record of metrics */
+	int64_t elements[OTP_NETWORKS]; /* checkpoint only: of a row of each network's state */
+	float *state[OTP_NETWORKS];	/* checkpoint only: 4 and 3 rows */
+	int64_t parameters;		/* model only: trainable values in the file */
 } otp_stored;
 
 void otp_stored_free(otp_stored *s);
@@ -36,7 +36,7 @@ typedef enum otp_stored_kind { OTP_STORED_CHECKPOINT, OTP_STORED_MODEL } otp_sto
 /* Which of the two a file is; an error if neither. */
 bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err);
 
-bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[2],
+bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[OTP_NETWORKS],
 			  otp_error *err);
 bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err);
 

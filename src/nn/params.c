@@ -25,7 +25,7 @@ static void init_uniform(const otp_param_info *info, otp_stream stream, float *v
 	}
 }
 
-void otp_params_init(const otp_params *p, uint64_t seed, uint32_t network, float *row)
+void otp_params_init(const otp_params *p, uint64_t seed, otp_network network, float *row)
 {
 	memset(row, 0, (size_t)p->elements * sizeof *row);
 	for (int k = 0; k < p->count; k++) {
@@ -35,7 +35,7 @@ void otp_params_init(const otp_params *p, uint64_t seed, uint32_t network, float
 			for (int i = 0; i < info->shape.w && i < info->shape.c; i++)
 				values[(int64_t)i * info->shape.c + i] = 1;
 		else
-			init_uniform(info, otp_stream_make(seed, network, (uint32_t)k), values);
+			init_uniform(info, otp_stream_make(seed, (uint32_t)network, (uint32_t)k), values);
 	}
 }
 

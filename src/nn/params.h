@@ -8,6 +8,7 @@
 #define OTP_PARAMS_H
 
 #include "graph/graph.h"
+#include "nn/roles.h"
 
 typedef struct otp_param_info {
 	char name[96];
@@ -27,8 +28,8 @@ typedef struct otp_params {
 
 otp_params *otp_params_new(void);
 void otp_params_free(otp_params *p);
-/* Initial values of one row: uniform, from (seed, which network, name's place, element) alone. */
-void otp_params_init(const otp_params *p, uint64_t seed, uint32_t network, float *row);
+/* Initial values of one row: uniform, from (seed, network, name's place, element) alone. */
+void otp_params_init(const otp_params *p, uint64_t seed, otp_network network, float *row);
 
 /* One network's build into one graph. Parameters are views of `span` from
  * `base` on; asking twice for a name gives the same node. */

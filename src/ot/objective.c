@@ -39,16 +39,17 @@ static otp_node *number(const otp_step_inputs *in, enum otp_number which)
 }
 
 /* A side's samples: picked on the device, or the leaf that takes them from the host. */
-static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *in, bool target, int n)
+static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *in, otp_side side, int n)
 {
 	otp_shape shape = sample_shape(&o->arch, n);
-	otp_resident data = target ? o->target : o->source;
+	otp_resident data = o->resident[side];
+	bool target = side == OTP_TARGET;
 	if (!data.rows)
 		return *(target ? &in->y : &in->x) = otp_input(g, target ? "y" : "x", OTP_F32, shape);
 	int words = otp_gather_words((int64_t)shape.h * shape.w * data.stored);
 	otp_node *bytes =
-	    otp_view_words(g, "data", OTP_SPAN_SOURCE_DATA + target, 0, otp_shape4(data.rows, 1, 1, words));
-	return otp_gather(bytes, in->words, shape, data.stored, OTP_WORD_SOURCE + target);
+	    otp_view_words(g, "data", otp_data_span(side), 0, otp_shape4(data.rows, 1, 1, words));
+	return otp_gather(bytes, in->words, shape, data.stored, otp_pick_word(side));
 }
 
 static source_side answer_to(otp_builder *b, const otp_arch *a, otp_step_inputs *in, otp_node *x,
@@ -107,16 +108,16 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 				  int64_t grads_base)
 {
 	otp_step_graph step = {.graph = otp_graph_new()};
-	otp_builder tb = otp_builder_make(step.graph, t, OTP_SPAN_TRANSPORT, 0);
-	otp_builder vb = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
+	otp_builder tb = otp_builder_make(step.graph, t, otp_state_span(OTP_TRANSPORT), 0);
+	otp_builder vb = otp_builder_make(step.graph, v, otp_state_span(OTP_POTENTIAL), 0);
 	float share = 1.0f / (float)batch;
 
 	step.in = make_inputs(step.graph, shard);
-	otp_node *x = samples(step.graph, o, &step.in, false, shard);
+	otp_node *x = samples(step.graph, o, &step.in, OTP_SOURCE, shard);
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	otp_node *value = otp_potential_build(&vb, &o->arch, s.y);
 	otp_node *loss = otp_layer_total(otp_layer_difference(cost(o, &s), value), share);
-	otp_builder_output_grads(&tb, loss, OTP_SPAN_TRANSPORT_GRADS, grads_base);
+	otp_builder_output_grads(&tb, loss, otp_grads_span(OTP_TRANSPORT), grads_base);
 
 	otp_node *clean_cost = otp_affine(squared_norm(otp_layer_difference(s.x, s.y), SCALAR), share, 0);
 	step.report = report(loss, clean_cost, otp_layer_total(value, share), otp_constant(step.graph, 0));
@@ -161,7 +162,7 @@ static otp_node *refined(const otp_objective *o, otp_builder *tb, otp_params *v,
 			 const source_side *s)
 {
 	/* Leaves of its own: the weights' gradient does not go through the steps. */
-	otp_builder fixed = otp_builder_make(tb->graph, v, OTP_SPAN_POTENTIAL, 0);
+	otp_builder fixed = otp_builder_make(tb->graph, v, otp_state_span(OTP_POTENTIAL), 0);
 	source_side opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0));
 	otp_refinement r = {&fixed, &o->arch, (float)o->tau, cost_from(o, s), o->refine};
 	otp_node *starts[] = {s->y, opposite.y}, *y = otp_refine(&r, starts, 2);
@@ -173,13 +174,13 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 				  int64_t grads_base, bool with_r1)
 {
 	otp_step_graph step = {.graph = otp_graph_new()};
-	otp_builder tb = otp_builder_make(step.graph, t, OTP_SPAN_TRANSPORT, 0);
-	otp_builder vb = otp_builder_make(step.graph, v, OTP_SPAN_POTENTIAL, 0);
+	otp_builder tb = otp_builder_make(step.graph, t, otp_state_span(OTP_TRANSPORT), 0);
+	otp_builder vb = otp_builder_make(step.graph, v, otp_state_span(OTP_POTENTIAL), 0);
 	float share = 1.0f / (float)batch;
 
 	step.in = make_inputs(step.graph, shard);
-	otp_node *x = samples(step.graph, o, &step.in, false, shard);
-	otp_node *y = samples(step.graph, o, &step.in, true, shard);
+	otp_node *x = samples(step.graph, o, &step.in, OTP_SOURCE, shard);
+	otp_node *y = samples(step.graph, o, &step.in, OTP_TARGET, shard);
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	if (o->refine)
 		s.y = refined(o, &tb, v, &step.in, &s);
@@ -195,7 +196,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 		otp_node *half = otp_affine(number(&step.in, OTP_NUMBER_R1), 0.5f, 0);
 		total = otp_add(loss, otp_mul(half, slope));
 	}
-	otp_builder_output_grads(&vb, total, OTP_SPAN_POTENTIAL_GRADS, grads_base);
+	otp_builder_output_grads(&vb, total, otp_grads_span(OTP_POTENTIAL), grads_base);
 	step.report =
 	    report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
 	otp_builder_done(&tb);
@@ -206,7 +207,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n, bool given_noise)
 {
 	otp_sample_graph sample = {.graph = otp_graph_new()};
-	otp_builder b = otp_builder_make(sample.graph, t, OTP_SPAN_TRANSPORT, base);
+	otp_builder b = otp_builder_make(sample.graph, t, otp_state_span(OTP_TRANSPORT), base);
 	sample.in = make_inputs(sample.graph, n);
 	sample.in.x = otp_input(sample.graph, "x", OTP_F32, sample_shape(arch, n));
 	source_side s = transport(&b, arch, &sample.in, sample.in.x, given_noise ? NOISE_GIVEN : NOISE_DRAWN);

@@ -14,15 +14,17 @@
 
 typedef enum otp_g { OTP_G_LINEAR, OTP_G_SOFTPLUS, OTP_G_KL } otp_g;
 
-/* Spans of the graphs made here. */
+/* Spans of the graphs made here: each network's state and gradients, each side's data. */
 enum {
-	OTP_SPAN_TRANSPORT,
-	OTP_SPAN_POTENTIAL,
-	OTP_SPAN_TRANSPORT_GRADS,
-	OTP_SPAN_POTENTIAL_GRADS,
-	OTP_SPAN_SOURCE_DATA,
-	OTP_SPAN_TARGET_DATA,
+	OTP_SPAN_STATES,
+	OTP_SPAN_GRADS = OTP_SPAN_STATES + OTP_NETWORKS,
+	OTP_SPAN_DATA = OTP_SPAN_GRADS + OTP_NETWORKS,
+	OTP_SPANS_OF_STEPS = OTP_SPAN_DATA + OTP_SIDES
 };
+
+static inline int otp_state_span(otp_network network) { return OTP_SPAN_STATES + (int)network; }
+static inline int otp_grads_span(otp_network network) { return OTP_SPAN_GRADS + (int)network; }
+static inline int otp_data_span(otp_side side) { return OTP_SPAN_DATA + (int)side; }
 
 /* A side's data set that lies in its span, 8-bit pictures, rows of words as op gather takes them. rows 0:
  * the side's samples come from the host instead. */
@@ -37,12 +39,14 @@ typedef struct otp_objective {
 	int refine; /* Newton steps from T's outputs to what the potential learns from; 0: T's outputs */
 	bool cost_from_clean; /* ablation: the training cost from x, not x' */
 	otp_g g;
-	otp_resident source, target; /* steps only */
+	otp_resident resident[OTP_SIDES]; /* steps only */
 } otp_objective;
 
 /* A sample's words: its Philox stream; its pick of a set on the device, 2 row + mirrored; and, of the first
  * sample, the slot of the losses. */
 enum otp_word { OTP_WORD_STREAM, OTP_WORD_SOURCE = 4, OTP_WORD_TARGET, OTP_WORD_SLOT, OTP_WORD_COUNT = 8 };
+
+static inline int otp_pick_word(otp_side side) { return OTP_WORD_SOURCE + (int)side; }
 
 /* A step's numbers: adam's hyper tensor, and behind it what the graph itself reads. r1: weight of the R1
  * term, lazy factor included. */
@@ -76,6 +80,12 @@ typedef enum otp_step_kind {
 	OTP_STEP_KINDS
 } otp_step_kind;
 
+/* The network that a step updates. */
+static inline otp_network otp_step_network(otp_step_kind kind)
+{
+	return kind == OTP_STEP_TRANSPORT ? OTP_TRANSPORT : OTP_POTENTIAL;
+}
+
 typedef struct otp_losses {
 	double count[OTP_STEP_KINDS], sum[OTP_STEP_KINDS][OTP_REPORT_COUNT];
 } otp_losses;
@@ -93,7 +103,7 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
 				  int64_t grads_base, bool with_r1);
 
-/* Samples of the plan: T(x', z) from parameters at `base` of OTP_SPAN_TRANSPORT. */
+/* Samples of the plan: T(x', z) from parameters at `base` of the transport's state. */
 typedef struct otp_sample_graph {
 	otp_graph *graph;
 	otp_step_inputs in;

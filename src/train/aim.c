@@ -280,32 +280,32 @@ static void whiten_squares(const aiming *a, const weights *w)
 
 /* ---- both networks ------------------------------------------------------------- */
 
-static weights read_weights(otp_engine *e, int span)
+static weights read_weights(otp_engine *e, otp_network network)
 {
-	weights w = {.params = otp_engine_params(e, span)};
-	w.state = otp_calloc((size_t)(w.params->elements * otp_engine_rows(span)), sizeof *w.state);
-	otp_engine_read(e, span, w.state);
+	weights w = {.params = otp_engine_params(e, network)};
+	w.state = otp_calloc((size_t)(w.params->elements * otp_engine_rows(network)), sizeof *w.state);
+	otp_engine_read(e, network, w.state);
 	return w;
 }
 
-static void write_weights(otp_engine *e, int span, weights *w)
+static void write_weights(otp_engine *e, otp_network network, weights *w)
 {
 	size_t row = (size_t)w->params->elements;
-	if (otp_engine_rows(span) > OTP_ROW_EMA)
+	if (otp_engine_rows(network) > OTP_ROW_EMA)
 		memcpy(w->state + OTP_ROW_EMA * row, w->state + OTP_ROW_PARAM * row, row * sizeof *w->state);
-	otp_engine_write(e, span, w->state);
+	otp_engine_write(e, network, w->state);
 	otp_free(w->state);
 }
 
 static void aim(aiming *a, otp_engine *e)
 {
-	weights t = read_weights(e, OTP_SPAN_TRANSPORT), v = read_weights(e, OTP_SPAN_POTENTIAL);
+	weights t = read_weights(e, OTP_TRANSPORT), v = read_weights(e, OTP_POTENTIAL);
 	aim_first_layer(a, &t, DRAW_TRANSPORT, aim_transport_unit);
 	aim_first_layer(a, &v, DRAW_POTENTIAL, aim_potential_unit);
 	if (a->session->arch.potential_quadratic)
 		whiten_squares(a, &v);
-	write_weights(e, OTP_SPAN_TRANSPORT, &t);
-	write_weights(e, OTP_SPAN_POTENTIAL, &v);
+	write_weights(e, OTP_TRANSPORT, &t);
+	write_weights(e, OTP_POTENTIAL, &v);
 }
 
 static void find_components(const aiming *a, uint32_t draw, cloud *c)

@@ -10,7 +10,7 @@
 
 enum { DIRECTIONS = 128, ASSIGNED = 1024, DIVERSE_INPUTS = 16, RESULTANT_INPUTS = 4 };
 
-uint64_t otp_evaluate_index(const otp_dataset *d, int side, int64_t i)
+uint64_t otp_evaluate_index(const otp_dataset *d, otp_side side, int64_t i)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
 	return info.count ? (uint64_t)(i % info.count) : ((uint64_t)(1 + side) << 40) + (uint64_t)i;
@@ -24,7 +24,8 @@ typedef struct evaluator {
 	float *x, *y, *eps, *targets; /* n samples each; targets: 2 n */
 } evaluator;
 
-static bool read_samples(const otp_dataset *set, int side, size_t n, size_t d, float *out, otp_error *err)
+static bool read_samples(const otp_dataset *set, otp_side side, size_t n, size_t d, float *out,
+			 otp_error *err)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!otp_dataset_get(set, otp_evaluate_index(set, side, (int64_t)i), 0, out + i * d, err))
@@ -93,8 +94,8 @@ static double distance(const evaluator *e, const float *a, const float *b)
 
 static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 {
-	if (!read_samples(e->source, 0, e->n, e->d, e->x, err) ||
-	    !read_samples(e->target, 1, 2 * e->n, e->d, e->targets, err))
+	if (!read_samples(e->source, OTP_SOURCE, e->n, e->d, e->x, err) ||
+	    !read_samples(e->target, OTP_TARGET, 2 * e->n, e->d, e->targets, err))
 		return false;
 	sample(e, e->x, e->n, false, e->y, e->eps);
 	double square = otp_squared_distance(e->x, e->y, e->n * e->d) / (double)(e->n * e->d);

@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "ot/colouring.h"
 #include "engine/sampler.h"
+#include "nn/roles.h"
 
 typedef struct otp_evaluation {
 	int64_t n;
@@ -33,8 +34,8 @@ typedef struct otp_evaluate_options {
 bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *target,
 		  const otp_evaluate_options *o, otp_evaluation *out, otp_error *err);
 
-/* Index of the i-th evaluation sample of a side (0 source, 1 target): from the start, or, where data is
+/* Index of the i-th evaluation sample of a side: from the start, or, where data is
  * generated, far from what training and the other side draw. */
-uint64_t otp_evaluate_index(const otp_dataset *d, int side, int64_t i);
+uint64_t otp_evaluate_index(const otp_dataset *d, otp_side side, int64_t i);
 
 #endif

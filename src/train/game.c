@@ -42,27 +42,33 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_run
 	    .beta1 = c->beta1,
 	    .beta2 = c->beta2,
 	};
-	settings.objective.source = settle_side(s->source, runtime, &budget);
-	settings.objective.target = settle_side(s->target, runtime, &budget);
+	settings.objective.resident[OTP_SOURCE] = settle_side(s->source, runtime, &budget);
+	settings.objective.resident[OTP_TARGET] = settle_side(s->target, runtime, &budget);
 	return settings;
 }
 
+static const otp_dataset *data_of(const otp_session *s, otp_side side)
+{
+	return side == OTP_TARGET ? s->target : s->source;
+}
+
 /* The side's set into the engine's memory, some pictures at a time. */
-static bool load(otp_game *g, bool target, otp_resident side, otp_error *err)
+static bool load(otp_game *g, otp_side side, otp_error *err)
 {
 	enum { AT_ONCE = 256 };
-	const otp_dataset *d = target ? g->session->target : g->session->source;
+	const otp_dataset *d = data_of(g->session, side);
+	otp_resident set = g->resident[side];
 	const otp_arch *a = &g->session->arch;
-	size_t words = (size_t)otp_gather_words((int64_t)a->h * a->w * side.stored);
+	size_t words = (size_t)otp_gather_words((int64_t)a->h * a->w * set.stored);
 	uint32_t *pictures = otp_calloc(AT_ONCE * words, sizeof *pictures);
 	bool ok = true;
-	for (int64_t first = 0; ok && first < side.rows; first += AT_ONCE) {
-		int64_t count = side.rows - first < AT_ONCE ? side.rows - first : AT_ONCE;
+	for (int64_t first = 0; ok && first < set.rows; first += AT_ONCE) {
+		int64_t count = set.rows - first < AT_ONCE ? set.rows - first : AT_ONCE;
 		for (int64_t i = 0; ok && i < count; i++)
 			ok = otp_dataset_get_bytes(d, (uint64_t)(first + i),
 						   (uint8_t *)(pictures + (size_t)i * words), err);
 		if (ok)
-			otp_engine_load(g->engine, target, first, count, pictures);
+			otp_engine_load(g->engine, side, first, count, pictures);
 	}
 	otp_free(pictures);
 	return ok;
@@ -76,42 +82,40 @@ bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_
 	g->session = s;
 	g->runtime = runtime;
 	otp_engine_settings settings = otp_game_engine_settings(s, runtime);
-	g->source_data = settings.objective.source;
-	g->target_data = settings.objective.target;
+	memcpy(g->resident, settings.objective.resident, sizeof g->resident);
 	g->engine = otp_engine_new(runtime, &settings);
 	otp_engine_init(g->engine, s->config.seed);
 	return !(s->arch.vectors && s->config.aim) || otp_aim(g->engine, s, err);
 }
 
 /* Paired noise is over the same source. */
-static otp_walk walk_of(const otp_config *c, bool target)
+static otp_walk walk_of(const otp_config *c, otp_side side)
 {
 	return (otp_walk){.seed = c->seed,
-			  .which = target,
+			  .side = side,
 			  .batch = c->batch,
-			  .copies = !target && c->noise_pairs ? 2 : 1,
+			  .copies = side == OTP_SOURCE && c->noise_pairs ? 2 : 1,
 			  .flip = c->flip};
 }
 
-static bool start_feed(otp_game *g, bool target, otp_error *err)
+static bool start_feed(otp_game *g, otp_side side, otp_error *err)
 {
 	const otp_config *c = &g->session->config;
-	const otp_dataset *d = target ? g->session->target : g->session->source;
-	otp_feed *feed = target ? &g->target : &g->source;
-	otp_resident data = target ? g->target_data : g->source_data;
-	int draws = target ? c->k_potential : c->k_potential + c->k_transport;
+	otp_feed *feed = &g->feed[side];
+	int draws = side == OTP_TARGET ? c->k_potential : c->k_potential + c->k_transport;
 	feed->draw = (uint32_t)(g->step * draws);
-	if (!data.rows) {
-		feed->loader = otp_loader_new(d, walk_of(c, target), c->workers, feed->draw);
+	if (!g->resident[side].rows) {
+		feed->loader =
+		    otp_loader_new(data_of(g->session, side), walk_of(c, side), c->workers, feed->draw);
 		return true;
 	}
 	feed->picks = otp_calloc((size_t)c->batch, sizeof *feed->picks);
-	return load(g, target, data, err);
+	return load(g, side, err);
 }
 
 bool otp_game_start(otp_game *g, otp_error *err)
 {
-	return start_feed(g, false, err) && start_feed(g, true, err);
+	return start_feed(g, OTP_SOURCE, err) && start_feed(g, OTP_TARGET, err);
 }
 
 static void stop_feed(otp_feed *feed)
@@ -122,24 +126,23 @@ static void stop_feed(otp_feed *feed)
 
 void otp_game_close(otp_game *g)
 {
-	stop_feed(&g->source);
-	stop_feed(&g->target);
+	for (otp_side side = 0; side < OTP_SIDES; side++)
+		stop_feed(&g->feed[side]);
 	otp_engine_free(g->engine);
 	memset(g, 0, sizeof *g);
 }
 
 /* ---- the step ---- */
 
-static bool next_batch(otp_game *g, bool target, otp_batch *batch, otp_error *err)
+static bool next_batch(otp_game *g, otp_side side, otp_batch *batch, otp_error *err)
 {
 	const otp_config *c = &g->session->config;
-	otp_feed *feed = target ? &g->target : &g->source;
+	otp_feed *feed = &g->feed[side];
 	if (feed->loader) {
 		*batch = (otp_batch){.values = otp_loader_next(feed->loader, err)};
 		return batch->values != NULL;
 	}
-	int rows = target ? g->target_data.rows : g->source_data.rows;
-	otp_loader_picks(walk_of(c, target), (uint64_t)rows, feed->draw++, feed->picks);
+	otp_loader_picks(walk_of(c, side), (uint64_t)g->resident[side].rows, feed->draw++, feed->picks);
 	*batch = (otp_batch){.picks = feed->picks};
 	return true;
 }
@@ -165,7 +168,7 @@ static bool potential_updates(otp_game *g, otp_error *err)
 	const otp_config *c = &g->session->config;
 	for (int k = 0; k < c->k_potential; k++) {
 		otp_batch x, y;
-		if (!next_batch(g, false, &x, err) || !next_batch(g, true, &y, err))
+		if (!next_batch(g, OTP_SOURCE, &x, err) || !next_batch(g, OTP_TARGET, &y, err))
 			return false;
 		otp_update u = update_for(g, k);
 		u.rate = c->lr_d * otp_settings_rate(c, g->step + 1);
@@ -182,14 +185,15 @@ static bool transport_updates(otp_game *g, otp_error *err)
 	const otp_config *c = &g->session->config;
 	for (int k = 0; k < c->k_transport; k++) {
 		otp_batch x;
-		if (!next_batch(g, false, &x, err))
+		if (!next_batch(g, OTP_SOURCE, &x, err))
 			return false;
 		otp_update u = update_for(g, c->k_potential + k);
 		u.rate = c->lr_g * otp_settings_rate(c, g->step + 1);
 		u.count = g->step * c->k_transport + k + 1;
-		/* The average moves once an outer step, and in its youth no slower than its age. */
-		double young = (double)(g->step + 1) / (double)(g->step + 10);
-		u.ema = k + 1 < c->k_transport ? 1 : c->ema < young ? c->ema : young;
+		/* The average moves once an outer step. Cap the EMA decay at (t+1)/(t+10), so that early
+		 * averages forget the initial weights. */
+		double decay_cap = (double)(g->step + 1) / (double)(g->step + 10);
+		u.ema = k + 1 < c->k_transport ? 1 : c->ema < decay_cap ? c->ema : decay_cap;
 		otp_engine_transport_step(g->engine, x, &u);
 	}
 	return true;
@@ -205,8 +209,8 @@ bool otp_game_step(otp_game *g, otp_error *err)
 
 otp_sampler *otp_game_sampler(otp_game *g, bool given_noise)
 {
-	otp_params *params = otp_engine_params(g->engine, OTP_SPAN_TRANSPORT);
+	otp_params *params = otp_engine_params(g->engine, OTP_TRANSPORT);
 	return otp_sampler_new(g->runtime, &g->session->arch, params,
-			       otp_engine_span(g->engine, OTP_SPAN_TRANSPORT), OTP_ROW_EMA * params->elements,
+			       otp_engine_state(g->engine, OTP_TRANSPORT), OTP_ROW_EMA * params->elements,
 			       g->session->smoothing, given_noise);
 }

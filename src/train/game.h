@@ -20,8 +20,8 @@ typedef struct otp_game {
 	const otp_session *session;
 	otp_runtime *runtime;
 	otp_engine *engine;
-	otp_resident source_data, target_data; /* on the device, where it has rows */
-	otp_feed source, target;
+	otp_resident resident[OTP_SIDES]; /* on the device, where it has rows */
+	otp_feed feed[OTP_SIDES];
 	int64_t step; /* outer steps done */
 } otp_game;
 

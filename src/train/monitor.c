@@ -45,16 +45,18 @@ static double law_distance(const otp_monitor *m, const float *a, const float *b)
 
 /* Sample i of n in block `which` of `blocks`. Over a set with an end the blocks interleave (it may be sorted;
  * training draws from it too), elsewhere they follow each other, far from what training draws. */
-static uint64_t index_of(const otp_dataset *set, int side, size_t n, size_t i, size_t which, size_t blocks)
+static uint64_t index_of(const otp_dataset *set, otp_side side, size_t n, size_t i, size_t which,
+			 size_t blocks)
 {
 	uint64_t count = (uint64_t)otp_dataset_describe(set).count;
 	return count ? (i * blocks + which) * count / (n * blocks)
 		     : otp_evaluate_index(set, side, (int64_t)(which * n + i));
 }
 
-static bool read_law(const otp_monitor *m, int side, size_t which, size_t blocks, float *out, otp_error *err)
+static bool read_law(const otp_monitor *m, otp_side side, size_t which, size_t blocks, float *out,
+		     otp_error *err)
 {
-	const otp_dataset *set = side ? m->session->target : m->session->source;
+	const otp_dataset *set = side == OTP_TARGET ? m->session->target : m->session->source;
 	for (size_t i = 0; i < m->n; i++)
 		if (!otp_dataset_get(set, index_of(set, side, m->n, i, which, blocks), 0, out + i * m->d,
 				     err))
@@ -100,11 +102,11 @@ static bool find_facts(otp_monitor *m, otp_error *err)
 	size_t blocks = 1 + FLOOR_SAMPLES;
 	if (count && (size_t)count / m->n < blocks)
 		blocks = (size_t)count / m->n;
-	if (!read_law(m, 0, 0, 1, m->x, err) || !read_law(m, 1, 0, blocks, m->targets, err))
+	if (!read_law(m, OTP_SOURCE, 0, 1, m->x, err) || !read_law(m, OTP_TARGET, 0, blocks, m->targets, err))
 		return false;
 	memcpy(m->x + m->n * m->d, m->x, m->n * m->d * sizeof *m->x);
 	for (size_t k = 1; k < blocks; k++) {
-		if (!read_law(m, 1, k, blocks, m->y, err))
+		if (!read_law(m, OTP_TARGET, k, blocks, m->y, err))
 			return false;
 		f->floor += law_distance(m, m->y, m->targets) / (double)(blocks - 1);
 		f->target_pair += otp_mean_distance(m->y, m->targets, m->n, m->d) / (double)(blocks - 1);

@@ -72,11 +72,10 @@ static bool all_finite(const float *values, int64_t count)
 
 static void read_state(trainer *t, otp_stored *s)
 {
-	for (int span = 0; span < 2; span++) {
-		s->elements[span] = otp_engine_params(t->game.engine, span)->elements;
-		s->state[span] =
-		    otp_calloc((size_t)(s->elements[span] * otp_engine_rows(span)), sizeof(float));
-		otp_engine_read(t->game.engine, span, s->state[span]);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		s->elements[n] = otp_engine_params(t->game.engine, n)->elements;
+		s->state[n] = otp_calloc((size_t)(s->elements[n] * otp_engine_rows(n)), sizeof(float));
+		otp_engine_read(t->game.engine, n, s->state[n]);
 	}
 }
 
@@ -87,21 +86,21 @@ static bool save_state(trainer *t)
 	const otp_config *c = t->config;
 	otp_stored s = facts(t);
 	read_state(t, &s);
-	const otp_params *const params[2] = {otp_engine_params(t->game.engine, 0),
-					     otp_engine_params(t->game.engine, 1)};
-	const float *average = s.state[OTP_SPAN_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_SPAN_TRANSPORT];
+	const otp_params *const params[OTP_NETWORKS] = {otp_engine_params(t->game.engine, OTP_TRANSPORT),
+							otp_engine_params(t->game.engine, OTP_POTENTIAL)};
+	const float *average = s.state[OTP_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_TRANSPORT];
 	char *model = otp_run_path(c->out, "model.h5");
 	char *checkpoint = otp_run_step_path(c->out, "checkpoints", t->game.step, "h5");
 	bool ok = true;
 	/* A ruined state must not take the place of a good one. */
-	for (int span = 0; ok && span < 2; span++)
-		if (!all_finite(s.state[span], s.elements[span] * otp_engine_rows(span)))
+	for (otp_network n = 0; ok && n < OTP_NETWORKS; n++)
+		if (!all_finite(s.state[n], s.elements[n] * otp_engine_rows(n)))
 			ok = otp_fail_machine(
 			    t->err, c->out,
 			    "weights are no longer finite at step %lld; the checkpoints before it "
 			    "are good: try a lower --lr_d, or more --r1",
 			    (long long)t->game.step);
-	ok = ok && otp_model_write(model, &s, params[OTP_SPAN_TRANSPORT], average, t->err) &&
+	ok = ok && otp_model_write(model, &s, params[OTP_TRANSPORT], average, t->err) &&
 	     otp_checkpoint_write(checkpoint, &s, params, t->err);
 	if (ok)
 		otp_run_prune(c->out, c->keep);
@@ -120,8 +119,8 @@ static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *
 	if (s->target_digest != t->session->target_info.digest)
 		return otp_fail(t->err, t->config->target, "is not the data this run was trained on (%s)",
 				path);
-	for (int span = 0; span < 2; span++)
-		if (s->elements[span] != otp_engine_params(t->game.engine, span)->elements)
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		if (s->elements[n] != otp_engine_params(t->game.engine, n)->elements)
 			return otp_fail(t->err, path,
 					"holds networks of another size than RUN/config.ini says");
 	if (s->step > t->config->steps)
@@ -146,8 +145,8 @@ static bool restore(trainer *t)
 	if (ok) {
 		ok = check_checkpoint(t, &s, path);
 		if (ok) {
-			for (int span = 0; span < 2; span++)
-				otp_engine_write(t->game.engine, span, s.state[span]);
+			for (otp_network n = 0; n < OTP_NETWORKS; n++)
+				otp_engine_write(t->game.engine, n, s.state[n]);
 			otp_engine_set_losses(t->game.engine, &s.losses);
 			t->game.step = s.step;
 			t->time_before = s.time_s;
@@ -170,9 +169,11 @@ static bool read_picture_data(trainer *t)
 	t->picture_x = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
 	t->picture_targets = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
 	for (int i = 0; i < t->picture_rows; i++)
-		if (!otp_dataset_get(t->session->source, otp_evaluate_index(t->session->source, 0, i), 0,
+		if (!otp_dataset_get(t->session->source,
+				     otp_evaluate_index(t->session->source, OTP_SOURCE, i), 0,
 				     t->picture_x + (size_t)i * floats, t->err) ||
-		    !otp_dataset_get(t->session->target, otp_evaluate_index(t->session->target, 1, i), 0,
+		    !otp_dataset_get(t->session->target,
+				     otp_evaluate_index(t->session->target, OTP_TARGET, i), 0,
 				     t->picture_targets + (size_t)i * floats, t->err))
 			return false;
 	return true;
@@ -324,8 +325,8 @@ static void announce(const trainer *t)
 	otp_log("source %s: %s; target %s: %s", s->source_info.spec, count_text(&s->source_info, source),
 		s->target_info.spec, count_text(&s->target_info, target));
 	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, %s", s->arch.h,
-		s->arch.w, s->arch.c, (long long)otp_engine_params(t->game.engine, 0)->trainable,
-		(long long)otp_engine_params(t->game.engine, 1)->trainable, t->config->device,
+		s->arch.w, s->arch.c, (long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
+		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable, t->config->device,
 		t->config->threads, t->config->precision);
 	char *level = otp_level_text(t->config, &s->level);
 	if (level)
@@ -342,7 +343,7 @@ static void announce_data(const trainer *t)
 	otp_engine_size size = otp_engine_measure(t->game.engine);
 	if (size.data_bytes || runtime->backend->memory_free(runtime->device))
 		otp_log("source %s, target %s: %.1f MiB of the device's memory",
-			place_text(t->game.source_data), place_text(t->game.target_data),
+			place_text(t->game.resident[OTP_SOURCE]), place_text(t->game.resident[OTP_TARGET]),
 			(double)size.data_bytes / (1024.0 * 1024.0));
 }
 
@@ -424,10 +425,8 @@ void otp_train_print_plan(const otp_session *s, otp_runtime *runtime)
 	if (level)
 		printf("annealing   %s\n", level);
 	otp_free(level);
-	printf("generator   %lld parameters\n",
-	       (long long)otp_engine_params(e, OTP_SPAN_TRANSPORT)->trainable);
-	printf("potential   %lld parameters\n",
-	       (long long)otp_engine_params(e, OTP_SPAN_POTENTIAL)->trainable);
+	printf("generator   %lld parameters\n", (long long)otp_engine_params(e, OTP_TRANSPORT)->trainable);
+	printf("potential   %lld parameters\n", (long long)otp_engine_params(e, OTP_POTENTIAL)->trainable);
 	printf("state       %.1f MiB (weights, moments, average)\n", (double)size.state_bytes / mib);
 	printf("gradients   %.1f MiB\n", (double)size.gradient_bytes / mib);
 	printf("activations %.1f MiB in %d programs of %d calls (%.1f MiB without reuse)\n",
@@ -436,7 +435,7 @@ void otp_train_print_plan(const otp_session *s, otp_runtime *runtime)
 	printf("data        %.1f MiB\n",
 	       (double)(s->source_info.memory_bytes + s->target_info.memory_bytes) / mib);
 	printf("batches     source %s, target %s (%.1f MiB on the device)\n",
-	       place_text(settings.objective.source), place_text(settings.objective.target),
-	       (double)size.data_bytes / mib);
+	       place_text(settings.objective.resident[OTP_SOURCE]),
+	       place_text(settings.objective.resident[OTP_TARGET]), (double)size.data_bytes / mib);
 	otp_engine_free(e);
 }

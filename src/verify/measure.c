@@ -86,7 +86,7 @@ static void release(plan_sample *s)
 	otp_free(s->y);
 }
 
-static bool read_law(const otp_dataset *set, int side, size_t first, size_t n, size_t d, float *out,
+static bool read_law(const otp_dataset *set, otp_side side, size_t first, size_t n, size_t d, float *out,
 		     otp_error *err)
 {
 	for (size_t i = 0; i < n; i++)
@@ -100,7 +100,7 @@ static bool read_law(const otp_dataset *set, int side, size_t first, size_t n, s
 static bool draw_plan(const measurement *m, size_t first, plan_sample *s)
 {
 	size_t twice = m->sigma > 0 ? 2 : 1, distinct = s->n / twice;
-	if (!read_law(m->source, 0, first, distinct, m->d, s->x, m->err))
+	if (!read_law(m->source, OTP_SOURCE, first, distinct, m->d, s->x, m->err))
 		return false;
 	for (size_t i = s->n; twice == 2 && i-- > 0;)
 		memmove(s->x + i * m->d, s->x + i / 2 * m->d, m->d * sizeof *s->x);
@@ -134,8 +134,8 @@ static bool add_target_error(measurement *m)
 	const size_t n = OTP_ASSIGNED_POINTS;
 	plan_sample s = allocate(m, n);
 	float *targets = otp_calloc(2 * n * m->d, sizeof *targets);
-	bool ok =
-	    draw_plan(m, OTP_MEASURED_POINTS, &s) && read_law(m->target, 1, 0, 2 * n, m->d, targets, m->err);
+	bool ok = draw_plan(m, OTP_MEASURED_POINTS, &s) &&
+		  read_law(m->target, OTP_TARGET, 0, 2 * n, m->d, targets, m->err);
 	if (ok) {
 		double error = otp_assignment_w2(s.y, targets, (int)n, (int)m->d, NULL);
 		double floor = otp_assignment_w2(targets + n * m->d, targets, (int)n, (int)m->d, NULL);
@@ -156,7 +156,7 @@ static bool add_sliced_error(measurement *m, const plan_sample *s)
 {
 	const size_t n = SLICED_POINTS;
 	float *targets = otp_calloc(2 * n * m->d, sizeof *targets);
-	bool ok = read_law(m->target, 1, 0, 2 * n, m->d, targets, m->err);
+	bool ok = read_law(m->target, OTP_TARGET, 0, 2 * n, m->d, targets, m->err);
 	if (ok) {
 		double error = otp_sliced_w2(s->y, targets, n, m->d, SLICES, m->seed);
 		double floor = otp_sliced_w2(targets + n * m->d, targets, n, m->d, SLICES, m->seed);
@@ -417,7 +417,7 @@ static bool measure_samples(measurement *m, const plan_sample *s)
 	double truth = 0;
 	bool ok = true;
 	for (size_t k = 0; ok && k < SAMPLES; k++) {
-		ok = read_law(m->target, 1, (4 + k) * n, n, m->d, targets, m->err);
+		ok = read_law(m->target, OTP_TARGET, (4 + k) * n, n, m->d, targets, m->err);
 		if (ok)
 			truth += otp_assignment_w2(s->x + k * n * m->d, targets, (int)n, (int)m->d, NULL) /
 				 SAMPLES;
@@ -476,7 +476,7 @@ static bool collect_pairs(const measurement *m, const plan_sample *s)
 	for (size_t i = 0; ok && i < (size_t)p->count; i++) {
 		show(m, s->x + i * m->d, p->source + 2 * i);
 		show(m, s->y + i * m->d, p->output + 2 * i);
-		ok = read_law(m->target, 1, i, 1, m->d, target, m->err);
+		ok = read_law(m->target, OTP_TARGET, i, 1, m->d, target, m->err);
 		show(m, target, p->target + 2 * i);
 	}
 	otp_free(target);

@@ -19,7 +19,7 @@ static bool exact_cost(const otp_dataset *source, size_t n, double *cost, otp_er
 	double sum = 0;
 	bool ok = true;
 	for (size_t i = 0; ok && i < n; i++) {
-		ok = otp_dataset_get(source, otp_evaluate_index(source, 0, (int64_t)i), 0, x, err);
+		ok = otp_dataset_get(source, otp_evaluate_index(source, OTP_SOURCE, (int64_t)i), 0, x, err);
 		for (size_t j = 0; j < values; j += 3)
 			sum += ((double)x[j] + 1) * ((double)x[j] + 1);
 	}
@@ -59,8 +59,8 @@ static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp
 	bool ok = true;
 	for (size_t i = 0; ok && i < SPOKES; i++) {
 		streams[i] = otp_stream_make(seed, (uint32_t)i, 0x68756573u);
-		ok = otp_dataset_get(source, otp_evaluate_index(source, 0, (int64_t)(i / COLUMNS)), 0,
-				     x + i * values, err);
+		ok = otp_dataset_get(source, otp_evaluate_index(source, OTP_SOURCE, (int64_t)(i / COLUMNS)),
+				     0, x + i * values, err);
 		if (i % COLUMNS == 0 && i / COLUMNS < ROWS)
 			memcpy(shown + i / COLUMNS * values, x + i * values, values * sizeof *x);
 	}
