@@ -315,8 +315,8 @@ static void convex_target_is_the_source_mapped(void **state)
 	for (int i = 0; i < N; i++) {
 		float source[D], target[D];
 		double x[D], y[D];
-		otp_law_sample(law, OTP_LAW_SOURCE, (uint64_t)i, source);
-		otp_law_sample(law, OTP_LAW_TARGET, (uint64_t)i, target);
+		otp_law_sample(law, OTP_SOURCE, (uint64_t)i, source);
+		otp_law_sample(law, OTP_TARGET, (uint64_t)i, target);
 		for (int j = 0; j < D; j++)
 			x[j] = (double)source[j];
 		otp_convex_map(law->convex, x, y);

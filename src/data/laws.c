@@ -145,7 +145,7 @@ static void convex(const draw *s, double *out)
 	otp_stream at = stream_of(s->law->seed, STREAM_CENTRES, centre);
 	for (int i = 0; i < d; i++)
 		out[i] = apart * normal_of(at, (uint32_t)i) + spread * normal(s, (uint32_t)i);
-	if (s->side == OTP_LAW_TARGET) {
+	if (s->side == OTP_TARGET) {
 		double *x = otp_calloc((size_t)d, sizeof *x);
 		memcpy(x, out, (size_t)d * sizeof *x);
 		otp_convex_map(s->law->convex, x, out);
