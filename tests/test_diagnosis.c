@@ -51,7 +51,7 @@ static run train(const char *name, const char *problem, const setting *settings)
 	otp_config c;
 	otp_session s;
 	char out[128], metrics[160];
-	volatile int stop = 0;
+	volatile sig_atomic_t stop = 0;
 	const otp_problem *p = otp_problem_find(problem, &err);
 	snprintf(out, sizeof out, "%s/%s", folder, name);
 	snprintf(metrics, sizeof metrics, "%s/metrics.jsonl", out);

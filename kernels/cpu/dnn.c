@@ -6,12 +6,12 @@
  * every update, and a pack costs little beside its convolution. */
 #include "cpu/dnn.h"
 #include "cpu/cpu.h"
+#include "core/log.h"
 
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 
 #define DNN(call) check((call), #call)
@@ -255,8 +255,9 @@ static void warn_reference(const char *what)
 {
 	static atomic_flag warned = ATOMIC_FLAG_INIT;
 	if (!atomic_flag_test_and_set(&warned))
-		fprintf(stderr,
-			"otplan: oneDNN has only reference code for a %s here: expect it to be slow\n", what);
+		otp_log(
+		    "otplan: oneDNN has no optimised code for a %s on this processor: expect it to be slow",
+		    what);
 }
 
 /* ---- convolution ---- */

@@ -1,5 +1,6 @@
 /* main: find the command, run it, turn its error into one line. */
 #include "cli/commands.h"
+#include "core/log.h"
 #include "core/words.h"
 
 #include <signal.h>
@@ -94,6 +95,6 @@ int main(int argc, char **argv)
 		code = otp_exit_code(&err);
 	}
 	if (err.exit_code)
-		fprintf(stderr, "otplan: %s\n", err.text);
+		otp_log("otplan: %s", err.text);
 	return code;
 }

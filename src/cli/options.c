@@ -65,8 +65,7 @@ static bool choose_preset(otp_config *c, otp_error *err)
 	otp_config resolved = *c;
 	if (!otp_session_resolve_dataroot(&resolved, err))
 		return false;
-	if (resolved.source[0] &&
-	    !otp_session_look(resolved.source, c->seed, &vectors, size ? &(int){0} : &size, err))
+	if (resolved.source[0] && !otp_session_look(resolved.source, &vectors, size ? &(int){0} : &size, err))
 		return false;
 	snprintf(c->preset, sizeof c->preset, "%s", otp_settings_preset_for(vectors, size));
 	return true;

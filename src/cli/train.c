@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static volatile int stop_asked;
+static volatile sig_atomic_t stop_asked;
 
 /* The first Ctrl-C asks for an orderly end, the second gets the default one. */
 static void on_interrupt(int signal_number)

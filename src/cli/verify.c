@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "config/settings.h"
 #include "verify/verify.h"
 
@@ -189,8 +190,7 @@ static bool verify_problem(const request *r, const otp_problem *p, otp_error *er
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = true;
 	for (int k = 0; ok && k < r->seeds; k++, c.seed++) {
-		fprintf(stderr, "verify: %s, seed %llu, %d steps\n", p->name, (unsigned long long)c.seed,
-			c.steps);
+		otp_log("verify: %s, seed %llu, %d steps", p->name, (unsigned long long)c.seed, c.steps);
 		/* Pictures are of the first seed. */
 		ok = otp_verify(p, &c, &runtime, k == 0 ? r->out : NULL, &runs[k], err);
 		if (ok)

@@ -1,5 +1,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include "core/base.h"
+#include "core/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,18 +42,18 @@ bool otp_fail_machine(otp_error *err, const char *where, const char *fmt, ...)
 
 void otp_assert_failed(const char *file, int line, const char *cond, const char *fmt, ...)
 {
+	char why[1024];
 	va_list args;
-	fprintf(stderr, "otplan: %s:%d: assertion `%s' failed: ", file, line, cond);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	vsnprintf(why, sizeof why, fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	otp_log("otplan: %s:%d: assertion `%s' failed: %s", file, line, cond, why);
 	abort();
 }
 
 static OTP_NORETURN void out_of_memory(size_t bytes)
 {
-	fprintf(stderr, "otplan: memory: %zu bytes could not be had\n", bytes);
+	otp_log("otplan: out of memory: %zu bytes more are needed", bytes);
 	exit(OTP_EXIT_FAILED);
 }
 

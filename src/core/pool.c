@@ -8,11 +8,11 @@
 #include "core/pool.h"
 
 #include "core/base.h"
+#include "core/log.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,8 +102,7 @@ otp_pool *otp_pool_new(int workers)
 		pool->members[i] = (struct otp_pool_member){pool, i};
 		int code = pthread_create(&pool->threads[i - 1], NULL, member_main, &pool->members[i]);
 		if (code != 0) {
-			fprintf(stderr, "otplan: threads: %d could not be started: %s\n", workers,
-				strerror(code));
+			otp_log("otplan: %d threads cannot be started: %s", workers, strerror(code));
 			exit(OTP_EXIT_FAILED);
 		}
 	}

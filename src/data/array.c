@@ -210,6 +210,8 @@ otp_source *otp_array_source(const char *where, otp_array array, const otp_spec 
 	s->array = array;
 	if (!otp_array_shape(where, array.rank, array.dim, &s->base, err))
 		goto fail;
+	if (spec->look)
+		return &s->base;
 	s->values = (size_t)s->base.h * (size_t)s->base.w * (size_t)s->base.c;
 	size_t bytes =
 	    otp_mul_size(otp_mul_size((size_t)s->base.count, s->values), otp_array_type_bytes(array.type));

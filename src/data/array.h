@@ -20,7 +20,8 @@ typedef struct otp_array {
 size_t otp_array_type_bytes(otp_array_type type);
 /* Shape into kind, count, h, w, c; refuses what is no set of images or vectors. */
 bool otp_array_shape(const char *where, int rank, const int64_t *dim, otp_source *out, otp_error *err);
-/* A source over the array, which it owns from here on, also on failure. */
+/* A source over the array, which it owns from here on, also on failure. Where spec->look is set, the array
+ * needs no data. */
 otp_source *otp_array_source(const char *where, otp_array array, const otp_spec *spec, otp_error *err);
 /* Map `bytes` at `offset` of a file; false where the file is shorter. */
 bool otp_array_map(const char *path, uint64_t offset, size_t bytes, otp_array *array, otp_error *err);

@@ -36,8 +36,8 @@ struct otp_dataset {
 	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
 	uint8_t *kept; /* (count, h, w, settled_c) settled bytes, or NULL */
 	size_t kept_bytes;
-	atomic_uchar *broken; /* (count) found unreadable; NULL: made by formula */
-	pthread_mutex_t lock; /* of the skipped list */
+	atomic_uchar *broken;  /* (count) found unreadable; NULL: made by formula */
+	pthread_mutex_t *lock; /* of the skipped list; apart, so that readers of a const set can take it */
 };
 
 /* ---- opening ------------------------------------------------------------------- */
@@ -174,7 +174,8 @@ otp_dataset *otp_dataset_open(const char *text, uint64_t seed, otp_error *err)
 	otp_dataset *d = otp_calloc(1, sizeof *d);
 	d->spec = spec;
 	d->seed = seed;
-	pthread_mutex_init(&d->lock, NULL);
+	d->lock = otp_calloc(1, sizeof *d->lock);
+	pthread_mutex_init(d->lock, NULL);
 	d->source = open_source(&d->spec, seed, err);
 	if (!d->source)
 		goto fail;
@@ -203,9 +204,26 @@ void otp_dataset_close(otp_dataset *d)
 	otp_free(d->chosen);
 	otp_free(d->kept);
 	otp_free(d->broken);
-	pthread_mutex_destroy(&d->lock);
+	pthread_mutex_destroy(d->lock);
+	otp_free(d->lock);
 	otp_spec_free(&d->spec);
 	otp_free(d);
+}
+
+bool otp_dataset_look(const char *text, otp_data_kind *kind, int *size, otp_error *err)
+{
+	otp_spec spec;
+	if (!otp_spec_parse(text, &spec, err))
+		return false;
+	spec.look = true;
+	otp_source *source = open_source(&spec, 0, err);
+	if (source) {
+		*kind = source->kind;
+		*size = source->h > source->w ? source->h : source->w;
+		source->ops->close(source);
+	}
+	otp_spec_free(&spec);
+	return source != NULL;
 }
 
 otp_dataset_info otp_dataset_describe(const otp_dataset *d)
@@ -219,6 +237,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .c = d->c,
 	    .skipped = s->skipped_count,
 	    .digest = d->digest,
+	    .colour = d->colour,
 	    .spec = d->spec.text,
 	    .one_size = s->h > 0,
 	    .format = s->format,
@@ -275,9 +294,9 @@ static void leave_out(const otp_dataset *d, uint64_t index, const char *why)
 {
 	if (atomic_exchange(&d->broken[index], 1))
 		return;
-	pthread_mutex_lock((pthread_mutex_t *)&d->lock);
+	pthread_mutex_lock(d->lock);
 	otp_source_skip(d->source, why);
-	pthread_mutex_unlock((pthread_mutex_t *)&d->lock);
+	pthread_mutex_unlock(d->lock);
 }
 
 typedef struct filling {

@@ -9,6 +9,7 @@
 #define OTP_DATASET_H
 
 #include "core/base.h"
+#include "data/colour.h"
 
 typedef enum otp_data_kind { OTP_DATA_IMAGES, OTP_DATA_VECTORS } otp_data_kind;
 
@@ -23,10 +24,11 @@ typedef struct otp_data_survey {
 
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
-	int64_t count;	 /* samples; 0: generated, as many as asked for */
-	int h, w, c;	 /* of one sample; h = w = 0 before prepare where sizes differ */
-	int64_t skipped; /* files that could not be read, each named on stderr once */
-	uint64_t digest; /* of spec and content: names, sizes and a sample of the bytes */
+	int64_t count;	       /* samples; 0: generated, as many as asked for */
+	int h, w, c;	       /* of one sample; h = w = 0 before prepare where sizes differ */
+	int64_t skipped;       /* files that could not be read, each named on stderr once */
+	uint64_t digest;       /* of spec and content: names, sizes and a sample of the bytes */
+	otp_colour_law colour; /* OTP_COLOUR_NONE: samples keep the colours they are stored with */
 	const char *spec;
 	bool one_size;		/* every sample has the same h, w as stored */
 	const char *format;	/* "folder", "picture", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
@@ -42,6 +44,10 @@ otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
  * white), then load into memory what fits, with `threads` threads. */
 bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err);
 void otp_dataset_close(otp_dataset *d);
+
+/* Kind and larger side of a set, 0 where sides differ or a set has no pictures, from headers alone: of a
+ * folder the first files, of arrays no data. Names no damaged file; opening the set does. */
+bool otp_dataset_look(const char *spec, otp_data_kind *kind, int *size, otp_error *err);
 otp_dataset_info otp_dataset_describe(const otp_dataset *d);
 
 /* Sample `index` into out, h * w * c floats. `draw` refreshes what is random

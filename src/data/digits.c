@@ -41,7 +41,8 @@ typedef struct stroke {
 static void add(stroke *s, float x, float y, bool joined)
 {
 	OTP_ASSERT(s->count < MOST_POINTS, "a glyph of more than %d points", MOST_POINTS);
-	s->at[s->count++] = (struct point){x, y, joined && s->count > 0};
+	bool first = s->count == 0;
+	s->at[s->count++] = (struct point){x, y, joined && !first};
 }
 
 static void add_curve(stroke *s, const part *p)

@@ -26,13 +26,19 @@ typedef struct entry {
 	uint64_t bytes;
 } entry;
 
-enum { MOST_KINDS = 8 };
+/* A look reads so many headers: a run needs one size for all files unless it is told one. */
+enum { MOST_KINDS = 8, LOOKED_AT = 64 };
+
+/* A zip; apart from the folder, so that readers of a const one can lock it. */
+typedef struct archive {
+	zip_t *zip;
+	pthread_mutex_t lock; /* libzip serves one thread */
+} archive;
 
 typedef struct folder {
 	otp_source base;
 	char *root;
-	zip_t *zip;		  /* NULL: a folder */
-	pthread_mutex_t zip_lock; /* libzip serves one thread */
+	archive *archive; /* NULL: a folder */
 	entry *entries;
 	size_t count, room;
 	struct { /* what else lies there, for the message when nothing can be used */
@@ -121,10 +127,10 @@ out:
 
 static void walk_zip(folder *f)
 {
-	zip_int64_t count = zip_get_num_entries(f->zip, 0);
+	zip_int64_t count = zip_get_num_entries(f->archive->zip, 0);
 	for (zip_int64_t i = 0; i < count; i++) {
 		zip_stat_t info;
-		if (zip_stat_index(f->zip, (zip_uint64_t)i, 0, &info) != 0)
+		if (zip_stat_index(f->archive->zip, (zip_uint64_t)i, 0, &info) != 0)
 			continue;
 		const char *slash = strrchr(info.name, '/'), *base = slash ? slash + 1 : info.name;
 		if (*base && !is_hidden(base) && !is_hidden(info.name))
@@ -153,16 +159,15 @@ static void *read_bytes(const folder *f, const entry *e, size_t most, size_t *by
 	char *path = path_of(f, e);
 	size_t room = e->bytes < most ? (size_t)e->bytes : most, done = 0;
 	char *data = NULL;
-	if (f->zip) {
-		pthread_mutex_t *lock = (pthread_mutex_t *)&f->zip_lock;
-		pthread_mutex_lock(lock);
-		zip_file_t *file = zip_fopen_index(f->zip, e->in_zip, 0);
+	if (f->archive) {
+		pthread_mutex_lock(&f->archive->lock);
+		zip_file_t *file = zip_fopen_index(f->archive->zip, e->in_zip, 0);
 		data = otp_calloc(room + 1, 1);
 		for (zip_int64_t got = 1; file && done < room && got > 0; done += got > 0 ? (size_t)got : 0)
 			got = zip_fread(file, data + done, room - done);
 		if (file)
 			zip_fclose(file);
-		pthread_mutex_unlock(lock);
+		pthread_mutex_unlock(&f->archive->lock);
 	} else {
 		FILE *file = fopen(path, "rb");
 		if (file) {
@@ -212,9 +217,11 @@ static void folder_close(otp_source *base)
 		otp_free(f->entries[i].name);
 	otp_free(f->entries);
 	otp_free(f->root);
-	if (f->zip)
-		zip_discard(f->zip);
-	pthread_mutex_destroy(&f->zip_lock);
+	if (f->archive) {
+		zip_discard(f->archive->zip);
+		pthread_mutex_destroy(&f->archive->lock);
+		otp_free(f->archive);
+	}
 	otp_source_free(base);
 }
 
@@ -283,44 +290,51 @@ static bool fail_empty(const folder *f, otp_error *err)
 
 static const otp_source_ops folder_ops = {.read = folder_read, .close = folder_close, .name = folder_name};
 
-static folder *folder_new(const char *root)
+static folder *folder_new(const otp_spec *spec, const char *root)
 {
 	folder *f = otp_calloc(1, sizeof *f);
 	f->base = (otp_source){.ops = &folder_ops, .kind = OTP_DATA_IMAGES, .costly = true, .level = 1};
+	f->base.quiet = spec->look;
 	f->root = otp_strdup(root);
-	pthread_mutex_init(&f->zip_lock, NULL);
 	return f;
 }
 
-/* Sort what was found, look at each, keep what is an image. */
-static otp_source *folder_finish(folder *f, otp_error *err)
+/* Keep the first `most` files that are images, name and drop those that are damaged. */
+static void keep_images(folder *f, size_t most)
 {
-	if (f->count)
-		qsort(f->entries, f->count, sizeof *f->entries, by_name);
 	size_t kept = 0;
 	for (size_t i = 0; i < f->count; i++) {
 		otp_error trouble = {0};
-		if (look(f, &f->entries[i], &trouble)) {
+		if (kept < most && look(f, &f->entries[i], &trouble)) {
 			f->entries[kept++] = f->entries[i];
-		} else {
-			otp_source_skip(&f->base, trouble.text);
-			otp_free(f->entries[i].name);
+			continue;
 		}
+		if (kept < most)
+			otp_source_skip(&f->base, trouble.text);
+		otp_free(f->entries[i].name);
 	}
 	f->count = kept;
-	for (size_t i = 1; i < kept; i++) {
+}
+
+/* Sort what was found, keep what is an image. */
+static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err)
+{
+	if (f->count)
+		qsort(f->entries, f->count, sizeof *f->entries, by_name);
+	keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX);
+	for (size_t i = 1; i < f->count; i++) {
 		entry *a = &f->entries[i - 1], *b = &f->entries[i];
 		if (a->stem == b->stem && memcmp(a->name, b->name, a->stem) == 0)
 			a->shares_stem = b->shares_stem = true;
 	}
-	if (!kept) {
+	if (f->count == 0) {
 		fail_empty(f, err);
 		folder_close(&f->base);
 		return NULL;
 	}
 	const otp_data_survey *s = &f->base.survey;
 	bool one_size = s->h_min == s->h_max && s->w_min == s->w_max;
-	f->base.count = (int64_t)kept;
+	f->base.count = (int64_t)f->count;
 	f->base.h = one_size ? s->h_min : 0;
 	f->base.w = one_size ? s->w_min : 0;
 	f->base.c = s->colour ? 3 : 1;
@@ -329,9 +343,9 @@ static otp_source *folder_finish(folder *f, otp_error *err)
 
 otp_source *otp_folder_open(const otp_spec *spec, otp_error *err)
 {
-	folder *f = folder_new(spec->place);
+	folder *f = folder_new(spec, spec->place);
 	if (walk(f, "", NULL, err))
-		return folder_finish(f, err);
+		return folder_finish(f, spec, err);
 	folder_close(&f->base);
 	return NULL;
 }
@@ -342,11 +356,11 @@ otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
 	struct stat info;
 	const char *slash = strrchr(spec->place, '/');
 	char *root = slash ? otp_format("%.*s", (int)(slash - spec->place), spec->place) : otp_strdup(".");
-	folder *f = folder_new(root);
+	folder *f = folder_new(spec, root);
 	otp_free(root);
 	bool found = stat(spec->place, &info) == 0;
 	note_file(f, otp_strdup(slash ? slash + 1 : spec->place), 0, found ? (uint64_t)info.st_size : 0);
-	return folder_finish(f, err);
+	return folder_finish(f, spec, err);
 }
 
 otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
@@ -357,8 +371,10 @@ otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
 		otp_fail(err, spec->place, "cannot be opened as a zip: damaged or cut short");
 		return NULL;
 	}
-	folder *f = folder_new(spec->place);
-	f->zip = zip;
+	folder *f = folder_new(spec, spec->place);
+	f->archive = otp_calloc(1, sizeof *f->archive);
+	f->archive->zip = zip;
+	pthread_mutex_init(&f->archive->lock, NULL);
 	walk_zip(f);
-	return folder_finish(f, err);
+	return folder_finish(f, spec, err);
 }

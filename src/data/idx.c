@@ -70,6 +70,10 @@ otp_source *otp_idx_open(const otp_spec *spec, otp_error *err)
 	if (!read_header(file, path, &array, err) ||
 	    !otp_array_shape(path, array.rank, array.dim, &shape, err))
 		goto out;
+	if (spec->look) {
+		source = otp_array_source(path, array, spec, err);
+		goto out;
+	}
 	size_t bytes =
 	    otp_mul_size((size_t)array.dim[0], (size_t)shape.h * (size_t)shape.w * (size_t)shape.c);
 	/* No gzip member packs tighter than about 1032:1: a header that asks for more is damaged. */

@@ -4,12 +4,12 @@
  */
 #include "data/loader.h"
 
+#include "core/log.h"
 #include "data/permute.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,8 +143,7 @@ static void start_threads(otp_loader *l)
 	for (int i = 0; i < l->workers; i++) {
 		int code = pthread_create(&l->threads[i], NULL, worker_main, l);
 		if (code != 0) {
-			fprintf(stderr, "otplan: threads: a loader's could not be started: %s\n",
-				strerror(code));
+			otp_log("otplan: a thread to load data cannot be started: %s", strerror(code));
 			exit(OTP_EXIT_FAILED);
 		}
 	}

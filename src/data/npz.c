@@ -6,8 +6,11 @@
 #include <string.h>
 #include <zip.h>
 
-/* One entry, whole. otp_free it. */
-static void *read_entry(zip_t *zip, zip_uint64_t entry, const char *where, size_t *bytes, otp_error *err)
+enum { NPY_HEAD = 8192 }; /* bytes that hold any npy header */
+
+/* One entry, `most` bytes at most. otp_free it. */
+static void *read_entry(zip_t *zip, zip_uint64_t entry, const char *where, size_t most, size_t *bytes,
+			otp_error *err)
 {
 	zip_stat_t info;
 	zip_file_t *file = NULL;
@@ -16,17 +19,17 @@ static void *read_entry(zip_t *zip, zip_uint64_t entry, const char *where, size_
 		otp_fail(err, where, "cannot be unpacked: %s", zip_strerror(zip));
 		return NULL;
 	}
-	data = otp_calloc(info.size + 1, 1);
-	size_t done = 0;
-	while (done < info.size) {
-		zip_int64_t got = zip_fread(file, data + done, info.size - done);
+	size_t size = info.size < most ? (size_t)info.size : most, done = 0;
+	data = otp_calloc(size + 1, 1);
+	while (done < size) {
+		zip_int64_t got = zip_fread(file, data + done, size - done);
 		if (got <= 0)
 			break;
 		done += (size_t)got;
 	}
-	if (done < info.size) {
-		otp_fail(err, where, "is damaged: %zu of %llu bytes could be unpacked (%s)", done,
-			 (unsigned long long)info.size, zip_file_strerror(file));
+	if (done < size) {
+		otp_fail(err, where, "is damaged: %zu of %zu bytes could be unpacked (%s)", done, size,
+			 zip_file_strerror(file));
 		otp_free(data);
 		data = NULL;
 	}
@@ -38,7 +41,7 @@ static void *read_entry(zip_t *zip, zip_uint64_t entry, const char *where, size_
 /* Enough of an entry for its npy header. */
 static bool usable(zip_t *zip, zip_uint64_t entry, char *why, size_t room)
 {
-	uint8_t head[8192];
+	uint8_t head[NPY_HEAD];
 	otp_array array;
 	size_t data_at;
 	otp_error trouble = {0};
@@ -97,12 +100,13 @@ otp_source *otp_npz_open(const otp_spec *spec, otp_error *err)
 		goto out;
 	otp_array array = {0};
 	size_t bytes = 0, data_at;
-	char *data = read_entry(zip, (zip_uint64_t)entry, spec->place, &bytes, err);
+	size_t most = spec->look ? NPY_HEAD : SIZE_MAX;
+	char *data = read_entry(zip, (zip_uint64_t)entry, spec->place, most, &bytes, err);
 	if (!data)
 		goto out;
 	if (!otp_npy_header(spec->place, data, bytes, &array, &data_at, err)) {
 		otp_free(data);
-	} else if (bytes - data_at < otp_npy_bytes(&array)) {
+	} else if (!spec->look && bytes - data_at < otp_npy_bytes(&array)) {
 		otp_fail(err, spec->place, "ends early: %zu bytes of data, %zu expected by its header",
 			 bytes - data_at, otp_npy_bytes(&array));
 		otp_free(data);

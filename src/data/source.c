@@ -2,13 +2,14 @@
 #include "data/source.h"
 
 #include "core/file.h"
+#include "core/log.h"
 
-#include <stdio.h>
 #include <string.h>
 
 void otp_source_skip(otp_source *s, const char *text)
 {
-	fprintf(stderr, "otplan: skipped: %s\n", text);
+	if (!s->quiet)
+		otp_log("otplan: skipped: %s", text);
 	/* Room grows by doubling: the count says when it is full. */
 	size_t count = (size_t)s->skipped_count;
 	if ((count & (count - 1)) == 0)

@@ -37,6 +37,7 @@ struct otp_source {
 	size_t memory_bytes; /* that the source holds */
 	char **skipped;	     /* "FILE: what is wrong" of what could not even be opened */
 	int64_t skipped_count;
+	bool quiet; /* what is left out is not named on stderr */
 };
 
 /* Each opens one format, or returns NULL with err set. */
@@ -49,7 +50,7 @@ otp_source *otp_npz_open(const otp_spec *spec, otp_error *err);
 otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err);
 otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err);
 
-/* Note a file that is left out: on stderr now, in the list for later. */
+/* Note a file that is left out: on stderr now (unless quiet), in the list for later. */
 void otp_source_skip(otp_source *s, const char *text);
 /* Free what the base holds and the source itself. */
 void otp_source_free(otp_source *s);

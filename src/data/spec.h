@@ -16,6 +16,7 @@ typedef struct otp_spec {
 	int64_t limit;	     /* 0: none */
 	double low, high;    /* stored values that stand for -1 and 1; equal: found out */
 	bool keep;	     /* decoded images may stay in memory */
+	bool look;	     /* only kind and size are asked for: read headers, say nothing */
 	/* synth: */
 	int size, d, m, strata;
 	double cond, noise;

@@ -72,9 +72,13 @@ otp_metrics_log *otp_metrics_open(const char *path, otp_error *err)
 		otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
 		return NULL;
 	}
-	/* "a+" reads from anywhere and writes at the end. */
-	if (fseek(file, -1, SEEK_END) == 0 && fgetc(file) != '\n')
-		fputc('\n', file);
+	/* "a+" reads from anywhere and writes at the end; C asks for a seek between a read and a write. */
+	bool torn = fseek(file, -1, SEEK_END) == 0 && fgetc(file) != '\n';
+	if (fseek(file, 0, SEEK_END) != 0 || (torn && fputc('\n', file) == EOF)) {
+		otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
+		fclose(file);
+		return NULL;
+	}
 	otp_metrics_log *log = otp_calloc(1, sizeof *log);
 	*log = (otp_metrics_log){.file = file, .path = otp_strdup(path)};
 	return log;

@@ -111,7 +111,8 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	measure_inputs(e, out);
 	if (out->grey_source)
 		out->grey_rmse = grey_rmse(e);
-	out->isoluminant = out->grey_source && strstr(otp_dataset_describe(e->target).spec, "isoluminant");
+	out->isoluminant =
+	    out->grey_source && otp_dataset_describe(e->target).colour == OTP_COLOUR_ISOLUMINANT;
 	if (out->isoluminant) {
 		double level = otp_colouring_level(e->x, e->n, e->targets, 2 * e->n, e->pixels);
 		otp_colouring_measure(e->x, e->eps, e->y, e->n, e->pixels, level, &out->colouring);

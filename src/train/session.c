@@ -34,15 +34,12 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
 	return true;
 }
 
-bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size, otp_error *err)
+bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err)
 {
-	otp_dataset *d = otp_dataset_open(spec, seed, err);
-	if (!d)
+	otp_data_kind kind;
+	if (!otp_dataset_look(spec, &kind, size, err))
 		return false;
-	otp_dataset_info info = otp_dataset_describe(d);
-	*vectors = info.kind == OTP_DATA_VECTORS;
-	*size = info.h > info.w ? info.h : info.w;
-	otp_dataset_close(d);
+	*vectors = kind == OTP_DATA_VECTORS;
 	return true;
 }
 

@@ -22,7 +22,7 @@ typedef struct otp_session {
 bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
 
 /* Kind and larger side of a data set, for the choice of a preset. */
-bool otp_session_look(const char *spec, uint64_t seed, bool *vectors, int *size, otp_error *err);
+bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err);
 
 /* Opens and prepares both data sets, and settles what the configuration leaves to them. On failure nothing
  * stays open. */

@@ -273,7 +273,7 @@ static bool one_step(trainer *t)
 	return true;
 }
 
-static otp_train_outcome train_steps(trainer *t, const volatile int *stop)
+static otp_train_outcome train_steps(trainer *t, const volatile sig_atomic_t *stop)
 {
 	while (t->game.step < t->config->steps) {
 		if (!one_step(t))
@@ -394,7 +394,8 @@ static void finish(trainer *t)
 	otp_free(t->picture_targets);
 }
 
-otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile int *stop, otp_error *err)
+otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile sig_atomic_t *stop,
+			    otp_error *err)
 {
 	trainer t = {.session = s, .config = &s->config, .err = err};
 	otp_train_outcome end = OTP_TRAIN_FAILED;

@@ -7,12 +7,15 @@
 #include "engine/engine.h"
 #include "train/session.h"
 
+#include <signal.h>
+
 typedef enum otp_train_outcome { OTP_TRAIN_DONE, OTP_TRAIN_INTERRUPTED, OTP_TRAIN_FAILED } otp_train_outcome;
 
 /* Trains in config.out. The session's config has been checked; with
  * config.resume the folder's newest checkpoint is where it starts. A set
  * *stop ends it after the step in hand, with a checkpoint. */
-otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile int *stop, otp_error *err);
+otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile sig_atomic_t *stop,
+			    otp_error *err);
 
 /* What would be trained, without training: data, networks, memory, on stdout. */
 void otp_train_print_plan(const otp_session *s, otp_runtime *runtime);
