@@ -35,8 +35,8 @@ static void print_help(void)
 	puts("  --seeds N        as many runs, with seeds from --seed on; their mean and spread\n"
 	     "  --json           one object a run instead of tables\n"
 	     "  --out FOLDER     pictures of the learned plans\n"
-	     "  a bar missed is printed as MISSED and FAIL (JSON: \"pass\": false); the exit code stays 0\n"
-	     "  and the options of train, --formulation, --seed, --steps, --device, --threads among them\n\n"
+	     "  The options of train may follow: --formulation, --seed, --steps, --device, --threads and others.\n"
+	     "  A missed bar is printed as MISSED and FAIL (JSON: \"pass\": false); the exit code is then 1.\n\n"
 	     "problems (all, where none is named):");
 	for (int i = 0; i < otp_problem_count; i++)
 		printf("  %s\n", otp_problems[i].name);
@@ -180,7 +180,8 @@ static void print_spread(const otp_verification *runs, int count)
 
 /* ---- running ------------------------------------------------------------------- */
 
-static bool verify_problem(const request *r, const otp_problem *p, otp_error *err)
+/* *missed counts the runs that miss a bar. */
+static bool verify_problem(const request *r, const otp_problem *p, int *missed, otp_error *err)
 {
 	otp_config c;
 	otp_runtime runtime;
@@ -195,6 +196,7 @@ static bool verify_problem(const request *r, const otp_problem *p, otp_error *er
 		ok = otp_verify(p, &c, &runtime, k == 0 ? r->out : NULL, &runs[k], err);
 		if (ok)
 			(r->json ? print_json : print_table)(&runs[k]);
+		*missed += ok && !runs[k].pass;
 	}
 	if (ok && r->seeds > 1 && !r->json)
 		print_spread(runs, r->seeds);
@@ -212,8 +214,11 @@ int otp_command_verify(int argc, char **argv, otp_error *err)
 	}
 	if (!parse(&r, argc, argv, err) || (r.out && !otp_file_make_folder(r.out, err)))
 		return otp_exit_code(err);
+	int missed = 0;
 	for (int i = 0; i < r.problem_count; i++)
-		if (!verify_problem(&r, r.problems[i], err))
+		if (!verify_problem(&r, r.problems[i], &missed, err))
 			return otp_exit_code(err);
-	return OTP_EXIT_OK;
+	if (missed)
+		otp_log("verify: %d of %d runs missed a bar", missed, r.problem_count * r.seeds);
+	return missed ? OTP_EXIT_FAILED : OTP_EXIT_OK;
 }

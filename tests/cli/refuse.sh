@@ -56,6 +56,11 @@ title "one broken picture among good ones is named and left out"
 exits 0 train --source mixed --target good "${few[@]}" --out mix
 warns mixed/bad.png
 exists mix/model.h5
+mkdir torn
+cp good/* torn
+cut_to good/1.png torn/bad.png 20
+exits 0 train --source torn --target good "${few[@]:2}" --out named
+[[ $(grep -c torn/bad.png err) == 1 ]] || fail "a broken file is named once, also where the data choose the preset"
 
 title "values and names"
 refuses 2 'batch = -1' "${run[@]}" --batch -1

@@ -20,6 +20,10 @@ json out "${keys[@]}" grey_rmse hue_resultant
 does eval points --count 64 --json
 json out "${keys[@]}"
 ! grep -q grey out || fail "vectors have no grey"
+"$PROBE" images isoluminant.npy 16 16 16 3
+does eval run --count 8 --samples 4 --json --source synth:digits --target isoluminant.npy
+json out n=8 grey_rmse
+! grep -q hue_agreement out || fail "a file's name makes no colouring law"
 does eval run --count 16 --samples 4
 says 'transport cost'
 "$PROBE" images few.npy 3 16 16 3
@@ -28,13 +32,20 @@ json out n=1 # two fresh sets of targets are needed
 
 title "verify"
 keys=(truth_cost cost cost_error target_error target_floor seconds pass)
-does verify gaussian-2 --steps 1 --json
+does verify gaussian-2 --steps 500
+says 'pass$'
+! grep -q MISSED out || fail "a bar is missed, and the exit code is 0"
+exits 1 verify gaussian-2 --steps 1
+says MISSED
+says FAIL
+warns '1 of 1 runs missed a bar'
+exits 1 verify gaussian-2 --steps 1 --json
 json out problem=gaussian-2 dimension=2 formulation=otp seed=1 steps=1 target_error_by=assignment l2_uvp "${keys[@]}"
-does verify gaussian-16 --steps 1 --json
+exits 1 verify gaussian-16 --steps 1 --json
 json out problem=gaussian-16 target_error_by=sliced "${keys[@]}"
-does verify isoluminant --steps 1 --json
+exits 1 verify isoluminant --steps 1 --json
 json out problem=isoluminant target_error_by=sliced hue_agreement hue_resultant chroma shape_rmse shape_random "${keys[@]}"
-does verify one-to-many --steps 1 --aim --json
+exits 1 verify one-to-many --steps 1 --aim --json
 json out side_balance ks target_error_by=assignment "${keys[@]}"
 
 title "info"
