@@ -2,12 +2,12 @@
  * the order it is issued; uploads go through a pinned ring, so that the caller
  * may reuse its memory at once and goes on without waiting for the device. A program's calls become a CUDA
  * graph when they are launched a second time (the first loads modules, which capture forbids);
- * OTPLAN_CUDA_GRAPHS=0 runs them one by one, for debugging. */
+ * OTPLAN_CUDA_GRAPHS=0 runs them one by one, for debugging, and so does a capture that is refused. */
 #include "cuda/device.h"
 #include "bf16.h"
+#include "cuda/capture.h"
 #include "cuda/dnn.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +85,13 @@ static void open_ring(otp_device *d)
 		CUDA_CHECK(cudaEventCreateWithFlags(&d->read[i], cudaEventDisableTiming));
 }
 
+/* Whether a switch is on that is on unless it is set to 0. */
+static bool is_on(const char *variable)
+{
+	const char *value = getenv(variable);
+	return !value || strcmp(value, "0") != 0;
+}
+
 static bool cuda_open(int index, otp_device **device, otp_error *err)
 {
 	struct cudaDeviceProp properties;
@@ -100,12 +107,10 @@ static bool cuda_open(int index, otp_device **device, otp_error *err)
 	CUDNN_CHECK(cudnnSetStream(d->dnn, d->stream));
 	CUBLAS_CHECK(cublasLtCreate(&d->blas));
 	open_ring(d);
-	const char *graphs = getenv("OTPLAN_CUDA_GRAPHS");
-	d->captures = !graphs || strcmp(graphs, "0") != 0;
+	d->captures = is_on("OTPLAN_CUDA_GRAPHS");
+	d->compiles = is_on("OTPLAN_CUDA_COMPILED");
 	if (otp_dnn_bits_may_vary())
-		fprintf(
-		    stderr,
-		    "otplan: cuda: nondeterministic engines are allowed: runs do not repeat bit for bit\n");
+		otp_cuda_say("nondeterministic engines are allowed: runs do not repeat bit for bit");
 	otp_dnn_open_choices(d, properties.name);
 	otp_device_leave(d);
 	*device = d;
@@ -226,36 +231,47 @@ typedef struct captured {
 	cudaGraphExec_t graph;
 } captured;
 
-static void run_calls(const otp_call *calls, int count)
+typedef struct sequence {
+	const otp_call *calls;
+	int count;
+} sequence;
+
+static bool run_calls(const void *context)
 {
-	for (int i = 0; i < count; i++)
-		otp_cuda_backend.kernels[calls[i].op]->run(&calls[i]);
+	const sequence *s = context;
+	for (int i = 0; i < s->count; i++)
+		otp_cuda_backend.kernels[s->calls[i].op]->run(&s->calls[i]);
+	return true;
 }
 
-static cudaGraphExec_t capture(otp_device *d, const otp_call *calls, int count)
+/* Refused, it is not tried again. */
+static cudaGraphExec_t capture(otp_device *d, const sequence *s)
 {
-	cudaGraph_t graph;
-	cudaGraphExec_t executable;
-	CUDA_CHECK(cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeThreadLocal));
-	run_calls(calls, count);
-	CUDA_CHECK(cudaStreamEndCapture(d->stream, &graph));
-	CUDA_CHECK(cudaGraphInstantiate(&executable, graph, 0));
-	CUDA_CHECK(cudaGraphDestroy(graph));
-	return executable;
+	char why[OTP_CAPTURE_WHY];
+	cudaGraphExec_t graph = otp_cuda_capture(d->stream, run_calls, s, why);
+	if (!graph) {
+		otp_cuda_say("a step cannot be captured and runs call by call, more slowly, as with "
+			     "OTPLAN_CUDA_GRAPHS=0: %s",
+			     why);
+		d->captures = false;
+	}
+	return graph;
 }
 
 static void cuda_launch(otp_device *d, const otp_call *calls, int count, void **token)
 {
+	sequence s = {calls, count};
 	otp_device_enter(d);
+	otp_cuda_built(&d->builds);
 	captured *c = *token;
 	if (!c)
 		c = *token = otp_calloc(1, sizeof *c);
 	if (!c->graph && c->ran && d->captures)
-		c->graph = capture(d, calls, count);
+		c->graph = capture(d, &s);
 	if (c->graph)
 		CUDA_CHECK(cudaGraphLaunch(c->graph, d->stream));
 	else
-		run_calls(calls, count);
+		run_calls(&s);
 	c->ran = true;
 	otp_device_leave(d);
 }
@@ -320,12 +336,13 @@ const otp_backend otp_cuda_backend = {
 };
 
 /* The plugin's one exported function: the backend, where a GPU can be used. */
-__attribute__((visibility("default"))) const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count,
-									     otp_error *err)
+__attribute__((visibility("default"))) const otp_backend *
+otp_plugin_backend(size_t call_bytes, int op_count, otp_error *err, const otp_voice *voice)
 {
 	if (call_bytes != sizeof(otp_call) || op_count != OTP_OP_COUNT) {
 		otp_fail_machine(err, "cuda", "the plugin belongs to another build of otplan");
 		return NULL;
 	}
+	otp_cuda_speak_through(voice);
 	return count_devices(err) ? &otp_cuda_backend : NULL;
 }

@@ -1,4 +1,4 @@
-/* check.c: the end of the program when a call into CUDA's libraries fails. */
+/* check.c: when a call into CUDA's libraries fails: the end of the program, or a note. */
 #include "cuda/device.h"
 
 #include <stdio.h>
@@ -23,6 +23,25 @@ void otp_cuda_count_memory(int64_t bytes)
 	device.live += bytes;
 	device.peak = device.live > device.peak ? device.live : device.peak;
 	pthread_mutex_unlock(&lock);
+}
+
+static _Thread_local struct {
+	char *text; /* NULL: failures end the program */
+	size_t bytes;
+} note;
+
+void otp_cuda_note_failures(char *text, size_t bytes)
+{
+	note.text = text;
+	note.bytes = bytes;
+}
+
+void otp_cuda_refused(const char *library, const char *why, const char *statement, const char *file, int line)
+{
+	if (!note.text)
+		otp_cuda_failed(library, why, statement, file, line);
+	if (!*note.text)
+		snprintf(note.text, note.bytes, "%s: %s: %s at %s:%d", library, why, statement, file, line);
 }
 
 OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const char *statement,

@@ -54,30 +54,62 @@ static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
  * result that they save moves tens of megabytes. */
 static bool worth_compiling(const otp_dnn_conv *conv) { return otp_shape_count(conv->y) >= (int64_t)1 << 22; }
 
-/* Wanted first: the epilogue in the same kernel, an engine that needs no compiling, bfloat16 operands before
- * float32 ones in TF32, a result of the type it is stored in. */
-static const otp_dnn_plan *first_plan(otp_device *device, otp_dnn_conv conv, otp_type result,
-				      otp_precision precision)
+typedef struct question {
+	otp_device *device;
+	const otp_dnn_conv *conv;
+	otp_type stored;
+	otp_precision precision;
+} question;
+
+static otp_dnn_conv conv_in(const question *q, const otp_way *way)
 {
-	bool narrow = result == OTP_BF16;
-	const struct {
-		bool bf16_in, bf16_out;
-	} ways[] = {{true, narrow}, {true, !narrow}, {false, false}};
-	const otp_dnn_epilogue after = conv.after, nothing = {false};
-	int first_way = precision == OTP_PRECISION_BF16 ? 0 : 2;
-	conv.tf32 = precision != OTP_PRECISION_F32;
-	for (int fused = after.bias; fused >= 0; fused--)
-		for (int compiled = 0; compiled < (fused && !worth_compiling(&conv) ? 1 : 2); compiled++)
-			for (int way = first_way; way < (fused && first_way < 2 ? 2 : 3); way++) {
-				conv.compiled = compiled;
-				conv.bf16_in = ways[way].bf16_in;
-				conv.bf16_out = ways[way].bf16_out;
-				conv.after = fused ? after : nothing;
-				const otp_dnn_plan *plan = otp_dnn_plan_for(device, &conv);
-				if (plan)
-					return plan;
-			}
-	return NULL;
+	otp_dnn_conv conv = *q->conv;
+	conv.tf32 = q->precision != OTP_PRECISION_F32;
+	conv.compiled = way->compiled;
+	conv.bf16_in = way->bf16_in;
+	conv.bf16_out = way->bf16_out;
+	if (!way->fused)
+		conv.after = (otp_dnn_epilogue){false};
+	return conv;
+}
+
+static otp_way_answer ask(void *context, const otp_way *way)
+{
+	const question *q = context;
+	otp_dnn_conv conv = conv_in(q, way);
+	const otp_dnn_plan *plan = otp_dnn_plan_for(q->device, &conv);
+	return (otp_way_answer){plan->verdict, plan->taken};
+}
+
+static float time_after(void *context, const otp_way *apart)
+{
+	const question *q = context;
+	otp_dnn_conv conv = conv_in(q, apart);
+	conv.after = q->conv->after;
+	return otp_dnn_time_epilogue(q->device, &conv, q->stored);
+}
+
+static void settle(void *context, const otp_way *fused, bool wanted)
+{
+	const question *q = context;
+	otp_dnn_conv conv = conv_in(q, fused);
+	otp_dnn_settle(q->device, otp_dnn_plan_for(q->device, &conv), wanted);
+}
+
+static const otp_dnn_plan *best_plan(otp_device *device, const otp_dnn_conv *conv, otp_type stored,
+				     otp_precision precision)
+{
+	question q = {device, conv, stored, precision};
+	otp_way_wishes wishes = {.epilogue = conv->after.bias,
+				 .bf16 = precision == OTP_PRECISION_BF16,
+				 .bf16_result = stored == OTP_BF16,
+				 .compile_fused = device->compiles && worth_compiling(conv),
+				 .compile_apart = device->compiles};
+	otp_way way;
+	if (!otp_way_choose(&wishes, &(otp_way_judge){&q, ask, time_after, settle}, &way))
+		return NULL;
+	otp_dnn_conv chosen = conv_in(&q, &way);
+	return otp_dnn_plan_for(device, &chosen);
 }
 
 static const char *describe(const otp_dnn_conv *c)
@@ -115,11 +147,15 @@ static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, 
 			   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
 	bound *b = otp_calloc(1, sizeof *b);
 	otp_device_enter(call->device);
-	b->plan = first_plan(call->device, conv, call->out.type, call->precision);
+	b->plan = best_plan(call->device, &conv, call->out.type, call->precision);
 	otp_device_leave(call->device);
 	if (!b->plan)
-		otp_cuda_failed("cudnn", "no deterministic engine computes this convolution", describe(&conv),
-				__FILE__, __LINE__);
+		otp_cuda_failed("cudnn",
+				call->device->compiles
+				    ? "no deterministic engine computes this convolution"
+				    : "no engine computes this convolution without being compiled, which "
+				      "OTPLAN_CUDA_COMPILED=0 forbids",
+				describe(&conv), __FILE__, __LINE__);
 	if (!b->plan->conv.after.bias)
 		b->left = conv.after;
 	call->bound = b;

@@ -9,6 +9,7 @@
 #ifndef OTP_CUDA_H
 #define OTP_CUDA_H
 
+#include "core/log.h"
 #include "graph/op.h"
 
 #ifdef __cplusplus
@@ -17,7 +18,8 @@ extern "C" {
 
 extern const otp_backend otp_cuda_backend;
 /* What the plugin exports. Sizes that differ from the caller's mean another build. */
-const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count, otp_error *err);
+const otp_backend *otp_plugin_backend(size_t call_bytes, int op_count, otp_error *err,
+				      const otp_voice *voice);
 
 #define OP(name, inputs, attribute, in_place, meaning) extern const otp_kernel otp_cuda_##name;
 #include "graph/ops.def"

@@ -1,11 +1,13 @@
 /* device: one GPU with its stream and library handles, for the host code of
  * kernels/cuda, and the checks around every call into CUDA's libraries: a
- * failing one ends the program with its statement, place, device and memory. */
+ * failing one ends the program with its statement, place, device and memory
+ * (but while launches are captured: capture.h). */
 #ifndef OTP_CUDA_DEVICE_H
 #define OTP_CUDA_DEVICE_H
 
 #include "cuda/cuda.h"
 #include "cuda/ring.h"
+#include "cuda/voice.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
@@ -26,18 +28,25 @@ struct otp_device {
 	cublasLtHandle_t blas;
 	pthread_mutex_t lock;	      /* one thread at a time talks to stream and handles */
 	bool captures;		      /* launches become CUDA graphs */
+	bool compiles;		      /* engines of cuDNN's that are compiled may serve */
+	otp_builds builds;	      /* since the last launch */
 	otp_ring ring;		      /* pinned; every transfer passes through it */
 	cudaEvent_t read[OTP_SLICES]; /* its slices' marks */
 	otp_block *blocks;	      /* of device memory */
 	otp_dnn_plan *plans;	      /* of this process, by key */
 	char *choices;		      /* the file of plans chosen before, as text */
-	char choices_path[512];
+	char choices_path[1024];
 };
 
 /* Make the calling thread's CUDA calls mean this device, alone. */
 void otp_device_enter(otp_device *device);
 void otp_device_leave(otp_device *device);
 
+/* Unless the calling thread's failures are noted, this ends the program. */
+void otp_cuda_refused(const char *library, const char *why, const char *statement, const char *file,
+		      int line);
+/* From now on: the first one into `note`, if it is empty, and no end of the program. NULL: as before. */
+void otp_cuda_note_failures(char *note, size_t bytes);
 OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const char *statement,
 				  const char *file, int line);
 
@@ -46,7 +55,7 @@ OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const ch
 	static inline void library##_check(type status, const char *statement, const char *file, int line)   \
 	{                                                                                                    \
 		if (status != success)                                                                       \
-			otp_cuda_failed(#library, explain(status), statement, file, line);                   \
+			otp_cuda_refused(#library, explain(status), statement, file, line);                  \
 	}
 OTP_DEFINE_CHECK(cuda, cudaError_t, cudaSuccess, cudaGetErrorString)
 OTP_DEFINE_CHECK(cudnn, cudnnStatus_t, CUDNN_STATUS_SUCCESS, cudnnGetErrorString)

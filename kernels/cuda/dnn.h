@@ -8,6 +8,7 @@
 #define OTP_CUDA_DNN_H
 
 #include "cuda/device.h"
+#include "cuda/ways.h"
 
 #include <math.h>
 
@@ -103,6 +104,7 @@ typedef struct otp_dnn_candidate {
 	cudnnBackendDescriptor_t config;
 	cudnnBackendHeurMode_t mode;
 	int rank;
+	bool compiled;
 } otp_dnn_candidate;
 
 enum { OTP_DNN_MOST_CANDIDATES = 64 };
@@ -118,13 +120,22 @@ struct otp_dnn_plan {
 	otp_dnn_conv conv; /* attention's has none */
 	otp_dnn_graph graph;
 	cudnnBackendDescriptor_t plan; /* NULL: there is none, or none is wanted */
+	enum otp_way_verdict verdict;  /* of a convolution */
+	int mode, rank;		       /* the candidate's that it was built of */
 	const otp_dnn_plan *first;     /* runs before it: attention's adjoint has a forward pass of its own */
 	size_t workspace_bytes;
 	float taken; /* milliseconds, when it was tried */
 };
 
-/* NULL where no allowed engine computes this convolution. The device keeps the plan. */
-const otp_dnn_plan *otp_dnn_plan_for(otp_device *device, const otp_dnn_conv *conv);
+/* Its verdict says whether an allowed engine computes this convolution, and whether an earlier run of the
+ * program found it faster, or slower, than the convolution and the epilogue apart. The device keeps the plan.
+ */
+otp_dnn_plan *otp_dnn_plan_for(otp_device *device, const otp_dnn_conv *conv);
+/* Keeps whether a plan with an epilogue is wanted, now that it was compared. */
+void otp_dnn_settle(otp_device *device, otp_dnn_plan *plan, bool wanted);
+/* Milliseconds of a launch of our own that does what follows this convolution, from its result's type to what
+ * is stored. */
+float otp_dnn_time_epilogue(otp_device *device, const otp_dnn_conv *conv, otp_type stored);
 /* data by role */
 void otp_dnn_run(otp_device *device, const otp_dnn_plan *plan, void *const data[OTP_DNN_ROLES],
 		 void *workspace);
@@ -135,8 +146,7 @@ void otp_dnn_run(otp_device *device, const otp_dnn_plan *plan, void *const data[
 enum { OTP_DNN_NONE_WANTED = CUDNN_HEUR_MODES_COUNT };
 /* Left as they are where the file says nothing. */
 void otp_dnn_find_choice(const otp_device *device, const char *key, int *mode, int *rank);
-/* c NULL: none is wanted */
-void otp_dnn_keep_choice(const otp_device *device, const char *key, const otp_dnn_candidate *c);
+void otp_dnn_keep_choice(const otp_device *device, const char *key, int mode, int rank);
 /* NULL where it cannot be built */
 cudnnBackendDescriptor_t otp_dnn_build(otp_device *device, const otp_dnn_candidate *c,
 				       int64_t *workspace_bytes);

@@ -4,6 +4,7 @@
  * data beside the composition of attention.c, both out of captured graphs, as
  * programs launch them; which is faster goes to the file of choices (dnn_plan.c).
  * A plan must agree with the composition at every start before it is used. */
+#include "cuda/capture.h"
 #include "cuda/dnn.h"
 #include "cuda/flash.h"
 #include "cuda/probe.h"
@@ -148,22 +149,26 @@ static bool run_once(const bench *b, const otp_call *call, cudnnBackendDescripto
 	return true;
 }
 
-/* Several runs as one launch; NULL where cuDNN cannot be captured. */
+typedef struct several {
+	const bench *bench;
+	const otp_call *call;
+	cudnnBackendDescriptor_t plan;
+} several;
+
+static bool run_several(const void *context)
+{
+	const several *s = context;
+	bool good = true;
+	for (int i = 0; i < RUNS_CAPTURED; i++)
+		good = good && run_once(s->bench, s->call, s->plan);
+	return good;
+}
+
+/* Several runs as one launch; NULL where they cannot be captured. */
 static cudaGraphExec_t capture(const bench *b, const otp_call *call, cudnnBackendDescriptor_t plan)
 {
-	cudaGraph_t graph = NULL;
-	cudaGraphExec_t executable = NULL;
-	bool good = true;
-	CUDA_CHECK(cudaStreamBeginCapture(call->device->stream, cudaStreamCaptureModeThreadLocal));
-	for (int i = 0; i < RUNS_CAPTURED; i++)
-		good = good && run_once(b, call, plan);
-	good = cudaStreamEndCapture(call->device->stream, &graph) == cudaSuccess && good;
-	if (good)
-		CUDA_CHECK(cudaGraphInstantiate(&executable, graph, 0));
-	if (graph)
-		CUDA_CHECK(cudaGraphDestroy(graph));
-	cudaGetLastError(); /* what a refusal left */
-	return executable;
+	char why[OTP_CAPTURE_WHY];
+	return otp_cuda_capture(call->device->stream, run_several, &(several){b, call, plan}, why);
 }
 
 /* Milliseconds of a run of the plan, or of the composition where it is NULL; INFINITY where it does not run.
@@ -272,10 +277,8 @@ static bool agrees(const bench *b, const char *key)
 		double worst = distance(b, first, a.channels), allowed = tolerance_of(&a, of_scores);
 		if (worst <= allowed)
 			continue;
-		fprintf(
-		    stderr,
-		    "otplan: cudnn: an engine is off by %.3g, at most %.3g is allowed, and is not used: %s\n",
-		    worst, allowed, key);
+		otp_cuda_say("an engine is off by %.3g, at most %.3g is allowed, and is not used: %s", worst,
+			     allowed, key);
 		return false;
 	}
 	return true;
@@ -287,8 +290,7 @@ static bool repeats(const bench *b, const char *key)
 	bool same =
 	    memcmp(b->got, b->again, (size_t)otp_shape_count(b->call.out.shape) * sizeof *b->got) == 0;
 	if (!same)
-		fprintf(stderr, "otplan: cudnn: an engine does not repeat its result, and is not used: %s\n",
-			key);
+		otp_cuda_say("an engine does not repeat its result, and is not used: %s", key);
 	return same;
 }
 
@@ -331,7 +333,8 @@ static void choose_by_time(const bench *b, otp_dnn_plan *p, const otp_dnn_candid
 	if (!chosen)
 		return;
 	bool faster = p->taken < composed;
-	otp_dnn_keep_choice(b->call.device, p->key, faster ? chosen : NULL);
+	otp_dnn_keep_choice(b->call.device, p->key, faster ? (int)chosen->mode : OTP_DNN_NONE_WANTED,
+			    chosen->rank);
 	if (faster)
 		return;
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
@@ -404,7 +407,8 @@ static bool fits(const otp_call *call)
 	bool narrow = is_narrow(&call->out);
 	for (int i = 0; i < input_count(call); i++)
 		narrow = narrow && is_narrow(&call->in[i]);
-	return narrow && a.channels % 8 == 0 && a.batch * a.tokens * a.tokens >= LEAST_SCORES;
+	return call->device->compiles && narrow && a.channels % 8 == 0 &&
+	       a.batch * a.tokens * a.tokens >= LEAST_SCORES;
 }
 
 const otp_dnn_plan *otp_flash_plan_for(const otp_call *call, void (*composed)(const otp_call *call),

@@ -300,7 +300,7 @@ int otp_dnn_candidates(const otp_dnn_graph *g, bool rounds, bool compiled,
 		for (int rank = 0; rank < proposed; rank++) {
 			bool compiles;
 			if (config_allowed(config[rank], rounds, &compiles) && compiles == compiled)
-				list[count++] = (otp_dnn_candidate){config[rank], modes[m], rank};
+				list[count++] = (otp_dnn_candidate){config[rank], modes[m], rank, compiled};
 			else
 				CUDNN_CHECK(cudnnBackendDestroyDescriptor(config[rank]));
 		}

@@ -40,27 +40,40 @@ static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
 
 /* ---- the file of choices ---- */
 
+/* OTPLAN_CUDA_CACHE, or else a folder of the user's for such things; false where there is none. */
+static bool choices_folder(char *folder, size_t bytes)
+{
+	const char *named = getenv("OTPLAN_CUDA_CACHE"), *cache = getenv("XDG_CACHE_HOME"),
+		   *home = getenv("HOME");
+	int length = -1;
+	if (named && *named)
+		length = snprintf(folder, bytes, "%s", named);
+	else if (cache && *cache)
+		length = snprintf(folder, bytes, "%s/otplan", cache);
+	else if (home && *home)
+		length = snprintf(folder, bytes, "%s/.cache/otplan", home);
+	return length >= 0 && (size_t)length < bytes;
+}
+
+/* Where they cannot be kept, plans are timed anew each time. */
 void otp_dnn_open_choices(otp_device *d, const char *gpu)
 {
-	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-	char folder[256];
-	if (cache && *cache)
-		snprintf(folder, sizeof folder, "%s/otplan", cache);
-	else if (home && *home)
-		snprintf(folder, sizeof folder, "%s/.cache/otplan", home);
-	else
-		return; /* nowhere to keep them: timed anew each time */
-	otp_error ignored = {0};
-	if (!otp_file_make_folder(folder, &ignored))
+	char folder[sizeof d->choices_path - 128];
+	otp_error err = {0};
+	if (!choices_folder(folder, sizeof folder))
 		return;
-	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%s%s.txt", folder, cudnnGetVersion(),
-		 gpu, otp_dnn_bits_may_vary() ? "-nondeterministic" : "");
+	if (!otp_file_make_folder(folder, &err)) {
+		otp_cuda_say("choices between plans are not kept: %s", err.text);
+		return;
+	}
+	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%.64s%s.txt", folder,
+		 cudnnGetVersion(), gpu, otp_dnn_bits_may_vary() ? "-nondeterministic" : "");
 	for (char *c = d->choices_path + strlen(folder) + 1; *c; c++)
 		if (*c == ' ' || *c == '/')
 			*c = '-';
 	size_t bytes;
 	if (otp_file_exists(d->choices_path))
-		d->choices = otp_file_read(d->choices_path, &bytes, &ignored);
+		d->choices = otp_file_read(d->choices_path, &bytes, &err);
 }
 
 void otp_dnn_find_choice(const otp_device *d, const char *key, int *mode, int *rank)
@@ -79,12 +92,12 @@ void otp_dnn_find_choice(const otp_device *d, const char *key, int *mode, int *r
 }
 
 /* One short line appended by one write: programs side by side do not tear it. */
-void otp_dnn_keep_choice(const otp_device *d, const char *key, const otp_dnn_candidate *c)
+void otp_dnn_keep_choice(const otp_device *d, const char *key, int mode, int rank)
 {
 	FILE *file = *d->choices_path ? fopen(d->choices_path, "a") : NULL;
 	if (!file)
 		return; /* a cache: without it the next start is slower */
-	fprintf(file, "%d %d %s\n", c ? (int)c->mode : OTP_DNN_NONE_WANTED, c ? c->rank : 0, key);
+	fprintf(file, "%d %d %s\n", mode, rank, key);
 	fclose(file);
 }
 
@@ -94,6 +107,7 @@ cudnnBackendDescriptor_t otp_dnn_build(otp_device *d, const otp_dnn_candidate *c
 {
 	cudnnBackendDescriptor_t plan = NULL;
 	int64_t found = 0;
+	otp_cuda_building(&d->builds, c->compiled);
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan));
 	if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->dnn) ==
 		CUDNN_STATUS_SUCCESS &&
@@ -318,20 +332,21 @@ static bool agrees(bench *b, const char *key)
 	}
 	otp_free(host);
 	if (!(worst <= allowed))
-		fprintf(
-		    stderr,
-		    "otplan: cudnn: an engine is off by %.3g, at most %.3g is allowed, and is not used: %s\n",
-		    worst, allowed, key);
+		otp_cuda_say("an engine is off by %.3g, at most %.3g is allowed, and is not used: %s", worst,
+			     allowed, key);
 	return worst <= allowed;
 }
 
 /* ---- choosing ---- */
 
-static void take(otp_dnn_plan *p, const trial *t)
+static void take(otp_dnn_plan *p, const trial *t, const otp_dnn_candidate *list)
 {
 	p->plan = t->plan;
 	p->workspace_bytes = (size_t)t->workspace_bytes;
 	p->taken = t->taken;
+	p->mode = (int)list[t->candidate].mode;
+	p->rank = list[t->candidate].rank;
+	p->verdict = OTP_WAY_TIMED;
 }
 
 static int by_time(const void *a, const void *b)
@@ -340,11 +355,11 @@ static int by_time(const void *a, const void *b)
 	return (x->taken > y->taken) - (x->taken < y->taken);
 }
 
-/* The fastest that agrees is taken into p; returns the candidate's index, or -1. */
-static int time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+/* The fastest that agrees is taken into p. */
+static void time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
 {
 	trial trials[MOST_READY];
-	int tried = 0, most = p->conv.compiled ? MOST_COMPILED : MOST_READY, chosen = -1;
+	int tried = 0, most = p->conv.compiled ? MOST_COMPILED : MOST_READY;
 	for (int i = 0; i < count && tried < most; i++) {
 		trial *t = &trials[tried];
 		*t = (trial){.candidate = i};
@@ -356,17 +371,15 @@ static int time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *l
 	}
 	qsort(trials, (size_t)tried, sizeof *trials, by_time);
 	for (int i = 0; i < tried; i++) {
-		if (chosen < 0 && trials[i].taken < INFINITY) {
+		if (!p->plan && trials[i].taken < INFINITY) {
 			run_trial(b, &trials[i]);
 			if (agrees(b, p->key)) {
-				take(p, &trials[i]);
-				chosen = trials[i].candidate;
+				take(p, &trials[i], list);
 				continue;
 			}
 		}
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(trials[i].plan));
 	}
-	return chosen;
 }
 
 static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count, int mode,
@@ -381,7 +394,7 @@ static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *lis
 			return false;
 		run_trial(b, &t);
 		if (t.taken < INFINITY && agrees(b, p->key)) {
-			take(p, &t);
+			take(p, &t, list);
 			return true;
 		}
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(t.plan));
@@ -389,77 +402,73 @@ static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *lis
 	return false;
 }
 
-/* The time of a launch of our own that does what follows the convolution. */
-static float time_epilogue(bench *b)
+float otp_dnn_time_epilogue(otp_device *d, const otp_dnn_conv *conv, otp_type stored)
 {
-	otp_call call = {.device = b->device};
-	const otp_dnn_epilogue *after = &b->conv->after;
-	otp_tensor y = given_of(b, OTP_DNN_Y), bias = given_of(b, OTP_DNN_BIAS);
-	otp_tensor residual = given_of(b, OTP_DNN_RESIDUAL);
+	bench b;
+	open_bench(&b, d, conv);
+	otp_call call = {.device = d};
+	otp_tensor y = given_of(&b, OTP_DNN_Y), bias = given_of(&b, OTP_DNN_BIAS);
+	otp_tensor residual = given_of(&b, OTP_DNN_RESIDUAL), out = y;
+	out.type = stored;
+	if (stored != y.type)
+		out.data = bench_alloc((size_t)otp_shape_count(y.shape) * sizeof(float));
 	float best = INFINITY;
 	for (int run = 0; run < TIMED_RUNS; run++) {
 		float taken;
-		CUDA_CHECK(cudaEventRecord(b->start, b->device->stream));
-		otp_cuda_epilogue(&call, &y, &y, &bias, after->residual ? &residual : NULL, after->scale,
-				  after->slope);
-		CUDA_CHECK(cudaEventRecord(b->end, b->device->stream));
-		CUDA_CHECK(cudaEventSynchronize(b->end));
-		CUDA_CHECK(cudaEventElapsedTime(&taken, b->start, b->end));
+		CUDA_CHECK(cudaEventRecord(b.start, d->stream));
+		otp_cuda_epilogue(&call, &out, &y, &bias, conv->after.residual ? &residual : NULL,
+				  conv->after.scale, conv->after.slope);
+		CUDA_CHECK(cudaEventRecord(b.end, d->stream));
+		CUDA_CHECK(cudaEventSynchronize(b.end));
+		CUDA_CHECK(cudaEventElapsedTime(&taken, b.start, b.end));
 		if (run > 0 && taken < best)
 			best = taken;
 	}
+	if (out.data != y.data)
+		CUDA_CHECK(cudaFree(out.data));
+	close_bench(&b);
 	return best;
 }
 
-/* Whether the convolution by itself and a launch of our own are faster than the plan that does both: an
- * engine that takes an epilogue may be the worse one. */
-static bool faster_apart(bench *b, const otp_dnn_plan *together)
+void otp_dnn_settle(otp_device *d, otp_dnn_plan *p, bool wanted)
 {
-	if (!b->conv->after.bias)
-		return false;
-	otp_dnn_conv alone = *b->conv;
-	alone.after = (otp_dnn_epilogue){false};
-	alone.compiled = false;
-	const otp_dnn_plan *plan = otp_dnn_plan_for(b->device, &alone);
-	return plan && plan->taken + time_epilogue(b) < together->taken;
-}
-
-static void drop(otp_dnn_plan *p)
-{
+	otp_dnn_keep_choice(d, p->key, wanted ? p->mode : OTP_DNN_NONE_WANTED, p->rank);
+	p->verdict = wanted ? OTP_WAY_WANTED : OTP_WAY_UNWANTED;
+	if (wanted)
+		return;
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
 	p->plan = NULL;
 }
 
-/* Chosen anew, and kept: also that there is a plan and none is wanted. */
-static bool choose_by_time(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+/* Chosen anew, and kept; of a plan with an epilogue when it is settled whether it is wanted. */
+static void choose_by_time(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
 {
-	int chosen = time_candidates(b, p, list, count);
-	if (chosen < 0)
-		return false;
-	bool apart = faster_apart(b, p);
-	otp_dnn_keep_choice(b->device, p->key, apart ? NULL : &list[chosen]);
-	if (apart)
-		drop(p);
-	return !apart;
+	time_candidates(b, p, list, count);
+	if (p->plan && !p->conv.after.bias)
+		otp_dnn_keep_choice(b->device, p->key, p->mode, p->rank);
 }
 
-static bool choose(otp_device *d, otp_dnn_plan *p)
+static void choose(otp_device *d, otp_dnn_plan *p)
 {
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
 	int mode = -1, rank = -1; /* no candidate's */
 	otp_dnn_find_choice(d, p->key, &mode, &rank);
-	if (mode == OTP_DNN_NONE_WANTED)
-		return false;
+	if (mode == OTP_DNN_NONE_WANTED) {
+		p->verdict = OTP_WAY_UNWANTED;
+		return;
+	}
 	int count = otp_dnn_candidates(&p->graph, otp_dnn_rounds(&p->conv), p->conv.compiled, list);
 	if (!count)
-		return false;
+		return;
 	bench b;
 	open_bench(&b, d, &p->conv);
-	bool good = build_chosen(&b, p, list, count, mode, rank) || choose_by_time(&b, p, list, count);
+	if (build_chosen(&b, p, list, count, mode, rank))
+		p->verdict = OTP_WAY_WANTED;
+	else
+		choose_by_time(&b, p, list, count);
 	close_bench(&b);
 	for (int i = 0; i < count; i++)
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
-	return good;
 }
 
 otp_dnn_plan *otp_dnn_plan_of(otp_device *d, const char *key, bool *found)
@@ -477,16 +486,18 @@ otp_dnn_plan *otp_dnn_plan_of(otp_device *d, const char *key, bool *found)
 }
 
 /* Convolutions without an engine are remembered too, as plans without a plan. */
-const otp_dnn_plan *otp_dnn_plan_for(otp_device *d, const otp_dnn_conv *conv)
+otp_dnn_plan *otp_dnn_plan_for(otp_device *d, const otp_dnn_conv *conv)
 {
 	char key[sizeof d->plans->key];
 	describe(conv, key, sizeof key);
 	bool found;
 	otp_dnn_plan *p = otp_dnn_plan_of(d, key, &found);
 	if (found)
-		return p->plan ? p : NULL;
+		return p;
 	p->conv = *conv;
-	return otp_dnn_graph_init(&p->graph, conv, d->dnn) && choose(d, p) ? p : NULL;
+	if (otp_dnn_graph_init(&p->graph, conv, d->dnn))
+		choose(d, p);
+	return p;
 }
 
 void otp_dnn_forget_plans(otp_device *d)

@@ -114,3 +114,5 @@ void otp_log_status(const char *line)
 		draw_status();
 	pthread_mutex_unlock(&lock);
 }
+
+const otp_voice otp_log_voice = {otp_log, otp_log_is_live, otp_log_status};

@@ -24,4 +24,12 @@ int otp_log_columns(void);
  * Nothing happens off a terminal. */
 void otp_log_status(const char *line);
 
+/* The same for a plugin, which has a copy of core of its own. */
+typedef struct otp_voice {
+	void (*log)(const char *fmt, ...);
+	bool (*is_live)(void);
+	void (*status)(const char *line);
+} otp_voice;
+extern const otp_voice otp_log_voice;
+
 #endif

@@ -17,7 +17,8 @@ extern const otp_backend otp_ref_backend, otp_cpu_backend;
 /* Names the plugin's file, instead of the places below. */
 #define PLUGIN_VARIABLE "OTPLAN_CUDA_PLUGIN"
 
-typedef const otp_backend *plugin_function(size_t call_bytes, int op_count, otp_error *err);
+typedef const otp_backend *plugin_function(size_t call_bytes, int op_count, otp_error *err,
+					   const otp_voice *voice);
 
 static bool find_plugin(char path[static PATH_MAX + 64], otp_error *err)
 {
@@ -57,7 +58,7 @@ static const otp_backend *load_cuda(otp_error *err)
 		otp_fail_machine(err, "cuda", "%s is no backend of otplan", path);
 		return NULL;
 	}
-	return backend(sizeof(otp_call), OTP_OP_COUNT, err);
+	return backend(sizeof(otp_call), OTP_OP_COUNT, err, &otp_log_voice);
 }
 
 /* A driver's device file: asked before anything is loaded, because most machines have none. */
