@@ -18,39 +18,14 @@ static void find_magnitude(const test_case *t, const values *v, const double *ex
 			magnitude[i] = fabs(exact[i]);
 }
 
-/* In bfloat16 the float32 operands of a product are rounded to 8 significant
- * bits, by at most 2^-8 each, before a float32 sum; two together below
- * 2^-7 (1 + 2^-9). Before a bias is added (and a residual: all that follows has
- * slopes of at most 1) a narrow result may be rounded, too. */
-static double unit_bound(const test_case *t, way w)
-{
-	double unit = t->bound == EXACT ? 0 : t->roundings * UNIT;
-	/* Rounded queries and keys put scores off by D = 2^-7 S, shares by e^2D - 1, below 2.5 D where S <
-	 * 25; p, v, g and ds are rounded, too. Compare check_attention_op. */
-	bool attention = t->op == OTP_OP_attention || t->op == OTP_OP_attention_grad;
-	if (attention && w.precision == OTP_PRECISION_BF16)
-		return unit + (t->op == OTP_OP_attention ? 2.5 * 0x1p-7 + 2 * 0x1p-8
-							 : 2 * 2.5 * 0x1p-7 + 4 * 0x1p-8);
-	for (int i = 0; i < 2 && t->bf16 && w.precision == OTP_PRECISION_BF16; i++)
-		unit += w.narrow >> i & 1 ? 0 : 0x1p-8 + 0x1p-17;
-	bool epilogue = t->op == OTP_OP_conv2d_bias || t->op == OTP_OP_conv2d_merge;
-	return unit + (epilogue && (w.narrow & RESULT) ? 0x1p-8 : 0);
-}
-
-/* A narrow result is the float32 one, off by `inner`, rounded once more. */
-static double bound_of(double inner, double exact, unsigned narrow)
-{
-	return narrow & RESULT ? inner + 0x1p-8 * (fabs(exact) + inner) : inner;
-}
-
 static void compare(const test_case *t, way w, const char *backend, const float *got, const double *exact,
 		    const double *magnitude, int64_t count)
 {
 	int64_t worst = -1;
-	double excess = 0, unit = unit_bound(t, w);
+	double excess = 0;
 	for (int64_t i = 0; i < count; i++) {
 		double error = fabs((double)got[i] - exact[i]);
-		double allowed = bound_of(unit * magnitude[i], exact[i], w.narrow);
+		double allowed = allowed_error(backend, t, w, magnitude[i], exact[i]);
 		if (error <= allowed)
 			continue;
 		if (worst < 0 || !(error - allowed <= excess)) {
@@ -65,7 +40,7 @@ static void compare(const test_case *t, way w, const char *backend, const float 
 		       "%s%s, narrow %#x: element %lld of %lld is %.9g, ref has %.9g, allowed %.3g", backend,
 		       w.precision == OTP_PRECISION_BF16 ? " bf16" : "", w.narrow, (long long)worst,
 		       (long long)count, (double)got[worst], exact[worst],
-		       bound_of(unit * magnitude[worst], exact[worst], w.narrow));
+		       allowed_error(backend, t, w, magnitude[worst], exact[worst]));
 }
 
 bool same_bits(const float *a, const float *b, int64_t count)

@@ -173,6 +173,11 @@ void run_planned(int which, const test_case *t, const values *v, way w, bool poi
 /* `in` or its absolute values, in double. */
 void run_ref(const test_case *t, double *const *in, bool absolute, double *out);
 
+/* ---- how far a result may be off (bound.c) ---- */
+
+/* Of a backend's result that is `exact` in ref, given the case's magnitude there. */
+double allowed_error(const char *backend, const test_case *t, way w, double magnitude, double exact);
+
 /* ---- what is asked of a case (compare.c, gradients.c, bench.c) ---- */
 
 /* Accuracy and repeatability in every way, on every backend. */
