@@ -150,7 +150,8 @@ static void add_floor(cJSON *o, const bench *b)
 		cJSON_AddItemToObject(by_op, KIND_KEYS[kind],
 				      otp_bench_floor_json(b->engine, kind, b->peaks));
 	}
-	cJSON_AddNumberToObject(o, "peak_gbs", 1e-9 * b->peaks.bytes_per_s);
+	cJSON_AddNumberToObject(o, "peak_gbs", 1e-9 * b->peaks.bytes_per_s[OTP_PEAK_LEVELS - 1]);
+	cJSON_AddNumberToObject(o, "peak_gbs_small", 1e-9 * b->peaks.bytes_per_s[0]);
 	cJSON_AddNumberToObject(o, "peak_tflops", 1e-12 * b->peaks.flops_per_s);
 	cJSON_AddNumberToObject(o, "floor_ms", outer_step(b->config, floor_ms));
 	add_kinds(o, "floor_ms", floor_ms, 1);
@@ -191,8 +192,13 @@ static void print_table(bench *b, const timing *time, const double *median)
 	printf("outer step            %9.2f ms  %.1f images/s, floor %.2f\n", 1e3 * step, c->batch / step,
 	       outer_step(c, floor_ms));
 	printf("memory                %9.1f MiB\n", peak_bytes(b) / 1048576);
-	printf("floor: each call's bytes at %.0f GB/s or operations at %.2f TFLOP/s\n",
-	       1e-9 * b->peaks.bytes_per_s, 1e-12 * b->peaks.flops_per_s);
+	printf("floor: each call's bytes at %.0f GB/s (in a cache at up to %.0f) or operations at %.2f "
+	       "TFLOP/s\n",
+	       1e-9 * b->peaks.bytes_per_s[OTP_PEAK_LEVELS - 1], 1e-9 * b->peaks.bytes_per_s[0],
+	       1e-12 * b->peaks.flops_per_s);
+	if (step < 1e-3 * outer_step(c, floor_ms))
+		puts("       too high: a rate is higher than was measured or given; measure again with "
+		     "nothing else running");
 	print_ops(b);
 }
 
@@ -238,7 +244,8 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 		   .options = options,
 		   .arch = &s.arch,
 		   .device = runtime.backend->name,
-		   .peaks = {1e9 * options->peak_gbs, 1e12 * options->peak_tflops}};
+		   .peaks = {.flops_per_s = 1e12 * options->peak_tflops}};
+	otp_bench_set_bandwidth(&b.peaks, 1e9 * options->peak_gbs);
 	otp_bench_peaks(&runtime, &b.peaks);
 	b.engine = otp_engine_new(&runtime, &settings);
 	otp_engine_init(b.engine, c->seed);
@@ -264,9 +271,15 @@ static void print_help(void)
 	     "  --repeat          measure again for each line on stdin\n"
 	     "  --processor-time  of the process instead of wall clock; with --threads 1\n"
 	     "  --seconds S       for each kind of step; default 1.4\n"
-	     "  --peak-gbs N      the floor's memory bandwidth; measured by a copy where it is not given\n"
-	     "  --peak-tflops N   the floor's rate; measured by a matrix product where it is not given\n"
-	     "  and the options of train");
+	     "  --peak-gbs N      the floor's memory bandwidth, for calls of any size\n"
+	     "  --peak-tflops N   the floor's rate\n"
+	     "  and the options of train\n"
+	     "\n"
+	     "The floor is the least time for a step's calls: for each the larger of the bytes that it must\n"
+	     "move and the operations that it must do, at this machine's highest rates. These are measured\n"
+	     "before the steps, with all workers at work: bandwidth by copies, sums and products in runtime\n"
+	     "that move 16 KB to 256 MB a call, so that small calls are held against the caches; operations\n"
+	     "by matrix products and a convolution in the same precision.");
 }
 
 /* An option with a positive number: its value, or NULL where `name` is another's. */

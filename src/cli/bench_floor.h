@@ -1,5 +1,6 @@
 /* bench_floor: how far a step is from what the machine could do: its calls'
- * bytes and operations at the peaks of a memory copy and a matrix product. */
+ * bytes and operations at the highest rates that this machine was seen to
+ * reach in simple programs, with all workers at work. */
 #ifndef OTP_BENCH_FLOOR_H
 #define OTP_BENCH_FLOOR_H
 
@@ -7,8 +8,10 @@
 
 #include <cjson/cJSON.h>
 
-/* Where a peak is 0, it is measured, all workers together, in the device's precision. */
+/* What is 0 is measured, all workers together, in the device's precision. */
 void otp_bench_peaks(otp_runtime *runtime, otp_peaks *peaks);
+/* One bandwidth whatever a call moves. */
+void otp_bench_set_bandwidth(otp_peaks *peaks, double bytes_per_s);
 
 /* A step's floor in milliseconds. */
 double otp_bench_floor_ms(const otp_engine *e, otp_step_kind kind, otp_peaks peaks);

@@ -1,43 +1,135 @@
 #include "graph/work.h"
 
+const double otp_peak_bytes[OTP_PEAK_LEVELS] = {0, 0x1p17, 0x1p20, 0x1p23, 0x1p26, 0x1p28};
+
 static double elements(otp_tensor t) { return (double)otp_shape_count(t.shape); }
 
-/* Of a convolution: each of its output's elements takes one product with each weight of a filter. */
-static double conv_products(otp_tensor y, otp_tensor w) { return elements(y) * elements(w) / w.shape.n; }
+/* Along one side of an image: pairs of an output and a tap that meet an input, not the padding. */
+static double taps(int in, int out, int kernel, int stride, int pad)
+{
+	int64_t pairs = 0;
+	for (int o = 0; o < out; o++)
+		for (int k = 0; k < kernel; k++) {
+			int at = o * stride + k - pad;
+			pairs += at >= 0 && at < in;
+		}
+	return (double)pairs;
+}
 
+/* y = x * w, and as many for either adjoint. */
+static double conv_products(const otp_call *call, otp_shape x, otp_shape w, otp_shape y)
+{
+	int stride = call->attr.conv.stride, pad = call->attr.conv.pad;
+	return taps(x.h, y.h, w.h, stride, pad) * taps(x.w, y.w, w.w, stride, pad) * x.n * x.c * y.c;
+}
+
+/* Of two matrices of tokens with each other, for each plane. */
+static double attention_products(const otp_call *call)
+{
+	otp_shape qkv = call->in[0].shape;
+	return (double)qkv.n * qkv.h * qkv.w * qkv.w * (qkv.c / 3);
+}
+
+/* Multiplications, each with its addition. No default: an op that is not listed does not compile. */
 static double products(const otp_call *call)
 {
+	const otp_tensor *in = call->in, *out = &call->out;
 	switch (call->op) {
 	case OTP_OP_conv2d:
 	case OTP_OP_conv2d_bias:
-		return conv_products(call->out, call->in[1]);
+	case OTP_OP_conv2d_merge:
+		return conv_products(call, in[0].shape, in[1].shape, out->shape);
 	case OTP_OP_conv2d_dgrad:
-		return conv_products(call->in[0], call->in[1]);
+		return conv_products(call, out->shape, in[1].shape, in[0].shape);
 	case OTP_OP_conv2d_wgrad:
-		return conv_products(call->in[1], call->out);
+		return conv_products(call, in[0].shape, out->shape, in[1].shape);
 	case OTP_OP_matmul:
-		return elements(call->out) *
-		       (call->attr.matmul.ta ? call->in[0].shape.w : call->in[0].shape.c);
-	default:
+		return elements(*out) * (call->attr.matmul.ta ? in[0].shape.w : in[0].shape.c);
+	case OTP_OP_attention: /* scores, mix */
+		return 2 * attention_products(call);
+	case OTP_OP_attention_grad: /* scores anew, the gradients of shares, q, k and v */
+		return 5 * attention_products(call);
+	case OTP_OP_copy:
+	case OTP_OP_reshape:
+	case OTP_OP_sum:
+	case OTP_OP_spread:
+	case OTP_OP_concat:
+	case OTP_OP_slice:
+	case OTP_OP_pad:
+	case OTP_OP_add:
+	case OTP_OP_mul:
+	case OTP_OP_affine:
+	case OTP_OP_lrelu:
+	case OTP_OP_lrelu_gate:
+	case OTP_OP_silu:
+	case OTP_OP_silu_gate:
+	case OTP_OP_silu_curve:
+	case OTP_OP_sigmoid:
+	case OTP_OP_softplus:
+	case OTP_OP_exp:
+	case OTP_OP_rsqrt:
+	case OTP_OP_down2:
+	case OTP_OP_up2:
+	case OTP_OP_softmax:
+	case OTP_OP_softmax_gate:
+	case OTP_OP_norm_stats:
+	case OTP_OP_norm_apply:
+	case OTP_OP_norm_sums:
+	case OTP_OP_norm_dgrad:
+	case OTP_OP_normal:
+	case OTP_OP_gather:
+	case OTP_OP_record:
+	case OTP_OP_adam:
+	case OTP_OP_LEAF:
+	case OTP_OP_COUNT:
 		return 0;
 	}
+	return 0;
 }
 
-/* Of the i-th input; of a data set only what is picked, a byte a value. */
+/* The part of adam's columns that is this call's. */
+static double share(const otp_call *call)
+{
+	return call->op == OTP_OP_adam && call->parts > 0 ? 1.0 / call->parts : 1;
+}
+
+/* Of the i-th input: of a data set what is picked, a byte a value; of a slice's input what it keeps; of a
+ * ring nothing; of parameters the rounded copy where there is one. */
 static double input_bytes(const otp_call *call, int i, const size_t element_bytes[OTP_TYPE_COUNT])
 {
+	const otp_tensor *t = &call->in[i];
+	double element = (double)element_bytes[t->rounded && call->op != OTP_OP_adam ? OTP_BF16 : t->type];
 	if (call->op == OTP_OP_gather && i == 0)
 		return elements(call->out);
-	return elements(call->in[i]) * (double)element_bytes[call->in[i].type];
+	if (call->op == OTP_OP_record && i == 0)
+		return 0;
+	if (call->op == OTP_OP_slice)
+		return elements(call->out) * element;
+	return elements(*t) * element * (i < 2 ? share(call) : 1);
+}
+
+/* Of a ring only a row is written. */
+static double output_bytes(const otp_call *call, const size_t element_bytes[OTP_TYPE_COUNT])
+{
+	const otp_tensor *written = call->op == OTP_OP_record ? &call->in[1] : &call->out;
+	return elements(*written) * (double)element_bytes[call->out.type] * share(call);
+}
+
+static double bandwidth(const otp_peaks *peaks, double bytes)
+{
+	int level = OTP_PEAK_LEVELS - 1;
+	while (level > 0 && bytes < otp_peak_bytes[level])
+		level--;
+	return peaks->bytes_per_s[level];
 }
 
 otp_work otp_work_of_call(const otp_call *call, const size_t element_bytes[OTP_TYPE_COUNT], otp_peaks peaks)
 {
 	otp_work work = {.calls = 1, .flops = 2 * products(call)};
-	work.bytes = elements(call->out) * (double)element_bytes[call->out.type];
+	work.bytes = output_bytes(call, element_bytes);
 	for (int i = 0; i < otp_op_inputs(call->op); i++)
 		work.bytes += input_bytes(call, i, element_bytes);
-	double move = work.bytes / peaks.bytes_per_s, compute = work.flops / peaks.flops_per_s;
+	double move = work.bytes / bandwidth(&peaks, work.bytes), compute = work.flops / peaks.flops_per_s;
 	work.floor_s = move > compute ? move : compute;
 	return work;
 }

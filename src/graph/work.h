@@ -1,12 +1,17 @@
-/* work: the least that a call costs on a machine of known peaks: every byte of
- * its inputs and output moved once, every multiplication and addition done. */
+/* work: the least that a call costs on a machine of known peaks: every byte that
+ * it must read or write moved once, every multiplication and addition done. */
 #ifndef OTP_WORK_H
 #define OTP_WORK_H
 
 #include "graph/program.h"
 
+/* Bandwidth depends on where data lie: what a small call moves may be in a cache. Level l is of calls of at
+ * least otp_peak_bytes[l] bytes, and fewer than the next. */
+enum { OTP_PEAK_LEVELS = 6 };
+extern const double otp_peak_bytes[OTP_PEAK_LEVELS];
+
 typedef struct otp_peaks {
-	double bytes_per_s, flops_per_s;
+	double flops_per_s, bytes_per_s[OTP_PEAK_LEVELS];
 } otp_peaks;
 
 typedef struct otp_work {
