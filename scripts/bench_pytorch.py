@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """otplan against PyTorch: the same networks, losses, batch, precision, Adam and EMA, on one machine in one run.
 
-  scripts/bench_pytorch.py --device cuda [--seconds N] [--case PRESET:BATCH]... [--out FILE.json]
+  scripts/bench_pytorch.py --device cuda [--seconds N] [--case PRESET:BATCH]... [--variant NAME]... [--out FILE.json]
   scripts/bench_pytorch.py --case vector:256 --threads 1 --processor-time     # points in the plane
 
 Correctness comes first (scripts/torch_check.py, on PyTorch's weights, batch and noise), then every variant of
@@ -22,6 +22,7 @@ there is no waiting, and --processor-time compares what either side computes wha
 Needs PyTorch 2.4 or later and numpy.
 """
 import argparse
+import ctypes
 import json
 import os
 import platform
@@ -52,13 +53,18 @@ VARIANTS = {
 CHEAP_S = 45  # kept for each later case: its check, and the variants that need no compiler
 
 
+def die_with_parent():
+    """Whoever ends this script, by SIGKILL too, ends what it started."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Lines:
     """A program that answers a line with a JSON object in a line."""
 
     def __init__(self, command):
         self.program = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, start_new_session=True,
+            text=True, start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip
         self.errors = []
         os.set_blocking(self.program.stderr.fileno(), False)
@@ -154,7 +160,7 @@ class Duel:
 
     def __init__(self, case, precision, options, config, save):
         self.case, self.precision, self.options, self.config, self.save = case, precision, options, config, save
-        self.ours = {part: [] for part in PARTS}
+        self.ours, self.rival, self.otplan = {part: [] for part in PARTS}, None, None
         self.result = {"preset": case[0], "batch": case[1], "precision": precision, "set": options.set, "variants": {}}
 
     def run(self, deadline, needed):
@@ -165,17 +171,17 @@ class Duel:
         peaks = self.rival.request("peaks", 60)
         self.otplan = start_otplan(self.case, self.precision, self.options, peaks)
         # Plans are chosen, which takes a while where they are not cached; the first measurement is thrown away.
-        first = self.otplan.answer(max(30, deadline - time.monotonic()))
-        self.result["otplan"] = first
-        if "error" not in first:
-            for variant in VARIANTS[self.options.device]:
-                self.try_variant(variant, deadline, needed)
-        self.rival.close()
-        self.otplan.close()
+        self.result["otplan"] = self.otplan.answer(max(30, deadline - time.monotonic()))
+        for variant in self.options.variant or VARIANTS[self.options.device]:
+            self.try_variant(variant, deadline, needed)
+
+    def close(self):
+        for program in filter(None, (self.rival, self.otplan)):
+            program.close()
 
     def try_variant(self, variant, deadline, needed):
         left = deadline - time.monotonic()
-        if left < needed[variant] or (variant.startswith("compile") and self.options.no_compile):
+        if left < needed[variant]:
             self.result["variants"][variant] = {"error": "skipped: no time left"}
             return
         print(f"  {self.name()} {variant} ...", file=sys.stderr, flush=True)
@@ -196,15 +202,22 @@ class Duel:
             turn = self.rival.request(f"measure {seconds}", 60 + 20 * seconds)
             if "error" in turn:
                 return turn
-            time.sleep(0 if self.options.device == "cuda" else 0.5)  # until PyTorch's idle threads stop spinning
-            ours = self.otplan.request("", 60 + 20 * seconds)
-            if "error" in ours:
-                return {"error": f"otplan: {ours['error']}"}
             for part in parts:
                 theirs[part].append(turn[part])
-            for part in PARTS:
-                self.ours[part].append(ours[f"{part}_ms"])
+            time.sleep(0 if self.options.device == "cuda" else 0.5)  # until PyTorch's idle threads stop spinning
+            self.take_our_turn(seconds)
         return {part: spread(values) for part, values in theirs.items()}
+
+    def take_our_turn(self, seconds):
+        """PyTorch is measured too where otplan has failed."""
+        if "error" in self.result["otplan"]:
+            return
+        ours = self.otplan.request("", 60 + 20 * seconds)
+        if "error" in ours:
+            self.result["otplan"] = ours
+            return
+        for part in PARTS:
+            self.ours[part].append(ours[f"{part}_ms"])
 
     def name(self):
         return f"{self.case[0]} x{self.case[1]} {self.precision}"
@@ -212,7 +225,8 @@ class Duel:
     def summarise(self):
         """Which variant is the fastest in each part and as a whole, and our ratio to it."""
         good = {name: v for name, v in self.result["variants"].items() if "error" not in v}
-        if not all(any(part in v for v in good.values()) for part in PARTS):
+        if "error" in self.result["otplan"] or not all(any(part in v for v in good.values()) for part in PARTS):
+            self.result.pop("summary", None)
             return
         best = {part: min((v[part]["median_ms"], name) for name, v in good.items() if part in v) for part in PARTS}
         whole = {
@@ -240,19 +254,26 @@ class Duel:
 # ---- all of them ----
 
 
+def first_line(command):
+    """What a tool says; None where it is missing or says nothing."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0].strip()
+    except (OSError, IndexError):
+        return None
+
+
 def describe_machine(options):
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.*)", info.read_text()) if info.exists() else None
-    version = subprocess.run([options.otplan, "--version"], capture_output=True, text=True).stdout.strip()
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    version = first_line([options.otplan, "--version"])
+    commit = os.environ.get("OTPLAN_COMMIT") or first_line(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"])
     gpu = None
     if options.device == "cuda":
-        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        gpu = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()[0]
+        gpu = first_line(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]) or "unknown GPU"
     return {
         "gpu": gpu, "cpu": found[1] if found else platform.processor(), "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0], "threads": options.threads, "rounds": options.rounds,
-        "clock": "processor" if options.processor_time else "wall", "otplan": version, "commit": commit.stdout.strip(), "date": time.strftime("%Y-%m-%d"),
+        "clock": "processor" if options.processor_time else "wall", "otplan": version, "commit": commit, "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
 
 
@@ -261,7 +282,7 @@ def headline(result):
     summary, checked = result.get("summary"), result.get("check", {})
     exact = "gradients accepted" if checked.get("good") else f"GRADIENTS NOT ACCEPTED ({checked.get('error', 'beyond the limit')})"
     if not summary:
-        said = result.get("otplan", {}).get("error") or result.get("pytorch", {}).get("error") or "nothing measured"
+        said = next((part["error"] for part in (result, result.get("otplan", {}), result.get("pytorch", {})) if "error" in part), "nothing measured")
         return f"{name}: {said}; {exact}"
     text = f"{name}: {summary['ratio']:.2f} times the fastest PyTorch ({summary['fastest_variant']}), "
     text += f"{summary['otplan']['outer_step_ms']:.2f} ms an outer step, {summary['floor']:.2f} times its floor"
@@ -279,7 +300,8 @@ def table(results):
         lines += ["", f"**{headline(result)}**", ""]
         lines += ["| | transport ms | potential ms | potential + R1 ms | outer step ms | MiB |", "| --- | --- | --- | --- | --- | --- |"]
         summary = result.get("summary", {})
-        rows = [("otplan", {**summary.get("otplan", {})}, summary.get("otplan", {}).get("outer_step_ms"))]
+        failed = {key: text for key, text in result.get("otplan", {}).items() if key == "error"}
+        rows = [("otplan", {**summary.get("otplan", {}), **failed}, summary.get("otplan", {}).get("outer_step_ms"))]
         rows += [(name, v, summary.get("outer_step_ms", {}).get(name)) for name, v in result["variants"].items()]
         for name, row, outer in rows:
             if "error" in row:
@@ -329,7 +351,7 @@ def parse_options():
     parser.add_argument("--repeats", type=int, help="PyTorch's runs behind an error of its own; default 8, on the CPU 2")
     parser.add_argument("--part-seconds", type=float, help="for each part, round and side; default 0.3, on the CPU 2")
     parser.add_argument("--seconds", type=float, default=1e5, help="for everything")
-    parser.add_argument("--no-compile", action="store_true", help="without the variants of torch.compile")
+    parser.add_argument("--variant", action="append", choices=VARIANTS["cuda"], help="of PyTorch; default: the device's list")
     parser.add_argument("--otplan", default=str(ROOT / "build/otplan"), help="the program")
     parser.add_argument("--replay", default=str(ROOT / "build/tests/replay"), help="the test program of that name")
     parser.add_argument("--out", type=Path, help="JSON file; a table comes beside it")
@@ -371,7 +393,7 @@ def main():
             write_whole(options.out, json.dumps({"machine": machine, "cases": results}, indent=1) + "\n")
             write_whole(options.out.with_suffix(".md"), table(results))
 
-    needed = dict(VARIANTS[options.device])
+    needed = {**VARIANTS["cuda"], **VARIANTS[options.device]}
     for k, (case, precision) in enumerate(todo):
         until = deadline - CHEAP_S * (len(todo) - k - 1)
         if until - time.monotonic() < 20:
@@ -380,8 +402,10 @@ def main():
         if deadline - time.monotonic() > 20:
             try:
                 duel.run(until, needed)
-            except OSError as error:
-                duel.result["otplan"] = {"error": str(error)}
+            except Exception as error:  # one case's trouble is not the next one's
+                duel.result["error"] = f"{type(error).__name__}: {error}"
+            finally:
+                duel.close()
             save(duel.result)
             print(headline(duel.result), flush=True)
         else:
