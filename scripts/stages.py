@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 
 LEAST_S = 3  # a stage with less is not begun
+KEPT_S = 20  # for each stage that is still to come
 GRACE_S = 2  # of the whole time, for writing results
 
 
@@ -87,7 +88,7 @@ class Folder:
     def environment(self):
         caches = self.path / "caches"
         return {
-            "XDG_CACHE_HOME": str(caches), "CUDA_CACHE_PATH": str(caches / "cuda"),
+            "OTPLAN_CUDA_CACHE": str(caches / "otplan"), "XDG_CACHE_HOME": str(caches), "CUDA_CACHE_PATH": str(caches / "cuda"),
             "TRITON_CACHE_DIR": str(caches / "triton"), "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor"),
         }  # fmt: skip
 
@@ -104,11 +105,11 @@ class Folder:
 
 
 class Runner:
-    """about: what is checked, as text by key; it is noted beside every result. wanted: a stage's name to whether it
-    is to run. seconds: for everything, counted from `begun`."""
+    """about: what is checked, as text by key; it is noted beside every result. seconds: for everything, counted from
+    `begun`."""
 
-    def __init__(self, folder, about, environment, wanted, seconds, begun):
-        self.folder, self.about, self.wanted = folder, about, wanted
+    def __init__(self, folder, about, environment, seconds, begun):
+        self.folder, self.about = folder, about
         self.environment = {**os.environ, **environment, **folder.environment()}
         self.end = begun + seconds - GRACE_S
         self.stages = folder.read_stages()
@@ -126,10 +127,15 @@ class Runner:
 
     # ---- a stage ----
 
+    def run(self, stages):
+        """stages: name, the most seconds that it may take (None: all that are left), and its function."""
+        for k, (name, most, work) in enumerate(stages):
+            later = len(stages) - k - 1
+            fair = max(self.left() - KEPT_S * later, self.left() / (later + 1))
+            self.stage(name, fair if most is None else min(most, fair), work)
+
     def stage(self, name, most, work):
         """Runs work(), which says in one line what it found or raises, for at most so many seconds."""
-        if not self.wanted(name):
-            return
         if self.left() < LEAST_S:
             self.note_unbegun(name)
             return
@@ -147,12 +153,11 @@ class Runner:
 
     def judge(self, work):
         try:
-            signal.signal(signal.SIGALRM, overrun)
-            signal.setitimer(signal.ITIMER_REAL, max(0.1, self.left_here()))
+            end_after(max(0.1, self.left_here()))
             try:
                 return "passed", str(work())
             finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                end_after(0)
         except Skipped as reason:
             return "skipped", str(reason)
         except Failed as reason:
@@ -228,8 +233,14 @@ class Runner:
         self.job.wait()
 
 
-def overrun(*_):
-    raise Overran
+def end_after(seconds):
+    """Raises Overran then; 0: no more."""
+
+    def overrun(*_):
+        raise Overran
+
+    signal.signal(signal.SIGALRM, overrun)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def end_on_signals():
