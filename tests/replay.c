@@ -246,6 +246,7 @@ static bool open_engine(replay *r, otp_error *err)
 		return false;
 	otp_engine_settings settings = {.objective = otp_settings_objective(c, &r->arch),
 					.batch = c->batch,
+					.parts = otp_settings_parts(c, otp_pool_workers(r->place.pool)),
 					.r1_used = true,
 					.plain_used = true,
 					.beta1 = c->beta1,

@@ -1,8 +1,9 @@
 /* engine: what a step asks of a device. A backend that counts stands between the
  * engine and the real one: in a step nothing is allocated, waited for or read,
- * everything small goes up in two transfers, and a replica alone is one launch.
+ * everything small goes up in two transfers, and a part alone is one launch.
  * Samples picked on the device are those that the host would have sent, and
- * weights kept in bfloat16 those that the host would have rounded.
+ * weights kept in bfloat16 those that the host would have rounded. How many threads
+ * compute a batch's parts changes no bit.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,7 @@
 
 /* ---- a backend that counts ---- */
 
-enum { MOST_PROGRAMS = 16 };
+enum { MOST_PROGRAMS = 64 };
 
 static struct {
 	const otp_backend *inner;
@@ -133,7 +134,8 @@ static const otp_arch POINTS = {.vectors = true,
 				.potential_blocks = 1,
 				.potential_sharpness = 1};
 
-static otp_engine *new_engine(work *w, const otp_arch *arch, otp_resident source, otp_resident target)
+static otp_engine *new_engine(work *w, const otp_arch *arch, int parts, otp_resident source,
+			      otp_resident target)
 {
 	otp_engine_settings settings = {.objective = {.arch = *arch,
 						      .tau = 0.1,
@@ -141,6 +143,7 @@ static otp_engine *new_engine(work *w, const otp_arch *arch, otp_resident source
 						      .g = OTP_G_SOFTPLUS,
 						      .resident = {source, target}},
 					.batch = BATCH,
+					.parts = parts,
 					.r1_used = true,
 					.plain_used = true,
 					.beta1 = 0.5,
@@ -206,13 +209,13 @@ typedef struct setup {
 	bool resident;
 } setup;
 
-static void open_setup(setup *s, work *w, bool resident)
+static void open_setup(setup *s, work *w, int parts, bool resident)
 {
 	const otp_resident none = {0}, grey = {ROWS, 1}, colour = {ROWS, 3};
 	fill_side(&s->source, 1, 0);
 	fill_side(&s->target, 3, 1);
 	s->resident = resident;
-	s->e = new_engine(w, &IMAGES, resident ? grey : none, resident ? colour : none);
+	s->e = new_engine(w, &IMAGES, parts, resident ? grey : none, resident ? colour : none);
 	if (resident) {
 		load(s->e, OTP_SOURCE, &s->source);
 		load(s->e, OTP_TARGET, &s->target);
@@ -249,13 +252,13 @@ static void four_steps(setup *s, int step)
 
 /* ---- tests ---- */
 
-static void check_counts(const char *name, int threads, bool resident)
+static void check_counts(const char *name, int threads, int parts, bool resident)
 {
 	enum { STEPS = 6 };
 	work w;
 	setup s;
 	open_work(&w, name, threads);
-	open_setup(&s, &w, resident);
+	open_setup(&s, &w, parts, resident);
 	four_steps(&s, 0);
 	forget_counts();
 	seen.program_count = 0;
@@ -264,17 +267,17 @@ static void check_counts(const char *name, int threads, bool resident)
 	assert_int_equal(seen.allocs + seen.releases, 0);
 	assert_int_equal(seen.downloads, 0);
 	assert_int_equal(seen.waits, 0);
-	/* Words and numbers; x four times and y twice from the host; with more replicas an update's numbers.
-	 */
-	int each = 2 * 4 + (resident ? 0 : 4 + 2) + (threads > 1 ? 4 : 0);
-	assert_int_equal(seen.uploads, STEPS * threads * each);
+	/* A part's words and numbers; x four times and y twice from the host. Several parts: numbers of an
+	 * update from each worker. */
+	int each = 2 * 4 + (resident ? 0 : 4 + 2), updates = parts > 1 ? 4 * threads : 0;
+	assert_int_equal(seen.uploads, STEPS * (parts * each + updates));
 	if (threads == 1) {
-		assert_int_equal(seen.launches, STEPS * 4);
-		assert_int_equal(seen.program_count, OTP_STEP_KINDS);
+		assert_int_equal(seen.launches, STEPS * (4 * parts + updates));
+		assert_int_equal(seen.program_count, OTP_STEP_KINDS * parts + (parts > 1 ? OTP_NETWORKS : 0));
 	}
 	otp_engine_losses(s.e);
 	assert_int_equal(seen.waits, 1);
-	assert_int_equal(seen.downloads, threads);
+	assert_int_equal(seen.downloads, parts);
 	otp_engine_losses(s.e); /* nothing new: nothing to wait for */
 	assert_int_equal(seen.waits, 1);
 	otp_engine_free(s.e);
@@ -285,12 +288,16 @@ static void steps_never_wait(void **state)
 {
 	(void)state;
 	for (int resident = 0; resident < 2; resident++) {
-		check_counts("cpu", 1, resident);
-		check_counts("cpu", 2, resident);
-		check_counts("ref", 1, resident);
-		check_counts("shim", 1, resident);
-		if (has_gpu())
-			check_counts("cuda", 1, resident);
+		check_counts("cpu", 1, 1, resident);
+		check_counts("cpu", 2, 2, resident);
+		check_counts("cpu", 2, 3, resident);
+		check_counts("ref", 1, 1, resident);
+		check_counts("shim", 1, 1, resident);
+		check_counts("shim", 1, 2, resident);
+		if (has_gpu()) {
+			check_counts("cuda", 1, 1, resident);
+			check_counts("cuda", 1, 2, resident);
+		}
 	}
 }
 
@@ -321,8 +328,8 @@ static void check_resident(const char *name, int threads)
 	work w;
 	setup streamed, resident;
 	open_work(&w, name, threads);
-	open_setup(&streamed, &w, false);
-	open_setup(&resident, &w, true);
+	open_setup(&streamed, &w, threads, false);
+	open_setup(&resident, &w, threads, true);
 	size_t bytes;
 	float *before = read_state(resident.e, OTP_TRANSPORT, &bytes);
 	for (int step = 0; step < 3; step++) {
@@ -357,8 +364,8 @@ static void check_rounded(const char *name, int threads)
 	setup kept, rewritten;
 	open_work(&w, name, threads);
 	w.place.precision = OTP_PRECISION_BF16;
-	open_setup(&kept, &w, true);
-	open_setup(&rewritten, &w, true);
+	open_setup(&kept, &w, threads, true);
+	open_setup(&rewritten, &w, threads, true);
 	four_steps(&kept, 0);
 	four_steps(&rewritten, 0);
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
@@ -414,7 +421,8 @@ static void no_loss_is_lost(void **state)
 	for (int threads = 1; threads <= 2; threads++) {
 		work w;
 		open_work(&w, "cpu", threads);
-		otp_engine *a = new_engine(&w, &POINTS, none, none), *b = new_engine(&w, &POINTS, none, none);
+		otp_engine *a = new_engine(&w, &POINTS, threads, none, none),
+			   *b = new_engine(&w, &POINTS, threads, none, none);
 		point_steps(a, 0, STEPS, &each);
 		forget_counts();
 		point_steps(b, 0, STEPS, NULL);
@@ -439,13 +447,89 @@ static void no_loss_is_lost(void **state)
 	}
 }
 
+/* ---- parts ---- */
+
+static void step_points(otp_engine *e) { point_steps(e, 0, 12, NULL); }
+
+static void train_pictures(setup *s, work *w, int parts)
+{
+	open_setup(s, w, parts, false);
+	for (int step = 0; step < 3; step++)
+		four_steps(s, step);
+}
+
+/* So many parts on so many threads, against the same parts on one. */
+static void check_parts(const char *name, int parts, int threads)
+{
+	const otp_resident none = {0};
+	work one, many;
+	setup expected, got;
+	open_work(&one, name, 1);
+	open_work(&many, name, threads);
+	train_pictures(&expected, &one, parts);
+	train_pictures(&got, &many, parts);
+	assert_same_state(expected.e, got.e);
+	otp_engine *a = new_engine(&one, &POINTS, parts, none, none),
+		   *b = new_engine(&many, &POINTS, parts, none, none);
+	step_points(a);
+	step_points(b);
+	assert_same_state(a, b);
+	otp_engine_free(a);
+	otp_engine_free(b);
+	otp_engine_free(expected.e);
+	otp_engine_free(got.e);
+	otp_runtime_close(&one.place);
+	otp_runtime_close(&many.place);
+}
+
+static void threads_change_no_bit(void **state)
+{
+	(void)state;
+	for (int threads = 2; threads <= 4; threads++) {
+		check_parts("cpu", 4, threads);
+		check_parts("cpu", 3, threads);
+	}
+	check_parts("cpu", 1, 3);
+	check_parts("shim", 3, 2);
+}
+
+/* The gradient that is read is the one that adam used: half of it is its first moment. */
+static void check_read_gradient(const char *name, int parts)
+{
+	work w;
+	setup s;
+	open_work(&w, name, 1);
+	open_setup(&s, &w, parts, false);
+	otp_update u = update_at(0);
+	pick(&s.source, 0, 0);
+	otp_engine_transport_step(s.e, batch_of(&s.source, false), &u);
+	size_t bytes;
+	int64_t elements = otp_engine_params(s.e, OTP_TRANSPORT)->elements;
+	float *state = read_state(s.e, OTP_TRANSPORT, &bytes), *m = state + OTP_ROW_M * elements;
+	float *grads = otp_calloc((size_t)elements, sizeof *grads);
+	otp_engine_read_grads(s.e, OTP_TRANSPORT, grads);
+	for (int64_t i = 0; i < elements; i++)
+		assert_true(m[i] == 0.5f * grads[i]); /* beta1 is 1/2 */
+	otp_free(grads);
+	otp_free(state);
+	otp_engine_free(s.e);
+	otp_runtime_close(&w.place);
+}
+
+static void gradients_are_those_of_adam(void **state)
+{
+	(void)state;
+	for (int parts = 1; parts <= BATCH; parts++)
+		check_read_gradient("cpu", parts);
+	check_read_gradient("shim", BATCH);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(steps_never_wait),
-	    cmocka_unit_test(picked_samples_are_the_hosts),
-	    cmocka_unit_test(rounded_weights_follow),
-	    cmocka_unit_test(no_loss_is_lost),
+	    cmocka_unit_test(steps_never_wait),	      cmocka_unit_test(picked_samples_are_the_hosts),
+	    cmocka_unit_test(rounded_weights_follow), cmocka_unit_test(no_loss_is_lost),
+	    cmocka_unit_test(threads_change_no_bit),  cmocka_unit_test(gradients_are_those_of_adam),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

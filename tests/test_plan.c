@@ -627,6 +627,7 @@ static void engine_steps_allocate_nothing(void **state)
 	assert_true(otp_runtime_open("cpu", "f32", 2, &work, &err));
 	otp_engine_settings settings = {.objective = {.arch = *arch, .tau = 0.1},
 					.batch = SAMPLES,
+					.parts = 2,
 					.r1_used = true,
 					.plain_used = true,
 					.beta1 = 0.5,

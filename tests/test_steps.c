@@ -145,6 +145,7 @@ static void check_steps(const step_case *c, const char *backend_name, int thread
 	fixture f = fixture_open(STEPS, c->group);
 	otp_engine_settings settings = {.objective = c->objective,
 					.batch = (int)read_number(&f, "batch"),
+					.parts = threads,
 					.r1_used = true,
 					.beta1 = read_number(&f, "beta1"),
 					.beta2 = read_number(&f, "beta2")};

@@ -68,8 +68,12 @@ static gradients gradients_on(const char *backend_name, otp_precision precision)
 	if (!work_open(backend_name, 1, &work, &err))
 		fail_msg("%s", err.text);
 	work.precision = precision;
-	otp_engine_settings settings = {
-	    .objective = BF16_OBJECTIVE, .batch = BF16_BATCH, .r1_used = true, .beta1 = 0.5, .beta2 = 0.9};
+	otp_engine_settings settings = {.objective = BF16_OBJECTIVE,
+					.batch = BF16_BATCH,
+					.parts = 1,
+					.r1_used = true,
+					.beta1 = 0.5,
+					.beta2 = 0.9};
 	otp_engine *e = otp_engine_new(&work, &settings);
 	gradients g = {.program_bytes = otp_engine_measure(e).program_bytes};
 	float x[2][BF16_BATCH * 8 * 8 * 3];

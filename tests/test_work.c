@@ -118,8 +118,8 @@ static void only_what_moves_is_counted(void **state)
 	otp_call adam = {.op = OTP_OP_adam,
 			 .in = {{.shape = {1, 1, 4, 96}}, {.shape = {1, 1, 2, 96}}, {.shape = {1, 1, 1, 8}}},
 			 .out = {.shape = {1, 1, 4, 96}},
-			 .part = 1,
-			 .parts = 2};
+			 .share = 1,
+			 .shares = 2};
 	check(otp_work_of_call(&adam, bytes, PEAKS), 1, (4 + 2 + 4) * 96 / 2 + 8, 0);
 }
 

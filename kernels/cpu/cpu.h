@@ -1,7 +1,7 @@
 /* cpu: kernels for one core. oneDNN computes convolutions and matrix products
  * (dnn.h), plain loops that the compiler vectorises compute the rest.
  *
- * A kernel never starts a thread: who wants more cores runs more replicas of a
+ * A kernel never starts a thread: who wants more cores runs more copies of a
  * program, one a thread, each on its share of the batch.
  */
 #ifndef OTP_CPU_H

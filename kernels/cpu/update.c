@@ -1,6 +1,7 @@
 /* update.c (cpu): random draws, stored data, the ring of losses and the optimiser's step. */
 #include "cpu/cpu.h"
 #include "scalar.h"
+#include "tree.h"
 
 #include <string.h>
 
@@ -166,32 +167,46 @@ OTP_SIMD static void step_block(const adam_block *a, const float *g)
 		new_ema[i] = otp_ema_f(ema[i], new_p[i], decay);
 }
 
-/* The replicas' gradients, always added in the same order. */
-OTP_SIMD static void add_parts(float *sum, const float *grads, int64_t stride, int parts, int count)
+/* A block of state and gradients stays in the first cache. */
+enum { ADAM_COLUMNS = 1024 };
+
+OTP_SIMD static void add_to(float *sum, const float *more, int count)
 {
-	memcpy(sum, grads, (size_t)count * sizeof *sum);
-	for (int part = 1; part < parts; part++) {
-		const float *row = grads + part * stride;
 #pragma omp simd
-		for (int i = 0; i < count; i++)
-			sum[i] += row[i];
+	for (int i = 0; i < count; i++)
+		sum[i] += more[i];
+}
+
+/* The parts' gradients, rows that are `stride` apart, into stack[0]. */
+static void add_parts(float stack[OTP_TREE_LEVELS][ADAM_COLUMNS], const float *grads, int64_t stride,
+		      int parts, int count)
+{
+	int depth = 0;
+	for (int part = 0; part < parts; part++, depth++) {
+		const float *sum = grads + part * stride;
+		for (int merges = otp_tree_merges(part, parts); merges > 0; merges--) {
+			add_to(stack[--depth], sum, count);
+			sum = stack[depth];
+		}
+		if (sum != stack[depth])
+			memcpy(stack[depth], sum, (size_t)count * sizeof *sum);
 	}
 }
 
-/* Where share `part` of the columns begins: shares are whole cache lines. */
-static int64_t share_begin(int64_t columns, int part, int parts)
+/* Where a share of the columns begins: shares are whole cache lines. */
+static int64_t share_begin(int64_t columns, int share, int shares)
 {
-	int64_t lines = (columns + 15) / 16, begin = 16 * (lines * part / parts);
+	int64_t lines = (columns + 15) / 16, begin = 16 * (lines * share / shares);
 	return begin < columns ? begin : columns;
 }
 
 OTP_CPU_KERNEL(adam)
 {
-	enum { COLUMNS = 1024 }; /* a block of state and gradients stays in the first cache */
 	const float *state = call->in[0].data, *grads = call->in[1].data, *hyper = call->in[2].data;
 	int64_t columns = call->in[0].shape.c;
-	int rows = call->in[1].shape.w, parts = call->parts > 0 ? call->parts : 1;
-	int64_t end = share_begin(columns, call->part + 1, parts);
+	int parts = call->in[1].shape.w, shares = call->shares > 0 ? call->shares : 1;
+	int64_t end = share_begin(columns, call->share + 1, shares);
+	float stack[OTP_TREE_LEVELS][ADAM_COLUMNS];
 	adam_block a = {.stride = columns,
 			.ema = call->attr.adam.ema,
 			.rate = hyper[OTP_HYPER_RATE],
@@ -201,13 +216,12 @@ OTP_CPU_KERNEL(adam)
 			.correct2 = hyper[OTP_HYPER_CORRECT2],
 			.eps = call->attr.adam.eps,
 			.decay = hyper[OTP_HYPER_EMA]};
-	for (int64_t i = share_begin(columns, call->part, parts); i < end; i += COLUMNS) {
-		float sum[COLUMNS];
+	for (int64_t i = share_begin(columns, call->share, shares); i < end; i += ADAM_COLUMNS) {
 		a.in = state + i;
 		a.out = (float *)call->out.data + i;
-		a.count = end - i < COLUMNS ? (int)(end - i) : COLUMNS;
-		if (rows > 1)
-			add_parts(sum, grads + i, columns, rows, a.count);
-		step_block(&a, rows > 1 ? sum : grads + i);
+		a.count = (int)least(end - i, ADAM_COLUMNS);
+		if (parts > 1)
+			add_parts(stack, grads + i, columns, parts, a.count);
+		step_block(&a, parts > 1 ? stack[0] : grads + i);
 	}
 }

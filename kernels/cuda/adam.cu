@@ -4,6 +4,7 @@
  * that copy is written in the same pass. */
 #include "cuda/launch.cuh"
 #include "scalar.h"
+#include "tree.h"
 
 namespace
 {
@@ -19,15 +20,25 @@ struct update {
 	float beta1, beta2, eps;
 };
 
+template <int W> __device__ pack<W> sum_of(pack<W> a, const pack<W> &b)
+{
+	for (int k = 0; k < W; k++)
+		a.v[k] += b.v[k];
+	return a;
+}
+
+/* The parts' gradients, added in the order of the tree. */
 template <int W> __device__ pack<W> summed_gradient(const update &u, int64_t at)
 {
-	pack<W> g = load<W>(u.grads + at);
+	pack<W> stack[OTP_TREE_LEVELS], sum = load<W>(u.grads + at);
+	int depth = 0;
 	for (int part = 1; part < u.parts; part++) {
-		pack<W> more = load<W>(u.grads + part * u.columns + at);
-		for (int k = 0; k < W; k++)
-			g.v[k] += more.v[k];
+		stack[depth++] = sum;
+		sum = load<W>(u.grads + part * u.columns + at);
+		for (int merges = otp_tree_merges(part, u.parts); merges > 0; merges--)
+			sum = sum_of(stack[--depth], sum);
 	}
-	return g;
+	return sum;
 }
 
 template <int W> __global__ void step(update u)
@@ -56,10 +67,10 @@ template <int W> __global__ void step(update u)
 	}
 }
 
-/* Where share `part` of the columns begins: a multiple of 16, so that every share is whole packs. */
-int64_t share_begin(int64_t columns, int part, int parts)
+/* Where a share of the columns begins: a multiple of 16, so that every share is whole packs. */
+int64_t share_begin(int64_t columns, int share, int shares)
 {
-	int64_t lines = (columns + 15) / 16, begin = 16 * (lines * part / parts);
+	int64_t lines = (columns + 15) / 16, begin = 16 * (lines * share / shares);
 	return begin < columns ? begin : columns;
 }
 
@@ -69,15 +80,15 @@ OTP_CUDA_KERNEL(adam)
 {
 	const otp_attr &attr = call->attr;
 	int64_t columns = call->in[0].shape.c;
-	int parts = call->parts > 0 ? call->parts : 1;
+	int shares = call->shares > 0 ? call->shares : 1;
 	update u = {floats(call->in[0]),
 		    floats(call->in[1]),
 		    floats(call->in[2]),
 		    floats(call->out),
 		    view{call->out.rounded, true},
 		    columns,
-		    share_begin(columns, call->part, parts),
-		    share_begin(columns, call->part + 1, parts),
+		    share_begin(columns, call->share, shares),
+		    share_begin(columns, call->share + 1, shares),
 		    call->in[1].shape.w,
 		    attr.adam.ema,
 		    attr.adam.beta1,

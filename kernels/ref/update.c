@@ -1,6 +1,7 @@
 /* update.c (ref): random draws, stored data, the ring of losses and the optimiser's step. */
 #include "ref/ref.h"
 #include "scalar.h"
+#include "tree.h"
 
 OTP_REF_KERNEL(normal)
 {
@@ -44,17 +45,30 @@ OTP_REF_KERNEL(record)
 		*otp_ref_at(&call->out, i) = *otp_ref_at(i.w == slot ? &call->in[1] : ring, i);
 }
 
+/* Column c of every part, added as kernels/tree.h says: level by level, neighbours pairwise. */
+static double sum_parts(const otp_tensor *grads, int c)
+{
+	double sum[OTP_MOST_PARTS];
+	int count = grads->shape.w;
+	for (int part = 0; part < count; part++)
+		sum[part] = *otp_ref_at(grads, otp_shape4(0, 0, part, c));
+	for (; count > 1; count = (count + 1) / 2)
+		for (int pair = 0; 2 * pair < count; pair++) {
+			bool odd_one_out = 2 * pair + 1 == count;
+			sum[pair] = odd_one_out ? sum[2 * pair] : sum[2 * pair] + sum[2 * pair + 1];
+		}
+	return sum[0];
+}
+
 /* The first share updates all columns: shares are a matter of speed. */
 OTP_REF_KERNEL(adam)
 {
 	const otp_tensor *state = &call->in[0], *grads = &call->in[1];
 	const double *hyper = call->in[2].data;
-	if (call->part != 0)
+	if (call->share != 0)
 		return;
 	for (int c = 0; c < state->shape.c; c++) {
-		double g = 0;
-		for (int part = 0; part < grads->shape.w; part++)
-			g += *otp_ref_at(grads, otp_shape4(0, 0, part, c));
+		double g = sum_parts(grads, c);
 		double row[4] = {0};
 		for (int k = 0; k < state->shape.w; k++)
 			row[k] = *otp_ref_at(state, otp_shape4(0, 0, k, c));

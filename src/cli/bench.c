@@ -103,7 +103,7 @@ static void print_ops(bench *b)
 			continue;
 		for (int op = 0; op < OTP_OP_COUNT; op++)
 			total += seconds[op];
-		printf("%s step, one worker's share by op:\n", KIND_NAMES[kind]);
+		printf("%s step, one part's share by op:\n", KIND_NAMES[kind]);
 		for (int shown = 0; shown < SHOWN_OPS; shown++) {
 			int most = 0;
 			for (int op = 0; op < OTP_OP_COUNT; op++)
@@ -169,6 +169,7 @@ static void print_json(const bench *b, const timing *time, const double *median)
 	cJSON_AddNumberToObject(o, "batch", c->batch);
 	cJSON_AddNumberToObject(o, "image", b->arch->h);
 	cJSON_AddNumberToObject(o, "threads", c->threads);
+	cJSON_AddNumberToObject(o, "parts", c->parts);
 	cJSON_AddNumberToObject(o, "step_ms", 1e3 * step);
 	cJSON_AddNumberToObject(o, "images_per_s", c->batch / step);
 	add_kinds(o, "ms", median, 1e3);
@@ -182,8 +183,8 @@ static void print_table(bench *b, const timing *time, const double *median)
 {
 	const otp_config *c = b->config;
 	double step = outer_step(c, median), floor_ms[OTP_STEP_KINDS];
-	printf("%s, %s, %d threads, batch %d, %dx%dx%d\n", b->device, c->precision, c->threads, c->batch,
-	       b->arch->h, b->arch->w, b->arch->c);
+	printf("%s, %s, %d threads, batch %d in %d parts, %dx%dx%d\n", b->device, c->precision, c->threads,
+	       c->batch, c->parts, b->arch->h, b->arch->w, b->arch->c);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		floor_ms[kind] = otp_bench_floor_ms(b->engine, kind, b->peaks);
 		printf("%-14s step   %9.2f ms  (%.2f to %.2f), floor %.2f\n", KIND_NAMES[kind],
@@ -236,6 +237,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	    !otp_runtime_open(c->device, c->precision, c->threads, &runtime, err))
 		return false;
 	s.config.threads = otp_pool_workers(runtime.pool);
+	s.config.parts = otp_settings_parts(c, s.config.threads);
 	s.objective = otp_settings_objective(c, &s.arch);
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;

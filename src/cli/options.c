@@ -1,5 +1,6 @@
 #include "cli/options.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "model/run.h"
 #include "train/session.h"
 
@@ -98,6 +99,7 @@ static void copy_free_settings(otp_config *to, const otp_config *from)
 	memcpy(to->preset, from->preset, sizeof to->preset);
 	to->resume = from->resume;
 	to->workers = from->workers;
+	to->threads = from->threads;
 	memcpy(to->data_on_device, from->data_on_device, sizeof to->data_on_device);
 	to->snapshot_every = from->snapshot_every;
 	to->keep = from->keep;
@@ -105,6 +107,18 @@ static void copy_free_settings(otp_config *to, const otp_config *from)
 	to->log_every = from->log_every;
 	to->dry_run = from->dry_run;
 	to->plan = from->plan;
+}
+
+/* Runs from before --parts: one part for each of their threads. */
+static void settle_old_parts(otp_config *stored, const char *run)
+{
+	if (stored->parts || !stored->threads)
+		return;
+	stored->parts = otp_settings_parts(stored, stored->threads);
+	if (stored->parts > 2)
+		otp_log("%s is from before --parts: it goes on in %d, one for each of its threads; their "
+			"gradients are now summed pairwise, so it rounds differently than before",
+			run, stored->parts);
 }
 
 /* One option of a resumed run; a folder of both sides stands for the two it holds. */
@@ -126,6 +140,7 @@ static bool parse_resumed(const pairs *p, const char *run, otp_config *c, otp_er
 	char *path = otp_run_path(run, "config.ini");
 	bool ok = otp_config_read(&stored, path, err);
 	otp_free(path);
+	settle_old_parts(&stored, run);
 	for (int i = 0; ok && i < p->count; i++) {
 		const pair *q = &p->each[i];
 		otp_config changed = stored;

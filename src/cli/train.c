@@ -37,8 +37,8 @@ static int train_session(otp_session *s, otp_error *err)
 	otp_config *c = &s->config;
 	if (!otp_runtime_open(c->device, c->precision, c->threads, &runtime, err))
 		return otp_exit_code(err);
-	/* Named in the run's settings, so that a resumed run splits its batch alike. */
-	c->threads = otp_pool_workers(runtime.pool);
+	/* Named in the run's settings, so that a resumed run cuts its batch alike on any machine. */
+	c->parts = otp_settings_parts(c, otp_pool_workers(runtime.pool));
 	snprintf(c->device, sizeof c->device, "%s", runtime.backend->name);
 	hint_at_small_preset(c);
 	int code = OTP_EXIT_OK;

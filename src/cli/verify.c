@@ -187,7 +187,6 @@ static bool verify_problem(const request *r, const otp_problem *p, int *missed, 
 	otp_runtime runtime;
 	if (!configure(r, p, &c, err) || !otp_runtime_open(c.device, c.precision, c.threads, &runtime, err))
 		return false;
-	c.threads = otp_pool_workers(runtime.pool);
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = true;
 	for (int k = 0; ok && k < r->seeds; k++, c.seed++) {

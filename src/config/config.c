@@ -534,6 +534,9 @@ static bool check_schedule(const otp_config *c, otp_error *err)
 {
 	if (!is(c->formulation, "uotm") && !is(c->g, "linear"))
 		return otp_fail(err, "--g", "%s is unbalanced transport, expected --formulation uotm", c->g);
+	if (c->parts > c->batch)
+		return otp_fail(err, "--parts", "%d of a batch of %d, expected at most that many", c->parts,
+				c->batch);
 	if (c->r1_end < 0 && c->r1_end != -1)
 		return otp_fail(err, "--r1-end", "%g is no weight, expected 0 or more, or -1 for --r1",
 				c->r1_end);

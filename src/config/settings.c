@@ -116,6 +116,13 @@ double otp_settings_rate(const otp_config *c, int64_t step)
 	return rise * (c->decay_to + (1 - c->decay_to) * fall);
 }
 
+int otp_settings_parts(const otp_config *c, int workers)
+{
+	if (c->parts)
+		return c->parts;
+	return workers < c->batch ? workers : c->batch;
+}
+
 const char *otp_settings_preset_for(bool vectors, int size)
 {
 	if (vectors)

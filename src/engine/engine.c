@@ -1,4 +1,5 @@
 #include "engine/engine.h"
+#include "tree.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,17 +7,21 @@
 /* Losses of so many steps stay on the device; then they are fetched, whether anybody asks or not. */
 enum { LOSS_SLOTS = 1024, SPAN_LOSSES = OTP_SPANS_OF_STEPS };
 
-/* One worker's programs and its share [first, first + shard) of the batch. */
-typedef struct replica {
+/* A part of the batch, [first, first + shard), and the programs of its steps. */
+typedef struct batch_part {
 	int first, shard;
 	otp_step_graph step[OTP_STEP_KINDS];
 	otp_program *program[OTP_STEP_KINDS];
-	/* Several replicas: the update waits for all of their gradients. One alone updates in its step. */
-	otp_graph *update_graph[OTP_NETWORKS];
-	otp_node *hyper[OTP_NETWORKS];
-	otp_program *update[OTP_NETWORKS];
 	uint32_t *words; /* (shard, OTP_WORD_COUNT) */
-} replica;
+} batch_part;
+
+/* Of several parts, the update waits for all gradients; each worker updates its share of the columns. One
+ * part alone updates in its step. */
+typedef struct update {
+	otp_graph *graph;
+	otp_node *hyper;
+	otp_program **program; /* by worker */
+} update;
 
 struct otp_engine {
 	otp_runtime *runtime;
@@ -24,12 +29,13 @@ struct otp_engine {
 	otp_params *params[OTP_NETWORKS];
 	void *spans[OTP_MAX_SPANS];
 	otp_rounded rounded[OTP_MAX_SPANS]; /* the networks' weights, where programs round operands */
-	int replica_count;
-	replica *replicas;
+	int workers;
+	batch_part *parts; /* settings.parts of them */
+	update updates[OTP_NETWORKS];
 	otp_losses losses; /* of steps before those in the ring */
 	int recorded;	   /* steps in the ring */
 	uint8_t kinds[LOSS_SLOTS];
-	float *fetched; /* (replicas, LOSS_SLOTS, OTP_REPORT_COUNT): the ring on the host */
+	float *fetched; /* (parts, LOSS_SLOTS, OTP_REPORT_COUNT): the ring on the host */
 };
 
 int otp_engine_rows(otp_network network) { return network == OTP_TRANSPORT ? 4 : 3; }
@@ -38,7 +44,7 @@ void *otp_engine_state(otp_engine *e, otp_network network) { return e->spans[otp
 
 /* ---- building ---- */
 
-/* state' = adam(state, all replicas' gradients, hyper), in place. */
+/* state' = adam(state, all parts' gradients, hyper), in place. */
 static void add_update(const otp_engine *e, otp_graph *g, otp_network n, otp_node *hyper)
 {
 	int elements = (int)e->params[n]->elements, span = otp_state_span(n);
@@ -48,11 +54,11 @@ static void add_update(const otp_engine *e, otp_graph *g, otp_network n, otp_nod
 				  .eps = 1e-8f}};
 	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(n), elements));
 	otp_node *grads =
-	    otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->replica_count, elements));
+	    otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->settings.parts, elements));
 	otp_output(otp_adam(state, grads, hyper, attr), span, 0);
 }
 
-/* The report goes into the replica's ring, in the slot that the first sample's words name. */
+/* The report goes into the part's ring, in the slot that the first sample's words name. */
 static void add_record(otp_step_graph *step, int index)
 {
 	int64_t base = (int64_t)index * LOSS_SLOTS * OTP_REPORT_COUNT;
@@ -66,7 +72,7 @@ static bool used(const otp_engine_settings *s, otp_step_kind kind)
 	return kind == OTP_STEP_TRANSPORT || (kind == OTP_STEP_POTENTIAL_R1 ? s->r1_used : s->plain_used);
 }
 
-static void build_steps(otp_engine *e, replica *r, int index)
+static void build_steps(otp_engine *e, batch_part *part, int index)
 {
 	const otp_objective *o = &e->settings.objective;
 	otp_params *t = e->params[OTP_TRANSPORT], *v = e->params[OTP_POTENTIAL];
@@ -75,21 +81,23 @@ static void build_steps(otp_engine *e, replica *r, int index)
 		if (!used(&e->settings, kind))
 			continue;
 		int64_t base = index * e->params[otp_step_network(kind)]->elements;
-		otp_step_graph *step = &r->step[kind];
-		*step = kind == OTP_STEP_TRANSPORT ? otp_transport_step(o, t, v, r->shard, batch, base)
-						   : otp_potential_step(o, t, v, r->shard, batch, base,
+		otp_step_graph *step = &part->step[kind];
+		*step = kind == OTP_STEP_TRANSPORT ? otp_transport_step(o, t, v, part->shard, batch, base)
+						   : otp_potential_step(o, t, v, part->shard, batch, base,
 									kind == OTP_STEP_POTENTIAL_R1);
 		add_record(step, index);
-		if (e->replica_count == 1)
+		if (e->settings.parts == 1)
 			add_update(e, step->graph, otp_step_network(kind), step->in.numbers);
 	}
 }
 
-static void build_update(otp_engine *e, replica *r, otp_network n)
+static void build_update(otp_engine *e, otp_network n)
 {
-	otp_graph *g = r->update_graph[n] = otp_graph_new();
-	r->hyper[n] = otp_input(g, "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
-	add_update(e, g, n, r->hyper[n]);
+	update *u = &e->updates[n];
+	u->graph = otp_graph_new();
+	u->hyper = otp_input(u->graph, "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
+	u->program = otp_calloc((size_t)e->workers, sizeof *u->program);
+	add_update(e, u->graph, n, u->hyper);
 }
 
 static int words_per_picture(const otp_engine *e, otp_side side)
@@ -126,7 +134,7 @@ static void allocate_spans(otp_engine *e)
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		size_t row = (size_t)e->params[n]->elements;
 		elements[otp_state_span(n)] = row * (size_t)otp_engine_rows(n);
-		elements[otp_grads_span(n)] = row * (size_t)e->replica_count;
+		elements[otp_grads_span(n)] = row * (size_t)e->settings.parts;
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		elements[otp_data_span(side)] = data_elements(e, side);
@@ -134,7 +142,7 @@ static void allocate_spans(otp_engine *e)
 		if (e->runtime->precision == OTP_PRECISION_BF16 && b->element_bytes[OTP_BF16])
 			e->rounded[otp_state_span(n)] = (otp_rounded){
 			    b->alloc(e->runtime->device, rounded_bytes(e, n)), e->params[n]->elements};
-	elements[SPAN_LOSSES] = (size_t)e->replica_count * LOSS_SLOTS * OTP_REPORT_COUNT;
+	elements[SPAN_LOSSES] = (size_t)e->settings.parts * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
 			e->spans[span] =
@@ -143,85 +151,101 @@ static void allocate_spans(otp_engine *e)
 }
 
 /* +1 and -1 in turn, by the place in the whole batch: written once, inputs stay. */
-static void write_signs(const replica *r, otp_step_kind kind)
+static void write_signs(const batch_part *part, otp_step_kind kind)
 {
-	float *signs = otp_calloc((size_t)r->shard, sizeof *signs);
-	for (int i = 0; i < r->shard; i++)
-		signs[i] = (r->first + i) % 2 ? -1 : 1;
-	otp_program_write(r->program[kind], r->step[kind].in.signs, signs);
+	float *signs = otp_calloc((size_t)part->shard, sizeof *signs);
+	for (int i = 0; i < part->shard; i++)
+		signs[i] = (part->first + i) % 2 ? -1 : 1;
+	otp_program_write(part->program[kind], part->step[kind].in.signs, signs);
 	otp_free(signs);
 }
 
-/* Runs on the replica's own worker, so that its memory is near it. */
-static void build_replica(void *argument, int worker)
+static void build_programs(const otp_engine *e, batch_part *part)
+{
+	const otp_runtime *at = e->runtime;
+	otp_program_options options = {.precision = at->precision, .rounded = e->rounded};
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		if (!part->step[kind].graph)
+			continue;
+		part->program[kind] =
+		    otp_program_new(at->backend, at->device, part->step[kind].graph, e->spans, options);
+		if (part->step[kind].in.signs)
+			write_signs(part, kind);
+	}
+}
+
+/* Every worker builds what it will run, so that its memory is near it. */
+static void build_work(void *argument, int worker)
 {
 	otp_engine *e = argument;
-	if (worker >= e->replica_count)
-		return;
-	replica *r = &e->replicas[worker];
 	const otp_runtime *at = e->runtime;
+	for (int i = worker; i < e->settings.parts; i += e->workers)
+		build_programs(e, &e->parts[i]);
 	otp_program_options options = {
-	    .precision = at->precision, .part = worker, .parts = e->replica_count, .rounded = e->rounded};
-	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
-		if (!r->step[kind].graph)
-			continue;
-		r->program[kind] =
-		    otp_program_new(at->backend, at->device, r->step[kind].graph, e->spans, options);
-		if (r->step[kind].in.signs)
-			write_signs(r, kind);
-	}
+	    .precision = at->precision, .share = worker, .shares = e->workers, .rounded = e->rounded};
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
-		if (r->update_graph[n])
-			r->update[n] =
-			    otp_program_new(at->backend, at->device, r->update_graph[n], e->spans, options);
+		if (e->updates[n].graph)
+			e->updates[n].program[worker] =
+			    otp_program_new(at->backend, at->device, e->updates[n].graph, e->spans, options);
 }
 
 otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings)
 {
+	int parts = settings->parts, batch = settings->batch;
+	OTP_ASSERT(parts >= 1 && parts <= batch && parts <= OTP_MOST_PARTS, "a batch of %d in %d parts",
+		   batch, parts);
 	otp_engine *e = otp_calloc(1, sizeof *e);
 	e->runtime = runtime;
 	e->settings = *settings;
-	int workers = otp_pool_workers(runtime->pool);
-	e->replica_count = workers < settings->batch ? workers : settings->batch;
-	e->replicas = otp_calloc((size_t)e->replica_count, sizeof *e->replicas);
+	e->workers = otp_pool_workers(runtime->pool);
+	e->parts = otp_calloc((size_t)parts, sizeof *e->parts);
 	discover_params(e);
 	allocate_spans(e);
-	for (int i = 0; i < e->replica_count; i++) {
-		replica *r = &e->replicas[i];
-		r->first = (int)((int64_t)settings->batch * i / e->replica_count);
-		r->shard = (int)((int64_t)settings->batch * (i + 1) / e->replica_count) - r->first;
-		r->words = otp_calloc((size_t)r->shard * OTP_WORD_COUNT, sizeof *r->words);
-		build_steps(e, r, i);
-		for (otp_network n = 0; n < OTP_NETWORKS && e->replica_count > 1; n++)
-			build_update(e, r, n);
+	for (int i = 0; i < parts; i++) {
+		batch_part *part = &e->parts[i];
+		part->first = (int)((int64_t)batch * i / parts);
+		part->shard = (int)((int64_t)batch * (i + 1) / parts) - part->first;
+		part->words = otp_calloc((size_t)part->shard * OTP_WORD_COUNT, sizeof *part->words);
+		build_steps(e, part, i);
 	}
-	otp_pool_run(runtime->pool, build_replica, e);
+	for (otp_network n = 0; n < OTP_NETWORKS && parts > 1; n++)
+		build_update(e, n);
+	otp_pool_run(runtime->pool, build_work, e);
 	return e;
+}
+
+static void free_part(batch_part *part)
+{
+	for (int kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		otp_program_free(part->program[kind]);
+		otp_graph_free(part->step[kind].graph);
+	}
+	otp_free(part->words);
+}
+
+static void free_update(update *u, int workers)
+{
+	for (int i = 0; u->program && i < workers; i++)
+		otp_program_free(u->program[i]);
+	otp_free(u->program);
+	otp_graph_free(u->graph);
 }
 
 void otp_engine_free(otp_engine *e)
 {
 	if (!e)
 		return;
-	for (int i = 0; i < e->replica_count; i++) {
-		replica *r = &e->replicas[i];
-		for (int kind = 0; kind < OTP_STEP_KINDS; kind++) {
-			otp_program_free(r->program[kind]);
-			otp_graph_free(r->step[kind].graph);
-		}
-		for (otp_network n = 0; n < OTP_NETWORKS; n++) {
-			otp_program_free(r->update[n]);
-			otp_graph_free(r->update_graph[n]);
-		}
-		otp_free(r->words);
-	}
+	for (int i = 0; i < e->settings.parts; i++)
+		free_part(&e->parts[i]);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		free_update(&e->updates[n], e->workers);
 	for (int span = 0; span < OTP_MAX_SPANS; span++) {
 		e->runtime->backend->release(e->runtime->device, e->spans[span]);
 		e->runtime->backend->release(e->runtime->device, e->rounded[span].memory);
 	}
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		otp_params_free(e->params[n]);
-	otp_free(e->replicas);
+	otp_free(e->parts);
 	otp_free(e->fetched);
 	otp_free(e);
 }
@@ -279,7 +303,7 @@ static void fetch_losses(otp_engine *e)
 	const otp_runtime *at = e->runtime;
 	const int64_t ring = (int64_t)LOSS_SLOTS * OTP_REPORT_COUNT;
 	at->backend->wait(at->device);
-	for (int i = 0; i < e->replica_count; i++)
+	for (int i = 0; i < e->settings.parts; i++)
 		at->backend->download(at->device, e->fetched + i * ring, OTP_F32,
 				      (char *)e->spans[SPAN_LOSSES] +
 					  (size_t)(i * ring) * at->backend->element_bytes[OTP_F32],
@@ -289,7 +313,7 @@ static void fetch_losses(otp_engine *e)
 		e->losses.count[kind]++;
 		for (int k = 0; k < OTP_REPORT_COUNT; k++) {
 			double mean = 0;
-			for (int i = 0; i < e->replica_count; i++)
+			for (int i = 0; i < e->settings.parts; i++)
 				mean += (double)e->fetched[i * ring + slot * OTP_REPORT_COUNT + k];
 			e->losses.sum[kind][k] += mean;
 		}
@@ -310,19 +334,30 @@ void otp_engine_set_losses(otp_engine *e, const otp_losses *losses)
 	e->losses = losses ? *losses : (otp_losses){0};
 }
 
+/* One value of every part, `stride` apart, added as adam adds them. */
+static float sum_column(const float *values, int64_t stride, int parts)
+{
+	float stack[OTP_TREE_LEVELS], sum = values[0];
+	int depth = 0;
+	for (int i = 1; i < parts; i++) {
+		stack[depth++] = sum;
+		sum = values[i * stride];
+		for (int merges = otp_tree_merges(i, parts); merges > 0; merges--)
+			sum = stack[--depth] + sum;
+	}
+	return sum;
+}
+
 void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads)
 {
 	const otp_runtime *at = e->runtime;
 	int64_t elements = e->params[network]->elements;
-	float *rows = otp_calloc((size_t)(elements * e->replica_count), sizeof *rows);
+	int parts = e->settings.parts;
+	float *rows = otp_calloc((size_t)(elements * parts), sizeof *rows);
 	at->backend->wait(at->device);
-	at->backend->download(at->device, rows, OTP_F32, e->spans[otp_grads_span(network)],
-			      elements * e->replica_count);
-	for (int64_t k = 0; k < elements; k++) {
-		grads[k] = rows[k];
-		for (int i = 1; i < e->replica_count; i++)
-			grads[k] += rows[i * elements + k];
-	}
+	at->backend->download(at->device, rows, OTP_F32, e->spans[otp_grads_span(network)], elements * parts);
+	for (int64_t k = 0; k < elements; k++)
+		grads[k] = sum_column(rows + k, elements, parts);
 	otp_free(rows);
 }
 
@@ -336,13 +371,13 @@ typedef struct step_task {
 	float numbers[OTP_HYPER_COUNT];
 } step_task;
 
-static void fill_words(const step_task *task, replica *r)
+static void fill_words(const step_task *task, batch_part *part)
 {
 	const otp_update *u = task->u;
 	int noises_apart = task->e->settings.objective.noise_pairs ? 2 : 1;
-	for (int i = 0; i < r->shard; i++) {
-		uint32_t *words = r->words + (size_t)i * OTP_WORD_COUNT;
-		int place = r->first + i;
+	for (int i = 0; i < part->shard; i++) {
+		uint32_t *words = part->words + (size_t)i * OTP_WORD_COUNT;
+		int place = part->first + i;
 		otp_stream s = otp_stream_make(u->seed, (uint32_t)(place / noises_apart), u->draw);
 		memcpy(words + OTP_WORD_STREAM, s.word, sizeof s.word);
 		words[OTP_WORD_SOURCE] = task->x.picks ? task->x.picks[place] : 0;
@@ -351,28 +386,32 @@ static void fill_words(const step_task *task, replica *r)
 	}
 }
 
-static void write_samples(otp_program *p, const otp_node *leaf, otp_batch b, const replica *r)
+static void write_samples(otp_program *p, const otp_node *leaf, otp_batch b, const batch_part *part)
 {
 	if (!leaf)
 		return;
 	OTP_ASSERT(b.values, "a step's samples %s are on the host, but none were given", leaf->name);
-	otp_program_write(p, leaf, b.values + r->first * (otp_shape_count(leaf->shape) / leaf->shape.n));
+	otp_program_write(p, leaf, b.values + part->first * (otp_shape_count(leaf->shape) / leaf->shape.n));
+}
+
+static void run_part(const step_task *task, batch_part *part)
+{
+	const otp_step_inputs *in = &part->step[task->kind].in;
+	otp_program *p = part->program[task->kind];
+	fill_words(task, part);
+	otp_program_write(p, in->words, part->words);
+	otp_program_write(p, in->numbers, task->numbers);
+	write_samples(p, in->x, task->x, part);
+	write_samples(p, in->y, task->y, part);
+	otp_program_run(p);
 }
 
 static void run_step(void *argument, int worker)
 {
 	const step_task *task = argument;
-	if (worker >= task->e->replica_count)
-		return;
-	replica *r = &task->e->replicas[worker];
-	const otp_step_inputs *in = &r->step[task->kind].in;
-	otp_program *p = r->program[task->kind];
-	fill_words(task, r);
-	otp_program_write(p, in->words, r->words);
-	otp_program_write(p, in->numbers, task->numbers);
-	write_samples(p, in->x, task->x, r);
-	write_samples(p, in->y, task->y, r);
-	otp_program_run(p);
+	const otp_engine *e = task->e;
+	for (int i = worker; i < e->settings.parts; i += e->workers)
+		run_part(task, &e->parts[i]);
 }
 
 static double power(double base, int64_t exponent)
@@ -398,23 +437,20 @@ static void fill_numbers(const otp_engine_settings *s, const otp_update *u, floa
 static void run_update(void *argument, int worker)
 {
 	const step_task *task = argument;
-	if (worker >= task->e->replica_count)
-		return;
-	replica *r = &task->e->replicas[worker];
-	otp_network n = otp_step_network(task->kind);
-	otp_program_write(r->update[n], r->hyper[n], task->numbers);
-	otp_program_run(r->update[n]);
+	const update *u = &task->e->updates[otp_step_network(task->kind)];
+	otp_program_write(u->program[worker], u->hyper, task->numbers);
+	otp_program_run(u->program[worker]);
 }
 
 static void step(step_task task)
 {
 	otp_engine *e = task.e;
-	OTP_ASSERT(e->replicas[0].program[task.kind], "a potential step of a kind that was not announced");
+	OTP_ASSERT(e->parts[0].program[task.kind], "a potential step of a kind that was not announced");
 	if (e->recorded == LOSS_SLOTS)
 		fetch_losses(e);
 	fill_numbers(&e->settings, task.u, task.numbers);
 	otp_pool_run(e->runtime->pool, run_step, &task);
-	if (e->replica_count > 1)
+	if (e->settings.parts > 1)
 		otp_pool_run(e->runtime->pool, run_update, &task);
 	e->kinds[e->recorded++] = (uint8_t)task.kind;
 }
@@ -440,14 +476,14 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 		size.state_bytes += row * (size_t)otp_engine_rows(n);
 		if (e->rounded[otp_state_span(n)].memory)
 			size.state_bytes += rounded_bytes(e, n);
-		size.gradient_bytes += row * (size_t)e->replica_count;
+		size.gradient_bytes += row * (size_t)e->settings.parts;
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		size.data_bytes += data_elements(e, side) * e->runtime->backend->element_bytes[OTP_F32];
-	for (int i = 0; i < e->replica_count; i++)
+	for (int i = 0; i < e->settings.parts; i++)
 		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
-			if (e->replicas[i].program[kind]) {
-				otp_program_size p = otp_program_measure(e->replicas[i].program[kind]);
+			if (e->parts[i].program[kind]) {
+				otp_program_size p = otp_program_measure(e->parts[i].program[kind]);
 				size.program_bytes += p.arena_bytes + p.scratch_bytes;
 				size.unshared_bytes += p.unshared_bytes + p.scratch_bytes;
 				size.programs++;
@@ -458,7 +494,7 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 
 bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *seconds_by_op)
 {
-	otp_program *p = e->replicas[0].program[kind];
+	otp_program *p = e->parts[0].program[kind];
 	if (p)
 		otp_program_profile(p, runs, seconds_by_op);
 	return p != NULL;
@@ -467,10 +503,9 @@ bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *sec
 void otp_engine_work(const otp_engine *e, otp_step_kind kind, otp_peaks peaks, otp_work *by_op)
 {
 	memset(by_op, 0, OTP_OP_COUNT * sizeof *by_op);
-	for (int i = 0; i < e->replica_count; i++) {
-		const replica *r = &e->replicas[i];
-		otp_program_add_work(r->program[kind], peaks, by_op);
-		if (r->update[otp_step_network(kind)])
-			otp_program_add_work(r->update[otp_step_network(kind)], peaks, by_op);
-	}
+	for (int i = 0; i < e->settings.parts; i++)
+		otp_program_add_work(e->parts[i].program[kind], peaks, by_op);
+	const update *u = &e->updates[otp_step_network(kind)];
+	for (int i = 0; u->program && i < e->workers; i++)
+		otp_program_add_work(u->program[i], peaks, by_op);
 }

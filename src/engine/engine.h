@@ -1,12 +1,13 @@
 /* engine: the two networks' state on a device, and the programs that update it.
  *
  * Knows numbers, not time: which step it is, what sigma or rate belong to it,
- * and where batches come from is the trainer's. One replica of every program a
- * worker (core, or the whole GPU), each with its shard of the batch; gradients
- * are summed in replica order, so a run's bits depend on the worker count but
- * not on timing.
+ * and where batches come from is the trainer's. A batch is cut into parts, each
+ * with its own programs; workers (cores, or the whole GPU) take the parts in
+ * turn and share an update's columns. Gradients are summed as a tree over parts
+ * (kernels/tree.h), so a run's bits depend on the number of parts, not on the
+ * number of workers or on timing.
  *
- * A step is issued, not waited for: a replica alone has its update in the step's
+ * A step is issued, not waited for: a part alone has its update in the step's
  * own program, inputs go up in a few transfers, losses stay on the device in a
  * ring. Reading losses or state is what waits.
  */
@@ -22,7 +23,7 @@ typedef struct otp_engine otp_engine;
 
 typedef struct otp_engine_settings {
 	otp_objective objective;
-	int batch;
+	int batch, parts;	  /* parts: 1 to the batch, at most OTP_MOST_PARTS */
 	bool r1_used, plain_used; /* which kinds of potential step will run: with R1, without */
 	double beta1, beta2;
 } otp_engine_settings;
@@ -76,9 +77,9 @@ typedef struct otp_engine_size {
 } otp_engine_size;
 otp_engine_size otp_engine_measure(const otp_engine *e);
 
-/* Seconds by op kind of one replica's steps, for bench. */
+/* Seconds by op kind of one part's steps, for bench. */
 bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *seconds_by_op);
-/* The least that such a step costs, update included, all replicas together: [OTP_OP_COUNT]. */
+/* The least that such a step costs, update included, all parts together: [OTP_OP_COUNT]. */
 void otp_engine_work(const otp_engine *e, otp_step_kind kind, otp_peaks peaks, otp_work *by_op);
 
 #endif

@@ -136,7 +136,7 @@ typedef struct otp_call {
 	otp_tensor in[OTP_MAX_INPUTS], out;
 	otp_precision precision;
 	otp_device *device; /* where it runs */
-	int part, parts;    /* adam alone: which share of the columns this call updates */
+	int share, shares;  /* adam alone: which share of the columns this call updates */
 	void *scratch;	    /* scratch_bytes(call) bytes, contents undefined */
 	void *bound;	    /* what the kernel's bind made; NULL without bind */
 } otp_call;
@@ -168,7 +168,7 @@ typedef struct otp_backend {
 	size_t (*memory_free)(
 	    otp_device *device); /* bytes beside the host's memory; 0: it computes in that */
 	int (*workers)(otp_device *device,
-		       int asked);	  /* how many replicas share the device: asked (0: cores), or 1 */
+		       int asked);	  /* how many workers share the device: asked (0: cores), or 1 */
 	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
 } otp_backend;
 

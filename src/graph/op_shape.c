@@ -1,6 +1,7 @@
 /* Shape rules: the output's shape from attribute and inputs, with every
  * condition an op puts on them. One function a line of ops.def. */
 #include "graph/op.h"
+#include "tree.h"
 
 #define RULE(name) static otp_shape otp_shape_##name(const otp_attr *attr, const otp_shape *in)
 
@@ -333,7 +334,7 @@ RULE(adam)
 {
 	otp_shape state = in[0], grads = in[1];
 	OTP_ASSERT(otp_shape_equal(state, otp_shape4(1, 1, attr->adam.ema ? 4 : 3, grads.c)) &&
-		       grads.n == 1 && grads.h == 1,
+		       grads.n == 1 && grads.h == 1 && grads.w <= OTP_MOST_PARTS,
 		   "adam: state " SHAPE_FMT ", gradients " SHAPE_FMT, SHAPE_ARGS(state), SHAPE_ARGS(grads));
 	OTP_ASSERT(otp_shape_equal(in[2], otp_shape4(1, 1, 1, OTP_HYPER_COUNT)), "adam: hyper " SHAPE_FMT,
 		   SHAPE_ARGS(in[2]));

@@ -66,8 +66,8 @@ static void bind_call(otp_program *p, const otp_node *node, otp_program_options 
 	call->attr = node->attr;
 	call->precision = options.precision;
 	call->device = p->device;
-	call->part = options.part;
-	call->parts = options.parts ? options.parts : 1;
+	call->share = options.share;
+	call->shares = options.shares ? options.shares : 1;
 	for (int i = 0; i < node->input_count; i++)
 		call->in[i] = tensor_of(p, node->in[i]);
 	call->out = tensor_of(p, node);

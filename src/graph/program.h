@@ -17,8 +17,8 @@ typedef struct otp_rounded {
 
 typedef struct otp_program_options {
 	otp_precision precision;
-	int part, parts; /* this program's share of an update; 0, 0 means all */
-	bool poison;	 /* checking mode: memory that the plan calls free is filled with NaN between calls */
+	int share, shares; /* of the columns, in an update; 0, 0 means all */
+	bool poison; /* checking mode: memory that the plan calls free is filled with NaN between calls */
 	const otp_rounded *rounded; /* [OTP_MAX_SPANS], or NULL: no copies */
 	const otp_type *types;	    /* tests alone: how each node is stored, instead of storage.h's rule */
 } otp_program_options;

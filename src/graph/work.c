@@ -90,7 +90,7 @@ static double products(const otp_call *call)
 /* The part of adam's columns that is this call's. */
 static double share(const otp_call *call)
 {
-	return call->op == OTP_OP_adam && call->parts > 0 ? 1.0 / call->parts : 1;
+	return call->op == OTP_OP_adam && call->shares > 0 ? 1.0 / call->shares : 1;
 }
 
 /* Of the i-th input: of a data set what is picked, a byte a value; of a slice's input what it keeps; of a

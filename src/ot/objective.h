@@ -96,8 +96,8 @@ typedef struct otp_step_graph {
 	otp_node *report;
 } otp_step_graph;
 
-/* shard: samples in this replica; batch: in all; grads_base: where in the
- * gradient span this replica writes. Parameters are discovered or found in t, v. */
+/* shard: samples in this part; batch: in all; grads_base: where in the
+ * gradient span this part writes. Parameters are discovered or found in t, v. */
 otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,
 				  int64_t grads_base);
 otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_params *v, int shard, int batch,

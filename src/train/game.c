@@ -37,6 +37,7 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_run
 	otp_engine_settings settings = {
 	    .objective = s->objective,
 	    .batch = c->batch,
+	    .parts = otp_settings_parts(c, otp_pool_workers(runtime->pool)),
 	    .r1_used = c->r1 > 0,
 	    .plain_used = c->r1 <= 0 || c->r1_end == 0 || c->r1_every > 1,
 	    .beta1 = c->beta1,

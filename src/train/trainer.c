@@ -36,6 +36,7 @@ char *otp_train_settings_text(const otp_config *c)
 	otp_config shared = *c;
 	shared.out[0] = shared.config[0] = shared.dataroot[0] = 0;
 	shared.resume = shared.dry_run = shared.plan = false;
+	shared.threads = 0;
 	return otp_config_text(&shared);
 }
 
@@ -324,10 +325,11 @@ static void announce(const trainer *t)
 	char source[40], target[40];
 	otp_log("source %s: %s; target %s: %s", s->source_info.spec, count_text(&s->source_info, source),
 		s->target_info.spec, count_text(&s->target_info, target));
-	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, %s", s->arch.h,
-		s->arch.w, s->arch.c, (long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
+	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, batch in %d parts, %s",
+		s->arch.h, s->arch.w, s->arch.c,
+		(long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
 		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable, t->config->device,
-		t->config->threads, t->config->precision);
+		otp_pool_workers(t->game.runtime->pool), t->config->parts, t->config->precision);
 	char *level = otp_level_text(t->config, &s->level);
 	if (level)
 		otp_log("%s", level);
@@ -420,8 +422,9 @@ void otp_train_print_plan(const otp_session *s, otp_runtime *runtime)
 	       count_text(&s->source_info, count));
 	printf("target      %s (%s, %s)\n", s->target_info.spec, s->target_info.format,
 	       count_text(&s->target_info, count));
-	printf("sample      %dx%dx%d, batch %d on %d workers (%s)\n", s->arch.h, s->arch.w, s->arch.c,
-	       s->config.batch, otp_pool_workers(runtime->pool), runtime->backend->name);
+	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.h, s->arch.w,
+	       s->arch.c, s->config.batch, settings.parts, otp_pool_workers(runtime->pool),
+	       runtime->backend->name);
 	char *level = otp_level_text(&s->config, &s->level);
 	if (level)
 		printf("annealing   %s\n", level);

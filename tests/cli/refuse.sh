@@ -49,6 +49,8 @@ refuses 2 'vectors' train --source v2.npy --target three.npy "${few[@]}" --out r
 refuses 2 'values' train --source v2.npy --target v3.npy --preset vector --out run
 refuses 2 --image-size train --source odd.png --target good "${few[@]}" --image-size 0 --out run
 refuses 2 --channels train "${digits[@]}" "${few[@]}" --channels 2 --out run
+refuses 2 --parts train "${digits[@]}" "${few[@]}" --parts 5 --out run # of a batch of 4
+refuses 2 --parts train "${digits[@]}" "${few[@]}" --parts 2000 --out run
 refuses 2 --dataroot train --dataroot . "${digits[@]}" "${few[@]}" --out run
 refuses 2 trainA train --dataroot good "${few[@]}" --out run
 

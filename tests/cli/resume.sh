@@ -96,6 +96,26 @@ for workers in 0 1 3; do
 	equal_states all all$workers
 done
 
+title "on another number of threads"
+interrupted INT 130 alone "${setup[@]}" # in two parts, one for each of two threads
+does train --resume --out alone --threads 1
+equal_runs whole alone
+does train "${setup[@]}" --parts 3 --out thirds
+interrupted INT 130 thirds1 "${setup[@]}" --parts 3 --threads 1
+does train --resume --out thirds1 --threads 4
+equal_runs thirds thirds1
+grep -qx 'parts = 3' thirds1/config.ini || fail "the parts are not named"
+
+title "a run from before there were parts goes on in one for each of its threads"
+for parts in 2 3; do
+	interrupted INT 130 old$parts "${setup[@]}" --parts $parts
+	sed -i -e '/^parts = /d' -e "s/^threads = .*/threads = $parts/" old$parts/config.ini
+	does train --resume --out old$parts --threads 1
+	if ((parts > 2)); then warns 'summed pairwise'; else ! grep -q pairwise err || fail "two sum alike"; fi
+done
+equal_runs whole old2
+equal_runs thirds old3
+
 title "vectors, and data with an end"
 "$PROBE" vectors a.npy 53 3
 "$PROBE" vectors b.npy 31 3
@@ -124,8 +144,8 @@ diff <(ls before/checkpoints) <(ls part/checkpoints) || fail "checkpoints change
 
 title "what may be said again, and what may not"
 does train "${digits[@]}" "${images[@]}" --out short
-does train --resume --out short --log-every 1 --keep 1 --workers 2 --data-on-device off --seed 1 --batch_size 4 "${digits[@]}"
-for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --steps=7 --flip --latent=3 --threads=1; do
+does train --resume --out short --log-every 1 --keep 1 --workers 2 --threads 1 --parts 2 --data-on-device off --seed 1 --batch_size 4 "${digits[@]}"
+for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --steps=7 --flip --latent=3 --parts=1; do
 	refuses 2 "${change%=*}" train --resume --out short "$change"
 	warns 'started with'
 done
