@@ -1,16 +1,19 @@
 /* probe: what the command-line tests cannot do in a shell: make small data sets,
  * and look into what the program wrote. Exit 0: as expected; 1: not, with a line. */
 #include "core/file.h"
+#include "core/rng.h"
 #include "data/image.h"
 #include "data/write.h"
 #include "model/store.h"
 
 #include <cjson/cJSON.h>
 #include <hdf5.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 static OTP_NORETURN OTP_PRINTF(1, 2) void fail(const char *fmt, ...)
 {
@@ -117,6 +120,33 @@ static int flip(int argc, char **argv)
 	return 0;
 }
 
+/* FILE SEED: moves every value of a checkpoint's states by up to one unit roundoff of float32, in place. */
+static int nudge(int argc, char **argv)
+{
+	(void)argc;
+	hid_t file = H5Fopen(argv[0], H5F_ACC_RDWR, H5P_DEFAULT);
+	for (uint32_t n = 0; n < 2; n++) {
+		hid_t set = H5Dopen2(file, n ? "potential/state" : "transport/state", H5P_DEFAULT),
+		      space = H5Dget_space(set), digest = H5Aopen(set, "xxh3", H5P_DEFAULT);
+		size_t count = (size_t)H5Sget_simple_extent_npoints(space);
+		float *v = otp_calloc(count, sizeof *v);
+		H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, v);
+		otp_stream stream = otp_stream_make(strtoull(argv[1], NULL, 10), n, 0);
+		for (size_t i = 0; i < count; i++) {
+			double u = (double)otp_random_uniform(stream, OTP_PURPOSE_INIT, (uint32_t)i);
+			v[i] = (float)((double)v[i] * (1 + (2 * u - 1) * ldexp(1, -23)));
+		}
+		int64_t sum = (int64_t)XXH3_64bits(v, count * sizeof *v);
+		H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, v);
+		H5Awrite(digest, H5T_NATIVE_INT64, &sum);
+		otp_free(v);
+		H5Aclose(digest);
+		H5Sclose(space);
+		H5Dclose(set);
+	}
+	return H5Fclose(file) < 0;
+}
+
 /* ---- looking ------------------------------------------------------------------ */
 
 /* FILE KEY...: every line an object that has the keys; KEY=TEXT: with that value. */
@@ -185,6 +215,41 @@ static int check_state(int argc, char **argv)
 	return 0;
 }
 
+/* The largest difference of two rows, in root mean squares of the second. */
+static double row_distance(const float *a, const float *b, int64_t count)
+{
+	double most = 0, squares = 0;
+	for (int64_t i = 0; i < count; i++) {
+		most = fmax(most, fabs((double)a[i] - (double)b[i]));
+		squares += (double)b[i] * (double)b[i];
+	}
+	return most > 0 ? most / sqrt(squares / (double)count) : 0;
+}
+
+/* A B BOUND: checkpoints of the same step, the largest difference in each row of state at most BOUND times
+ * the row's root mean square. BOUND 0 only prints the difference. */
+static int check_near(int argc, char **argv)
+{
+	(void)argc;
+	static const int rows[] = {4, 3};
+	otp_error err = {0};
+	otp_stored a, b;
+	need(otp_checkpoint_read(argv[0], &a, &err) && otp_checkpoint_read(argv[1], &b, &err), &err);
+	double most = 0, bound = atof(argv[2]);
+	for (int n = 0; n < 2; n++) {
+		int64_t count = a.elements[n];
+		if (a.step != b.step || count != b.elements[n])
+			fail("other steps or sizes");
+		for (int64_t r = 0; r < rows[n]; r++)
+			most =
+			    fmax(most, row_distance(a.state[n] + r * count, b.state[n] + r * count, count));
+	}
+	otp_stored_free(&a);
+	otp_stored_free(&b);
+	printf("%.3g\n", most);
+	return bound > 0 && !(most <= bound);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -194,7 +259,8 @@ int main(int argc, char **argv)
 	} COMMANDS[] = {
 	    {"png", 4, make_png},	{"images", 5, make_images}, {"vectors", 3, make_vectors},
 	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	    {"json", 1, check_json},
-	    {"size", 4, check_size},	{"state", 2, check_state},
+	    {"size", 4, check_size},	{"state", 2, check_state},  {"nudge", 2, nudge},
+	    {"near", 3, check_near},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)
