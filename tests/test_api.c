@@ -36,7 +36,15 @@ static void write_model(const char *path)
 	otp_graph_free(probe.graph);
 	float *row = otp_calloc((size_t)params->elements, sizeof *row);
 	otp_params_init(params, 3, OTP_TRANSPORT, row);
-	otp_stored s = {.settings = otp_train_settings_text(&c), .h = SIZE, .w = SIZE, .c = 3, .sigma = 0.1};
+	/* Nobody parses the settings: options come and go. */
+	otp_stored s = {.settings = otp_strdup("an-option-that-is-gone = 7\nwidth = nothing\n"),
+			.arch = arch,
+			.sigma = 0.1};
+	for (int side = 0; side < 2; side++)
+		*(side ? &s.target : &s.source) =
+		    (otp_data_facts){.spec = otp_strdup("synth:digits"),
+				     .format = otp_strdup("synth"),
+				     .digest_kind = otp_strdup("name-and-seed-1")};
 	assert_true(otp_model_write(path, &s, params, row, &err));
 	otp_stored_free(&s);
 	otp_free(row);

@@ -30,9 +30,9 @@ static void print_table(const otp_figure *list, int count)
 
 static bool measure(otp_translator *t, const options *o, otp_error *err)
 {
-	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->config.source, err);
+	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->facts.source.spec, err);
 	otp_dataset *target =
-	    source ? otp_translator_open_data(t, o->target ? o->target : t->config.target, err) : NULL;
+	    source ? otp_translator_open_data(t, o->target ? o->target : t->facts.target.spec, err) : NULL;
 	otp_evaluate_options how = {
 	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
 	otp_evaluation e;

@@ -221,7 +221,7 @@ static bool run(job *j, otp_error *err)
 		j->source = otp_translator_open_data(&t, j->input, err);
 		j->target =
 		    j->source
-			? otp_translator_open_data(&t, j->o->target ? j->o->target : t.config.target, err)
+			? otp_translator_open_data(&t, j->o->target ? j->o->target : t.facts.target.spec, err)
 			: NULL;
 		ok = j->target && write_sides(j, err);
 		if (j->source)

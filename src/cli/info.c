@@ -7,6 +7,7 @@
 #include "report/metrics.h"
 #include "model/run.h"
 #include "config/settings.h"
+#include "model/schema.h"
 #include "model/store.h"
 
 #include <cjson/cJSON.h>
@@ -26,13 +27,41 @@ static void add_digest(cJSON *o, const char *key, uint64_t digest)
 
 static void add_facts(cJSON *o, const otp_stored *s)
 {
+	const otp_arch *a = &s->arch;
+	add(o, "version", s->version);
 	add(o, "step", (double)s->step);
-	add_text(o, "samples", s->vectors ? "vectors" : "images");
-	add(o, "height", s->h);
-	add(o, "width", s->w);
-	add(o, "channels", s->c);
-	add_digest(o, "source_digest", s->source_digest);
-	add_digest(o, "target_digest", s->target_digest);
+	add_text(o, "samples", a->vectors ? "vectors" : "images");
+	add(o, "height", a->h);
+	add(o, "width", a->w);
+	add(o, "channels", a->c);
+	add_digest(o, "source_digest", s->source.digest);
+	add_digest(o, "target_digest", s->target.digest);
+}
+
+static void add_list(cJSON *o, const char *key, const int *values, int count)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, key);
+	for (int i = 0; i < count; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateNumber(values[i]));
+}
+
+/* Every field by which the file describes itself, under its name in the file. */
+static void add_fields(cJSON *o, const otp_stored *s)
+{
+	otp_fact fact;
+	cJSON *fields = cJSON_AddObjectToObject(o, "fields");
+	for (int i = 0; otp_schema_fact(s, i, &fact); i++) {
+		if (!fact.name)
+			continue;
+		if (fact.kind == OTP_FACT_NUMBER)
+			add(fields, fact.name, fact.number);
+		else if (fact.kind == OTP_FACT_LIST)
+			add_list(fields, fact.name, fact.list, fact.count);
+		else if (fact.kind == OTP_FACT_DIGEST)
+			add_digest(fields, fact.name, fact.bits);
+		else
+			add_text(fields, fact.name, fact.text);
+	}
 }
 
 static bool describe_checkpoint(const char *path, cJSON *o, otp_error *err)
@@ -43,22 +72,17 @@ static bool describe_checkpoint(const char *path, cJSON *o, otp_error *err)
 	add_text(o, "kind", "checkpoint");
 	add_facts(o, &s);
 	add(o, "time_s", s.time_s);
+	add_fields(o, &s);
 	add_text(o, "settings", s.settings);
 	otp_stored_free(&s);
 	return true;
 }
 
-/* Layers with shapes: rebuilt from the settings, as translation does it. */
-static bool add_layers(cJSON *o, const otp_stored *s, const char *path, otp_error *err)
+/* Layers with shapes: rebuilt from the architecture, as translation does it. */
+static void add_layers(cJSON *o, const otp_stored *s)
 {
-	otp_config c;
-	otp_arch arch;
-	otp_config_defaults(&c);
-	if (!otp_config_parse(&c, s->settings, path, err) ||
-	    !otp_settings_arch(&c, s->vectors, s->h, s->w, s->c, &arch, err))
-		return false;
 	otp_params *params = otp_params_new();
-	otp_sample_graph probe = otp_sample_build(&arch, params, 0, 1, false);
+	otp_sample_graph probe = otp_sample_build(&s->arch, params, 0, 1, false);
 	cJSON *layers = cJSON_AddArrayToObject(o, "layers");
 	for (int k = 0; k < params->count; k++) {
 		const otp_param_info *i = &params->info[k];
@@ -69,7 +93,6 @@ static bool add_layers(cJSON *o, const otp_stored *s, const char *path, otp_erro
 	}
 	otp_graph_free(probe.graph);
 	otp_params_free(params);
-	return true;
 }
 
 static bool describe_model(const char *path, cJSON *o, otp_error *err)
@@ -81,10 +104,11 @@ static bool describe_model(const char *path, cJSON *o, otp_error *err)
 	add_facts(o, &s);
 	add(o, "sigma", s.sigma);
 	add(o, "parameters", (double)s.parameters);
-	bool ok = add_layers(o, &s, path, err);
+	add_fields(o, &s);
+	add_layers(o, &s);
 	add_text(o, "settings", s.settings);
 	otp_stored_free(&s);
-	return ok;
+	return true;
 }
 
 /* The last figures; what was not measured (null in JSON) is left out. */
@@ -184,11 +208,21 @@ static bool describe(const char *path, cJSON *o, otp_error *err)
 	return describe_data(path, o, err);
 }
 
+static void print_field(const cJSON *field)
+{
+	char *text = cJSON_IsString(field) ? NULL : cJSON_PrintUnformatted(field);
+	printf("  %-26s %s\n", field->string, text ? text : field->valuestring);
+	cJSON_free(text);
+}
+
 static void print_item(const cJSON *item)
 {
 	if (cJSON_IsNumber(item))
 		printf("%-16s %.10g\n", item->string, item->valuedouble);
-	else if (cJSON_IsArray(item)) {
+	else if (cJSON_IsObject(item)) {
+		const cJSON *each;
+		cJSON_ArrayForEach(each, item) print_field(each);
+	} else if (cJSON_IsArray(item)) {
 		const cJSON *each;
 		cJSON_ArrayForEach(each, item) printf("  %s\n", each->valuestring);
 	} else if (strcmp(item->string, "settings") == 0)

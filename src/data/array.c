@@ -230,6 +230,7 @@ otp_source *otp_array_source(const char *where, otp_array array, const otp_spec 
 	}
 	s->base.memory_bytes = s->array.owned ? bytes : 0;
 	s->base.digest = otp_array_digest(s->array.data, bytes, &s->base);
+	s->base.digest_kind = OTP_DIGEST_ARRAY;
 	return &s->base;
 fail:
 	array_close(&s->base);

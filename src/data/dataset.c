@@ -237,6 +237,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .c = d->c,
 	    .skipped = s->skipped_count,
 	    .digest = d->digest,
+	    .digest_kind = s->digest_kind,
 	    .colour = d->colour,
 	    .spec = d->spec.text,
 	    .one_size = s->h > 0,
@@ -247,6 +248,18 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .memory_bytes =
 		d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
 	};
+}
+
+otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, uint64_t digest)
+{
+	static const char *const KINDS[] = {OTP_DIGEST_FILES, OTP_DIGEST_ARRAY, OTP_DIGEST_FIRST,
+					    OTP_DIGEST_GENERATED};
+	if (!kind || strcmp(kind, d->source->digest_kind) == 0)
+		return digest == d->digest ? OTP_DIGEST_EQUAL : OTP_DIGEST_DIFFERS;
+	for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+		if (strcmp(kind, KINDS[i]) == 0) /* of a set of another format */
+			return OTP_DIGEST_DIFFERS;
+	return OTP_DIGEST_UNKNOWN;
 }
 
 const char *otp_dataset_skipped(const otp_dataset *d, int64_t i)

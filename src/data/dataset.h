@@ -24,10 +24,11 @@ typedef struct otp_data_survey {
 
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
-	int64_t count;	       /* samples; 0: generated, as many as asked for */
-	int h, w, c;	       /* of one sample; h = w = 0 before prepare where sizes differ */
-	int64_t skipped;       /* files that could not be read, each named on stderr once */
-	uint64_t digest;       /* of spec and content: names, sizes and a sample of the bytes */
+	int64_t count;	 /* samples; 0: generated, as many as asked for */
+	int h, w, c;	 /* of one sample; h = w = 0 before prepare where sizes differ */
+	int64_t skipped; /* files that could not be read, each named on stderr once */
+	uint64_t digest; /* of modifiers and content, by the rule digest_kind */
+	const char *digest_kind;
 	otp_colour_law colour; /* OTP_COLOUR_NONE: samples keep the colours they are stored with */
 	const char *spec;
 	bool one_size;		/* every sample has the same h, w as stored */
@@ -64,6 +65,24 @@ bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float 
 int otp_dataset_stored_channels(const otp_dataset *d);
 /* The bytes of such a sample, h * w * stored channels: byte / 127.5 - 1 is what otp_dataset_get gives. */
 bool otp_dataset_get_bytes(const otp_dataset *d, uint64_t index, uint8_t *out, otp_error *err);
+
+/* How digests of a set's content are made. Whoever keeps a digest keeps its kind with it; a rule that
+ * changes gets another name. Each is hashed with the modifiers of the spec (otp_spec_modifiers). */
+#define OTP_DIGEST_FILES "names-sizes-heads-1" /* of files: each name, size and first 4096 bytes */
+#define OTP_DIGEST_ARRAY "sampled-blocks-1"    /* shape and bytes; over 4 MiB 1024 blocks of 4096 bytes */
+#define OTP_DIGEST_FIRST                                                                                     \
+	"first-256-samples-1"		       /* packed HDF5: shape and first samples, by sampled-blocks-1  \
+						*/
+#define OTP_DIGEST_GENERATED "name-and-seed-1" /* generated sets */
+
+typedef enum otp_digest_verdict {
+	OTP_DIGEST_EQUAL,
+	OTP_DIGEST_DIFFERS,
+	OTP_DIGEST_UNKNOWN
+} otp_digest_verdict;
+/* Is this the set that had this digest? UNKNOWN: this program has no rule of that kind. kind NULL: kept by
+ * format version 1, whose rule for each format is the one of today. */
+otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, uint64_t digest);
 
 /* "FILE: what is wrong" of the i-th skipped file, i < skipped. Each was on stderr once. */
 const char *otp_dataset_skipped(const otp_dataset *d, int64_t i);

@@ -293,8 +293,12 @@ static const otp_source_ops folder_ops = {.read = folder_read, .close = folder_c
 static folder *folder_new(const otp_spec *spec, const char *root)
 {
 	folder *f = otp_calloc(1, sizeof *f);
-	f->base = (otp_source){.ops = &folder_ops, .kind = OTP_DATA_IMAGES, .costly = true, .level = 1};
-	f->base.quiet = spec->look;
+	f->base = (otp_source){.quiet = spec->look,
+			       .ops = &folder_ops,
+			       .kind = OTP_DATA_IMAGES,
+			       .costly = true,
+			       .level = 1,
+			       .digest_kind = OTP_DIGEST_FILES};
 	f->root = otp_strdup(root);
 	return f;
 }

@@ -205,7 +205,11 @@ static bool lies_flat(hid_t set, uint64_t *offset)
 static bool look(hdf5_source *s, const otp_spec *spec, otp_error *err)
 {
 	uint64_t count = s->base.count < 256 ? (uint64_t)s->base.count : 256;
-	size_t values = (size_t)count * s->values, bytes = values * s->value_bytes;
+	size_t values = otp_mul_size((size_t)count, s->values), bytes = otp_mul_size(values, s->value_bytes);
+	/* A file of a few bytes may claim samples of any size. */
+	if (bytes > otp_memory_available() / 2)
+		return otp_fail(err, spec->place,
+				"claims samples of %zu values, for which there is no memory", s->values);
 	void *data = otp_calloc(bytes, 1);
 	bool ok = read_samples(s, 0, count, data);
 	if (!ok)
@@ -220,6 +224,7 @@ static bool look(hdf5_source *s, const otp_spec *spec, otp_error *err)
 		ok = otp_array_range(spec->place, spec, least, most, &s->base, err);
 		s->rescale = s->base.kind == OTP_DATA_IMAGES && !(s->base.low == -1 && s->base.high == 1);
 	}
+	s->base.digest_kind = OTP_DIGEST_FIRST;
 	s->base.digest = ok ? otp_array_digest(data, bytes, &s->base) : 0;
 	otp_free(data);
 	return ok;

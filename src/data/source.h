@@ -28,10 +28,11 @@ struct otp_source {
 	int64_t count;
 	int h, w, c; /* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted */
 	bool costly; /* a read decodes: worth keeping the result */
-	uint64_t digest;       /* of the content */
-	double low, high;      /* images stored as floats: what stands for -1 and 1 */
-	double level;	       /* brightness unless the spec says otherwise */
-	otp_colour_law colour; /* colouring that belongs to the set itself */
+	uint64_t digest;	 /* of the content */
+	const char *digest_kind; /* the rule by which it was made */
+	double low, high;	 /* images stored as floats: what stands for -1 and 1 */
+	double level;		 /* brightness unless the spec says otherwise */
+	otp_colour_law colour;	 /* colouring that belongs to the set itself */
 	otp_data_survey survey;
 	const char *format;
 	size_t memory_bytes; /* that the source holds */

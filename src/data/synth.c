@@ -110,6 +110,7 @@ otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err)
 	s->base.level = 1;
 	s->key = XXH3_64bits_withSeed(name, strlen(name), seed);
 	s->base.digest = s->key;
+	s->base.digest_kind = OTP_DIGEST_GENERATED;
 	bool ok = open_digits(s, name, spec);
 	bool vector_keys = spec->d || spec->m || spec->strata || spec->cond > 0 || spec->noise >= 0;
 	if (ok && vector_keys)

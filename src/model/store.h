@@ -2,10 +2,13 @@
  *
  * checkpoint  everything a run needs to go on exactly: both networks' state
  *             (parameters, moments, EMA), the step (from which every draw of
- *             noise and data follows), losses since the last record, the settings,
- *             the data's digests
- * model       the EMA generator, one data set a parameter, with all that
- *             translation needs: settings, sample shape, sigma
+ *             noise and data follows), losses since the last record
+ * model       the EMA generator, one set a parameter
+ *
+ * Both describe themselves by typed fields (schema.h): architecture,
+ * preprocessing, smoothing, data. The settings of the training ride along as
+ * text, which nobody parses to translate. Files of version 1 had little but
+ * that text; they are still read (version1.h). docs/file-formats.md has it all.
  *
  * Files of equal content are equal byte for byte: they hold no time of day.
  * Every byte that matters is under a digest: damage is an error, never a result.
@@ -14,15 +17,28 @@
 #define OTP_STORE_H
 
 #include "ot/objective.h"
+#include "ot/smoothing.h"
+
+/* One side's data set. */
+typedef struct otp_data_facts {
+	char *spec;	   /* as the user wrote it */
+	char *format;	   /* "folder", "HDF5", ...; NULL in version 1 */
+	int64_t count;	   /* samples; 0: generated; -1: not known (version 1) */
+	char *digest_kind; /* the rule of the digest; NULL in version 1, which had one rule a format */
+	uint64_t digest;
+} otp_data_facts;
 
 typedef struct otp_stored {
+	int version; /* of the file that was read */
 	int64_t step;
-	double time_s;	/* checkpoint only: seconds trained so far */
-	char *settings; /* as otp_config_text, without what only names this machine's places */
-	bool vectors;
-	int h, w, c;
-	double sigma; /* model only: smoothing to translate with */
-	uint64_t source_digest, target_digest;
+	uint64_t seed;	/* of the run; generated data and drawn hues follow from it */
+	char *settings; /* the training's, as text */
+	otp_arch arch;	/* the generator's fields */
+	otp_smoothing smoothing;
+	double sigma; /* smoothing to translate with; NAN in a checkpoint of version 1 */
+	otp_data_facts source, target;
+
+	double time_s;			/* checkpoint only: seconds trained so far */
 	otp_losses losses;		/* checkpoint only: of the steps since the last record of metrics */
 	int64_t elements[OTP_NETWORKS]; /* checkpoint only: of a row of each network's state */
 	float *state[OTP_NETWORKS];	/* checkpoint only: 4 and 3 rows */
@@ -33,7 +49,7 @@ void otp_stored_free(otp_stored *s);
 
 typedef enum otp_stored_kind { OTP_STORED_CHECKPOINT, OTP_STORED_MODEL } otp_stored_kind;
 
-/* Which of the two a file is; an error if neither. */
+/* Which of the two a file is, of whatever version; an error if neither. */
 bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err);
 
 bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[OTP_NETWORKS],
@@ -43,8 +59,9 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err);
 /* row: one row of the generator's parameters in the layout of `params`. */
 bool otp_model_write(const char *path, const otp_stored *s, const otp_params *params, const float *row,
 		     otp_error *err);
-/* Two steps, since the layout follows from the settings: the facts, then the weights. */
+/* Two steps, since the layout follows from the architecture: the facts, then the weights. */
 bool otp_model_read(const char *path, otp_stored *s, otp_error *err);
-bool otp_model_read_weights(const char *path, const otp_params *params, float *row, otp_error *err);
+/* A row in the layout of `params`, made when every parameter was found in the file. otp_free it. */
+float *otp_model_read_weights(const char *path, const otp_params *params, otp_error *err);
 
 #endif

@@ -1,7 +1,6 @@
 #include "model/translator.h"
 #include "core/file.h"
 #include "model/run.h"
-#include "config/settings.h"
 
 #include <string.h>
 #include <xxhash.h>
@@ -19,22 +18,18 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 {
 	if (!otp_model_read(path, &t->facts, err))
 		return false;
-	otp_config_defaults(&t->config);
-	if (!otp_config_parse(&t->config, t->facts.settings, path, err) ||
-	    !otp_settings_arch(&t->config, t->facts.vectors, t->facts.h, t->facts.w, t->facts.c, &t->arch,
-			       err))
-		return false;
+	t->arch = t->facts.arch;
 	const otp_runtime *at = t->runtime;
 	t->params = discover_params(&t->arch);
+	float *row = otp_model_read_weights(path, t->params, err);
+	if (!row)
+		return false;
 	t->weights =
 	    at->backend->alloc(at->device, (size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
-	float *row = otp_calloc((size_t)t->params->elements, sizeof *row);
-	bool ok = otp_model_read_weights(path, t->params, row, err);
-	if (ok)
-		at->backend->upload(at->device, t->weights, OTP_F32, row, t->params->elements);
+	at->backend->upload(at->device, t->weights, OTP_F32, row, t->params->elements);
 	at->backend->wait(at->device);
 	otp_free(row);
-	return ok;
+	return true;
 }
 
 bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator *t, otp_error *err)
@@ -49,8 +44,7 @@ bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator 
 		return false;
 	}
 	t->sample_floats = (int64_t)t->arch.h * t->arch.w * t->arch.c;
-	t->sampler = otp_sampler_new(runtime, &t->arch, t->params, t->weights, 0,
-				     otp_settings_smoothing(&t->config), false);
+	t->sampler = otp_sampler_new(runtime, &t->arch, t->params, t->weights, 0, t->facts.smoothing, false);
 	return true;
 }
 
@@ -66,7 +60,7 @@ void otp_translator_close(otp_translator *t)
 
 otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err)
 {
-	otp_dataset *d = otp_dataset_open(spec, t->config.seed, err);
+	otp_dataset *d = otp_dataset_open(spec, t->facts.seed, err);
 	if (!d)
 		return NULL;
 	bool vectors = otp_dataset_describe(d).kind == OTP_DATA_VECTORS;

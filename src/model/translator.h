@@ -1,18 +1,16 @@
-/* translator: a model file made ready to use. Needs no option: architecture,
- * sample shape and sigma are in the file.
+/* translator: a model file made ready to use. Needs no option and no settings:
+ * architecture, preprocessing and smoothing are in the file.
  */
 #ifndef OTP_TRANSLATOR_H
 #define OTP_TRANSLATOR_H
 
 #include "data/dataset.h"
-#include "config/config.h"
 #include "engine/sampler.h"
 #include "model/store.h"
 
 typedef struct otp_translator {
 	otp_stored facts;
-	otp_config config; /* as trained */
-	otp_arch arch;
+	otp_arch arch; /* the file's */
 	otp_runtime *runtime;
 	otp_params *params;
 	void *weights; /* device memory */

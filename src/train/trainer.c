@@ -44,19 +44,29 @@ char *otp_train_settings_text(const otp_config *c)
 
 static double time_so_far(const trainer *t) { return t->time_before + otp_seconds() - t->started; }
 
+static otp_data_facts data_facts(const otp_dataset_info *info)
+{
+	return (otp_data_facts){
+	    .spec = otp_strdup(info->spec),
+	    .format = otp_strdup(info->format),
+	    .count = info->count,
+	    .digest_kind = otp_strdup(info->digest_kind),
+	    .digest = info->digest,
+	};
+}
+
 static otp_stored facts(trainer *t)
 {
 	const otp_session *s = t->session;
 	otp_stored facts = {
 	    .step = t->game.step,
 	    .time_s = time_so_far(t),
-	    .vectors = s->arch.vectors,
-	    .h = s->arch.h,
-	    .w = s->arch.w,
-	    .c = s->arch.c,
+	    .seed = t->config->seed,
+	    .arch = s->arch,
+	    .smoothing = s->smoothing,
 	    .sigma = otp_settings_sigma(t->config, t->config->steps),
-	    .source_digest = s->source_info.digest,
-	    .target_digest = s->target_info.digest,
+	    .source = data_facts(&s->source_info),
+	    .target = data_facts(&s->target_info),
 	    .settings = otp_train_settings_text(t->config),
 	    .losses = otp_engine_losses(t->game.engine),
 	};
@@ -111,15 +121,28 @@ static bool save_state(trainer *t)
 	return ok;
 }
 
+static bool check_data(const otp_dataset *set, const otp_data_facts *stored, const char *path, otp_error *err)
+{
+	const char *spec = otp_dataset_describe(set).spec;
+	switch (otp_dataset_compare(set, stored->digest_kind, stored->digest)) {
+	case OTP_DIGEST_EQUAL:
+		return true;
+	case OTP_DIGEST_DIFFERS:
+		return otp_fail(err, spec, "is not the data this run was trained on (%s)", path);
+	default:
+		return otp_fail(
+		    err, path,
+		    "knows its data by a digest of kind %s, which this program cannot compare with %s",
+		    stored->digest_kind, spec);
+	}
+}
+
 /* A checkpoint of this run: same settings, same data, same networks. */
 static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *path)
 {
-	if (s->source_digest != t->session->source_info.digest)
-		return otp_fail(t->err, t->config->source, "is not the data this run was trained on (%s)",
-				path);
-	if (s->target_digest != t->session->target_info.digest)
-		return otp_fail(t->err, t->config->target, "is not the data this run was trained on (%s)",
-				path);
+	if (!check_data(t->session->source, &s->source, path, t->err) ||
+	    !check_data(t->session->target, &s->target, path, t->err))
+		return false;
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		if (s->elements[n] != otp_engine_params(t->game.engine, n)->elements)
 			return otp_fail(t->err, path,

@@ -250,6 +250,36 @@ static int check_near(int argc, char **argv)
 	return bound > 0 && !(most <= bound);
 }
 
+/* A B BOUND: .npy files of one shape whose values, bytes or float32, differ by BOUND at most. */
+static int check_arrays(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	uint8_t *data[2];
+	size_t bytes[2];
+	for (int i = 0; i < 2; i++)
+		need((data[i] = otp_file_read(argv[i], &bytes[i], &err)), &err);
+	/* Version 1.0 of the format: the header's length is in bytes 8 and 9. */
+	size_t start = bytes[0] > 10 ? 10 + data[0][8] + 256 * (size_t)data[0][9] : 0;
+	if (bytes[0] != bytes[1] || bytes[0] <= start || memcmp(data[0], data[1], start) != 0)
+		fail("other types or shapes");
+	bool floats = memmem(data[0], start, "<f4", 3) != NULL;
+	double most = 0;
+	for (size_t i = start; i < bytes[0]; i += floats ? sizeof(float) : 1) {
+		float x[2];
+		for (int k = 0; k < 2; k++) {
+			x[k] = data[k][i];
+			if (floats)
+				memcpy(&x[k], data[k] + i, sizeof x[k]);
+		}
+		most = fmax(most, fabs((double)x[0] - (double)x[1]));
+	}
+	otp_free(data[0]);
+	otp_free(data[1]);
+	printf("%.3g\n", most);
+	return !(most <= atof(argv[2]));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -257,10 +287,10 @@ int main(int argc, char **argv)
 		int least;
 		int (*run)(int argc, char **argv);
 	} COMMANDS[] = {
-	    {"png", 4, make_png},	{"images", 5, make_images}, {"vectors", 3, make_vectors},
-	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	    {"json", 1, check_json},
-	    {"size", 4, check_size},	{"state", 2, check_state},  {"nudge", 2, nudge},
-	    {"near", 3, check_near},
+	    {"png", 4, make_png},	{"images", 5, make_images},  {"vectors", 3, make_vectors},
+	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
+	    {"size", 4, check_size},	{"state", 2, check_state},   {"nudge", 2, nudge},
+	    {"near", 3, check_near},	{"arrays", 3, check_arrays},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)
