@@ -243,13 +243,52 @@ static void hdf5_contiguous_and_chunked(void **state)
 	refuses(at("n.h5"), 0, 0, "cannot be opened as HDF5", "");
 }
 
+/* Files of a few bytes that claim more than any memory, or hold what is no number. */
+static void hdf5_claims_are_checked(void **state)
+{
+	(void)state;
+	const hsize_t claim[4] = {4, 1 << 20, 1 << 20, 1}, chunk[4] = {1, 16, 16, 1}, pairs[2] = {8, 2};
+	hid_t file = H5Fcreate(at("claim.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+	hid_t space = H5Screate_simple(4, claim, NULL), create = H5Pcreate(H5P_DATASET_CREATE);
+	H5Pset_chunk(create, 4, chunk);
+	H5Dclose(H5Dcreate2(file, "x", H5T_NATIVE_UINT8, space, H5P_DEFAULT, create, H5P_DEFAULT));
+	H5Fclose(file);
+	refuses(at("claim.h5"), 0, 0, "claims samples of 1099511627776 values", "claim.h5");
+	H5Pclose(create);
+	H5Sclose(space);
+	hid_t pair = H5Tcreate(H5T_COMPOUND, 8);
+	H5Tinsert(pair, "a", 0, H5T_NATIVE_FLOAT);
+	file = H5Fcreate(at("compound.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+	space = H5Screate_simple(2, pairs, NULL);
+	H5Dclose(H5Dcreate2(file, "x", pair, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+	H5Fclose(file);
+	H5Sclose(space);
+	H5Tclose(pair);
+	refuses(at("compound.h5"), 0, 0, "compound.h5", "no N x d float set");
+}
+
+static void digests_are_compared_by_kind(void **state)
+{
+	(void)state;
+	put_idx("d-images-idx3-ubyte", "wbT", 9, 0);
+	otp_dataset *d = open_set(at("d-images-idx3-ubyte"));
+	otp_dataset_info info = otp_dataset_describe(d);
+	assert_string_equal(info.digest_kind, OTP_DIGEST_ARRAY);
+	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_ARRAY, info.digest), OTP_DIGEST_EQUAL);
+	assert_int_equal(otp_dataset_compare(d, NULL, info.digest), OTP_DIGEST_EQUAL);
+	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_ARRAY, info.digest + 1), OTP_DIGEST_DIFFERS);
+	/* The same number by another rule says nothing of this set. */
+	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_FILES, info.digest), OTP_DIGEST_DIFFERS);
+	assert_int_equal(otp_dataset_compare(d, "of-tomorrow-7", info.digest), OTP_DIGEST_UNKNOWN);
+	otp_dataset_close(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(idx_plain_and_gzipped),
-	    cmocka_unit_test(npy_types_and_shapes),
-	    cmocka_unit_test(npz_stored_and_deflated),
-	    cmocka_unit_test(hdf5_contiguous_and_chunked),
+	    cmocka_unit_test(idx_plain_and_gzipped),   cmocka_unit_test(npy_types_and_shapes),
+	    cmocka_unit_test(npz_stored_and_deflated), cmocka_unit_test(hdf5_contiguous_and_chunked),
+	    cmocka_unit_test(hdf5_claims_are_checked), cmocka_unit_test(digests_are_compared_by_kind),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);
 }
