@@ -126,15 +126,13 @@ def check(case, precision, options, seconds):
     return {"error": (done.stderr.strip().splitlines() or ["no answer"])[-1][:300]}
 
 
-def start_otplan(case, precision, options, peaks):
+def start_otplan(case, precision, options):
     preset, batch = case
     command = [options.otplan, "bench", "--preset", preset, "--batch", batch, "--threads", options.threads]
     command += ["--precision", precision, "--device", options.device, "--json", "--repeat"]
     command += ["--seconds", options.part_seconds, *["--processor-time"] * options.processor_time]
     for key, value in options.set:
         command += [f"--{key}", value]
-    if "error" not in peaks:
-        command += ["--peak-gbs", peaks["bytes_per_s"] / 1e9, "--peak-tflops", peaks["flops_per_s"] / 1e12]
     return Lines(command)
 
 
@@ -168,8 +166,7 @@ class Duel:
         self.save(self.result)
         self.rival, hello = start_rival(self.case, self.precision, self.options)
         self.result["pytorch"] = hello
-        peaks = self.rival.request("peaks", 60)
-        self.otplan = start_otplan(self.case, self.precision, self.options, peaks)
+        self.otplan = start_otplan(self.case, self.precision, self.options)
         # Plans are chosen, which takes a while where they are not cached; the first measurement is thrown away.
         self.result["otplan"] = self.otplan.answer(max(30, deadline - time.monotonic()))
         for variant in self.options.variant or VARIANTS[self.options.device]:

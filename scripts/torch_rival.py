@@ -3,7 +3,6 @@
   torch_rival.py PRESET BATCH PRECISION DEVICE THREADS CLOCK [KEY=VALUE]...      CLOCK: wall or processor
 
 Reads a command a line on stdin and answers each with a JSON object in a line:
-  peaks              the device's memory bandwidth (a copy) and rate (a matrix product)
   prepare VARIANT    builds it, warms it up, measures its peak memory; or "error"
   measure SECONDS    milliseconds of each part it has, each measured for so long
 
@@ -182,22 +181,10 @@ class Rival:
         torch_model.Resample.dense = times[True] < times[False]
         return "dense" if torch_model.Resample.dense else "depthwise"
 
-    def peaks(self):
-        torch, device = self.torch, self.x.device
-        side, dtype = (8192, torch.bfloat16 if self.precision == "bf16" else torch.float32) if self.cuda else (1024, torch.float32)
-        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-        rate = 2 * side**3 / self.time_runs(lambda: a @ b, 0.2)
-        x = torch.empty((1 << 30 if self.cuda else 1 << 26) // 4, device=device)
-        y = torch.empty_like(x)
-        return {"bytes_per_s": 8 * x.numel() / self.time_runs(lambda: y.copy_(x), 0.2), "flops_per_s": rate}
-
 
 class Server:
     def __init__(self, rival):
         self.rival, self.parts = rival, {}
-
-    def peaks(self):
-        return self.rival.peaks()
 
     def prepare(self, variant):
         rival, torch = self.rival, self.rival.torch
