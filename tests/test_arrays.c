@@ -70,7 +70,7 @@ static size_t npy(char *out, const char *type, const char *shape, const void *da
 	return 10 + (size_t)padded + bytes;
 }
 
-static void npy_types_and_shapes(void **state)
+static void npy_vectors(void **state)
 {
 	(void)state;
 	char file[4096];
@@ -93,9 +93,14 @@ static void npy_types_and_shapes(void **state)
 	}
 	refuses(at("v.npy"), 0, 3, "dimension 4", "3 expected");
 	refuses(at("v.npy?grey"), 0, 0, "vectors", "grey");
+}
 
-	/* Images of floats: 0..1, -1..1 and 0..255 are told apart, the rest is asked for. */
-	float unit[24], wide[24];
+/* Images of floats: 0..1, -1..1 and 0..255 are told apart, the rest is asked for. */
+static void npy_images_of_floats(void **state)
+{
+	(void)state;
+	char file[4096];
+	float unit[24], wide[24], x[64];
 	for (int i = 0; i < 24; i++) {
 		unit[i] = (float)i / 23;
 		wide[i] = (float)i * 10;
@@ -122,15 +127,22 @@ static void npy_types_and_shapes(void **state)
 	wide[3] = NAN;
 	put("o.npy", file, npy(file, "<f4", "2, 2, 2, 3", wide, sizeof wide));
 	refuses(at("o.npy"), 0, 0, "not finite", "");
+}
 
-	put("two.npy", file, npy(file, "|u1", "3, 2, 2, 2", file + 200, 24));
+static void npy_types_and_shapes(void **state)
+{
+	(void)state;
+	char file[4096];
+	float f[24] = {0};
+	uint8_t pixels[48] = {0};
+	put("two.npy", file, npy(file, "|u1", "3, 2, 2, 2", pixels, 24));
 	refuses(at("two.npy"), 0, 3, "2 channels", "cannot become 3");
-	d = ready(at("two.npy"), 0, 0);
+	otp_dataset *d = ready(at("two.npy"), 0, 0);
 	assert_int_equal(otp_dataset_describe(d).c, 2);
 	otp_dataset_close(d);
-	put("nchw.npy", file, npy(file, "|u1", "1, 3, 2, 8", file + 200, 48));
+	put("nchw.npy", file, npy(file, "|u1", "1, 3, 2, 8", pixels, 48));
 	refuses(at("nchw.npy"), 0, 0, "N x C x H x W", "");
-	put("i8.npy", file, npy(file, "<i8", "3, 1", file + 200, 24));
+	put("i8.npy", file, npy(file, "<i8", "3, 1", pixels, 24));
 	refuses(at("i8.npy"), 0, 0, "'<i8', expected", "a.astype(\"float32\")");
 	double far[3] = {1, -1e39, 2};
 	put("far.npy", file, npy(file, "<f8", "3, 1", far, sizeof far));
@@ -286,9 +298,14 @@ static void digests_are_compared_by_kind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(idx_plain_and_gzipped),   cmocka_unit_test(npy_types_and_shapes),
-	    cmocka_unit_test(npz_stored_and_deflated), cmocka_unit_test(hdf5_contiguous_and_chunked),
-	    cmocka_unit_test(hdf5_claims_are_checked), cmocka_unit_test(digests_are_compared_by_kind),
+	    cmocka_unit_test(idx_plain_and_gzipped),
+	    cmocka_unit_test(npy_vectors),
+	    cmocka_unit_test(npy_images_of_floats),
+	    cmocka_unit_test(npy_types_and_shapes),
+	    cmocka_unit_test(npz_stored_and_deflated),
+	    cmocka_unit_test(hdf5_contiguous_and_chunked),
+	    cmocka_unit_test(hdf5_claims_are_checked),
+	    cmocka_unit_test(digests_are_compared_by_kind),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);
 }
