@@ -298,14 +298,10 @@ static void digests_are_compared_by_kind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(idx_plain_and_gzipped),
-	    cmocka_unit_test(npy_vectors),
-	    cmocka_unit_test(npy_images_of_floats),
-	    cmocka_unit_test(npy_types_and_shapes),
-	    cmocka_unit_test(npz_stored_and_deflated),
-	    cmocka_unit_test(hdf5_contiguous_and_chunked),
-	    cmocka_unit_test(hdf5_claims_are_checked),
-	    cmocka_unit_test(digests_are_compared_by_kind),
+	    cmocka_unit_test(idx_plain_and_gzipped),   cmocka_unit_test(npy_vectors),
+	    cmocka_unit_test(npy_images_of_floats),    cmocka_unit_test(npy_types_and_shapes),
+	    cmocka_unit_test(npz_stored_and_deflated), cmocka_unit_test(hdf5_contiguous_and_chunked),
+	    cmocka_unit_test(hdf5_claims_are_checked), cmocka_unit_test(digests_are_compared_by_kind),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);
 }

@@ -4,6 +4,7 @@
 #include "cpu/dnn.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 struct otp_device {
@@ -83,6 +84,28 @@ static const otp_kernel *const cpu_kernels[OTP_OP_COUNT] = {
 #undef OP
 };
 
+/* Which clone of an OTP_SIMD function the loader picks here. */
+static const char *own_instructions(void)
+{
+#ifdef OTP_SIMD_CLONES
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	    __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+	    __builtin_cpu_supports("avx512vl"))
+		return "x86-64-v4";
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+		return "x86-64-v3";
+#endif
+	return "the compiler's default";
+}
+
+static void cpu_describe(char *text, size_t bytes)
+{
+	char library[96];
+	otp_dnn_describe(library, sizeof library);
+	snprintf(text, bytes, "%s; own loops: %s", library, own_instructions());
+}
+
 const otp_backend otp_cpu_backend = {
     .name = "cpu",
     .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4},
@@ -98,4 +121,5 @@ const otp_backend otp_cpu_backend = {
     .memory_free = cpu_memory_free,
     .workers = cpu_workers,
     .kernels = cpu_kernels,
+    .describe = cpu_describe,
 };

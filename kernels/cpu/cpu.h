@@ -18,6 +18,7 @@ extern const otp_backend otp_cpu_backend;
 /* Hot functions are compiled for several instruction sets; the loader picks
  * one. Sanitizers run before the loader's choice is possible. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(OTPLAN_SANITIZE)
+#define OTP_SIMD_CLONES
 #define OTP_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define OTP_SIMD

@@ -12,6 +12,7 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DNN(call) check((call), #call)
@@ -242,6 +243,31 @@ void otp_dnn_run(otp_dnn *d, const otp_tensor *in, void *out, void *scratch)
 }
 
 /* ---- which implementation ---- */
+
+void otp_dnn_describe(char *text, size_t bytes)
+{
+	static const struct {
+		dnnl_cpu_isa_t isa;
+		const char *name;
+	} known[] = {
+	    {dnnl_cpu_isa_sse41, "SSE4.1"},
+	    {dnnl_cpu_isa_avx, "AVX"},
+	    {dnnl_cpu_isa_avx2, "AVX2"},
+	    {dnnl_cpu_isa_avx512_core, "AVX-512"},
+	    {dnnl_cpu_isa_avx512_core_vnni, "AVX-512 with VNNI"},
+	    {dnnl_cpu_isa_avx512_core_bf16, "AVX-512 with VNNI and bfloat16"},
+	    {dnnl_cpu_isa_avx512_core_amx, "AVX-512 with AMX"},
+	};
+	dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+	char number[32];
+	snprintf(number, sizeof number, "instruction set %#x", (unsigned)isa);
+	const char *name = number;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (known[i].isa == isa)
+			name = known[i].name;
+	const dnnl_version_t *version = dnnl_version();
+	snprintf(text, bytes, "oneDNN %d.%d.%d, %s", version->major, version->minor, version->patch, name);
+}
 
 /* oneDNN's plain loops: correct, and hundreds of times too slow. */
 static bool is_reference(const_dnnl_primitive_desc_t desc)

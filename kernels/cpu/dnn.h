@@ -12,6 +12,9 @@
 
 typedef struct otp_dnn otp_dnn;
 
+/* "oneDNN 3.1.4, AVX-512 ...": its version and the instructions that it uses here. */
+void otp_dnn_describe(char *text, size_t bytes);
+
 typedef enum otp_dnn_direction { OTP_DNN_FORWARD, OTP_DNN_DGRAD, OTP_DNN_WGRAD } otp_dnn_direction;
 
 /* y = x * w, or its adjoints: x from y, w from y. Weights are (out, kh, kw, in). */

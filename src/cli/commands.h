@@ -33,6 +33,7 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 #define OTP_DECLARE_COMMAND(name, usage, meaning) otp_command otp_command_##name;
 OTP_COMMANDS(OTP_DECLARE_COMMAND)
 #undef OTP_DECLARE_COMMAND
+otp_command otp_command_version; /* --version [--verbose] */
 
 /* The exit code of an error, 1 where none was recorded. */
 static inline int otp_exit_code(const otp_error *err)

@@ -68,10 +68,8 @@ static int dispatch(int argc, char **argv, otp_error *err)
 		print_overview();
 		return OTP_EXIT_USAGE;
 	}
-	if (strcmp(argv[1], "--version") == 0) {
-		puts("otplan " OTPLAN_VERSION);
-		return OTP_EXIT_OK;
-	}
+	if (strcmp(argv[1], "--version") == 0)
+		return otp_command_version(argc - 2, argv + 2, err);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 		return otp_command_help(0, NULL, err);
 	const command *c = find(argv[1]);

@@ -170,6 +170,7 @@ typedef struct otp_backend {
 	int (*workers)(otp_device *device,
 		       int asked);	  /* how many workers share the device: asked (0: cores), or 1 */
 	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
+	void (*describe)(char *text, size_t bytes); /* what it computes with, in a line; may be NULL */
 } otp_backend;
 
 /* The one place that knows which backends exist: backends.c. */

@@ -85,6 +85,11 @@ says images/s
 title "help"
 does --version
 says '^otplan [0-9]'
+does --version --verbose
+for word in '^otplan [0-9]' '^commit ' '^backend cpu  *oneDNN [0-9]' '^backend cuda ' '^HDF5  *[0-9]' '^zlib  *[0-9]'; do
+	says "$word"
+done
+exits 2 --version --nonsense
 does --help
 cp out overview
 does -h
