@@ -98,7 +98,7 @@ bool otp_args_parse(int argc, char **argv, const otp_arg *args, int arg_count, c
 		} else if (count < most) {
 			words[count++] = argv[i];
 		} else {
-			return otp_fail(err, argv[i], "is one word too many, expected: %s", usage);
+			return otp_fail(err, argv[i], "is one word too many, usage: %s", usage);
 		}
 	}
 	return count == most || otp_fail(err, "usage", "%s", usage);

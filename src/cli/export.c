@@ -229,6 +229,7 @@ static bool run(job *j, otp_error *err)
 		if (j->target)
 			otp_dataset_close(j->target);
 	}
+	j->t = NULL;
 	otp_translator_close(&t);
 	otp_runtime_close(&runtime);
 	return ok;

@@ -35,8 +35,10 @@ static void print_help(void)
 	puts("  --seeds N        as many runs, with seeds from --seed on; their mean and spread\n"
 	     "  --json           one object a run instead of tables\n"
 	     "  --out FOLDER     pictures of the learned plans\n"
-	     "  The options of train may follow: --formulation, --seed, --steps, --device, --threads and others.\n"
-	     "  A missed bar is printed as MISSED and FAIL (JSON: \"pass\": false); the exit code is then 1.\n\n"
+	     "  The options of train may follow: --formulation, --seed, --steps, --device, --threads and "
+	     "others.\n"
+	     "  A missed bar is printed as MISSED and FAIL (JSON: \"pass\": false); the exit code is then "
+	     "1.\n\n"
 	     "problems (all, where none is named):");
 	for (int i = 0; i < otp_problem_count; i++)
 		printf("  %s\n", otp_problems[i].name);

@@ -97,7 +97,7 @@ static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *e
 		source = otp_idx_open(spec, err);
 	} else {
 		otp_fail(err, spec->place,
-			 "what format is this? expected a folder, a picture, .zip, .h5, .hdf5, .npy, .npz, "
+			 "is of no known format, expected a folder, a picture, .zip, .h5, .hdf5, .npy, .npz, "
 			 "*-idx3-ubyte[.gz] "
 			 "or synth:NAME");
 	}
@@ -398,7 +398,7 @@ static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
 				d->c);
 	if (plain && d->c != 1 && d->c != 3 && d->c != 4)
 		return otp_fail(err, where,
-				"has images of %d channel%s, which cannot become %d; 1, 3 and 4 can be had",
+				"has images of %d channel%s, which cannot become %d; expected 1, 3 or 4",
 				s->c, s->c == 1 ? "" : "s", d->c);
 	if (d->colour != OTP_COLOUR_NONE && d->c == 1)
 		return otp_fail(err, where, "is coloured, 1 channel was asked for: leave --channels at 3");
@@ -465,6 +465,7 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 	size_t values = otp_image_values(in);
 	float level = (float)d->level, factor[3] = {1, 1, 1};
 	if (d->source->kind == OTP_DATA_VECTORS) {
+		OTP_ASSERT(in->f32, "vectors are floats");
 		memcpy(out, in->f32, values * sizeof *out);
 		return;
 	}

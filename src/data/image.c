@@ -296,6 +296,8 @@ typedef struct sink {
 static void sink_write(void *context, void *data, int count)
 {
 	sink *s = context;
+	if (count <= 0)
+		return;
 	if (s->used + (size_t)count > s->room) {
 		size_t room = (s->used + (size_t)count) * 2;
 		s->bytes = otp_realloc(s->bytes, s->used, room);

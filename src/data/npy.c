@@ -84,7 +84,7 @@ otp_source *otp_npy_open(const otp_spec *spec, otp_error *err)
 	const char *path = spec->place;
 	otp_array array = {0};
 	uint8_t head[8192];
-	size_t data_at;
+	size_t data_at = 0;
 	FILE *file = fopen(path, "rb");
 	if (!file) {
 		otp_fail(err, path, "cannot be opened: %s", strerror(errno));

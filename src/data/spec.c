@@ -177,8 +177,7 @@ bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err)
 	if (ok && !*spec->place)
 		ok = otp_fail(err, text, "is empty, expected a folder, a file or synth:NAME");
 	if (ok && spec->hue >= 0 && spec->colour == OTP_COLOUR_NONE)
-		ok = otp_fail(err, text,
-			      "modifier `hue' says nothing without colorize=hsv or colorize=isoluminant");
+		ok = otp_fail(err, text, "modifier `hue' needs colorize=hsv or colorize=isoluminant with it");
 	if (!ok)
 		otp_spec_free(spec);
 	return ok;

@@ -99,7 +99,7 @@ void otp_run_prune(const char *run, int keep)
 {
 	int64_t *steps;
 	int count = otp_run_checkpoints(run, &steps);
-	for (int i = 0; i < count - keep; i++) {
+	for (int i = 0; steps && i < count - keep; i++) {
 		char *path = otp_run_step_path(run, "checkpoints", steps[i], "h5");
 		unlink(path);
 		otp_free(path);

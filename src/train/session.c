@@ -23,8 +23,7 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
 	if (!c->dataroot[0])
 		return true;
 	if (c->source[0] || c->target[0])
-		return otp_fail(err, "--dataroot",
-				"stands beside --source or --target, expected one or the other");
+		return otp_fail(err, "--dataroot", "cannot be combined with --source or --target");
 	bool forward = strcmp(c->direction, "AtoB") == 0;
 	if (!find_side(c->dataroot, forward ? 'A' : 'B', c->source, err) ||
 	    !find_side(c->dataroot, forward ? 'B' : 'A', c->target, err))
@@ -74,8 +73,9 @@ static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
 	if (*channels != 1 && *channels != 3)
 		return otp_fail(err, "--channels", "is %d, expected 1 or 3", *channels);
 	if (plain_a != plain_b && plain_a != 1 && plain_b != 1)
-		return otp_fail(err, "--target", "has %d channels, the source %d: these cannot be reconciled",
-				b, a);
+		return otp_fail(
+		    err, "--target",
+		    "has %d channels, the source %d: expected equal numbers, or grey beside colour", b, a);
 	return true;
 }
 

@@ -458,7 +458,7 @@ static bool measure(measurement *m, const plan_sample *s)
 
 static void show(const measurement *m, const float *point, float *out)
 {
-	double plain[64];
+	double plain[64] = {0};
 	bool rotated = m->problem->truth == OTP_TRUTH_ONE_TO_MANY;
 	int k = m->problem->m;
 	if (rotated)
