@@ -22,11 +22,17 @@ PARTS = ("transport", "potential", "potential_r1")
 SEED = 1
 
 
+def word(enumerator):
+    """OTP_FILTER_FIR is the choice fir."""
+    return enumerator.rsplit("_", 1)[1].lower()
+
+
 def read_config(preset, changes=()):
     """The defaults of config.def under the lines of a preset under `changes` (key, value), as text by key."""
     table = (ROOT / "src/config/config.def").read_text()
-    row = re.compile(r'^(?:INT|REAL|AUTO|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*("?)(.*?)\2,', re.M)
-    values = {key.replace("-", "_"): value for key, _, value in row.findall(table)} | {"preset": preset}
+    row = re.compile(r'^(INT|REAL|AUTO|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*\w+,\s*\w+,\s*("?)(.*?)\3,', re.M)
+    values = {key.replace("-", "_"): word(value) if kind == "PICK" else value for kind, key, _, value in row.findall(table)}
+    values["preset"] = preset
     presets = (ROOT / "src/config/presets.def").read_text()
     body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n((?:\s*".*\n?)+)', presets)
     if not body:
@@ -40,6 +46,11 @@ def numbers(text):
     return [] if text == "none" else [int(n) for n in text.split(",")]
 
 
+def settled(multiple):
+    """1 is what OTP_AUTO stands for in networks that start plain."""
+    return 1.0 if multiple == "OTP_AUTO" else float(multiple)
+
+
 def make_arch(config):
     vectors = config["preset"] == "vector"
     size = 1 if vectors else int(config["image_size"]) or 32
@@ -49,7 +60,7 @@ def make_arch(config):
     return model.Arch(
         size, size, int(config["channels"]) or (2 if vectors else 3), vectors, **on, **{key: int(config[key]) for key in whole},
         multipliers=numbers(config["multipliers"]), attention=numbers(config["attention"]),
-        sharpness=float(config["sharpness"]), potential_sharpness=float(config["potential_sharpness"]),
+        sharpness=settled(config["sharpness"]), potential_sharpness=settled(config["potential_sharpness"]),
         filter=config["resample"], potential_multipliers=numbers(config["potential_multipliers"]),
     )  # fmt: skip
 

@@ -191,7 +191,7 @@ static bool write_made(replay *r, otp_error *err)
 	otp_params *p = otp_engine_params(r->engine, OTP_TRANSPORT);
 	otp_sampler *s =
 	    otp_sampler_new(&r->place, &r->arch, p, otp_engine_state(r->engine, OTP_TRANSPORT),
-			    OTP_ROW_EMA * p->elements, otp_settings_smoothing(&r->config), false);
+			    OTP_ROW_EMA * p->elements, r->config.smoothing, false);
 	otp_stream *streams = otp_calloc((size_t)batch, sizeof *streams);
 	float *made = otp_calloc((size_t)r->batch_floats, sizeof *made);
 	for (int i = 0; i < batch; i++)
@@ -242,7 +242,7 @@ static bool open_engine(replay *r, otp_error *err)
 	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	if (!otp_settings_arch(c, vectors, size, size, channels, &r->arch, err) ||
-	    !otp_runtime_open(c->device, c->precision, c->threads, &r->place, err))
+	    !otp_session_open_runtime(c, &r->place, err))
 		return false;
 	otp_engine_settings settings = {.objective = otp_settings_objective(c, &r->arch),
 					.batch = c->batch,
@@ -254,7 +254,7 @@ static bool open_engine(replay *r, otp_error *err)
 	r->engine = otp_engine_new(&r->place, &settings);
 	r->batch_floats = (int64_t)c->batch * size * size * channels;
 	r->update = (otp_update){.seed = c->seed, .sigma = c->sigma_start, .ema = 0.99};
-	r->update.keep = otp_smoothing_keep(otp_settings_smoothing(c), c->sigma_start);
+	r->update.keep = otp_smoothing_keep(c->smoothing, c->sigma_start);
 	return true;
 }
 

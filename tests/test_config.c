@@ -1,4 +1,4 @@
-/* test_config: parsing, ranges, round trips and messages of train/config. */
+/* test_config: parsing, ranges, round trips and messages of src/config. */
 #include "core/file.h"
 #include "config/config.h"
 
@@ -60,7 +60,7 @@ static void test_set(void **state)
 	assert_set(&c, "seed", "18446744073709551615");
 	assert_true(c.seed == UINT64_MAX);
 	assert_set(&c, "anneal", "none");
-	assert_string_equal(c.anneal, "none");
+	assert_int_equal(c.anneal, OTP_ANNEAL_NONE);
 	assert_set(&c, "flip", "yes");
 	assert_true(c.flip);
 	assert_set(&c, "flip", "off");
@@ -108,6 +108,8 @@ static void test_refusals(void **state)
 	otp_free(text);
 }
 
+static const otp_scope ALL = (otp_scope)(OTP_SCOPE_COMMAND | OTP_SCOPE_KEPT);
+
 /* Every setting survives text and back, bit by bit. */
 static void test_round_trip(void **state)
 {
@@ -119,18 +121,22 @@ static void test_round_trip(void **state)
 	c.r1_end = 123456.78901234567;
 	c.seed = 0xfedcba9876543210u;
 	c.resume = true;
+	c.device = OTP_WHERE_CUDA_7;
+	c.decay = OTP_DECAY_LINEAR;
 	strcpy(c.source, "/data/a b/#1 ;x = \"y\"/ü");
 	strcpy(c.target, " \"quoted\" ");
 	strcpy(c.out, "# out");
 	memset(c.dataroot, 'd', OTP_TEXT_BYTES - 1);
-	char *text = otp_config_text(&c);
+	char *text = otp_config_text(&c, ALL);
 	otp_config back = defaults();
 	otp_error err = {0};
 	assert_true(otp_config_parse(&back, text, "text", &err));
 	assert_memory_equal(&back, &c, sizeof c);
-	char *again = otp_config_text(&back);
+	assert_null(otp_config_difference(&back, &c, ALL));
+	char *again = otp_config_text(&back, ALL);
 	assert_string_equal(again, text);
 	assert_non_null(strstr(text, "\nbeta2 = 0.9\n"));
+	assert_non_null(strstr(text, "\ndevice = cuda:7\n"));
 	otp_free(again);
 	otp_free(text);
 }
@@ -142,13 +148,79 @@ static void test_auto(void **state)
 	otp_error err = {0};
 	assert_set(&c, "sigma-end", "auto");
 	assert_true(c.sigma_end == OTP_AUTO);
-	char *text = otp_config_text(&c);
+	char *text = otp_config_text(&c, ALL);
 	assert_non_null(strstr(text, "\nsigma-end = auto\n"));
 	assert_true(otp_config_parse(&back, text, "text", &err));
 	assert_memory_equal(&back, &c, sizeof c);
 	otp_free(text);
 	assert_set(&c, "sigma-end", "0.25");
 	assert_true(c.sigma_end == 0.25);
+}
+
+/* What one of a run may change of another, by the scope of the option. */
+static void test_scopes(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *key, *value;
+		otp_scope scope;
+	} cases[] = {
+	    {"out", "x", OTP_SCOPE_COMMAND},	  {"resume", "on", OTP_SCOPE_COMMAND},
+	    {"plan", "on", OTP_SCOPE_COMMAND},	  {"dataroot", "x", OTP_SCOPE_COMMAND},
+	    {"steps", "7", OTP_SCOPE_MACHINE},	  {"workers", "3", OTP_SCOPE_MACHINE},
+	    {"keep", "9", OTP_SCOPE_MACHINE},	  {"device", "cuda:1", OTP_SCOPE_MACHINE},
+	    {"batch", "7", OTP_SCOPE_RUN},	  {"lr_g", "0.5", OTP_SCOPE_RUN},
+	    {"source", "x", OTP_SCOPE_RUN},	  {"anneal", "linear", OTP_SCOPE_RUN},
+	    {"precision", "bf16", OTP_SCOPE_RUN}, {"schedule-steps", "7", OTP_SCOPE_RUN},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		otp_config c = defaults(), other = defaults();
+		assert_set(&other, cases[i].key, cases[i].value);
+		assert_string_equal(otp_config_difference(&c, &other, cases[i].scope), cases[i].key);
+		assert_null(otp_config_difference(&c, &other, (otp_scope)(ALL ^ cases[i].scope)));
+		char *line = otp_format("\n%s = %s\n", cases[i].key, cases[i].value);
+		char *text = otp_config_text(&other, cases[i].scope);
+		assert_non_null(strstr(text, line));
+		otp_free(text);
+		text = otp_config_text(&other, (otp_scope)(ALL ^ cases[i].scope));
+		assert_null(strstr(text, line));
+		otp_free(text);
+		otp_free(line);
+		char *value = otp_config_value(&other, cases[i].key);
+		assert_string_equal(value, cases[i].value);
+		otp_free(value);
+	}
+}
+
+static otp_config parsed(const char *lines)
+{
+	otp_config c = defaults();
+	otp_error err = {0};
+	if (!otp_config_parse(&c, lines, "lines", &err))
+		fail_msg("%s", err.text);
+	return c;
+}
+
+/* Lines of earlier versions mean what they meant, in whatever order they stand. */
+static void test_retired(void **state)
+{
+	(void)state;
+	assert_int_equal(parsed("aim = on\n").start, OTP_START_AIMED);
+	assert_int_equal(parsed("start = aimed\naim = off\n").start, OTP_START_PLAIN);
+	assert_int_equal(parsed("formulation = uotm\ng = linear\n").formulation, OTP_FORMULATION_UOTM);
+	assert_int_equal(parsed("formulation = uotm\ng = softplus\n").formulation, OTP_FORMULATION_UOTM);
+	assert_int_equal(parsed("formulation = uotm\ng = kl\n").formulation, OTP_FORMULATION_UOTM_KL);
+	assert_int_equal(parsed("g = kl\nformulation = uotm\n").formulation, OTP_FORMULATION_UOTM_KL);
+	assert_int_equal(parsed("formulation = otm\ng = linear\n").formulation, OTP_FORMULATION_OTM);
+	assert_true(parsed("sigma-end = auto\nsigma-auto = 0.2\n").sigma_end == 0.2);
+	assert_true(parsed("sigma-auto = 0.2\nsigma-end = auto\n").sigma_end == 0.2);
+	assert_true(parsed("sigma-end = auto\nsigma-auto = 0\n").sigma_end == OTP_AUTO);
+	assert_true(parsed("sigma-end = 0.3\nsigma-auto = 0.2\n").sigma_end == 0.3);
+	assert_true(otp_config_is_flag("aim"));
+	assert_true(otp_config_knows("sigma_auto"));
+	assert_false(otp_config_is_retired("start"));
+	assert_refused("g", "cubic", "no longer an option");
+	assert_refused("aim", "maybe", "no longer an option");
 }
 
 static void test_parse(void **state)
@@ -236,7 +308,6 @@ static void test_check(void **state)
 	assert_check_fails(&c, "sigma-end = auto\nsigma-start = 0", "--anneal: ");
 	assert_check_fails(&c, "sigma-end = auto\nsigma-auto = 2", "--sigma-end: ");
 	assert_check_fails(&c, "cost-from = clean", "--cost-from: ");
-	assert_check_fails(&c, "g = kl", "--g: ");
 	assert_check_fails(&c, "source = a", "--source: ");
 	assert_check_fails(&c, "source = a\ntarget = b\ndataroot = c", "--dataroot: ");
 	assert_check_fails(&c, "multipliers = 1,,2", "--multipliers: ");
@@ -248,7 +319,7 @@ static void test_check(void **state)
 	    "formulation = otm\nsigma-end = 0",
 	    "anneal = none\nsigma-start = 0",
 	    "cost-from = clean\ncondition-noise = off",
-	    "formulation = uotm\nr1-end = 0",
+	    "formulation = uotm-kl\nr1-end = 0",
 	    "attention = none",
 	    "smoothing = vp\nanneal = none\nsigma-start = 2",
 	    "smoothing = vp\nanneal = none\nsigma-start = 2\nsigma-end = auto",
@@ -278,27 +349,35 @@ static void test_list(void **state)
 	}
 }
 
-/* Every key stands in the help, and no line runs away (the device's list of choices is the widest). */
+/* Every key stands in the whole help, the user tier's in the short one, and no line runs away (the device's
+ * list of choices is the widest). */
 static void test_help(void **state)
 {
 	(void)state;
-	char *help = otp_config_help();
-	static const char *const keys[] = {
+	enum { USER, EXPERT };
+	static const struct {
+		const char *key;
+		int tier;
+	} options[] = {
 #define GROUP(k)
-#define INT(k, f, v, lo, hi, h) "--" k,
-#define REAL(k, f, v, lo, hi, h) "--" k,
-#define AUTO(k, f, v, lo, hi, h) "--" k,
-#define SEED(k, f, v, h) "--" k,
-#define PICK(k, f, v, c, h) "--" k,
-#define FLAG(k, f, v, h) "--" k,
-#define TEXT(k, f, v, h) "--" k,
+#define INT(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
+#define REAL(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
+#define AUTO(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
+#define SEED(k, f, s, t, v, h) {"  --" k " ", t},
+#define PICK(k, f, s, t, v, type, h) {"  --" k " ", t},
+#define FLAG(k, f, s, t, v, h) {"  --" k "[", t},
+#define TEXT(k, f, s, t, v, h) {"  --" k " ", t},
 #include "config/config.def"
 	};
-	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-		assert_non_null(strstr(help, keys[i]));
-	for (char *line = strtok(help, "\n"); line; line = strtok(NULL, "\n"))
+	char *all = otp_config_help(true), *few = otp_config_help(false);
+	for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+		assert_non_null(strstr(all, options[i].key));
+		assert_int_equal(strstr(few, options[i].key) != NULL, options[i].tier == USER);
+	}
+	for (char *line = strtok(all, "\n"); line; line = strtok(NULL, "\n"))
 		assert_true(strlen(line) <= 110);
-	otp_free(help);
+	otp_free(all);
+	otp_free(few);
 }
 
 int main(void)
@@ -307,7 +386,7 @@ int main(void)
 	    cmocka_unit_test(test_set),	  cmocka_unit_test(test_refusals), cmocka_unit_test(test_round_trip),
 	    cmocka_unit_test(test_parse), cmocka_unit_test(test_read),	   cmocka_unit_test(test_presets),
 	    cmocka_unit_test(test_check), cmocka_unit_test(test_list),	   cmocka_unit_test(test_help),
-	    cmocka_unit_test(test_auto),
+	    cmocka_unit_test(test_auto),  cmocka_unit_test(test_scopes),   cmocka_unit_test(test_retired),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

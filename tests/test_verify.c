@@ -52,7 +52,8 @@ static double figure(const otp_verification *v, const char *key)
 	const otp_figure *f = otp_verification_find(v, key);
 	if (!f)
 		fail_msg("%s has no figure %s", v->problem->name, key);
-	print_message("%s %s: %s %.4g\n", v->problem->name, v->config.formulation, key, f->value);
+	print_message("%s %s: %s %.4g\n", v->problem->name,
+		      OTP_CHOICE_NAME(otp_formulation, v->config.formulation), key, f->value);
 	return f->value;
 }
 

@@ -165,7 +165,7 @@ static void print_json(const bench *b, const timing *time, const double *median)
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "device", b->device);
 	cJSON_AddStringToObject(o, "preset", c->preset);
-	cJSON_AddStringToObject(o, "precision", c->precision);
+	cJSON_AddStringToObject(o, "precision", OTP_CHOICE_NAME(otp_precision, c->precision));
 	cJSON_AddNumberToObject(o, "batch", c->batch);
 	cJSON_AddNumberToObject(o, "image", b->arch->h);
 	cJSON_AddNumberToObject(o, "threads", c->threads);
@@ -183,8 +183,9 @@ static void print_table(bench *b, const timing *time, const double *median)
 {
 	const otp_config *c = b->config;
 	double step = outer_step(c, median), floor_ms[OTP_STEP_KINDS];
-	printf("%s, %s, %d threads, batch %d in %d parts, %dx%dx%d\n", b->device, c->precision, c->threads,
-	       c->batch, c->parts, b->arch->h, b->arch->w, b->arch->c);
+	printf("%s, %s, %d threads, batch %d in %d parts, %dx%dx%d\n", b->device,
+	       OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, c->batch, c->parts, b->arch->h,
+	       b->arch->w, b->arch->c);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		floor_ms[kind] = otp_bench_floor_ms(b->engine, kind, b->peaks);
 		printf("%-14s step   %9.2f ms  (%.2f to %.2f), floor %.2f\n", KIND_NAMES[kind],
@@ -228,16 +229,18 @@ static bool asked_again(void)
 
 static bool run(const otp_config *c, const bench_options *options, otp_error *err)
 {
-	bool vectors = strcmp(c->preset, "vector") == 0;
+	const otp_preset *preset = otp_preset_find(c->preset, err);
+	if (!preset)
+		return false;
+	bool vectors = preset->vectors;
 	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	otp_session s = {.config = *c};
 	otp_runtime runtime;
 	if (!otp_settings_arch(c, vectors, size, size, channels, &s.arch, err) ||
-	    !otp_runtime_open(c->device, c->precision, c->threads, &runtime, err))
+	    !otp_session_open_runtime(&s.config, &runtime, err))
 		return false;
 	s.config.threads = otp_pool_workers(runtime.pool);
-	s.config.parts = otp_settings_parts(c, s.config.threads);
 	s.objective = otp_settings_objective(c, &s.arch);
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;

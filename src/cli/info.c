@@ -155,7 +155,6 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 		add_text(o, "preset", c.preset);
 		add(o, "steps", c.steps);
 		add(o, "sigma_end", otp_settings_sigma(&c, c.steps));
-		add_text(o, "sigma_end_by", c.sigma_end == OTP_AUTO ? "auto" : "hand");
 		add(o, "checkpoints", checkpoints);
 		if (checkpoints)
 			add(o, "last_checkpoint", (double)steps[checkpoints - 1]);

@@ -91,24 +91,6 @@ static bool parse_new(const pairs *p, otp_config *c, otp_error *err)
 	return otp_session_resolve_dataroot(c, err);
 }
 
-/* What may change between the parts of one run without changing its result. */
-static void copy_free_settings(otp_config *to, const otp_config *from)
-{
-	memcpy(to->out, from->out, sizeof to->out);
-	memcpy(to->config, from->config, sizeof to->config);
-	memcpy(to->preset, from->preset, sizeof to->preset);
-	to->resume = from->resume;
-	to->workers = from->workers;
-	to->threads = from->threads;
-	memcpy(to->data_on_device, from->data_on_device, sizeof to->data_on_device);
-	to->snapshot_every = from->snapshot_every;
-	to->keep = from->keep;
-	to->sample_every = from->sample_every;
-	to->log_every = from->log_every;
-	to->dry_run = from->dry_run;
-	to->plan = from->plan;
-}
-
 /* Runs from before --parts: one part for each of their threads. */
 static void settle_old_parts(otp_config *stored, const char *run)
 {
@@ -147,17 +129,13 @@ static bool parse_resumed(const pairs *p, const char *run, otp_config *c, otp_er
 		ok = set_resumed(&changed, q, err);
 		if (!ok)
 			break;
-		*c = changed;
-		copy_free_settings(&changed, &stored);
-		char *was = otp_config_text(&stored), *is = otp_config_text(&changed);
-		if (strcmp(was, is) != 0)
+		otp_config_settle(&changed, &stored);
+		if (otp_config_difference(&stored, &changed, OTP_SCOPE_RUN))
 			ok = otp_fail(err, q->where,
 				      "'%s' differs from what %s was started with; a resumed run keeps its "
 				      "settings",
 				      q->value, run);
-		otp_free(was);
-		otp_free(is);
-		copy_free_settings(&stored, c);
+		stored = changed;
 	}
 	*c = stored;
 	snprintf(c->out, sizeof c->out, "%s", run);

@@ -24,8 +24,9 @@ static void on_interrupt(int signal_number)
 /* The presets by size are for GPUs; who trains on a CPU should hear of the small one in time. */
 static void hint_at_small_preset(const otp_config *c)
 {
-	bool large = strcmp(c->preset, "quickstart") != 0 && strcmp(c->preset, "vector") != 0;
-	if (large && strcmp(c->device, "cpu") == 0)
+	otp_error ignored = {0};
+	const otp_preset *preset = otp_preset_find(c->preset, &ignored);
+	if (preset && preset->for_gpu && c->device == OTP_WHERE_CPU)
 		otp_log("preset %s is made for a GPU; on a CPU --preset quickstart --image-size %d trains in "
 			"minutes",
 			c->preset, c->image_size ? c->image_size : 32);
@@ -35,11 +36,8 @@ static int train_session(otp_session *s, otp_error *err)
 {
 	otp_runtime runtime;
 	otp_config *c = &s->config;
-	if (!otp_runtime_open(c->device, c->precision, c->threads, &runtime, err))
+	if (!otp_session_open_runtime(c, &runtime, err))
 		return otp_exit_code(err);
-	/* Named in the run's settings, so that a resumed run cuts its batch alike on any machine. */
-	c->parts = otp_settings_parts(c, otp_pool_workers(runtime.pool));
-	snprintf(c->device, sizeof c->device, "%s", runtime.backend->name);
 	hint_at_small_preset(c);
 	int code = OTP_EXIT_OK;
 	if (c->plan || c->dry_run) {
@@ -63,7 +61,7 @@ static int train_session(otp_session *s, otp_error *err)
 int otp_command_train(int argc, char **argv, otp_error *err)
 {
 	if (argc == 1 && strcmp(argv[0], "--help") == 0) {
-		char *help = otp_config_help();
+		char *help = otp_config_help(false);
 		printf("%s", help);
 		otp_free(help);
 		return OTP_EXIT_OK;

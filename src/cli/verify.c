@@ -113,7 +113,7 @@ static void print_json(const otp_verification *v)
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "problem", v->problem->name);
 	cJSON_AddNumberToObject(o, "dimension", v->problem->d);
-	cJSON_AddStringToObject(o, "formulation", v->config.formulation);
+	cJSON_AddStringToObject(o, "formulation", OTP_CHOICE_NAME(otp_formulation, v->config.formulation));
 	cJSON_AddNumberToObject(o, "seed", (double)v->config.seed);
 	cJSON_AddNumberToObject(o, "steps", v->config.steps);
 	cJSON_AddNumberToObject(o, "sigma_end", otp_settings_sigma(&v->config, v->config.steps));
@@ -138,8 +138,8 @@ static void print_bar(const otp_bar *bar, double value)
 
 static void print_head(const otp_verification *v, const char *runs)
 {
-	printf("%s, %s, %s, %d steps, %.1f s\n", v->problem->name, v->config.formulation, runs,
-	       v->config.steps, v->seconds);
+	printf("%s, %s, %s, %d steps, %.1f s\n", v->problem->name,
+	       OTP_CHOICE_NAME(otp_formulation, v->config.formulation), runs, v->config.steps, v->seconds);
 }
 
 static void print_table(const otp_verification *v)
@@ -187,7 +187,7 @@ static bool verify_problem(const request *r, const otp_problem *p, int *missed, 
 {
 	otp_config c;
 	otp_runtime runtime;
-	if (!configure(r, p, &c, err) || !otp_runtime_open(c.device, c.precision, c.threads, &runtime, err))
+	if (!configure(r, p, &c, err) || !otp_session_open_runtime(&c, &runtime, err))
 		return false;
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = true;

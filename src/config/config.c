@@ -1,11 +1,11 @@
-/* config: one row of `options` for each line of config.def; everything else
+/* config: one row of a table for each line of config.def; everything else
  * (parsing, writing, help, messages) loops over the rows.
  *
  * Files are read by hand: the packaged inih cuts lines at 200 bytes, which is
  * less than a data set's path may have, and takes an indented setting for the
  * tail of the value above it.
  */
-#include "config/config.h"
+#include "config/table.h"
 #include "core/file.h"
 #include "core/words.h"
 
@@ -18,37 +18,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind {
-	KIND_GROUP,
-	KIND_INT,
-	KIND_REAL,
-	KIND_AUTO,
-	KIND_SEED,
-	KIND_PICK,
-	KIND_FLAG,
-	KIND_TEXT
-} kind;
+#define SCOPED(kind, k, f, s, t, lo, hi, words, h)                                                           \
+	{                                                                                                    \
+	    kind,                                                                                            \
+	    k,                                                                                               \
+	    offsetof(otp_config, f),                                                                         \
+	    sizeof(((otp_config *)0)->f),                                                                    \
+	    OTP_SCOPE_##s,                                                                                   \
+	    OTP_TIER_##t,                                                                                    \
+	    lo,                                                                                              \
+	    hi,                                                                                              \
+	    words,                                                                                           \
+	    h},
 
-typedef struct option {
-	kind kind;
-	const char *key; /* or the group's title */
-	size_t at;	 /* offset of the field in otp_config */
-	double least, most;
-	const char *choices, *help;
-} option;
-
-static const option options[] = {
-#define GROUP(k) {KIND_GROUP, k, 0, 0, 0, NULL, NULL},
-#define INT(k, f, v, lo, hi, h) {KIND_INT, k, offsetof(otp_config, f), lo, hi, NULL, h},
-#define REAL(k, f, v, lo, hi, h) {KIND_REAL, k, offsetof(otp_config, f), lo, hi, NULL, h},
-#define AUTO(k, f, v, lo, hi, h) {KIND_AUTO, k, offsetof(otp_config, f), lo, hi, NULL, h},
-#define SEED(k, f, v, h) {KIND_SEED, k, offsetof(otp_config, f), 0, 0, NULL, h},
-#define PICK(k, f, v, c, h) {KIND_PICK, k, offsetof(otp_config, f), 0, 0, c, h},
-#define FLAG(k, f, v, h) {KIND_FLAG, k, offsetof(otp_config, f), 0, 0, NULL, h},
-#define TEXT(k, f, v, h) {KIND_TEXT, k, offsetof(otp_config, f), 0, 0, NULL, h},
+const otp_option otp_option_rows[] = {
+#define GROUP(k) {OTP_OPTION_GROUP, k, 0, 0, OTP_SCOPE_KEPT, OTP_TIER_USER, 0, 0, NULL, NULL},
+#define INT(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_INT, k, f, s, t, lo, hi, NULL, h)
+#define REAL(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_REAL, k, f, s, t, lo, hi, NULL, h)
+#define AUTO(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_AUTO, k, f, s, t, lo, hi, NULL, h)
+#define SEED(k, f, s, t, v, h) SCOPED(OTP_OPTION_SEED, k, f, s, t, 0, 0, NULL, h)
+#define PICK(k, f, s, t, v, type, h)                                                                         \
+	SCOPED(OTP_OPTION_PICK, k, f, s, t, 0, 0, ((const char *const[])OTP_CHOICE_NAMES(type)), h)
+#define FLAG(k, f, s, t, v, h) SCOPED(OTP_OPTION_FLAG, k, f, s, t, 0, 0, NULL, h)
+#define TEXT(k, f, s, t, v, h) SCOPED(OTP_OPTION_TEXT, k, f, s, t, 0, 0, NULL, h)
 #include "config/config.def"
 };
-enum { OPTION_COUNT = sizeof options / sizeof *options };
+const int otp_option_count = sizeof otp_option_rows / sizeof *otp_option_rows;
 
 /* Names under which other trainers' users know an option; '_' and '-' are equal anyway. */
 static const struct {
@@ -59,80 +54,110 @@ static const struct {
 };
 enum { ALIAS_COUNT = sizeof aliases / sizeof *aliases };
 
+/* Names of earlier versions, which old files and scripts hold: what a value of theirs means now. */
 static const struct {
-	const char *name, *meaning, *lines;
-} presets[] = {
-#define PRESET(name, meaning, lines) {name, meaning, lines},
+	const char *key, *value; /* NULL: any other value */
+	const char *now;	 /* NULL: nothing */
+	const char *becomes;	 /* NULL: the same value */
+	bool if_auto;		 /* only where the option is still left open */
+} retired[] = {
+    {"aim", "on", "start", "aimed", false},
+    {"aim", "off", "start", "plain", false},
+    {"g", "linear", NULL, NULL, false}, /* formulation has said it */
+    {"g", "softplus", "formulation", "uotm", false},
+    {"g", "kl", "formulation", "uotm-kl", false},
+    {"sigma-auto", "0", NULL, NULL, false},
+    {"sigma-auto", NULL, "sigma-end", NULL, true},
+};
+enum { RETIRED_COUNT = sizeof retired / sizeof *retired };
+
+enum { IMAGES = false, VECTORS = true, CPU = false, GPU = true };
+
+const otp_preset otp_presets[] = {
+#define PRESET(name, data, device, meaning, lines) {name, data, device, meaning, lines},
 #include "config/presets.def"
 #undef PRESET
 };
-enum { PRESET_COUNT = sizeof presets / sizeof *presets };
+const int otp_preset_count = sizeof otp_presets / sizeof *otp_presets;
 
 /* ---- finding ------------------------------------------------------------- */
 
 static bool same_key(const char *a, const char *b) { return otp_word_same(a, b, strlen(b)); }
 
-static const option *find(const char *key)
+static const otp_option *find(const char *key)
 {
 	for (int i = 0; i < ALIAS_COUNT; i++)
 		if (same_key(key, aliases[i].alias))
 			key = aliases[i].key;
-	for (int i = 0; i < OPTION_COUNT; i++)
-		if (options[i].kind != KIND_GROUP && same_key(key, options[i].key))
-			return &options[i];
+	for (int i = 0; i < otp_option_count; i++)
+		if (otp_option_rows[i].kind != OTP_OPTION_GROUP && same_key(key, otp_option_rows[i].key))
+			return &otp_option_rows[i];
 	return NULL;
+}
+
+void otp_config_consider(otp_word_search *search)
+{
+	for (int i = 0; i < otp_option_count; i++)
+		if (otp_option_rows[i].kind != OTP_OPTION_GROUP)
+			otp_word_consider(search, otp_option_rows[i].key);
+	for (int i = 0; i < ALIAS_COUNT; i++)
+		otp_word_consider(search, aliases[i].alias);
 }
 
 const char *otp_config_nearest(const char *key)
 {
 	otp_word_search search = otp_word_search_for(key);
-	for (int i = 0; i < OPTION_COUNT; i++)
-		if (options[i].kind != KIND_GROUP)
-			otp_word_consider(&search, options[i].key);
-	for (int i = 0; i < ALIAS_COUNT; i++)
-		otp_word_consider(&search, aliases[i].alias);
+	otp_config_consider(&search);
 	return search.nearest;
 }
 
-bool otp_config_knows(const char *key) { return find(key) != NULL; }
+bool otp_config_is_retired(const char *key)
+{
+	for (int i = 0; i < RETIRED_COUNT; i++)
+		if (same_key(key, retired[i].key))
+			return true;
+	return false;
+}
+
+bool otp_config_knows(const char *key) { return find(key) || otp_config_is_retired(key); }
 
 bool otp_config_is_flag(const char *key)
 {
-	const option *o = find(key);
-	return o && o->kind == KIND_FLAG;
+	const otp_option *o = find(key);
+	return o ? o->kind == OTP_OPTION_FLAG : same_key(key, "aim");
 }
 
 /* ---- single values ------------------------------------------------------- */
 
-static void *field(otp_config *c, const option *o) { return (char *)c + o->at; }
+static void *field(otp_config *c, const otp_option *o) { return (char *)c + o->at; }
 
-static const void *field_const(const otp_config *c, const option *o) { return (const char *)c + o->at; }
+static const void *field_const(const otp_config *c, const otp_option *o) { return (const char *)c + o->at; }
 
-static bool set_number(void *to, const option *o, const char *value, const char *where, otp_error *err)
+static bool set_number(void *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
-	const char *what = o->kind == KIND_INT ? "whole number" : "number",
-		   *word = o->kind == KIND_AUTO ? " or auto" : "";
+	const char *what = o->kind == OTP_OPTION_INT ? "whole number" : "number",
+		   *word = o->kind == OTP_OPTION_AUTO ? " or auto" : "";
 	char *end = NULL;
 	errno = 0;
-	if (o->kind == KIND_AUTO && strcmp(value, "auto") == 0) {
+	if (o->kind == OTP_OPTION_AUTO && strcmp(value, "auto") == 0) {
 		*(double *)to = OTP_AUTO;
 		return true;
 	}
-	double number = o->kind == KIND_INT ? (double)strtol(value, &end, 10) : strtod(value, &end);
+	double number = o->kind == OTP_OPTION_INT ? (double)strtol(value, &end, 10) : strtod(value, &end);
 	if (end == value || *end || isnan(number))
 		return otp_fail(err, where, "%s = %s is not a %s, expected %g to %.10g%s", o->key, value,
 				what, o->least, o->most, word);
 	if (number < o->least || number > o->most)
 		return otp_fail(err, where, "%s = %s is out of range, expected %g to %.10g%s", o->key, value,
 				o->least, o->most, word);
-	if (o->kind == KIND_INT)
+	if (o->kind == OTP_OPTION_INT)
 		*(int *)to = (int)number;
 	else
 		*(double *)to = number;
 	return true;
 }
 
-static bool set_seed(uint64_t *to, const option *o, const char *value, const char *where, otp_error *err)
+static bool set_seed(uint64_t *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
 	char *end = NULL;
 	errno = 0;
@@ -145,21 +170,26 @@ static bool set_seed(uint64_t *to, const option *o, const char *value, const cha
 	return true;
 }
 
-static bool set_pick(char *to, const option *o, const char *value, const char *where, otp_error *err)
+/* A choice is stored as its enumeration, which has the size of an int. */
+static bool set_pick(void *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
-	size_t length = strlen(value);
-	for (const char *choice = o->choices; choice; choice = strchr(choice, '|')) {
-		choice += *choice == '|';
-		size_t bytes = strcspn(choice, "|");
-		if (bytes == length && memcmp(choice, value, bytes) == 0) {
-			memcpy(to, value, length + 1);
+	_Static_assert(sizeof(otp_anneal) == sizeof(int), "enumerations of another size");
+	for (int i = 0; o->words[i]; i++)
+		if (strcmp(o->words[i], value) == 0) {
+			memcpy(to, &i, sizeof i);
 			return true;
 		}
-	}
-	return otp_fail(err, where, "%s = %s is unknown, expected %s", o->key, value, o->choices);
+	char *words = NULL;
+	size_t bytes = 0;
+	FILE *f = otp_option_text(&words, &bytes);
+	otp_option_print_words(f, o);
+	fclose(f);
+	otp_fail(err, where, "%s = %s is unknown, expected %s", o->key, value, words);
+	otp_free(words);
+	return false;
 }
 
-static bool set_flag(bool *to, const option *o, const char *value, const char *where, otp_error *err)
+static bool set_flag(bool *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
 	static const char *const words[][2] = {{"off", "on"}, {"false", "true"}, {"no", "yes"}, {"0", "1"}};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
@@ -171,7 +201,7 @@ static bool set_flag(bool *to, const option *o, const char *value, const char *w
 	return otp_fail(err, where, "%s = %s is unknown, expected on or off", o->key, value);
 }
 
-static bool set_text(char *to, const option *o, const char *value, const char *where, otp_error *err)
+static bool set_text(char *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
 	size_t length = strlen(value);
 	if (length >= OTP_TEXT_BYTES)
@@ -186,29 +216,46 @@ static bool set_text(char *to, const option *o, const char *value, const char *w
 	return true;
 }
 
+static bool set_retired(otp_config *c, const char *key, const char *value, const char *where, otp_error *err)
+{
+	for (int i = 0; i < RETIRED_COUNT; i++) {
+		if (!same_key(key, retired[i].key) || (retired[i].value && strcmp(value, retired[i].value)))
+			continue;
+		const otp_option *o = retired[i].now ? find(retired[i].now) : NULL;
+		if (!o || (retired[i].if_auto && *(double *)field(c, o) != OTP_AUTO))
+			return true;
+		return otp_config_set(c, o->key, retired[i].becomes ? retired[i].becomes : value, where, err);
+	}
+	return otp_fail(err, where, "%s = %s is unknown, and %s is no longer an option", key, value, key);
+}
+
+static bool fail_unknown(const char *key, const char *where, otp_error *err)
+{
+	const char *nearest = otp_config_nearest(key);
+	return nearest ? otp_fail(err, where, "unknown option \"%s\", did you mean \"%s\"?", key, nearest)
+		       : otp_fail(err, where, "unknown option \"%s\", see `otplan help train`", key);
+}
+
 bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err)
 {
-	const option *o = find(key);
-	if (!o) {
-		const char *nearest = otp_config_nearest(key);
-		return nearest
-			   ? otp_fail(err, where, "unknown option \"%s\", did you mean \"%s\"?", key, nearest)
-			   : otp_fail(err, where, "unknown option \"%s\", see `otplan help train`", key);
-	}
+	const otp_option *o = find(key);
+	if (!o)
+		return otp_config_is_retired(key) ? set_retired(c, key, value, where, err)
+						  : fail_unknown(key, where, err);
 	switch (o->kind) {
-	case KIND_GROUP:
+	case OTP_OPTION_GROUP:
 		break;
-	case KIND_INT:
-	case KIND_REAL:
-	case KIND_AUTO:
+	case OTP_OPTION_INT:
+	case OTP_OPTION_REAL:
+	case OTP_OPTION_AUTO:
 		return set_number(field(c, o), o, value, where, err);
-	case KIND_SEED:
+	case OTP_OPTION_SEED:
 		return set_seed(field(c, o), o, value, where, err);
-	case KIND_PICK:
+	case OTP_OPTION_PICK:
 		return set_pick(field(c, o), o, value, where, err);
-	case KIND_FLAG:
+	case OTP_OPTION_FLAG:
 		return set_flag(field(c, o), o, value, where, err);
-	case KIND_TEXT:
+	case OTP_OPTION_TEXT:
 		return set_text(field(c, o), o, value, where, err);
 	}
 	OTP_ASSERT(false, "option %s of no kind", o->key);
@@ -219,14 +266,35 @@ void otp_config_defaults(otp_config *c)
 {
 	memset(c, 0, sizeof *c);
 #define GROUP(k)
-#define INT(k, f, v, lo, hi, h) c->f = v;
-#define REAL(k, f, v, lo, hi, h) c->f = v;
-#define AUTO(k, f, v, lo, hi, h) c->f = v;
-#define SEED(k, f, v, h) c->f = v;
-#define PICK(k, f, v, ch, h) memcpy(c->f, v, sizeof v);
-#define FLAG(k, f, v, h) c->f = v;
-#define TEXT(k, f, v, h) memcpy(c->f, v, sizeof v);
+#define INT(k, f, s, t, v, lo, hi, h) c->f = v;
+#define REAL(k, f, s, t, v, lo, hi, h) c->f = v;
+#define AUTO(k, f, s, t, v, lo, hi, h) c->f = v;
+#define SEED(k, f, s, t, v, h) c->f = v;
+#define PICK(k, f, s, t, v, type, h) c->f = v;
+#define FLAG(k, f, s, t, v, h) c->f = v;
+#define TEXT(k, f, s, t, v, h) memcpy(c->f, v, sizeof v);
 #include "config/config.def"
+}
+
+const char *otp_config_difference(const otp_config *a, const otp_config *b, otp_scope scopes)
+{
+	for (int i = 0; i < otp_option_count; i++) {
+		const otp_option *o = &otp_option_rows[i];
+		const void *x = field_const(a, o), *y = field_const(b, o);
+		if (o->kind != OTP_OPTION_GROUP && o->scope & scopes &&
+		    (o->kind == OTP_OPTION_TEXT ? strcmp(x, y) : memcmp(x, y, o->bytes)) != 0)
+			return o->key;
+	}
+	return NULL;
+}
+
+void otp_config_settle(otp_config *c, const otp_config *from)
+{
+	for (int i = 0; i < otp_option_count; i++) {
+		const otp_option *o = &otp_option_rows[i];
+		if (o->kind == OTP_OPTION_AUTO && *(double *)field(c, o) == OTP_AUTO)
+			memcpy(field(c, o), field_const(from, o), o->bytes);
+	}
 }
 
 int otp_config_list(const char *text, const char *key, int *values, int max, otp_error *err)
@@ -249,6 +317,14 @@ int otp_config_list(const char *text, const char *key, int *values, int max, otp
 		if (!*at)
 			return count;
 	}
+}
+
+int otp_config_attention(const otp_config *c, int *values, int max, otp_error *err)
+{
+	if (same_key(c->attention, "none"))
+		return 0;
+	int count = otp_config_list(c->attention, "--attention", values, max, err);
+	return count ? count : -1;
 }
 
 /* ---- whole texts --------------------------------------------------------- */
@@ -280,7 +356,8 @@ static char *unquote(char *value)
 	return trim(value);
 }
 
-static bool parse_line(otp_config *c, char *line, const char *where, otp_error *err)
+/* Names of earlier versions qualify what others say, so they are set in a pass of their own. */
+static bool parse_line(otp_config *c, char *line, bool retired_names, const char *where, otp_error *err)
 {
 	line = trim(line);
 	if (*line == '\0' || *line == '#' || *line == ';' || *line == '[')
@@ -289,24 +366,32 @@ static bool parse_line(otp_config *c, char *line, const char *where, otp_error *
 	if (!equals)
 		return otp_fail(err, where, "`%s' is no setting, expected key = value", line);
 	*equals = '\0';
-	return otp_config_set(c, trim(line), unquote(trim(equals + 1)), where, err);
+	char *key = trim(line);
+	return otp_config_is_retired(key) != retired_names ||
+	       otp_config_set(c, key, unquote(trim(equals + 1)), where, err);
 }
 
-bool otp_config_parse(otp_config *c, const char *text, const char *where, otp_error *err)
+static bool parse_lines(otp_config *c, const char *text, bool retired_names, const char *where,
+			otp_error *err)
 {
 	bool ok = true;
-	if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
-		text += 3;
 	for (int number = 1; ok && *text; number++) {
 		size_t length = strcspn(text, "\n");
 		char *line = otp_format("%.*s", (int)length, text);
 		char *origin = otp_format("%s:%d", where, number);
-		ok = parse_line(c, line, origin, err);
+		ok = parse_line(c, line, retired_names, origin, err);
 		otp_free(origin);
 		otp_free(line);
 		text += length + (text[length] == '\n');
 	}
 	return ok;
+}
+
+bool otp_config_parse(otp_config *c, const char *text, const char *where, otp_error *err)
+{
+	if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
+		text += 3;
+	return parse_lines(c, text, false, where, err) && parse_lines(c, text, true, where, err);
 }
 
 bool otp_config_read(otp_config *c, const char *path, otp_error *err)
@@ -320,21 +405,29 @@ bool otp_config_read(otp_config *c, const char *path, otp_error *err)
 	return ok;
 }
 
-bool otp_config_preset(otp_config *c, const char *name, otp_error *err)
+const otp_preset *otp_preset_find(const char *name, otp_error *err)
 {
 	char names[256] = "";
-	for (int i = 0; i < PRESET_COUNT; i++) {
-		if (strcmp(name, presets[i].name) == 0) {
-			char *where = otp_format("preset %s", name);
-			bool ok = otp_config_parse(c, presets[i].lines, where, err) &&
-				  otp_config_set(c, "preset", name, where, err);
-			otp_free(where);
-			return ok;
-		}
+	for (int i = 0; i < otp_preset_count; i++) {
+		if (strcmp(name, otp_presets[i].name) == 0)
+			return &otp_presets[i];
 		size_t used = strlen(names);
-		snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", presets[i].name);
+		snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", otp_presets[i].name);
 	}
-	return otp_fail(err, "--preset", "%s is unknown, expected one of %s", name, names);
+	otp_fail(err, "--preset", "%s is unknown, expected one of %s", name, names);
+	return NULL;
+}
+
+bool otp_config_preset(otp_config *c, const char *name, otp_error *err)
+{
+	const otp_preset *preset = otp_preset_find(name, err);
+	if (!preset)
+		return false;
+	char *where = otp_format("preset %s", name);
+	bool ok =
+	    otp_config_parse(c, preset->lines, where, err) && otp_config_set(c, "preset", name, where, err);
+	otp_free(where);
+	return ok;
 }
 
 /* The shortest decimal that reads back as the same bits. */
@@ -359,201 +452,82 @@ static void print_text(FILE *f, const char *text)
 	fprintf(f, quote ? "\"%s\"" : "%s", text);
 }
 
-static void print_value(FILE *f, const otp_config *c, const option *o)
+void otp_option_print_value(FILE *f, const otp_config *c, const otp_option *o)
 {
 	const void *value = field_const(c, o);
 	switch (o->kind) {
-	case KIND_GROUP:
+	case OTP_OPTION_GROUP:
 		break;
-	case KIND_INT:
+	case OTP_OPTION_INT:
 		fprintf(f, "%d", *(const int *)value);
 		break;
-	case KIND_REAL:
+	case OTP_OPTION_REAL:
 		print_real(f, *(const double *)value);
 		break;
-	case KIND_AUTO:
+	case OTP_OPTION_AUTO:
 		if (*(const double *)value == OTP_AUTO)
 			fputs("auto", f);
 		else
 			print_real(f, *(const double *)value);
 		break;
-	case KIND_SEED:
+	case OTP_OPTION_SEED:
 		fprintf(f, "%" PRIu64, *(const uint64_t *)value);
 		break;
-	case KIND_PICK:
-		fputs(value, f);
+	case OTP_OPTION_PICK:
+		fputs(o->words[*(const unsigned *)value], f);
 		break;
-	case KIND_FLAG:
+	case OTP_OPTION_FLAG:
 		fputs(*(const bool *)value ? "on" : "off", f);
 		break;
-	case KIND_TEXT:
+	case OTP_OPTION_TEXT:
 		print_text(f, value);
 		break;
 	}
 }
 
-static FILE *open_text(char **text, size_t *bytes)
+void otp_option_print_words(FILE *f, const otp_option *o)
+{
+	for (int i = 0; o->words[i]; i++)
+		fprintf(f, "%s%s", i ? "|" : "", o->words[i]);
+}
+
+FILE *otp_option_text(char **text, size_t *bytes)
 {
 	FILE *f = open_memstream(text, bytes);
 	OTP_ASSERT(f, "no memory for a text");
 	return f;
 }
 
-char *otp_config_text(const otp_config *c)
+char *otp_config_text(const otp_config *c, otp_scope scopes)
 {
 	char *text = NULL;
 	size_t bytes = 0;
-	FILE *f = open_text(&text, &bytes);
-	for (int i = 0; i < OPTION_COUNT; i++) {
-		const option *o = &options[i];
-		if (o->kind == KIND_GROUP) {
+	FILE *f = otp_option_text(&text, &bytes);
+	for (int i = 0; i < otp_option_count; i++) {
+		const otp_option *o = &otp_option_rows[i];
+		if (o->kind == OTP_OPTION_GROUP) {
 			fprintf(f, "%s# %s\n", i ? "\n" : "", o->key);
 			continue;
 		}
-		bool empty = o->kind == KIND_TEXT && *(const char *)field_const(c, o) == '\0';
+		if (!(o->scope & scopes))
+			continue;
+		bool empty = o->kind == OTP_OPTION_TEXT && *(const char *)field_const(c, o) == '\0';
 		fprintf(f, empty ? "%s =" : "%s = ", o->key);
-		print_value(f, c, o);
+		otp_option_print_value(f, c, o);
 		fputc('\n', f);
 	}
 	fclose(f);
 	return text;
 }
 
-/* ---- help ---------------------------------------------------------------- */
-
-enum { HELP_INDENT = 30, HELP_COLUMNS = 100 };
-
-/* One word, or something else that is not to be broken, on this line or the next. Returns the column. */
-static int print_word(FILE *f, const char *text, size_t bytes, int column)
+char *otp_config_value(const otp_config *c, const char *key)
 {
-	if (column > HELP_INDENT && column + 1 + (int)bytes > HELP_COLUMNS) {
-		fprintf(f, "\n%*s", HELP_INDENT, "");
-		column = HELP_INDENT;
-	}
-	bool space = column > HELP_INDENT;
-	fprintf(f, "%s%.*s", space ? " " : "", (int)bytes, text);
-	return column + space + (int)bytes;
-}
-
-static void print_option(FILE *f, const otp_config *defaults, const option *o)
-{
-	static const char *const operand[] = {"", " N", " X", " X|auto", " N", " WORD", "[=on|off]", " TEXT"};
-	int column = fprintf(f, "  --%s%s", o->key, operand[o->kind]);
-	if (column >= HELP_INDENT - 1) {
-		fputc('\n', f);
-		column = 0;
-	}
-	fprintf(f, "%*s", HELP_INDENT - column, "");
-	column = HELP_INDENT;
-	for (const char *word = o->help; *word; word += strspn(word, " ")) {
-		size_t bytes = strcspn(word, " ");
-		column = print_word(f, word, bytes, column);
-		word += bytes;
-	}
-
-	char *remark = NULL;
-	size_t bytes = 0;
-	FILE *r = open_text(&remark, &bytes);
-	fputc('[', r);
-	print_value(r, defaults, o);
-	if (o->kind == KIND_INT || o->kind == KIND_REAL || o->kind == KIND_AUTO)
-		fprintf(r, o->most < 1e9 ? "; %g..%g" : "; from %g", o->least, o->most);
-	if (o->kind == KIND_PICK)
-		fprintf(r, "; %s", o->choices);
-	fputc(']', r);
-	fclose(r);
-	if (strcmp(remark, "[]") != 0)
-		print_word(f, remark, bytes, column);
-	fputc('\n', f);
-	otp_free(remark);
-}
-
-char *otp_config_help(void)
-{
-	otp_config defaults;
-	otp_config_defaults(&defaults);
 	char *text = NULL;
 	size_t bytes = 0;
-	FILE *f = open_text(&text, &bytes);
-	for (int i = 0; i < OPTION_COUNT; i++) {
-		if (options[i].kind == KIND_GROUP)
-			fprintf(f, "%s%s\n", i ? "\n" : "", options[i].key);
-		else
-			print_option(f, &defaults, &options[i]);
-	}
-	fprintf(f, "\npresets\n");
-	for (int i = 0; i < PRESET_COUNT; i++)
-		fprintf(f, "  %-*s%s\n", HELP_INDENT - 2, presets[i].name, presets[i].meaning);
+	const otp_option *o = find(key);
+	OTP_ASSERT(o, "no option %s", key);
+	FILE *f = otp_option_text(&text, &bytes);
+	otp_option_print_value(f, c, o);
 	fclose(f);
 	return text;
-}
-
-/* ---- settings that depend on each other ---------------------------------- */
-
-static bool is(const char *field, const char *word) { return strcmp(field, word) == 0; }
-
-static bool check_data(const otp_config *c, otp_error *err)
-{
-	if (*c->dataroot && (*c->source || *c->target))
-		return otp_fail(err, "--dataroot",
-				"stands beside --source or --target, expected one or the other");
-	if (!*c->source != !*c->target)
-		return otp_fail(err, *c->source ? "--source" : "--target", "stands alone, expected %s too",
-				*c->source ? "--target" : "--source");
-	return true;
-}
-
-/* Plain semi-dual maps (otm) run at sigma = 0 whatever the schedule says. */
-static bool check_smoothing(const otp_config *c, otp_error *err)
-{
-	if (is(c->formulation, "otm"))
-		return true;
-	bool from_start = !is(c->anneal, "none"), to_end = !is(c->anneal, "constant");
-	double end = c->sigma_end;
-	if (end == OTP_AUTO) /* where the data has not spoken yet: it will keep to these bounds */
-		end = c->sigma_auto > 0 ? c->sigma_auto : fmin(c->sigma_start, 1);
-	if (is(c->anneal, "geometric") && (c->sigma_start <= 0 || end <= 0))
-		return otp_fail(err, "--anneal",
-				"geometric never reaches 0, expected --sigma-start and --sigma-end "
-				"above 0 or another shape");
-	if (from_start && to_end && end > c->sigma_start)
-		return otp_fail(err, "--sigma-end", "%g is above --sigma-start %g, expected sigma to fall",
-				end, c->sigma_start);
-	if (is(c->smoothing, "vp") && ((from_start && c->sigma_start > 1) || (to_end && end > 1)))
-		return otp_fail(err, "--smoothing",
-				"vp takes sqrt(1 - sigma^2), expected sigma of at most 1");
-	/* From x and with eps in sight the generator is free to ignore the smoothing: plain OTM again. */
-	if (is(c->cost_from, "clean") && c->condition_noise)
-		return otp_fail(err, "--cost-from",
-				"clean with --condition-noise is the plain semi-dual map under "
-				"another name, expected --condition-noise=off or --formulation otm");
-	return true;
-}
-
-static bool check_schedule(const otp_config *c, otp_error *err)
-{
-	if (!is(c->formulation, "uotm") && !is(c->g, "linear"))
-		return otp_fail(err, "--g", "%s is unbalanced transport, expected --formulation uotm", c->g);
-	if (c->parts > c->batch)
-		return otp_fail(err, "--parts", "%d of a batch of %d, expected at most that many", c->parts,
-				c->batch);
-	if (c->r1_end < 0 && c->r1_end != -1)
-		return otp_fail(err, "--r1-end", "%g is no weight, expected 0 or more, or -1 for --r1",
-				c->r1_end);
-	return true;
-}
-
-static bool check_networks(const otp_config *c, otp_error *err)
-{
-	int values[16];
-	return otp_config_list(c->multipliers, "--multipliers", values, 16, err) &&
-	       otp_config_list(c->potential_multipliers, "--potential-multipliers", values, 16, err) &&
-	       (!*c->attention || is(c->attention, "none") ||
-		otp_config_list(c->attention, "--attention", values, 16, err));
-}
-
-bool otp_config_check(const otp_config *c, otp_error *err)
-{
-	return check_data(c, err) && check_smoothing(c, err) && check_schedule(c, err) &&
-	       check_networks(c, err);
 }

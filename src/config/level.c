@@ -6,14 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is(const char *field, const char *word) { return strcmp(field, word) == 0; }
-
-/* Whether the end of annealing is used at all and left to the data. */
-static bool is_open(const otp_config *c)
-{
-	return c->sigma_end == OTP_AUTO && !is(c->formulation, "otm") && !is(c->anneal, "constant");
-}
-
 /* A part of the source, the same whatever the run's seed is. */
 static bool read_sample(const otp_dataset *source, int n, int64_t d, float *points, otp_error *err)
 {
@@ -66,34 +58,35 @@ static double three_digits(double value)
 bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level, otp_error *err)
 {
 	memset(level, 0, sizeof *level);
-	if (!is_open(c))
+	if (c->sigma_end != OTP_AUTO)
 		return true;
-	level->given = c->sigma_auto > 0;
-	if (level->given)
+	bool from_start = c->anneal != OTP_ANNEAL_NONE;
+	/* Where the end is not used it is what is in force instead. */
+	if (c->formulation == OTP_FORMULATION_OTM || c->anneal == OTP_ANNEAL_CONSTANT) {
+		c->sigma_end = c->formulation == OTP_FORMULATION_OTM ? 0 : c->sigma_start;
 		return true;
+	}
 	const double most = 100; /* config.def's: it will be read back */
-	bool from_start = !is(c->anneal, "none");
 	if (from_start && c->sigma_start <= 0)
 		return otp_fail(err, "--sigma-start", "is 0, expected a level above --sigma-end auto");
 	if (!estimate(source, level, err))
 		return false;
 	/* sqrt(1 - s^2) x + s eps is x + sigma eps but for scale where s / sqrt(1 - s^2) is sigma. */
-	if (is(c->smoothing, "vp"))
+	if (c->smoothing == OTP_SMOOTHING_VP)
 		level->supported /= sqrt(1 + level->supported * level->supported);
 	level->supported = three_digits(level->supported);
-	c->sigma_auto = fmin(level->supported, from_start ? c->sigma_start : most);
+	level->estimated = true;
+	c->sigma_end = fmin(level->supported, from_start ? c->sigma_start : most);
 	return true;
 }
 
 char *otp_level_text(const otp_config *c, const otp_level *level)
 {
-	if (!is_open(c))
+	if (!level->estimated)
 		return NULL;
-	if (level->given)
-		return otp_format("sigma ends at %.3g, which auto chose before (sigma-auto)", c->sigma_auto);
 	char *reason = otp_dimension_reason(&level->found, level->distinct, level->values);
-	char *text = otp_format("sigma ends at %.3g (auto%s): %s", c->sigma_auto,
-				c->sigma_auto < level->supported ? ", no higher than it starts" : "", reason);
+	char *text = otp_format("sigma ends at %.3g (auto%s): %s", c->sigma_end,
+				c->sigma_end < level->supported ? ", no higher than it starts" : "", reason);
 	otp_free(reason);
 	return text;
 }

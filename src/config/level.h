@@ -1,7 +1,7 @@
 /* level: where annealing ends, if that is left to the data (--sigma-end auto):
  * a sample of the source is read once its form is known, and the level becomes
- * part of the configuration (sigma-auto), so that a run read back or resumed
- * does not depend on the estimate again.
+ * the configuration's sigma-end, so that a run read back or resumed does not
+ * depend on the estimate again.
  */
 #ifndef OTP_LEVEL_H
 #define OTP_LEVEL_H
@@ -12,17 +12,17 @@
 
 /* What the level was chosen from. */
 typedef struct otp_level {
-	otp_dimension found; /* points is 0 where nothing was estimated */
-	double distinct;     /* samples of the source, repetitions not counted (an estimate for large sets) */
-	int64_t values;	     /* of one sample */
-	double supported;    /* by the rule; sigma_auto is this, kept below --sigma-start */
-	bool given;	     /* --sigma-auto says it */
+	bool estimated; /* the end was left to the data and annealing uses it; else the rest is 0 */
+	otp_dimension found;
+	double distinct;  /* samples of the source, repetitions not counted (an estimate for large sets) */
+	int64_t values;	  /* of one sample */
+	double supported; /* by the rule; sigma_end is this, kept below --sigma-start */
 } otp_level;
 
-/* Settles c->sigma_auto where c leaves the end to the data and does anneal. `source` has been prepared. */
+/* A number for c->sigma_end where it is auto. `source` has been prepared. */
 bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level, otp_error *err);
 
-/* One line that says where annealing ends and why; otp_free it. NULL where it was not left to the data. */
+/* One line that says where annealing ends and why; otp_free it. NULL where it was not estimated. */
 char *otp_level_text(const otp_config *c, const otp_level *level);
 
 #endif

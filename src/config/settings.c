@@ -4,28 +4,31 @@
 #include <math.h>
 #include <string.h>
 
-static int pick(const char *value, const char *const *names, int count)
+/* What --start implies where nothing else is said: units aimed at the data may bend as fast as the exact map
+ * does at the edges of the data. */
+static double sharpness(const otp_config *c, double said, double aimed)
 {
-	for (int i = 0; i < count; i++)
-		if (strcmp(value, names[i]) == 0)
-			return i;
-	OTP_ASSERT(false, "setting '%s' slipped through the option table", value);
+	return said != OTP_AUTO ? said : c->start == OTP_START_AIMED ? aimed : 1;
 }
-#define PICK_OF(value, ...)                                                                                  \
-	pick(value, (const char *const[]){__VA_ARGS__},                                                      \
-	     (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
+
+double otp_settings_sharpness(const otp_config *c) { return sharpness(c, c->sharpness, 10); }
+
+double otp_settings_potential_sharpness(const otp_config *c)
+{
+	return sharpness(c, c->potential_sharpness, 20);
+}
 
 bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch,
 		       otp_error *err)
 {
 	memset(arch, 0, sizeof *arch);
-	if (c->aim && !vectors)
-		return otp_fail(err, "--aim", "is for vectors, and these are images");
+	if (c->start == OTP_START_AIMED && !vectors)
+		return otp_fail(err, "--start", "aimed is for vectors, and these are images");
 	arch->vectors = vectors;
 	arch->h = h;
 	arch->w = w;
 	arch->c = channels;
-	arch->condition_noise = c->condition_noise && strcmp(c->formulation, "otm") != 0;
+	arch->condition_noise = c->condition_noise && c->formulation != OTP_FORMULATION_OTM;
 	arch->noise_features = c->noise_features;
 	arch->patch = c->patch;
 	arch->latent = c->latent;
@@ -33,58 +36,49 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->residual = c->residual;
 	arch->width = c->width;
 	arch->blocks = c->blocks;
-	arch->filter = strcmp(c->resample, "fir") == 0 ? OTP_FILTER_FIR : OTP_FILTER_BOX;
+	arch->filter = c->resample;
 	arch->potential_features = c->potential_features;
 	arch->potential_width = c->potential_width;
 	arch->potential_blocks = c->potential_blocks;
 	arch->potential_quadratic = c->potential_quadratic;
 	arch->quadratic_gain = (float)c->quadratic_gain;
 	arch->potential_gain = (float)c->potential_gain;
-	arch->sharpness = (float)c->sharpness;
-	arch->potential_sharpness = (float)c->potential_sharpness;
+	arch->sharpness = (float)otp_settings_sharpness(c);
+	arch->potential_sharpness = (float)otp_settings_potential_sharpness(c);
 	arch->levels =
 	    otp_config_list(c->multipliers, "--multipliers", arch->multipliers, OTP_MAX_LEVELS, err);
 	arch->potential_levels = otp_config_list(c->potential_multipliers, "--potential-multipliers",
 						 arch->potential_multipliers, OTP_MAX_LEVELS, err);
 	if (!arch->levels || !arch->potential_levels)
 		return false;
-	if (strcmp(c->attention, "none") != 0) {
-		arch->attention_count =
-		    otp_config_list(c->attention, "--attention", arch->attention, OTP_MAX_LEVELS, err);
-		if (!arch->attention_count)
-			return false;
-	}
-	return otp_arch_check(arch, err);
+	arch->attention_count = otp_config_attention(c, arch->attention, OTP_MAX_LEVELS, err);
+	return arch->attention_count >= 0 && otp_arch_check(arch, err);
 }
 
 otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch)
 {
-	otp_objective o = {
+	static const otp_g g_of[] = {[OTP_FORMULATION_OTP] = OTP_G_LINEAR,
+				     [OTP_FORMULATION_OTM] = OTP_G_LINEAR,
+				     [OTP_FORMULATION_UOTM] = OTP_G_SOFTPLUS,
+				     [OTP_FORMULATION_UOTM_KL] = OTP_G_KL};
+	return (otp_objective){
 	    .arch = *arch,
 	    .tau = c->tau,
 	    .noise_pairs = c->noise_pairs,
 	    .refine = c->refine,
-	    .cost_from_clean = strcmp(c->cost_from, "clean") == 0,
-	    .g = (otp_g)PICK_OF(c->g, "linear", "softplus", "kl"),
+	    .cost_from_clean = c->cost_from == OTP_COST_FROM_CLEAN,
+	    .g = g_of[c->formulation],
 	};
-	if (strcmp(c->formulation, "uotm") == 0 && o.g == OTP_G_LINEAR)
-		o.g = OTP_G_SOFTPLUS;
-	return o;
-}
-
-otp_smoothing otp_settings_smoothing(const otp_config *c)
-{
-	return strcmp(c->smoothing, "vp") == 0 ? OTP_SMOOTHING_VP : OTP_SMOOTHING_ADDITIVE;
 }
 
 double otp_settings_sigma(const otp_config *c, int64_t step)
 {
-	if (strcmp(c->formulation, "otm") == 0)
+	if (c->formulation == OTP_FORMULATION_OTM)
 		return 0;
 	otp_annealing a = {
-	    .shape = (otp_anneal)PICK_OF(c->anneal, "linear", "cosine", "geometric", "constant", "none"),
+	    .shape = c->anneal,
 	    .start = c->sigma_start,
-	    .end = c->sigma_end == OTP_AUTO ? c->sigma_auto : c->sigma_end,
+	    .end = c->sigma_end == OTP_AUTO ? 0 : c->sigma_end,
 	    .fraction = c->anneal_fraction,
 	    .steps = c->steps,
 	};
@@ -110,9 +104,9 @@ double otp_settings_rate(const otp_config *c, int64_t step)
 	double rise = c->warmup > 0 && step < c->warmup ? (double)step / c->warmup : 1;
 	double begin = c->decay_from * c->steps;
 	double t = ((double)step - begin) / (c->steps - begin > 0 ? c->steps - begin : 1);
-	if (t <= 0 || strcmp(c->decay, "constant") == 0)
+	if (t <= 0 || c->decay == OTP_DECAY_CONSTANT)
 		return rise;
-	double fall = strcmp(c->decay, "cosine") == 0 ? 0.5 * (1 + cos(OTP_PI * t)) : 1 - t;
+	double fall = c->decay == OTP_DECAY_COSINE ? 0.5 * (1 + cos(OTP_PI * t)) : 1 - t;
 	return rise * (c->decay_to + (1 - c->decay_to) * fall);
 }
 

@@ -11,7 +11,9 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 		       otp_error *err);
 
 otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch);
-otp_smoothing otp_settings_smoothing(const otp_config *c);
+/* First layers' initial weights in multiples of the usual, with what --start implies. */
+double otp_settings_sharpness(const otp_config *c);
+double otp_settings_potential_sharpness(const otp_config *c);
 
 /* sigma in force at step 1..steps; at the last step it is what translation uses. */
 double otp_settings_sigma(const otp_config *c, int64_t step);

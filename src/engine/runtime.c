@@ -6,8 +6,8 @@
 
 static bool parse_precision(const char *text, otp_precision *precision, otp_error *err)
 {
-	static const char *const NAMES[] = {"f32", "tf32", "bf16"};
-	for (int i = 0; i < 3; i++)
+	static const char *const NAMES[] = OTP_CHOICE_NAMES(otp_precision);
+	for (int i = 0; NAMES[i]; i++)
 		if (strcmp(text, NAMES[i]) == 0) {
 			*precision = (otp_precision)i;
 			return true;

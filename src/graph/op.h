@@ -8,6 +8,7 @@
 #define OTP_OP_H
 
 #include "core/base.h"
+#include "core/choice.h"
 #include "core/rng.h"
 
 #ifdef __cplusplus
@@ -45,7 +46,8 @@ typedef enum otp_op {
 typedef enum otp_axis { OTP_AXIS_N, OTP_AXIS_H, OTP_AXIS_W, OTP_AXIS_C } otp_axis;
 
 /* Low-pass filters of down2: box = mean of 2x2 at gain 1; fir = [1,3,3,1]/8 separable, zero outside. */
-typedef enum otp_filter { OTP_FILTER_BOX, OTP_FILTER_FIR } otp_filter;
+#define OTP_CHOICES_otp_filter(X) X(OTP_FILTER_BOX, "box") X(OTP_FILTER_FIR, "fir")
+OTP_CHOICE(otp_filter);
 
 typedef union otp_attr {
 	struct {
@@ -127,7 +129,9 @@ typedef struct otp_tensor {
 
 typedef struct otp_device otp_device;
 
-typedef enum otp_precision { OTP_PRECISION_F32, OTP_PRECISION_TF32, OTP_PRECISION_BF16 } otp_precision;
+#define OTP_CHOICES_otp_precision(X)                                                                         \
+	X(OTP_PRECISION_F32, "f32") X(OTP_PRECISION_TF32, "tf32") X(OTP_PRECISION_BF16, "bf16")
+OTP_CHOICE(otp_precision);
 
 /* One kernel invocation with everything it needs; frozen when the program is made. */
 typedef struct otp_call {

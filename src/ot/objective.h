@@ -10,9 +10,19 @@
 #ifndef OTP_OBJECTIVE_H
 #define OTP_OBJECTIVE_H
 
+#include "core/choice.h"
 #include "nn/networks.h"
 
 typedef enum otp_g { OTP_G_LINEAR, OTP_G_SOFTPLUS, OTP_G_KL } otp_g;
+
+/* The game as a user names it: smoothed plan, plain map (sigma = 0), unbalanced with a softplus or the
+ * exponential of the KL divergence as g. */
+#define OTP_CHOICES_otp_formulation(X)                                                                       \
+	X(OTP_FORMULATION_OTP, "otp")                                                                        \
+	X(OTP_FORMULATION_OTM, "otm")                                                                        \
+	X(OTP_FORMULATION_UOTM, "uotm")                                                                      \
+	X(OTP_FORMULATION_UOTM_KL, "uotm-kl")
+OTP_CHOICE(otp_formulation);
 
 /* Spans of the graphs made here: each network's state and gradients, each side's data. */
 enum {

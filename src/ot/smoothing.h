@@ -2,16 +2,20 @@
 #ifndef OTP_SMOOTHING_H
 #define OTP_SMOOTHING_H
 
+#include "core/choice.h"
 #include "graph/graph.h"
 
-typedef enum otp_smoothing { OTP_SMOOTHING_ADDITIVE, OTP_SMOOTHING_VP } otp_smoothing;
-typedef enum otp_anneal {
-	OTP_ANNEAL_LINEAR,
-	OTP_ANNEAL_COSINE,
-	OTP_ANNEAL_GEOMETRIC,
-	OTP_ANNEAL_CONSTANT, /* start throughout */
-	OTP_ANNEAL_NONE	     /* end throughout */
-} otp_anneal;
+#define OTP_CHOICES_otp_smoothing(X) X(OTP_SMOOTHING_ADDITIVE, "additive") X(OTP_SMOOTHING_VP, "vp")
+OTP_CHOICE(otp_smoothing);
+
+/* constant: the start throughout; none: the end throughout. */
+#define OTP_CHOICES_otp_anneal(X)                                                                            \
+	X(OTP_ANNEAL_LINEAR, "linear")                                                                       \
+	X(OTP_ANNEAL_COSINE, "cosine")                                                                       \
+	X(OTP_ANNEAL_GEOMETRIC, "geometric")                                                                 \
+	X(OTP_ANNEAL_CONSTANT, "constant")                                                                   \
+	X(OTP_ANNEAL_NONE, "none")
+OTP_CHOICE(otp_anneal);
 
 /* A value that moves from start to end over the first `fraction` of `steps`, then holds. */
 typedef struct otp_annealing {

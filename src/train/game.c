@@ -8,9 +8,9 @@
 /* Bytes that data may take there; a device that computes in the host's memory offers none of its own. */
 static size_t data_budget(const otp_config *c, const otp_runtime *runtime)
 {
-	if (strcmp(c->data_on_device, "off") == 0)
+	if (c->data_on_device == OTP_DATA_ON_DEVICE_OFF)
 		return 0;
-	if (strcmp(c->data_on_device, "on") == 0)
+	if (c->data_on_device == OTP_DATA_ON_DEVICE_ON)
 		return SIZE_MAX;
 	return runtime->backend->memory_free(runtime->device) / 4;
 }
@@ -86,7 +86,7 @@ bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_
 	memcpy(g->resident, settings.objective.resident, sizeof g->resident);
 	g->engine = otp_engine_new(runtime, &settings);
 	otp_engine_init(g->engine, s->config.seed);
-	return !(s->arch.vectors && s->config.aim) || otp_aim(g->engine, s, err);
+	return s->config.start != OTP_START_AIMED || otp_aim(g->engine, s, err);
 }
 
 /* Paired noise is over the same source. */

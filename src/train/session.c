@@ -24,7 +24,7 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
 		return true;
 	if (c->source[0] || c->target[0])
 		return otp_fail(err, "--dataroot", "cannot be combined with --source or --target");
-	bool forward = strcmp(c->direction, "AtoB") == 0;
+	bool forward = c->direction == OTP_DIRECTION_A_TO_B;
 	if (!find_side(c->dataroot, forward ? 'A' : 'B', c->source, err) ||
 	    !find_side(c->dataroot, forward ? 'B' : 'A', c->target, err))
 		return false;
@@ -40,6 +40,16 @@ bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err
 		return false;
 	*vectors = kind == OTP_DATA_VECTORS;
 	return true;
+}
+
+bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *err)
+{
+	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, c->device),
+			      OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, runtime, err))
+		return false;
+	c->parts = otp_settings_parts(c, otp_pool_workers(runtime->pool));
+	return c->device != OTP_WHERE_AUTO ||
+	       otp_config_set(c, "device", runtime->backend->name, "--device auto", err);
 }
 
 static bool open_sides(otp_session *s, otp_error *err)
@@ -122,8 +132,10 @@ bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
 		otp_session_close(s);
 		return false;
 	}
+	s->config.sharpness = otp_settings_sharpness(c);
+	s->config.potential_sharpness = otp_settings_potential_sharpness(c);
 	s->objective = otp_settings_objective(c, &s->arch);
-	s->smoothing = otp_settings_smoothing(c);
+	s->smoothing = c->smoothing;
 	return true;
 }
 

@@ -7,6 +7,7 @@
 #include "data/dataset.h"
 #include "config/level.h"
 #include "config/settings.h"
+#include "engine/runtime.h"
 
 typedef struct otp_session {
 	otp_config config;
@@ -15,7 +16,7 @@ typedef struct otp_session {
 	otp_arch arch;
 	otp_objective objective;
 	otp_smoothing smoothing;
-	otp_level level; /* why config.sigma_auto is what it is */
+	otp_level level; /* why config.sigma_end is what it is, where it was auto */
 } otp_session;
 
 /* --dataroot ROOT becomes --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */
@@ -24,8 +25,12 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
 /* Kind and larger side of a data set, for the choice of a preset. */
 bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err);
 
-/* Opens and prepares both data sets, and settles what the configuration leaves to them. On failure nothing
- * stays open. */
+/* Opens the device, precision and threads that c asks for, and writes into c which device and how many
+ * threads these are. */
+bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *err);
+
+/* Opens and prepares both data sets, and settles every value of the configuration that is still auto. On
+ * failure nothing stays open. */
 bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err);
 void otp_session_close(otp_session *s);
 

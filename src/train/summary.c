@@ -104,7 +104,8 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	char *level = otp_level_text(&s->config, &s->level);
 	if (level)
 		rows[count++] = (otp_report_row){"--sigma-end auto", level, OTP_MOOD_PLAIN};
-	char *settings = otp_config_text(&s->config), *path = otp_run_path(run, "metrics.jsonl");
+	char *settings = otp_config_text(&s->config, OTP_SCOPE_KEPT),
+	     *path = otp_run_path(run, "metrics.jsonl");
 	otp_metrics *metrics = NULL;
 	size_t metric_count = 0;
 	findings *found = otp_calloc(1, sizeof *found);

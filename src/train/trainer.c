@@ -31,14 +31,7 @@ typedef struct trainer {
 	otp_error *err;
 } trainer;
 
-char *otp_train_settings_text(const otp_config *c)
-{
-	otp_config shared = *c;
-	shared.out[0] = shared.config[0] = shared.dataroot[0] = 0;
-	shared.resume = shared.dry_run = shared.plan = false;
-	shared.threads = 0;
-	return otp_config_text(&shared);
-}
+char *otp_train_settings_text(const otp_config *c) { return otp_config_text(c, OTP_SCOPE_RUN); }
 
 /* ---- state in and out ---- */
 
@@ -315,9 +308,7 @@ static otp_train_outcome train_steps(trainer *t, const volatile sig_atomic_t *st
 
 static bool write_config(const otp_config *c, otp_error *err)
 {
-	otp_config written = *c;
-	written.resume = written.dry_run = written.plan = false;
-	char *text = otp_config_text(&written), *path = otp_run_path(c->out, "config.ini");
+	char *text = otp_config_text(c, OTP_SCOPE_KEPT), *path = otp_run_path(c->out, "config.ini");
 	bool ok = otp_file_write(path, text, strlen(text), err);
 	otp_free(text);
 	otp_free(path);
@@ -351,8 +342,9 @@ static void announce(const trainer *t)
 	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, batch in %d parts, %s",
 		s->arch.h, s->arch.w, s->arch.c,
 		(long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
-		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable, t->config->device,
-		otp_pool_workers(t->game.runtime->pool), t->config->parts, t->config->precision);
+		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
+		t->game.runtime->backend->name, otp_pool_workers(t->game.runtime->pool), t->config->parts,
+		OTP_CHOICE_NAME(otp_precision, t->config->precision));
 	char *level = otp_level_text(t->config, &s->level);
 	if (level)
 		otp_log("%s", level);

@@ -247,7 +247,7 @@ static void against_few_modes(const otp_config *c, char *text, size_t bytes)
 
 static void against_one_answer(const otp_config *c, char *text, size_t bytes)
 {
-	bool plain = strcmp(c->formulation, "otm") == 0;
+	bool plain = c->formulation == OTP_FORMULATION_OTM;
 	if (plain)
 		suggest(text, bytes, "--formulation otm -> otp (a plain map gives every input one answer)");
 	else if (!c->condition_noise)
@@ -278,11 +278,11 @@ static void against_haste(const otp_config *c, char *text, size_t bytes)
 		suggest_value(text, bytes, "anneal-fraction", c->anneal_fraction,
 			      fmax(0.5, 2 * c->anneal_fraction), 0, 0.9);
 	/* Rates that are gone before sigma has arrived leave the networks behind. */
-	if (strcmp(c->decay, "constant") != 0 && c->decay_from < c->anneal_fraction)
+	if (c->decay != OTP_DECAY_CONSTANT && c->decay_from < c->anneal_fraction)
 		suggest_value(text, bytes, "decay-from", c->decay_from, c->anneal_fraction, 0, 0.9);
 	double sigma = otp_settings_sigma(c, c->steps);
-	if (strcmp(c->anneal, "geometric") != 0 && sigma > 0)
-		suggest(text, bytes, "--anneal %s -> geometric", c->anneal);
+	if (c->anneal != OTP_ANNEAL_GEOMETRIC && sigma > 0)
+		suggest(text, bytes, "--anneal %s -> geometric", OTP_CHOICE_NAME(otp_anneal, c->anneal));
 	suggest(text, bytes, "--steps %d -> %lld", c->steps,
 		2LL * c->steps < 1000000000 ? 2LL * c->steps : 1000000000);
 	suggest_value(text, bytes, "sigma-end", sigma, fmax(0.05, 2 * sigma), 0, c->sigma_start);

@@ -21,7 +21,7 @@
  * potential's swing between the sides and allows it ten times the rate. Every
  * hidden matrix of the potential adds to that swing; one block has two. */
 #define AIMED                                                                                                \
-	SINGULAR "aim = on\nsharpness = 10\npotential-sharpness = 20\npotential-blocks = 1\nrefine = 2\n"    \
+	SINGULAR "start = aimed\npotential-blocks = 1\nrefine = 2\n"                                         \
 		 "beta1 = 0.9\nbeta2 = 0.99\nr1-end = 2e-3\nbatch = 512\nk-transport = 3\n"                  \
 		 "anneal-fraction = 0.4\ndecay-from = 0.3\n"
 

@@ -66,9 +66,14 @@ static otp_dataset *open_measured(const verifier *v, const char *runtime)
 	return set;
 }
 
+static const char *formulation(const verifier *v)
+{
+	return OTP_CHOICE_NAME(otp_formulation, v->session.config.formulation);
+}
+
 static bool write_points(const verifier *v, const otp_pairs *pairs)
 {
-	char *path = otp_format("%s/%s-%s.png", v->folder, v->problem->name, v->session.config.formulation);
+	char *path = otp_format("%s/%s-%s.png", v->folder, v->problem->name, formulation(v));
 	bool ok = otp_grid_write_points(path, pairs->source, pairs->output, pairs->count, 1, pairs->target,
 					pairs->count, 2, v->err);
 	otp_free(path);
@@ -90,7 +95,7 @@ static bool measure_vectors(verifier *v, const otp_dataset *source, const otp_da
 static bool measure_images(verifier *v, const otp_dataset *source, const otp_dataset *target)
 {
 	otp_sampler *sampler = otp_game_sampler(&v->game, false);
-	otp_pictured pictured = {.folder = v->folder, .name = v->session.config.formulation};
+	otp_pictured pictured = {.folder = v->folder, .name = formulation(v)};
 	v->out->count = otp_measure_colouring(sampler, final_sigma(v), v->session.config.seed, source, target,
 					      v->out->figures, &pictured, v->err);
 	otp_sampler_free(sampler);

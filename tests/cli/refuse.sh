@@ -76,6 +76,7 @@ refuses 2 'seed = -1' "${run[@]}" --seed -1
 refuses 2 'linear|cosine' "${run[@]}" --anneal linnear
 refuses 2 'on or off' "${run[@]}" --flip=maybe
 refuses 2 'is for vectors' "${run[@]}" --aim on
+refuses 2 'is for vectors' "${run[@]}" --start aimed
 refuses 2 'did you mean "batch"' "${run[@]}" --batsh 4
 refuses 2 --batch "${run[@]}" --batch
 refuses 2 'needs a value' train --source --target good
@@ -94,7 +95,8 @@ refuses 2 --anneal "${run[@]}" --anneal geometric --sigma-end 0
 refuses 2 --sigma-end "${run[@]}" --sigma-start 0.1 --sigma-end 0.2
 refuses 2 --smoothing "${run[@]}" --smoothing vp --sigma-start 2
 refuses 2 --cost-from "${run[@]}" --cost-from clean
-refuses 2 --g "${run[@]}" --g kl
+refuses 2 'g = cubic' "${run[@]}" --g cubic
+refuses 2 'sigma-end = -1' "${run[@]}" --sigma-auto -1 --sigma-end auto
 
 title "configuration files"
 printf '# fine\nbatch = 4\nstepz = 4\n' >key.ini

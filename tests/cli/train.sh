@@ -128,7 +128,9 @@ missing nothing
 
 title "every formulation takes steps"
 does train "${digits[@]}" "${images[@]}" --formulation otm --out otm
+does train "${digits[@]}" "${images[@]}" --formulation uotm-kl --out kl
 does train "${digits[@]}" "${images[@]}" --formulation uotm --g kl --out uotm
+same kl/model.h5 uotm/model.h5
 does train "${digits[@]}" "${images[@]}" --smoothing vp --latent 4 --condition-noise off --anneal cosine --out vp
 does train "${digits[@]}" "${images[@]}" --sigma-start 0.3 --anneal constant --cost-from clean --condition-noise=off \
 	--out clean

@@ -1,0 +1,66 @@
+/* check: settings that depend on each other. */
+#include "config/config.h"
+
+#include <math.h>
+
+static bool check_data(const otp_config *c, otp_error *err)
+{
+	if (*c->dataroot && (*c->source || *c->target))
+		return otp_fail(err, "--dataroot", "cannot be combined with --source or --target");
+	if (!*c->source != !*c->target)
+		return otp_fail(err, *c->source ? "--source" : "--target", "stands alone, expected %s too",
+				*c->source ? "--target" : "--source");
+	return true;
+}
+
+/* Plain semi-dual maps (otm) run at sigma = 0 whatever the schedule says. */
+static bool check_smoothing(const otp_config *c, otp_error *err)
+{
+	if (c->formulation == OTP_FORMULATION_OTM)
+		return true;
+	bool from_start = c->anneal != OTP_ANNEAL_NONE, to_end = c->anneal != OTP_ANNEAL_CONSTANT;
+	double end = c->sigma_end;
+	if (end == OTP_AUTO) /* where the data has not spoken yet: it will keep to these bounds */
+		end = fmin(c->sigma_start, 1);
+	if (c->anneal == OTP_ANNEAL_GEOMETRIC && (c->sigma_start <= 0 || end <= 0))
+		return otp_fail(err, "--anneal",
+				"geometric never reaches 0, expected --sigma-start and --sigma-end "
+				"above 0 or another shape");
+	if (from_start && to_end && end > c->sigma_start)
+		return otp_fail(err, "--sigma-end", "%g is above --sigma-start %g, expected sigma to fall",
+				end, c->sigma_start);
+	if (c->smoothing == OTP_SMOOTHING_VP && ((from_start && c->sigma_start > 1) || (to_end && end > 1)))
+		return otp_fail(err, "--smoothing",
+				"vp takes sqrt(1 - sigma^2), expected sigma of at most 1");
+	/* From x and with eps in sight the generator is free to ignore the smoothing: plain OTM again. */
+	if (c->cost_from == OTP_COST_FROM_CLEAN && c->condition_noise)
+		return otp_fail(err, "--cost-from",
+				"clean with --condition-noise is the plain semi-dual map under "
+				"another name, expected --condition-noise=off or --formulation otm");
+	return true;
+}
+
+static bool check_schedule(const otp_config *c, otp_error *err)
+{
+	if (c->parts > c->batch)
+		return otp_fail(err, "--parts", "%d of a batch of %d, expected at most that many", c->parts,
+				c->batch);
+	if (c->r1_end < 0 && c->r1_end != -1)
+		return otp_fail(err, "--r1-end", "%g is no weight, expected 0 or more, or -1 for --r1",
+				c->r1_end);
+	return true;
+}
+
+static bool check_networks(const otp_config *c, otp_error *err)
+{
+	int values[16];
+	return otp_config_list(c->multipliers, "--multipliers", values, 16, err) &&
+	       otp_config_list(c->potential_multipliers, "--potential-multipliers", values, 16, err) &&
+	       (!*c->attention || otp_config_attention(c, values, 16, err) >= 0);
+}
+
+bool otp_config_check(const otp_config *c, otp_error *err)
+{
+	return check_data(c, err) && check_smoothing(c, err) && check_schedule(c, err) &&
+	       check_networks(c, err);
+}
