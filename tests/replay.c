@@ -289,7 +289,8 @@ int main(int argc, char **argv)
 		return OTP_EXIT_USAGE;
 	}
 	r.folder = argv[1];
-	if (otp_options_parse(argc - 3, argv + 3, &r.config, &err) && otp_config_check(&r.config, &err))
+	if (otp_options_parse(argc - 3, argv + 3, NULL, 0, "replay IN OUT [options]", &r.config, &err) &&
+	    otp_config_check(&r.config, &err))
 		run(&r, atoi(argv[2]), &err);
 	close_all(&r);
 	if (err.exit_code)

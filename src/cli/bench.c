@@ -270,75 +270,37 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	return true;
 }
 
-static void print_help(void)
+static void print_floor_help(void)
 {
-	puts("  --json            one object instead of a table\n"
-	     "  --repeat          measure again for each line on stdin\n"
-	     "  --processor-time  of the process instead of wall clock; with --threads 1\n"
-	     "  --seconds S       for each kind of step; default 1.4\n"
-	     "  --peak-gbs N      the floor's memory bandwidth, for calls of any size\n"
-	     "  --peak-tflops N   the floor's rate\n"
-	     "  and the options of train\n"
-	     "\n"
+	puts("\n"
 	     "The floor is the least time for a step's calls: for each the larger of the bytes that it must\n"
 	     "move and the operations that it must do, at this machine's highest rates. These are measured\n"
-	     "before the steps, with all workers at work: bandwidth by copies, sums and products in runtime\n"
+	     "before the steps, with all workers at work: bandwidth by copies, sums and products in place\n"
 	     "that move 16 KB to 256 MB a call, so that small calls are held against the caches; operations\n"
 	     "by matrix products and a convolution in the same precision.");
 }
 
-/* An option with a positive number: its value, or NULL where `name` is another's. */
-static double *number_option(bench_options *o, const char *name)
-{
-	return strcmp(name, "--seconds") == 0	    ? &o->seconds
-	       : strcmp(name, "--peak-gbs") == 0    ? &o->peak_gbs
-	       : strcmp(name, "--peak-tflops") == 0 ? &o->peak_tflops
-						    : NULL;
-}
-
-static bool set_number(double *value, const char *name, const char *text, otp_error *err)
-{
-	char *end = NULL;
-	*value = text ? strtod(text, &end) : 0;
-	if (!text || end == text || *end || !(*value > 0))
-		return otp_fail(err, name, "'%s', expected a number above 0", text ? text : "");
-	return true;
-}
-
-/* Bench's own options out of the words; the others are moved to the front. */
-static bool take_options(int *argc, char **argv, bench_options *o, otp_error *err)
-{
-	int kept = 0;
-	for (int i = 0; i < *argc; i++) {
-		double *number = number_option(o, argv[i]);
-		if (strcmp(argv[i], "--json") == 0)
-			o->json = true;
-		else if (strcmp(argv[i], "--repeat") == 0)
-			o->repeat = true;
-		else if (strcmp(argv[i], "--processor-time") == 0)
-			o->processor_time = true;
-		else if (!number)
-			argv[kept++] = argv[i];
-		else if (!set_number(number, argv[i], i + 1 < *argc ? argv[i + 1] : NULL, err))
-			return false;
-		else
-			i++;
-	}
-	*argc = kept;
-	return true;
-}
-
 int otp_command_bench(int argc, char **argv, otp_error *err)
 {
-	bench_options options = {.seconds = 1.4};
-	char **words = otp_calloc((size_t)argc + 2, sizeof *words);
-	memcpy(words, argv, (size_t)argc * sizeof *words);
+	bench_options o = {.seconds = 1.4};
+	const otp_arg args[] = {
+	    {"json", OTP_ARG_FLAG, &o.json, 0, 0, "one object instead of a table"},
+	    {"repeat", OTP_ARG_FLAG, &o.repeat, 0, 0, "measure again for each line on stdin"},
+	    {"processor-time", OTP_ARG_FLAG, &o.processor_time, 0, 0,
+	     "time of the process instead of the wall clock; with --threads 1"},
+	    {"seconds", OTP_ARG_REAL, &o.seconds, 0, 0, "seconds for each kind of step; default 1.4"},
+	    {"peak-gbs", OTP_ARG_REAL, &o.peak_gbs, 0, 0,
+	     "memory bandwidth of the floor in GB/s, for calls of any size; default: measured"},
+	    {"peak-tflops", OTP_ARG_REAL, &o.peak_tflops, 0, 0,
+	     "rate of the floor in TFLOP/s; default: measured"},
+	};
 	otp_config c;
-	if (argc == 1 && strcmp(argv[0], "--help") == 0)
-		print_help();
-	else if (take_options(&argc, words, &options, err) && otp_options_parse(argc, words, &c, err) &&
-		 otp_config_check(&c, err))
-		run(&c, &options, err);
-	otp_free(words);
+	if (!otp_options_parse(argc, argv, args, sizeof args / sizeof *args,
+			       "otplan bench [--preset P] [options] [--json]", &c, err)) {
+		if (!err->exit_code)
+			print_floor_help();
+	} else if (otp_config_check(&c, err)) {
+		run(&c, &o, err);
+	}
 	return err->exit_code;
 }

@@ -22,13 +22,13 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 	COMMAND(eval, "eval RUN_OR_MODEL --source S --target T [--json]",                                    \
 		"measure transport cost, target distance, diversity and faithfulness")                       \
 	COMMAND(verify,                                                                                      \
-		"verify [PROBLEM ...] [--formulation otp|otm|uotm] [--seeds N] [--json] [--out FOLDER] "     \
+		"verify [PROBLEM ...] [--formulation WORD] [--seeds N] [--json] [--out FOLDER] "             \
 		"[options]",                                                                                 \
 		"train on problems whose answer is known and print errors beside truth")                     \
 	COMMAND(info, "info FILE_OR_RUN [--json]", "say what a model, checkpoint, data set or run is")       \
 	COMMAND(bench, "bench [--preset P] [options] [--json]",                                              \
 		"print the speed of the whole step and of its parts")                                        \
-	COMMAND(help, "help [COMMAND]", "explain")
+	COMMAND(help, "help [COMMAND] [--all]", "explain a command; --all shows its rarer options too")
 
 #define OTP_DECLARE_COMMAND(name, usage, meaning) otp_command otp_command_##name;
 OTP_COMMANDS(OTP_DECLARE_COMMAND)

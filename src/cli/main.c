@@ -48,6 +48,7 @@ static void print_overview(void)
 	     "\notplan help COMMAND tells more.");
 }
 
+/* COMMAND, and --all for its rarer options too. */
 int otp_command_help(int argc, char **argv, otp_error *err)
 {
 	if (argc == 0) {
@@ -57,9 +58,12 @@ int otp_command_help(int argc, char **argv, otp_error *err)
 	const command *c = find(argv[0]);
 	if (!c)
 		return unknown(argv[0], err);
+	char *words[] = {"--help", "--all"};
+	bool all = false;
+	for (int i = 1; i < argc; i++)
+		all = all || strcmp(argv[i], words[1]) == 0;
 	printf("otplan %s\n\n%s\n", c->usage, c->meaning);
-	char *help = "--help";
-	return c->run == otp_command_help ? OTP_EXIT_OK : c->run(1, &help, err);
+	return c->run == otp_command_help ? OTP_EXIT_OK : c->run(all ? 2 : 1, words, err);
 }
 
 static int dispatch(int argc, char **argv, otp_error *err)
@@ -77,7 +81,7 @@ static int dispatch(int argc, char **argv, otp_error *err)
 		return unknown(argv[1], err);
 	for (int i = 2; i < argc; i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-			return otp_command_help(1, &argv[1], err);
+			return otp_command_help(argc - 1, &argv[1], err);
 	return c->run(argc - 2, argv + 2, err);
 }
 

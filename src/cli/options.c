@@ -7,56 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_OPTIONS = 256 };
-
-/* The command line as keys and values, in order; the last of a key wins. */
-typedef struct pair {
-	char where[72]; /* "--key" */
-	const char *key, *value;
-} pair;
-
-typedef struct pairs {
-	pair each[MAX_OPTIONS];
-	int count;
-} pairs;
-
-static bool split(int argc, char **argv, pairs *p, otp_error *err)
+static bool apply_one(const otp_setting *s, otp_config *c, otp_error *err)
 {
-	for (int i = 0; i < argc; i++) {
-		if (strncmp(argv[i], "--", 2) != 0)
-			return otp_fail(err, argv[i], "is no option, expected --name value");
-		if (p->count == MAX_OPTIONS)
-			return otp_fail(err, argv[i], "is one option too many");
-		pair *q = &p->each[p->count++];
-		const char *equals = strchr(argv[i], '=');
-		int length = equals ? (int)(equals - argv[i]) : (int)strlen(argv[i]);
-		snprintf(q->where, sizeof q->where, "%.*s", length, argv[i]);
-		q->key = q->where + 2;
-		bool value_follows = i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0;
-		if (equals)
-			q->value = equals + 1;
-		else if (otp_config_is_flag(q->key))
-			q->value = value_follows &&
-					   (strcmp(argv[i + 1], "on") == 0 || strcmp(argv[i + 1], "off") == 0)
-				       ? argv[++i]
-				       : "on";
-		else
-			q->value = value_follows ? argv[++i] : NULL;
-	}
+	return otp_config_set(c, s->where + 2, s->value, s->where, err);
+}
+
+bool otp_options_apply(const otp_settings_said *said, otp_config *c, otp_error *err)
+{
+	for (int retired = 0; retired < 2; retired++)
+		for (int i = 0; i < said->count; i++)
+			if (otp_config_is_retired(said->each[i].where + 2) == retired &&
+			    !apply_one(&said->each[i], c, err))
+				return false;
 	return true;
 }
 
-static bool apply(const pairs *p, otp_config *c, otp_error *err)
-{
-	for (int i = 0; i < p->count; i++) {
-		const pair *q = &p->each[i];
-		if (!q->value && otp_config_knows(q->key))
-			return otp_fail(err, q->where, "needs a value");
-		if (!otp_config_set(c, q->key, q->value ? q->value : "", q->where, err))
-			return false;
-	}
-	return true;
-}
+/* ---- a new run ----------------------------------------------------------------- */
 
 /* Where no preset is named, the data's kind and size choose it. */
 static bool choose_preset(otp_config *c, otp_error *err)
@@ -72,24 +38,31 @@ static bool choose_preset(otp_config *c, otp_error *err)
 	return true;
 }
 
-static bool parse_new(const pairs *p, otp_config *c, otp_error *err)
+/* Preset and file, "" for none, below what was said in rank. */
+static bool layer(const char *preset, const char *file, const otp_settings_said *said, otp_config *c,
+		  otp_error *err)
+{
+	otp_config_defaults(c);
+	return (!preset[0] || otp_config_preset(c, preset, err)) &&
+	       (!file[0] || otp_config_read(c, file, err)) && otp_options_apply(said, c, err);
+}
+
+/* Command line and file name what lies below them: the file first, then the preset. */
+static bool configure_new(const otp_settings_said *said, otp_config *c, otp_error *err)
 {
 	otp_config first;
-	otp_config_defaults(&first);
-	if (!apply(p, &first, err))
+	if (!layer("", "", said, &first, err))
 		return false;
-	/* The file may name a preset too, below the command line in rank. */
-	if (first.config[0] && (!otp_config_read(&first, first.config, err) || !apply(p, &first, err)))
+	char file[OTP_TEXT_BYTES];
+	memcpy(file, first.config, sizeof file);
+	if (file[0] && !layer("", file, said, &first, err))
 		return false;
 	if (!first.preset[0] && !choose_preset(&first, err))
 		return false;
-	otp_config_defaults(c);
-	if (!otp_config_preset(c, first.preset, err) ||
-	    (first.config[0] && !otp_config_read(c, first.config, err)) || !apply(p, c, err))
-		return false;
-	snprintf(c->preset, sizeof c->preset, "%s", first.preset);
-	return otp_session_resolve_dataroot(c, err);
+	return layer(first.preset, file, said, c, err) && otp_session_resolve_dataroot(c, err);
 }
+
+/* ---- a run continued ----------------------------------------------------------- */
 
 /* Runs from before --parts: one part for each of their threads. */
 static void settle_old_parts(otp_config *stored, const char *run)
@@ -103,55 +76,64 @@ static void settle_old_parts(otp_config *stored, const char *run)
 			run, stored->parts);
 }
 
-/* One option of a resumed run; a folder of both sides stands for the two it holds. */
-static bool set_resumed(otp_config *c, const pair *q, otp_error *err)
+/* One option of a resumed run; a folder of both sides stands for the two it holds, and auto for what it was
+ * settled to. */
+static bool apply_resumed(const otp_setting *s, const otp_config *stored, otp_config *c, otp_error *err)
 {
-	if (!otp_config_set(c, q->key, q->value ? q->value : "", q->where, err))
+	*c = *stored;
+	if (!apply_one(s, c, err))
 		return false;
 	if (c->dataroot[0])
 		c->source[0] = c->target[0] = 0;
-	return otp_session_resolve_dataroot(c, err);
+	if (!otp_session_resolve_dataroot(c, err))
+		return false;
+	otp_config_settle(c, stored);
+	return !otp_config_difference(stored, c, OTP_SCOPE_RUN) ||
+	       otp_fail(err, s->where,
+			"'%s' differs from what the run was started with; a resumed run keeps its settings",
+			s->value);
 }
 
-static bool parse_resumed(const pairs *p, const char *run, otp_config *c, otp_error *err)
+static bool read_stored(const char *run, otp_config *stored, otp_error *err)
 {
 	if (!otp_run_exists(run))
 		return otp_fail(err, run, "holds no run to resume: there is no config.ini");
-	otp_config stored;
-	otp_config_defaults(&stored);
+	otp_config_defaults(stored);
 	char *path = otp_run_path(run, "config.ini");
-	bool ok = otp_config_read(&stored, path, err);
+	bool ok = otp_config_read(stored, path, err);
 	otp_free(path);
-	settle_old_parts(&stored, run);
-	for (int i = 0; ok && i < p->count; i++) {
-		const pair *q = &p->each[i];
-		otp_config changed = stored;
-		ok = set_resumed(&changed, q, err);
-		if (!ok)
-			break;
-		otp_config_settle(&changed, &stored);
-		if (otp_config_difference(&stored, &changed, OTP_SCOPE_RUN))
-			ok = otp_fail(err, q->where,
-				      "'%s' differs from what %s was started with; a resumed run keeps its "
-				      "settings",
-				      q->value, run);
-		stored = changed;
-	}
-	*c = stored;
-	snprintf(c->out, sizeof c->out, "%s", run);
+	if (ok)
+		settle_old_parts(stored, run);
 	return ok;
 }
 
-bool otp_options_parse(int argc, char **argv, otp_config *c, otp_error *err)
+static bool configure_resumed(const otp_settings_said *said, const char *run, otp_config *c, otp_error *err)
 {
-	pairs p = {.count = 0};
+	otp_config stored;
+	if (!read_stored(run, &stored, err))
+		return false;
+	for (int i = 0; i < said->count; i++) {
+		if (!apply_resumed(&said->each[i], &stored, c, err))
+			return false;
+		stored = *c;
+	}
+	*c = stored;
+	snprintf(c->out, sizeof c->out, "%s", run);
+	return true;
+}
+
+bool otp_options_parse(int argc, char **argv, const otp_arg *args, int arg_count, const char *usage,
+		       otp_config *c, otp_error *err)
+{
+	otp_settings_said said = {.count = 0};
+	otp_command_line line = {.args = args, .arg_count = arg_count, .usage = usage, .settings = &said};
 	otp_config probe;
 	otp_config_defaults(&probe);
-	if (!split(argc, argv, &p, err) || !apply(&p, &probe, err))
+	if (!otp_args_read(argc, argv, &line, err) || !otp_options_apply(&said, &probe, err))
 		return false;
 	if (!probe.resume)
-		return parse_new(&p, c, err);
+		return configure_new(&said, c, err);
 	if (!probe.out[0])
 		return otp_fail(err, "--out", "is needed with --resume: the folder of the run to continue");
-	return parse_resumed(&p, probe.out, c, err);
+	return configure_resumed(&said, probe.out, c, err);
 }

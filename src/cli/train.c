@@ -58,17 +58,30 @@ static int train_session(otp_session *s, otp_error *err)
 	return code;
 }
 
+static void print_help(bool all)
+{
+	char *options = otp_config_help(all);
+	printf("\nexamples\n"
+	       "  otplan train --source photos/ --target paintings/ --image-size 64 --out runs/paint\n"
+	       "  otplan train --source before.npy --target after.npy --sigma-end auto --out runs/points\n"
+	       "\n%s",
+	       options);
+	if (!all)
+		puts("\n`otplan help train --all` shows every option.");
+	otp_free(options);
+}
+
 int otp_command_train(int argc, char **argv, otp_error *err)
 {
-	if (argc == 1 && strcmp(argv[0], "--help") == 0) {
-		char *help = otp_config_help(false);
-		printf("%s", help);
-		otp_free(help);
+	if (argc > 0 && strcmp(argv[0], "--help") == 0) {
+		print_help(argc > 1 && strcmp(argv[1], "--all") == 0);
 		return OTP_EXIT_OK;
 	}
 	otp_config c;
 	otp_session s;
-	if (!otp_options_parse(argc, argv, &c, err) || !otp_config_check(&c, err))
+	if (!otp_options_parse(argc, argv, NULL, 0, "otplan train --source S --target T --out RUN [options]",
+			       &c, err) ||
+	    !otp_config_check(&c, err))
 		return otp_exit_code(err);
 	if (!c.out[0] && !c.plan && !c.dry_run)
 		return otp_fail(err, "--out", "is needed: the folder of the run"), OTP_EXIT_USAGE;

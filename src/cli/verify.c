@@ -1,8 +1,8 @@
 /* verify: problems by name, their figures beside the truth. Options of train
  * may stand beside its own; they change the problems' settings. */
-#include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/options.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "config/settings.h"
@@ -13,97 +13,62 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_WORDS = 128 };
-
-typedef struct setting {
-	char key[48], where[64];
-	const char *value;
-} setting;
-
 typedef struct request {
-	const otp_problem *problems[MAX_WORDS];
-	setting settings[MAX_WORDS];
-	int problem_count, setting_count, seeds;
+	const otp_problem *problems[OTP_MAX_WORDS];
+	int problem_count, seeds;
+	otp_settings_said said; /* on top of each problem's own */
 	const char *out;
 	bool json;
 } request;
 
 /* ---- the command line -------------------------------------------------------- */
 
-static void print_help(void)
+static void print_problems(void)
 {
-	puts("  --seeds N        as many runs, with seeds from --seed on; their mean and spread\n"
-	     "  --json           one object a run instead of tables\n"
-	     "  --out FOLDER     pictures of the learned plans\n"
-	     "  The options of train may follow: --formulation, --seed, --steps, --device, --threads and "
-	     "others.\n"
-	     "  A missed bar is printed as MISSED and FAIL (JSON: \"pass\": false); the exit code is then "
-	     "1.\n\n"
-	     "problems (all, where none is named):");
+	puts(
+	    "\nA missed bar is printed as MISSED and FAIL (JSON: \"pass\": false); the exit code is then 1.\n"
+	    "\nproblems (all, where none is named):");
 	for (int i = 0; i < otp_problem_count; i++)
 		printf("  %s\n", otp_problems[i].name);
 }
 
-static bool take_option(request *r, int argc, char **argv, int *i, otp_error *err)
+static bool find_problems(request *r, const otp_command_line *line, otp_error *err)
 {
-	char key[48];
-	const char *word = argv[*i] + 2, *equals = strchr(word, '=');
-	snprintf(key, sizeof key, "%.*s", (int)(equals ? equals - word : (long)strlen(word)), word);
-	if (strcmp(key, "json") == 0)
-		return r->json = true;
-	const char *value = equals ? equals + 1 : NULL;
-	if (!value && otp_config_is_flag(key))
-		value = *i + 1 < argc && (!strcmp(argv[*i + 1], "on") || !strcmp(argv[*i + 1], "off"))
-			    ? argv[++*i]
-			    : "on";
-	if (!value && *i + 1 < argc)
-		value = argv[++*i];
-	bool out = strcmp(key, "out") == 0, seeds = strcmp(key, "seeds") == 0;
-	if (!value && (out || seeds || otp_config_knows(key)))
-		return otp_fail(err, argv[*i], "needs a value");
-	if (seeds)
-		return otp_args_int(key, value, 1, 1000, &r->seeds, err);
-	if (out) {
-		r->out = value;
-		return true;
-	}
-	if (r->setting_count == MAX_WORDS)
-		return otp_fail(err, argv[*i], "is one option too many");
-	setting *s = &r->settings[r->setting_count++];
-	snprintf(s->key, sizeof s->key, "%s", key);
-	s->value = value ? value : ""; /* unknown: setting it will say so */
-	snprintf(s->where, sizeof s->where, "--%s", key);
+	for (int i = 0; i < line->word_count; i++)
+		if (!(r->problems[i] = otp_problem_find(line->words[i], err)))
+			return false;
+	for (int i = 0; line->word_count == 0 && i < otp_problem_count; i++)
+		r->problems[i] = &otp_problems[i];
+	r->problem_count = line->word_count ? line->word_count : otp_problem_count;
 	return true;
 }
 
+/* False with err set, or because only help was asked for. */
 static bool parse(request *r, int argc, char **argv, otp_error *err)
 {
-	for (int i = 0; i < argc; i++) {
-		if (strncmp(argv[i], "--", 2) == 0) {
-			if (!take_option(r, argc, argv, &i, err))
-				return false;
-			continue;
-		}
-		if (r->problem_count == MAX_WORDS)
-			return otp_fail(err, argv[i], "is one problem too many");
-		if (!(r->problems[r->problem_count++] = otp_problem_find(argv[i], err)))
-			return false;
+	const otp_arg args[] = {
+	    {"seeds", OTP_ARG_INT, &r->seeds, 1, 1000,
+	     "number of runs, with seeds from --seed on; prints mean and spread"},
+	    {"json", OTP_ARG_FLAG, &r->json, 0, 0, "one object a run instead of tables"},
+	    {"out", OTP_ARG_TEXT, &r->out, 0, 0, "folder for pictures of the learned plans"},
+	};
+	otp_command_line line = {
+	    .args = args,
+	    .arg_count = sizeof args / sizeof *args,
+	    .usage = "otplan verify [PROBLEM ...] [--seeds N] [--json] [--out FOLDER] [options]",
+	    .most_words = OTP_MAX_WORDS,
+	    .settings = &r->said};
+	if (!otp_args_read(argc, argv, &line, err)) {
+		if (!err->exit_code)
+			print_problems();
+		return false;
 	}
-	for (int i = 0; r->problem_count == 0 && i < otp_problem_count; i++)
-		r->problems[i] = &otp_problems[i];
-	if (!r->problem_count)
-		r->problem_count = otp_problem_count;
-	return true;
+	return find_problems(r, &line, err);
 }
 
 static bool configure(const request *r, const otp_problem *p, otp_config *c, otp_error *err)
 {
-	if (!otp_problem_configure(p, c, err))
-		return false;
-	for (int i = 0; i < r->setting_count; i++)
-		if (!otp_config_set(c, r->settings[i].key, r->settings[i].value, r->settings[i].where, err))
-			return false;
-	return true;
+	return otp_problem_configure(p, c, err) && otp_options_apply(&r->said, c, err);
 }
 
 /* ---- results ------------------------------------------------------------------- */
@@ -209,11 +174,9 @@ static bool verify_problem(const request *r, const otp_problem *p, int *missed, 
 int otp_command_verify(int argc, char **argv, otp_error *err)
 {
 	request r = {.seeds = 1};
-	if (argc == 1 && strcmp(argv[0], "--help") == 0) {
-		print_help();
-		return OTP_EXIT_OK;
-	}
-	if (!parse(&r, argc, argv, err) || (r.out && !otp_file_make_folder(r.out, err)))
+	if (!parse(&r, argc, argv, err))
+		return err->exit_code;
+	if (r.out && !otp_file_make_folder(r.out, err))
 		return otp_exit_code(err);
 	int missed = 0;
 	for (int i = 0; i < r.problem_count; i++)

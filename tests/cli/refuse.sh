@@ -77,7 +77,11 @@ refuses 2 'linear|cosine' "${run[@]}" --anneal linnear
 refuses 2 'on or off' "${run[@]}" --flip=maybe
 refuses 2 'is for vectors' "${run[@]}" --aim on
 refuses 2 'is for vectors' "${run[@]}" --start aimed
-refuses 2 'did you mean "batch"' "${run[@]}" --batsh 4
+refuses 2 '--batsh: unknown option, did you mean --batch?' "${run[@]}" --batsh 4
+refuses 2 'did you mean --batch' bench --batsh 4
+refuses 2 'one word too many' "${run[@]}" good
+refuses 2 '--json: takes no value' bench --json=1
+refuses 2 '--seconds: ' bench --seconds 0
 refuses 2 --batch "${run[@]}" --batch
 refuses 2 'needs a value' train --source --target good
 refuses 2 quickstart "${run[@]}" --preset tiny

@@ -110,6 +110,22 @@ for option in source target dataroot direction image-size channels seed steps ba
 	condition-noise snapshot-every sample-every workers dry-run plan lr_g lr_d config preset out; do
 	says "^  --$option"
 done
+! grep -q '^  --beta1' out || fail "an expert's option in the short help"
+says '^  otplan train --source .*--out'
+cp out few
+does help train --all
+says '^  --beta1'
+grep -v '^`otplan help train --all`' few | while read -r line; do
+	grep -qF -- "$line" out || fail "help train --all lacks: $line"
+done
+cp out all
+does train --help --all
+same all out
+does verify --help
+says '^  --seeds'
+says '^  one-to-many$'
+does bench --help
+says '^  --peak-gbs'
 does train --source a --help
 exits 2
 says 'translate'
