@@ -114,6 +114,42 @@ static void rates_rise_and_fall(void **state)
 	assert_close(otp_settings_rate(&c, 100), 1, 0);
 }
 
+static void schedules_are_held_at_their_end(void **state)
+{
+	(void)state;
+	const char *lines = "anneal-fraction = 1\nr1 = 4\nr1-end = 1\ndecay = cosine\ndecay-to = 0\n";
+	char text[200];
+	snprintf(text, sizeof text, "%ssteps = 100\n", lines);
+	otp_config whole = settings(text);
+	snprintf(text, sizeof text, "%ssteps = 300\nschedule-steps = 100\n", lines);
+	otp_config longer = settings(text);
+	for (int step = 1; step <= 300; step++) {
+		int held = step < 100 ? step : 100;
+		assert_true(otp_settings_sigma(&longer, step) == otp_settings_sigma(&whole, held));
+		assert_true(otp_settings_r1(&longer, step) == otp_settings_r1(&whole, held));
+		assert_true(otp_settings_rate(&longer, step) == otp_settings_rate(&whole, held));
+	}
+	/* Rates that never fell do not fall later. */
+	longer = settings("steps = 300\nschedule-steps = 100\ndecay = linear\ndecay-from = 1\n");
+	assert_close(otp_settings_rate(&longer, 300), 1, 0);
+}
+
+static void aimed_networks_are_sharp(void **state)
+{
+	(void)state;
+	otp_config c = settings("start = aimed\n");
+	otp_settings_settle(&c);
+	assert_close(c.sharpness, 10, 0);
+	assert_close(c.potential_sharpness, 20, 0);
+	c = settings("start = aimed\nsharpness = 3\n");
+	otp_settings_settle(&c);
+	assert_close(c.sharpness, 3, 0);
+	c = settings("start = plain\n");
+	otp_settings_settle(&c);
+	assert_close(c.sharpness, 1, 0);
+	assert_close(c.potential_sharpness, 1, 0);
+}
+
 static void data_choose_the_preset(void **state)
 {
 	(void)state;
@@ -390,6 +426,8 @@ int main(void)
 	    cmocka_unit_test(r1_follows_the_annealing),
 	    cmocka_unit_test(rates_rise_and_fall),
 	    cmocka_unit_test(data_choose_the_preset),
+	    cmocka_unit_test(schedules_are_held_at_their_end),
+	    cmocka_unit_test(aimed_networks_are_sharp),
 	    cmocka_unit_test(unbalanced_means_a_g),
 	    cmocka_unit_test(samples_know_no_neighbours),
 	    cmocka_unit_test(sliced_distance_of_gaussians),

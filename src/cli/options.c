@@ -64,18 +64,6 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
 
 /* ---- a run continued ----------------------------------------------------------- */
 
-/* Runs from before --parts: one part for each of their threads. */
-static void settle_old_parts(otp_config *stored, const char *run)
-{
-	if (stored->parts || !stored->threads)
-		return;
-	stored->parts = otp_settings_parts(stored, stored->threads);
-	if (stored->parts > 2)
-		otp_log("%s is from before --parts: it goes on in %d, one for each of its threads; their "
-			"gradients are now summed pairwise, so it rounds differently than before",
-			run, stored->parts);
-}
-
 /* One option of a resumed run; a folder of both sides stands for the two it holds, and auto for what it was
  * settled to. */
 static bool apply_resumed(const otp_setting *s, const otp_config *stored, otp_config *c, otp_error *err)
@@ -85,7 +73,7 @@ static bool apply_resumed(const otp_setting *s, const otp_config *stored, otp_co
 		return false;
 	if (c->dataroot[0])
 		c->source[0] = c->target[0] = 0;
-	if (!otp_session_resolve_dataroot(c, err))
+	if (!otp_session_resolve_dataroot(c, err) || !otp_session_absolute_paths(c, err))
 		return false;
 	otp_config_settle(c, stored);
 	return !otp_config_difference(stored, c, OTP_SCOPE_RUN) ||
@@ -102,9 +90,15 @@ static bool read_stored(const char *run, otp_config *stored, otp_error *err)
 	char *path = otp_run_path(run, "config.ini");
 	bool ok = otp_config_read(stored, path, err);
 	otp_free(path);
-	if (ok)
-		settle_old_parts(stored, run);
-	return ok;
+	if (!ok || !otp_session_absolute_paths(stored, err))
+		return false;
+	int parts = stored->parts;
+	otp_settings_settle_stored(stored); /* before another --steps is said */
+	if (!parts && stored->parts > 2)
+		otp_log("%s is from before --parts: it goes on in %d, one for each of its threads; their "
+			"gradients are now summed pairwise, so it rounds differently than before",
+			run, stored->parts);
+	return true;
 }
 
 static bool configure_resumed(const otp_settings_said *said, const char *run, otp_config *c, otp_error *err)

@@ -4,18 +4,13 @@
 #include <math.h>
 #include <string.h>
 
+enum { AIMED_SHARPNESS = 10, AIMED_POTENTIAL_SHARPNESS = 20 };
+
 /* What --start implies where nothing else is said: units aimed at the data may bend as fast as the exact map
  * does at the edges of the data. */
 static double sharpness(const otp_config *c, double said, double aimed)
 {
 	return said != OTP_AUTO ? said : c->start == OTP_START_AIMED ? aimed : 1;
-}
-
-double otp_settings_sharpness(const otp_config *c) { return sharpness(c, c->sharpness, 10); }
-
-double otp_settings_potential_sharpness(const otp_config *c)
-{
-	return sharpness(c, c->potential_sharpness, 20);
 }
 
 bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch,
@@ -43,8 +38,8 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->potential_quadratic = c->potential_quadratic;
 	arch->quadratic_gain = (float)c->quadratic_gain;
 	arch->potential_gain = (float)c->potential_gain;
-	arch->sharpness = (float)otp_settings_sharpness(c);
-	arch->potential_sharpness = (float)otp_settings_potential_sharpness(c);
+	arch->sharpness = (float)sharpness(c, c->sharpness, AIMED_SHARPNESS);
+	arch->potential_sharpness = (float)sharpness(c, c->potential_sharpness, AIMED_POTENTIAL_SHARPNESS);
 	arch->levels =
 	    otp_config_list(c->multipliers, "--multipliers", arch->multipliers, OTP_MAX_LEVELS, err);
 	arch->potential_levels = otp_config_list(c->potential_multipliers, "--potential-multipliers",
@@ -71,6 +66,29 @@ otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch)
 	};
 }
 
+int otp_settings_schedule(const otp_config *c) { return c->schedule_steps ? c->schedule_steps : c->steps; }
+
+void otp_settings_settle(otp_config *c)
+{
+	c->schedule_steps = otp_settings_schedule(c);
+	c->sharpness = sharpness(c, c->sharpness, AIMED_SHARPNESS);
+	c->potential_sharpness = sharpness(c, c->potential_sharpness, AIMED_POTENTIAL_SHARPNESS);
+}
+
+void otp_settings_settle_stored(otp_config *c)
+{
+	otp_settings_settle(c);
+	if (!c->parts && c->threads)
+		c->parts = otp_settings_parts(c, c->threads);
+}
+
+/* Where the schedules stand at a step: beyond their length they are held at their end. */
+static int64_t scheduled(const otp_config *c, int64_t step)
+{
+	int length = otp_settings_schedule(c);
+	return step < length ? step : length;
+}
+
 double otp_settings_sigma(const otp_config *c, int64_t step)
 {
 	if (c->formulation == OTP_FORMULATION_OTM)
@@ -80,9 +98,9 @@ double otp_settings_sigma(const otp_config *c, int64_t step)
 	    .start = c->sigma_start,
 	    .end = c->sigma_end == OTP_AUTO ? 0 : c->sigma_end,
 	    .fraction = c->anneal_fraction,
-	    .steps = c->steps,
+	    .steps = otp_settings_schedule(c),
 	};
-	return otp_annealing_at(&a, step);
+	return otp_annealing_at(&a, scheduled(c, step));
 }
 
 double otp_settings_r1(const otp_config *c, int64_t step)
@@ -94,16 +112,16 @@ double otp_settings_r1(const otp_config *c, int64_t step)
 	    .start = c->r1,
 	    .end = c->r1_end,
 	    .fraction = c->anneal_fraction,
-	    .steps = c->steps,
+	    .steps = otp_settings_schedule(c),
 	};
-	return otp_annealing_at(&a, step);
+	return otp_annealing_at(&a, scheduled(c, step));
 }
 
 double otp_settings_rate(const otp_config *c, int64_t step)
 {
 	double rise = c->warmup > 0 && step < c->warmup ? (double)step / c->warmup : 1;
-	double begin = c->decay_from * c->steps;
-	double t = ((double)step - begin) / (c->steps - begin > 0 ? c->steps - begin : 1);
+	double length = otp_settings_schedule(c), begin = c->decay_from * length;
+	double t = ((double)scheduled(c, step) - begin) / (length - begin > 0 ? length - begin : 1);
 	if (t <= 0 || c->decay == OTP_DECAY_CONSTANT)
 		return rise;
 	double fall = c->decay == OTP_DECAY_COSINE ? 0.5 * (1 + cos(OTP_PI * t)) : 1 - t;

@@ -11,10 +11,14 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 		       otp_error *err);
 
 otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch);
-/* First layers' initial weights in multiples of the usual, with what --start implies. */
-double otp_settings_sharpness(const otp_config *c);
-double otp_settings_potential_sharpness(const otp_config *c);
 
+/* Numbers for what is still left to other options: the schedule's length and what --start implies. */
+void otp_settings_settle(otp_config *c);
+/* The same for settings that a run has stored: before --parts it had one part for each of its threads. */
+void otp_settings_settle_stored(otp_config *c);
+
+/* Length in steps of annealing, decay and R1's way; beyond it each keeps its last value. */
+int otp_settings_schedule(const otp_config *c);
 /* sigma in force at step 1..steps; at the last step it is what translation uses. */
 double otp_settings_sigma(const otp_config *c, int64_t step);
 /* R1's weight at a step, without the lazy factor; it moves geometrically with the annealing's clock. */

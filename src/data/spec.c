@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct modifier {
 	const char *name;
@@ -181,6 +182,19 @@ bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err)
 	if (!ok)
 		otp_spec_free(spec);
 	return ok;
+}
+
+char *otp_spec_absolute(const char *text)
+{
+	char *folder = getcwd(NULL, 0);
+	while (strncmp(text, "./", 2) == 0)
+		text += 2;
+	/* A question mark in the folder's name would be read as the start of modifiers. */
+	bool stays =
+	    !*text || *text == '/' || strncmp(text, "synth:", 6) == 0 || !folder || strchr(folder, '?');
+	char *path = stays ? otp_strdup(text) : otp_format("%s/%s", folder[1] ? folder : "", text);
+	free(folder);
+	return path;
 }
 
 void otp_spec_free(otp_spec *spec)

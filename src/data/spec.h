@@ -24,6 +24,9 @@ typedef struct otp_spec {
 
 bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err);
 void otp_spec_free(otp_spec *spec);
+/* The same set as it is named from any folder: a relative path gets the working folder before it, synth:
+ * stays. otp_free it. */
+char *otp_spec_absolute(const char *text);
 /* The modifiers in one fixed spelling, for digests. otp_free it. */
 char *otp_spec_modifiers(const otp_spec *spec);
 

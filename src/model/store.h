@@ -21,7 +21,7 @@
 
 /* One side's data set. */
 typedef struct otp_data_facts {
-	char *spec;	   /* as the user wrote it */
+	char *spec;	   /* with its whole path; in older files as the user wrote it */
 	char *format;	   /* "folder", "HDF5", ...; NULL in version 1 */
 	int64_t count;	   /* samples; 0: generated; -1: not known (version 1) */
 	char *digest_kind; /* the rule of the digest; NULL in version 1, which had one rule a format */

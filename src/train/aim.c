@@ -41,7 +41,7 @@ static double uniform(const aiming *a, uint32_t i)
 static double final_sigma(const aiming *a)
 {
 	const otp_config *c = &a->session->config;
-	return otp_settings_sigma(c, c->steps);
+	return otp_settings_sigma(c, otp_settings_schedule(c));
 }
 
 static bool open_cloud(aiming *a, const otp_dataset *set, uint32_t draw, cloud *c, otp_error *err)

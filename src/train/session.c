@@ -1,6 +1,7 @@
 #include "train/session.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "data/spec.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,6 +32,20 @@ bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
 	/* What it stood for is said now; kept beside it, it would contradict --source when read back. */
 	c->dataroot[0] = 0;
 	return true;
+}
+
+static bool make_absolute(char spec[OTP_TEXT_BYTES], const char *where, otp_error *err)
+{
+	char *path = otp_spec_absolute(spec);
+	bool ok = snprintf(spec, OTP_TEXT_BYTES, "%s", path) < OTP_TEXT_BYTES ||
+		  otp_fail(err, where, "%s is too long, expected less than %d bytes", path, OTP_TEXT_BYTES);
+	otp_free(path);
+	return ok;
+}
+
+bool otp_session_absolute_paths(otp_config *c, otp_error *err)
+{
+	return make_absolute(c->source, "--source", err) && make_absolute(c->target, "--target", err);
 }
 
 bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err)
@@ -127,13 +142,13 @@ bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
 	bool ok = open_sides(s, err) && prepare(s, err) &&
 		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
 				    s->source_info.w, s->source_info.c, &s->arch, err) &&
-		  otp_level_settle(&s->config, s->source, &s->level, err);
+		  otp_level_settle(&s->config, s->source, &s->level, err) &&
+		  otp_session_absolute_paths(&s->config, err);
 	if (!ok) {
 		otp_session_close(s);
 		return false;
 	}
-	s->config.sharpness = otp_settings_sharpness(c);
-	s->config.potential_sharpness = otp_settings_potential_sharpness(c);
+	otp_settings_settle(&s->config);
 	s->objective = otp_settings_objective(c, &s->arch);
 	s->smoothing = c->smoothing;
 	return true;

@@ -37,10 +37,10 @@ char *otp_train_settings_text(const otp_config *c) { return otp_config_text(c, O
 
 static double time_so_far(const trainer *t) { return t->time_before + otp_seconds() - t->started; }
 
-static otp_data_facts data_facts(const otp_dataset_info *info)
+static otp_data_facts data_facts(const char *spec, const otp_dataset_info *info)
 {
 	return (otp_data_facts){
-	    .spec = otp_strdup(info->spec),
+	    .spec = otp_strdup(spec),
 	    .format = otp_strdup(info->format),
 	    .count = info->count,
 	    .digest_kind = otp_strdup(info->digest_kind),
@@ -58,8 +58,8 @@ static otp_stored facts(trainer *t)
 	    .arch = s->arch,
 	    .smoothing = s->smoothing,
 	    .sigma = otp_settings_sigma(t->config, t->config->steps),
-	    .source = data_facts(&s->source_info),
-	    .target = data_facts(&s->target_info),
+	    .source = data_facts(t->config->source, &s->source_info),
+	    .target = data_facts(t->config->target, &s->target_info),
 	    .settings = otp_train_settings_text(t->config),
 	    .losses = otp_engine_losses(t->game.engine),
 	};
@@ -130,11 +130,38 @@ static bool check_data(const otp_dataset *set, const otp_data_facts *stored, con
 	}
 }
 
+/* Whether config.ini still says what the run was trained with. Data are compared by their digests: where they
+ * lie may have changed. */
+static bool check_settings(const trainer *t, const otp_stored *s, const char *path)
+{
+	const otp_config *now = t->config;
+	otp_config then;
+	otp_config_defaults(&then);
+	if (!otp_config_parse(&then, s->settings, path, t->err))
+		return false;
+	otp_settings_settle_stored(&then);
+	otp_config_settle(&then, now);
+	memcpy(then.source, now->source, sizeof then.source);
+	memcpy(then.target, now->target, sizeof then.target);
+	const char *key = otp_config_difference(&then, now, OTP_SCOPE_RUN);
+	if (!key)
+		return true;
+	char *file = otp_run_path(now->out, "config.ini");
+	char *is = otp_config_value(now, key), *was = otp_config_value(&then, key);
+	otp_fail(t->err, file,
+		 "%s = %s, but the run was trained with %s = %s; a resumed run keeps its settings", key, is,
+		 key, was);
+	otp_free(file);
+	otp_free(is);
+	otp_free(was);
+	return false;
+}
+
 /* A checkpoint of this run: same settings, same data, same networks. */
 static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *path)
 {
 	if (!check_data(t->session->source, &s->source, path, t->err) ||
-	    !check_data(t->session->target, &s->target, path, t->err))
+	    !check_data(t->session->target, &s->target, path, t->err) || !check_settings(t, s, path))
 		return false;
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		if (s->elements[n] != otp_engine_params(t->game.engine, n)->elements)
@@ -349,6 +376,11 @@ static void announce(const trainer *t)
 	if (level)
 		otp_log("%s", level);
 	otp_free(level);
+	if (t->config->steps > t->config->schedule_steps)
+		otp_log(
+		    "the schedules take %d steps; in the steps after that, sigma, R1 and the learning rates "
+		    "keep their last values",
+		    t->config->schedule_steps);
 }
 
 static const char *place_text(otp_resident data) { return data.rows ? "on the device" : "streamed"; }
@@ -384,8 +416,8 @@ static bool start_monitor(trainer *t)
 static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err) || !open_files(t) ||
-	    (t->config->resume && !restore(t)) || !read_picture_data(t) ||
-	    !otp_session_hint(t->session, t->err))
+	    (t->config->resume && !(restore(t) && write_config(t->config, t->err))) ||
+	    !read_picture_data(t) || !otp_session_hint(t->session, t->err))
 		return false;
 	announce(t);
 	announce_data(t);

@@ -73,7 +73,7 @@ cp -r moved edited
 rm edited/checkpoints/step-0000006.h5
 sed -i 's/^width = 8/width = 16/' edited/config.ini
 exits 2 train --resume --out edited
-complains 'another size'
+complains 'width = 16, but the run was trained with width = 8'
 echo 'widht = 8' >>edited/config.ini
 refuses 2 config.ini train --resume --out edited
 

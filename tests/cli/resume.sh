@@ -145,11 +145,52 @@ diff <(ls before/checkpoints) <(ls part/checkpoints) || fail "checkpoints change
 title "what may be said again, and what may not"
 does train "${digits[@]}" "${images[@]}" --out short
 does train --resume --out short --log-every 1 --keep 1 --workers 2 --threads 1 --parts 2 --data-on-device off --seed 1 --batch_size 4 "${digits[@]}"
-for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --steps=7 --flip --latent=3 --parts=1; do
+for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --schedule-steps=7 --flip --latent=3 --parts=1 --preset=32; do
 	refuses 2 "${change%=*}" train --resume --out short "$change"
 	warns 'started with'
 done
 refuses 2 --nonsense train --resume --out short --nonsense 3
+
+title "a longer run: the schedule keeps its length"
+held=("${digits[@]}" "${images[@]}" --anneal-fraction 1 --r1-end 0.01 --decay linear --decay-from 0.2 --seed 4)
+does train "${held[@]}" --steps 60 --schedule-steps 40 --out planned
+warns 'the schedules take 40 steps'
+does train "${held[@]}" --steps 40 --out extended
+does train --resume --out extended --steps 60
+warns 'the schedules take 40 steps'
+"$PROBE" state {planned,extended}/checkpoints/step-0000060.h5 || fail "an extended run is another run"
+same {planned,extended}/model.h5
+same {planned,extended}/config.ini
+does train --resume --out extended
+warns 'all 60 steps are done'
+refuses 2 'beyond --steps' train --resume --out extended --steps 59
+does train "${held[@]}" --steps 60 --out other
+! "$PROBE" state {planned,other}/checkpoints/step-0000060.h5 || fail "the schedule's length changes nothing"
+
+title "settings edited between two parts of a run"
+for line in 's/^lr_g = .*/lr_g = 0.25/' 's/^r1 = .*/r1 = 7/' 's/^batch = .*/batch = 5/' 's/^anneal = .*/anneal = linear/'; do
+	cp short/config.ini kept.ini
+	sed -i "$line" short/config.ini
+	new=${line#*/*/} && new=${new%/}
+	refuses 2 "short/config.ini: $new, but the run was trained with ${new%% *} = " train --resume --out short --steps 9
+	cp kept.ini short/config.ini
+done
+does train --resume --out short --steps 9
+
+title "from another folder"
+mkdir elsewhere-run below
+"$PROBE" vectors a.npy 53 3
+does train --source a.npy --target './b.npy?part=1/2' "${points[@]}" --out relative
+grep -qx "source = $PWD/a.npy" relative/config.ini || fail "the source's path is relative"
+grep -qx "target = $PWD/b.npy?part=1/2" relative/config.ini || fail "the target's path is relative"
+does train --resume --out relative --source a.npy --target 'b.npy?part=1/2' --steps 8
+cd below
+does train --resume --out ../relative --steps 9
+does eval ../relative --count 8
+refuses 2 --source train --resume --out ../relative --source a.npy
+cd ..
+sed -i "s|^source = .*|source = a.npy|" relative/config.ini # as earlier versions wrote it
+does train --resume --out relative --steps 10
 
 title "--dataroot again"
 mkdir -p root/train_A root/train_B

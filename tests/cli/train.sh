@@ -86,9 +86,9 @@ done
 "$PROBE" png root/trainA/below/wide.png 37 21 4 7
 "$PROBE" png root/trainB/tall.png 19 33 2 8
 does train --dataroot root --image-size 16 "${images[@]}" --out forth
-grep -q '^source = root/trainA$' forth/config.ini || fail "trainA is the source"
+grep -qx "source = $PWD/root/trainA" forth/config.ini || fail "trainA is the source"
 does train --dataroot root --direction BtoA --image-size 16 "${images[@]}" --out back
-grep -q '^source = root/trainB$' back/config.ini || fail "BtoA turns the sides around"
+grep -qx "source = $PWD/root/trainB" back/config.ini || fail "BtoA turns the sides around"
 does train --config forth/config.ini --out forth2
 same forth/model.h5 forth2/model.h5
 does train --source root/trainA --target root/trainB --channels 1 --image-size 16 "${images[@]}" --out grey
