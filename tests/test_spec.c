@@ -96,12 +96,40 @@ static void digest_follows_content(void **state)
 	assert_true(digest[0] != digest[3]);
 }
 
+static void assert_absolute(const char *text, const char *expected)
+{
+	char *path = otp_spec_absolute(text);
+	assert_string_equal(path, expected);
+	otp_free(path);
+}
+
+static void test_absolute(void **state)
+{
+	(void)state;
+	assert_int_equal(chdir("/usr"), 0);
+	assert_absolute("a", "/usr/a");
+	assert_absolute("././a/b.h5:/set?part=1/2", "/usr/a/b.h5:/set?part=1/2");
+	assert_absolute("../a?grey", "/usr/../a?grey");
+	assert_absolute("/a", "/a");
+	assert_absolute("synth:digits?limit=3", "synth:digits?limit=3");
+	assert_absolute("", "");
+	assert_int_equal(chdir("/"), 0);
+	assert_absolute("a", "/a");
+	/* A folder's question mark must not become the start of modifiers. */
+	char folder[] = "/tmp/otplan?XXXXXX";
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(chdir(folder), 0);
+	assert_absolute("a.h5:/set", "a.h5:/set");
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(modifiers_are_checked),
 	    cmocka_unit_test(parts_are_disjoint_and_cover),
 	    cmocka_unit_test(digest_follows_content),
+	    cmocka_unit_test(test_absolute),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);
 }
