@@ -48,7 +48,7 @@ OTP_REF_KERNEL(record)
 /* Column c of every part, added as kernels/tree.h says: level by level, neighbours pairwise. */
 static double sum_parts(const otp_tensor *grads, int c)
 {
-	double sum[OTP_MOST_PARTS];
+	double sum[OTP_MOST_PARTS] = {0};
 	int count = grads->shape.w;
 	for (int part = 0; part < count; part++)
 		sum[part] = *otp_ref_at(grads, otp_shape4(0, 0, part, c));

@@ -8,6 +8,10 @@
 #include <string.h>
 #include <time.h>
 
+/* base.h's stand-ins are for callers. */
+#undef otp_fail
+#undef otp_fail_machine
+
 static void record(otp_error *err, int exit_code, const char *where, const char *fmt, va_list args)
 {
 	if (err->exit_code != 0)

@@ -27,7 +27,8 @@ static double conv_products(const otp_call *call, otp_shape x, otp_shape w, otp_
 static double attention_products(const otp_call *call)
 {
 	otp_shape qkv = call->in[0].shape;
-	return (double)qkv.n * qkv.h * qkv.w * qkv.w * (qkv.c / 3);
+	int head = qkv.c / 3; /* queries, keys and values lie side by side */
+	return (double)qkv.n * qkv.h * qkv.w * qkv.w * head;
 }
 
 /* Multiplications, each with its addition. No default: an op that is not listed does not compile. */
