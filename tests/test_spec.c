@@ -6,9 +6,11 @@
 #include <cmocka.h>
 
 #include "common/data_files.h"
+#include "data/spec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void modifiers_are_checked(void **state)
 {
