@@ -75,7 +75,8 @@ static gradients gradients_on(const char *backend_name, otp_precision precision)
 					.beta1 = 0.5,
 					.beta2 = 0.9};
 	otp_engine *e = otp_engine_new(&work, &settings);
-	gradients g = {.program_bytes = otp_engine_measure(e).program_bytes};
+	otp_engine_size size = otp_engine_measure(e);
+	gradients g = {.program_bytes = size.arena_bytes + size.scratch_bytes};
 	float x[2][BF16_BATCH * 8 * 8 * 3];
 	for (otp_network i = 0; i < OTP_NETWORKS; i++) {
 		for (uint32_t k = 0; k < sizeof x[i] / sizeof **x; k++)

@@ -14,7 +14,8 @@ static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, 
 			     .pad = call->attr.conv.pad,
 			     .bias = call->op == OTP_OP_conv2d_bias || call->op == OTP_OP_conv2d_merge,
 			     .slope = call->op == OTP_OP_conv2d_bias ? call->attr.conv.slope : 1,
-			     .bf16 = call->precision == OTP_PRECISION_BF16 && otp_dnn_has_bf16()};
+			     .bf16 = call->precision == OTP_PRECISION_BF16 && otp_dnn_has_bf16(),
+			     .planned = call->planned};
 	call->bound = otp_dnn_conv_new(&conv);
 }
 

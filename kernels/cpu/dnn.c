@@ -114,6 +114,7 @@ struct otp_dnn {
 	step steps[MAX_STEPS];
 	int place_count, step_count;
 	size_t scratch_bytes;
+	bool planned; /* steps have no primitive */
 };
 
 /* One argument of the main primitive: its role in oneDNN, our layout, whose pointer. */
@@ -141,7 +142,8 @@ static step *add_step(otp_dnn *d, dnnl_primitive_desc_t desc)
 {
 	OTP_ASSERT(d->step_count < MAX_STEPS, "oneDNN: too many steps");
 	step *s = &d->steps[d->step_count++];
-	DNN(dnnl_primitive_create(&s->primitive, desc));
+	if (!d->planned)
+		DNN(dnnl_primitive_create(&s->primitive, desc));
 	layout_ref pad = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
 	if (pad && dnnl_memory_desc_get_size(pad) > 0)
 		s->args[s->arg_count++] =
@@ -186,9 +188,10 @@ static void add_reorder(otp_dnn *d, layout_ref from_layout, dnnl_memory_t from, 
 
 /* The primitive between reorders of those operands whose layouts differ from
  * ours. The result is the last operand. Uses up `desc`. */
-static otp_dnn *build(dnnl_primitive_desc_t desc, const operand *operands, int count)
+static otp_dnn *build(dnnl_primitive_desc_t desc, const operand *operands, int count, bool planned)
 {
 	otp_dnn *d = otp_calloc(1, sizeof *d);
+	d->planned = planned;
 	DNN(dnnl_stream_create(&d->stream, engine, dnnl_stream_default_flags));
 	dnnl_memory_t ours[4], theirs[4];
 	layout_ref wanted[4];
@@ -216,7 +219,7 @@ void otp_dnn_free(otp_dnn *d)
 {
 	if (!d)
 		return;
-	for (int i = 0; i < d->step_count; i++)
+	for (int i = 0; i < d->step_count && !d->planned; i++)
 		DNN(dnnl_primitive_destroy(d->steps[i].primitive));
 	for (int i = 0; i < d->place_count; i++)
 		DNN(dnnl_memory_destroy(d->places[i].memory));
@@ -419,15 +422,15 @@ otp_dnn *otp_dnn_conv_new(const otp_dnn_conv *c)
 				       {DNNL_ARG_BIAS, layout_get(&bias), 2},
 				       {DNNL_ARG_DST, ry, OUT}};
 		operand plain[] = {{DNNL_ARG_SRC, rx, 0}, {DNNL_ARG_WEIGHTS, rw, 1}, {DNNL_ARG_DST, ry, OUT}};
-		d = c->bias ? build(desc, with_bias, 4) : build(desc, plain, 3);
+		d = c->bias ? build(desc, with_bias, 4, c->planned) : build(desc, plain, 3, c->planned);
 	} else if (c->direction == OTP_DNN_DGRAD) {
 		operand args[] = {
 		    {DNNL_ARG_DIFF_DST, ry, 0}, {DNNL_ARG_WEIGHTS, rw, 1}, {DNNL_ARG_DIFF_SRC, rx, OUT}};
-		d = build(desc, args, 3);
+		d = build(desc, args, 3, c->planned);
 	} else {
 		operand args[] = {
 		    {DNNL_ARG_SRC, rx, 0}, {DNNL_ARG_DIFF_DST, ry, 1}, {DNNL_ARG_DIFF_WEIGHTS, rw, OUT}};
-		d = build(desc, args, 3);
+		d = build(desc, args, 3, c->planned);
 	}
 	layout_drop(&x);
 	layout_drop(&w);
@@ -484,7 +487,7 @@ otp_dnn *otp_dnn_matmul_new(const otp_dnn_matmul *p)
 	if (is_reference(desc))
 		warn_reference("matrix product");
 	operand args[] = {{DNNL_ARG_SRC, ra, 0}, {DNNL_ARG_WEIGHTS, rb, 1}, {DNNL_ARG_DST, ry, OUT}};
-	otp_dnn *d = build(desc, args, 3);
+	otp_dnn *d = build(desc, args, 3, p->planned);
 	layout_drop(&a);
 	layout_drop(&b);
 	layout_drop(&y);

@@ -22,16 +22,18 @@ typedef struct otp_dnn_conv {
 	otp_dnn_direction direction;
 	otp_shape x, w, y;
 	int stride, pad;
-	bool bias;   /* forward only */
-	float slope; /* forward only: y > 0 ? y : slope y at the end, 1: nothing */
-	bool bf16;   /* bfloat16 operands, float32 result, where the CPU has them */
+	bool bias;    /* forward only */
+	float slope;  /* forward only: y > 0 ? y : slope y at the end, 1: nothing */
+	bool bf16;    /* bfloat16 operands, float32 result, where the CPU has them */
+	bool planned; /* for its scratch alone: no code is generated, and it cannot run */
 } otp_dnn_conv;
 
 /* Row-major op(a) op(b), result (m, n), for each of `batch` matrices. */
 typedef struct otp_dnn_matmul {
 	int64_t batch, m, n, k;
 	bool ta, tb;
-	bool bf16; /* bfloat16 operands, float32 result, where the CPU has them */
+	bool bf16;    /* bfloat16 operands, float32 result, where the CPU has them */
+	bool planned; /* as a convolution's */
 } otp_dnn_matmul;
 
 /* Operands in call order: forward x, w[, bias]; dgrad y, w; wgrad x, y. */

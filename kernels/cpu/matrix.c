@@ -28,6 +28,7 @@ static otp_dnn_matmul product_of(const otp_call *call)
 			    .ta = ta,
 			    .tb = call->attr.matmul.tb};
 	p.bf16 = worth_bf16(call, &p);
+	p.planned = call->planned;
 	return p;
 }
 
@@ -157,6 +158,7 @@ static void bind_attention(otp_call *call)
 	for (int i = 0; i < PRODUCTS; i++) {
 		otp_dnn_matmul p = products[i];
 		p.bf16 = worth_bf16(call, &p);
+		p.planned = call->planned;
 		if (i == SCORES || (i == MIX) == (call->op == OTP_OP_attention))
 			a->product[i] = otp_dnn_matmul_new(&p);
 	}

@@ -191,6 +191,17 @@ static void bind(otp_call *call, void (*composed)(const otp_call *call))
 static void bind_attention(otp_call *call) { bind(call, compose_attention); }
 static void bind_attention_grad(otp_call *call) { bind(call, compose_attention_grad); }
 
+/* Of the composition: flash kernels, where they take over, need less. */
+static size_t expected_scratch(otp_call *call)
+{
+	bind_products(call);
+	bound *b = call->bound;
+	size_t bytes = b->bytes;
+	unbind_attention(call);
+	call->bound = NULL;
+	return bytes;
+}
+
 static void run_attention(const otp_call *call)
 {
 	const bound *b = call->bound;
@@ -200,6 +211,7 @@ static void run_attention(const otp_call *call)
 		b->composed(call);
 }
 
-const otp_kernel otp_cuda_attention = {run_attention, bind_attention, unbind_attention, attention_scratch};
+const otp_kernel otp_cuda_attention = {run_attention, bind_attention, unbind_attention, attention_scratch,
+				       expected_scratch};
 const otp_kernel otp_cuda_attention_grad = {run_attention, bind_attention_grad, unbind_attention,
-					    attention_scratch};
+					    attention_scratch, expected_scratch};

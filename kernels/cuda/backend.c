@@ -142,12 +142,33 @@ struct otp_block {
 	size_t bytes;
 };
 
-static void *cuda_alloc(otp_device *d, size_t bytes)
+void *otp_cuda_try_alloc(size_t bytes)
+{
+	void *memory = NULL;
+	cudaError_t status = cudaMalloc(&memory, bytes ? bytes : 1);
+	if (status == cudaErrorMemoryAllocation) {
+		cudaGetLastError(); /* else the next check would find it */
+		return NULL;
+	}
+	CUDA_CHECK(status);
+	return memory;
+}
+
+static OTP_NORETURN void out_of_memory(const char *what, size_t bytes)
+{
+	size_t left = 0, whole = 0;
+	cudaMemGetInfo(&left, &whole);
+	otp_cuda_out_of_memory(what, bytes, left);
+}
+
+static void *cuda_alloc(otp_device *d, const char *what, size_t bytes)
 {
 	otp_block *block = otp_calloc(1, sizeof *block);
 	block->bytes = bytes ? bytes : 1;
 	otp_device_enter(d);
-	CUDA_CHECK(cudaMalloc(&block->memory, block->bytes));
+	block->memory = otp_cuda_try_alloc(block->bytes);
+	if (!block->memory)
+		out_of_memory(what, block->bytes);
 	CUDA_CHECK(cudaMemsetAsync(block->memory, 0, block->bytes, d->stream));
 	otp_cuda_count_memory((int64_t)block->bytes);
 	block->next = d->blocks;
@@ -323,6 +344,7 @@ const otp_backend otp_cuda_backend = {
     .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2},
     .open = cuda_open,
     .close = cuda_close,
+    .most_elements = INT32_MAX - 1, /* kernels divide indices in 32 bits: otp_index_count */
     .alloc = cuda_alloc,
     .release = cuda_release,
     .upload = cuda_upload,

@@ -133,15 +133,31 @@ static otp_dnn_epilogue epilogue_of(const otp_call *call)
 	return (otp_dnn_epilogue){false};
 }
 
-static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, otp_shape w, otp_shape y)
+static otp_dnn_conv conv_of(const otp_call *call)
 {
-	otp_dnn_conv conv = {.direction = direction,
-			     .x = x,
-			     .w = w,
-			     .y = y,
-			     .stride = call->attr.conv.stride,
-			     .pad = call->attr.conv.pad,
-			     .after = epilogue_of(call)};
+	otp_dnn_conv conv = {
+	    .x = call->in[0].shape,
+	    .w = call->in[1].shape,
+	    .y = call->out.shape,
+	    .stride = call->attr.conv.stride,
+	    .pad = call->attr.conv.pad,
+	    .after = epilogue_of(call),
+	};
+	if (call->op == OTP_OP_conv2d_dgrad) {
+		conv.direction = OTP_DNN_DGRAD;
+		conv.x = call->out.shape;
+		conv.y = call->in[0].shape;
+	} else if (call->op == OTP_OP_conv2d_wgrad) {
+		conv.direction = OTP_DNN_WGRAD;
+		conv.w = call->out.shape;
+		conv.y = call->in[1].shape;
+	}
+	return conv;
+}
+
+static void bind_conv(otp_call *call)
+{
+	otp_dnn_conv conv = conv_of(call);
 	for (int i = 0; i < OTP_MAX_INPUTS; i++) /* those that there are not are NULL */
 		OTP_ASSERT((uintptr_t)call->in[i].data % 16 == 0 && (uintptr_t)call->out.data % 16 == 0,
 			   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
@@ -159,21 +175,6 @@ static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, 
 	if (!b->plan->conv.after.bias)
 		b->left = conv.after;
 	call->bound = b;
-}
-
-static void bind_forward(otp_call *call)
-{
-	bind_conv(call, OTP_DNN_FORWARD, call->in[0].shape, call->in[1].shape, call->out.shape);
-}
-
-static void bind_dgrad(otp_call *call)
-{
-	bind_conv(call, OTP_DNN_DGRAD, call->out.shape, call->in[1].shape, call->in[0].shape);
-}
-
-static void bind_wgrad(otp_call *call)
-{
-	bind_conv(call, OTP_DNN_WGRAD, call->in[0].shape, call->out.shape, call->in[1].shape);
 }
 
 /* t itself, or its place in scratch. */
@@ -217,8 +218,22 @@ static size_t conv_scratch(const otp_call *call)
 	return layout_of(call, b->plan).bytes;
 }
 
-const otp_kernel otp_cuda_conv2d = {run_conv, bind_forward, unbind_conv, conv_scratch};
-const otp_kernel otp_cuda_conv2d_bias = {run_conv, bind_forward, unbind_conv, conv_scratch};
-const otp_kernel otp_cuda_conv2d_merge = {run_conv, bind_forward, unbind_conv, conv_scratch};
-const otp_kernel otp_cuda_conv2d_dgrad = {run_conv, bind_dgrad, unbind_conv, conv_scratch};
-const otp_kernel otp_cuda_conv2d_wgrad = {run_conv, bind_wgrad, unbind_conv, conv_scratch};
+/* As of the plan that first_plan would look for first, without an epilogue. */
+static size_t expected_scratch(otp_call *call)
+{
+	otp_dnn_plan plan = {.conv = conv_of(call)};
+	plan.conv.after = (otp_dnn_epilogue){false};
+	plan.conv.tf32 = call->precision != OTP_PRECISION_F32;
+	plan.conv.bf16_in = call->precision == OTP_PRECISION_BF16;
+	plan.conv.bf16_out = plan.conv.bf16_in && call->out.type == OTP_BF16;
+	otp_device_enter(call->device);
+	otp_dnn_expect_workspace(call->device, &plan.conv, &plan.workspace_bytes);
+	otp_device_leave(call->device);
+	return layout_of(call, &plan).bytes;
+}
+
+const otp_kernel otp_cuda_conv2d = {run_conv, bind_conv, unbind_conv, conv_scratch, expected_scratch};
+const otp_kernel otp_cuda_conv2d_bias = {run_conv, bind_conv, unbind_conv, conv_scratch, expected_scratch};
+const otp_kernel otp_cuda_conv2d_merge = {run_conv, bind_conv, unbind_conv, conv_scratch, expected_scratch};
+const otp_kernel otp_cuda_conv2d_dgrad = {run_conv, bind_conv, unbind_conv, conv_scratch, expected_scratch};
+const otp_kernel otp_cuda_conv2d_wgrad = {run_conv, bind_conv, unbind_conv, conv_scratch, expected_scratch};

@@ -50,6 +50,11 @@ void otp_cuda_note_failures(char *note, size_t bytes);
 OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const char *statement,
 				  const char *file, int line);
 
+/* `what` (as in otp_calloc_for) found no room on the device. */
+OTP_NORETURN void otp_cuda_out_of_memory(const char *what, size_t bytes, size_t free_bytes);
+/* Device memory of the caller's own, for cudaFree; NULL where there is no room. */
+void *otp_cuda_try_alloc(size_t bytes);
+
 /* One generator for all libraries: CUDA_CHECK(statement) and its like. */
 #define OTP_DEFINE_CHECK(library, type, success, explain)                                                    \
 	static inline void library##_check(type status, const char *statement, const char *file, int line)   \

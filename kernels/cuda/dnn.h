@@ -136,6 +136,9 @@ void otp_dnn_settle(otp_device *device, otp_dnn_plan *plan, bool wanted);
 /* Milliseconds of a launch of our own that does what follows this convolution, from its result's type to what
  * is stored. */
 float otp_dnn_time_epilogue(otp_device *device, const otp_dnn_conv *conv, otp_type stored);
+/* The workspace of the plan that the heuristics put first, with nothing run and no memory taken: what the
+ * chosen one is likely to want. False where there is none. */
+bool otp_dnn_expect_workspace(otp_device *device, const otp_dnn_conv *conv, size_t *bytes);
 /* data by role */
 void otp_dnn_run(otp_device *device, const otp_dnn_plan *plan, void *const data[OTP_DNN_ROLES],
 		 void *workspace);

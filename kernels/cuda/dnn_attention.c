@@ -123,22 +123,20 @@ typedef struct bench {
 	cudaEvent_t start, end;
 } bench;
 
-static void *bench_alloc(size_t bytes)
+/* False where the device has no room. */
+static bool make_up(const otp_call *call, otp_tensor *t, uint32_t which)
 {
-	void *memory = NULL;
-	CUDA_CHECK(cudaMalloc(&memory, bytes ? bytes : 1));
-	return memory;
-}
-
-static void make_up(const otp_call *call, otp_tensor *t, uint32_t which)
-{
-	t->data = bench_alloc((size_t)otp_shape_count(t->shape) * sizeof(uint16_t));
 	int64_t count = otp_shape_count(t->shape);
-	otp_tensor wide = {bench_alloc((size_t)count * sizeof(float)), t->shape, OTP_F32, NULL};
-	otp_cuda_fill(call, wide.data, count, which);
-	otp_cuda_convert(call, t, &wide);
-	CUDA_CHECK(cudaStreamSynchronize(call->device->stream));
+	t->data = otp_cuda_try_alloc((size_t)count * sizeof(uint16_t));
+	otp_tensor wide = {otp_cuda_try_alloc((size_t)count * sizeof(float)), t->shape, OTP_F32, NULL};
+	bool good = t->data && wide.data;
+	if (good) {
+		otp_cuda_fill(call, wide.data, count, which);
+		otp_cuda_convert(call, t, &wide);
+		CUDA_CHECK(cudaStreamSynchronize(call->device->stream));
+	}
 	CUDA_CHECK(cudaFree(wide.data));
+	return good;
 }
 
 static bool run_once(const bench *b, const otp_call *call, cudnnBackendDescriptor_t plan)
@@ -171,7 +169,8 @@ static cudaGraphExec_t capture(const bench *b, const otp_call *call, cudnnBacken
 	return otp_cuda_capture(call->device->stream, run_several, &(several){b, call, plan}, why);
 }
 
-/* Milliseconds of a run of the plan, or of the composition where it is NULL; INFINITY where it does not run.
+/* Milliseconds of a run of the plan, or of the composition where it is NULL; INFINITY where it does not run
+ * or the device has no room for its scratch.
  * The result goes to `result`. */
 static float time_runs(const bench *b, cudnnBackendDescriptor_t plan, size_t scratch_bytes, uint16_t *result)
 {
@@ -181,7 +180,9 @@ static float time_runs(const bench *b, cudnnBackendDescriptor_t plan, size_t scr
 	size_t result_bytes = (size_t)otp_shape_count(call.out.shape) * sizeof *result;
 	CUDA_CHECK(
 	    cudaMemsetAsync(call.out.data, 0xff, result_bytes, stream)); /* NaN, where nothing is written */
-	call.scratch = bench_alloc(scratch_bytes);
+	call.scratch = otp_cuda_try_alloc(scratch_bytes);
+	if (!call.scratch)
+		return INFINITY;
 	/* The first run loads modules, which capture forbids. */
 	cudaGraphExec_t launch = run_once(b, &call, plan) ? capture(b, &call, plan) : NULL;
 	for (int i = 0; launch && i < TIMED_LAUNCHES; i++) {
@@ -202,20 +203,25 @@ static float time_runs(const bench *b, cudnnBackendDescriptor_t plan, size_t scr
 
 static int input_count(const otp_call *call) { return is_adjoint(call) ? 2 : 1; }
 
-static void open_bench(bench *b, const otp_call *call, const otp_dnn_plan *first,
+/* False where the device has no room for it; to be closed in either case. */
+static bool open_bench(bench *b, const otp_call *call, const otp_dnn_plan *first,
 		       void (*composed)(const otp_call *call))
 {
 	size_t results = (size_t)otp_shape_count(call->out.shape);
 	*b = (bench){.call = *call, .composed = composed, .first = first};
 	b->call.attr.attention.scale = CONTRAST / sqrtf((float)attention_of(call).channels);
-	b->call.out.data = bench_alloc(results * sizeof(uint16_t));
-	for (int i = 0; i < input_count(call); i++)
-		make_up(&b->call, &b->call.in[i], (uint32_t)i);
+	b->call.out.data = otp_cuda_try_alloc(results * sizeof(uint16_t));
+	bool good = b->call.out.data;
+	for (int i = 0; i < input_count(call); i++) {
+		b->call.in[i].data = NULL; /* the bound call's own is not the bench's to free */
+		good = good && make_up(&b->call, &b->call.in[i], (uint32_t)i);
+	}
 	b->want = otp_calloc(3 * results, sizeof *b->want);
 	b->got = b->want + results;
 	b->again = b->got + results;
 	CUDA_CHECK(cudaEventCreate(&b->start));
 	CUDA_CHECK(cudaEventCreate(&b->end));
+	return good;
 }
 
 static void close_bench(bench *b)
@@ -386,12 +392,13 @@ static void choose(otp_dnn_plan *p, const otp_call *call, void (*composed)(const
 	if (!count)
 		return;
 	bench b;
-	open_bench(&b, call, p->first, composed);
-	float taken = time_runs(&b, NULL, composed_bytes, b.want);
-	for (int i = 0; i < count && !tried; i++)
+	/* Without room for a trial, and without a composition to compare with, attention stays composed. */
+	float taken =
+	    open_bench(&b, call, p->first, composed) ? time_runs(&b, NULL, composed_bytes, b.want) : INFINITY;
+	for (int i = 0; i < count && !tried && taken < INFINITY; i++)
 		if ((int)list[i].mode == mode && list[i].rank == rank)
 			try_candidate(&b, p, &list[i], &tried);
-	if (!p->plan)
+	if (!p->plan && taken < INFINITY)
 		choose_by_time(&b, p, list, count, taken);
 	close_bench(&b);
 	for (int i = 0; i < count; i++)

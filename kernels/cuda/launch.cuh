@@ -32,7 +32,7 @@
 /* Define a kernel of the table that is only a run function: the block that follows. */
 #define OTP_CUDA_KERNEL(name)                                                                                \
 	static void run_##name(const otp_call *call);                                                        \
-	const otp_kernel otp_cuda_##name = {run_##name, nullptr, nullptr, nullptr};                          \
+	const otp_kernel otp_cuda_##name = {run_##name, nullptr, nullptr, nullptr, nullptr};                 \
 	static void run_##name(const otp_call *call)
 
 enum { OTP_THREADS = 256, OTP_WARP = 32, OTP_WARPS = OTP_THREADS / OTP_WARP };

@@ -355,7 +355,7 @@ BY_WIDTH_AND_SILU(sums)
 BY_WIDTH_AND_SILU(dgrad)
 static void run_stats(const otp_call *call) { OTP_WITH_WIDTH(width_of(call), stats_as<W>(call)); }
 
-const otp_kernel otp_cuda_norm_stats = {run_stats, nullptr, nullptr, partial_bytes};
-const otp_kernel otp_cuda_norm_apply = {run_apply, nullptr, nullptr, nullptr};
-const otp_kernel otp_cuda_norm_sums = {run_sums, nullptr, nullptr, partial_bytes};
-const otp_kernel otp_cuda_norm_dgrad = {run_dgrad, nullptr, nullptr, means_bytes};
+const otp_kernel otp_cuda_norm_stats = {run_stats, nullptr, nullptr, partial_bytes, nullptr};
+const otp_kernel otp_cuda_norm_apply = {run_apply, nullptr, nullptr, nullptr, nullptr};
+const otp_kernel otp_cuda_norm_sums = {run_sums, nullptr, nullptr, partial_bytes, nullptr};
+const otp_kernel otp_cuda_norm_dgrad = {run_dgrad, nullptr, nullptr, means_bytes, nullptr};

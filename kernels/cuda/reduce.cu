@@ -198,4 +198,4 @@ size_t sum_scratch(const otp_call *call)
 
 } // namespace
 
-const otp_kernel otp_cuda_sum = {run_sum, nullptr, nullptr, sum_scratch};
+const otp_kernel otp_cuda_sum = {run_sum, nullptr, nullptr, sum_scratch, nullptr};

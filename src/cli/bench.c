@@ -129,7 +129,7 @@ static double outer_step(const otp_config *c, const double *values)
 static double peak_bytes(const bench *b)
 {
 	otp_engine_size size = otp_engine_measure(b->engine);
-	return (double)(size.state_bytes + size.gradient_bytes + size.program_bytes);
+	return (double)otp_engine_bytes(&size);
 }
 
 static void add_kinds(cJSON *o, const char *suffix, const double *values, double factor)

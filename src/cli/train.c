@@ -4,6 +4,8 @@
 #include "core/log.h"
 #include "report/html.h"
 #include "model/run.h"
+#include "train/budget.h"
+#include "train/rehearse.h"
 #include "train/summary.h"
 #include "train/trainer.h"
 
@@ -39,10 +41,16 @@ static int train_session(otp_session *s, otp_error *err)
 	if (!otp_session_open_runtime(c, &runtime, err))
 		return otp_exit_code(err);
 	hint_at_small_preset(c);
+	otp_budget budget = otp_budget_of(s, &runtime, c->batch);
+	if (c->plan || c->dry_run)
+		otp_budget_print(s, &runtime, &budget);
 	int code = OTP_EXIT_OK;
-	if (c->plan || c->dry_run) {
-		otp_train_print_plan(s, &runtime);
-	} else {
+	/* Before hours of decoding, not after. */
+	if (!c->plan && (!otp_budget_check(s, &runtime, &budget, err) || !otp_session_load(s, err)))
+		code = otp_exit_code(err);
+	else if (c->dry_run && !c->plan)
+		code = otp_rehearse(s, &runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);
+	else if (!c->plan) {
 		if (c->resume)
 			otp_run_sweep(c->out);
 		signal(SIGINT, on_interrupt);
@@ -90,7 +98,7 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 		return otp_fail(err, c.out,
 				"holds a run already; continue it with --resume or choose another --out"),
 		       OTP_EXIT_USAGE;
-	if (!otp_session_open(&c, &s, err))
+	if (!otp_session_plan(&c, &s, err))
 		return otp_exit_code(err);
 	int code = train_session(&s, err);
 	otp_session_close(&s);

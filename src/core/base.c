@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "core/base.h"
 #include "core/log.h"
+#include "core/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -55,18 +56,25 @@ void otp_assert_failed(const char *file, int line, const char *cond, const char 
 	abort();
 }
 
-static OTP_NORETURN void out_of_memory(size_t bytes)
+static OTP_NORETURN void out_of_memory(const char *what, size_t bytes)
 {
-	otp_log("otplan: out of memory: %zu bytes more are needed", bytes);
+	char wanted[OTP_BYTES_TEXT], left[OTP_BYTES_TEXT];
+	otp_log("otplan: out of memory: %s (%zu bytes) for %s; %s can still be had",
+		otp_bytes_text(bytes, wanted), bytes, what, otp_bytes_text(otp_memory_available(), left));
 	exit(OTP_EXIT_FAILED);
 }
 
 void *otp_calloc(size_t count, size_t bytes_each)
 {
+	return otp_calloc_for("working memory", count, bytes_each);
+}
+
+void *otp_calloc_for(const char *what, size_t count, size_t bytes_each)
+{
 	size_t bytes = otp_round_up(otp_mul_size(count, bytes_each) + (bytes_each == 0 || count == 0), 64);
 	void *memory = aligned_alloc(64, bytes);
 	if (!memory)
-		out_of_memory(bytes);
+		out_of_memory(what, bytes);
 	return memset(memory, 0, bytes);
 }
 

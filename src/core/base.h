@@ -51,6 +51,9 @@ void otp_assert_failed(const char *file, int line, const char *cond, const char 
 /* Zeroed memory, 64-byte aligned, never NULL: running out ends the program
  * with one line and exit code 1. Release with otp_free. */
 void *otp_calloc(size_t count, size_t bytes_each);
+/* The same for what may be large: `what` names it in that line, with the option to change where there is one:
+ * "a batch (a smaller --batch takes less)". */
+void *otp_calloc_for(const char *what, size_t count, size_t bytes_each);
 void *otp_realloc(void *old, size_t old_bytes, size_t new_bytes);
 void otp_free(void *memory);
 char *otp_strdup(const char *text);

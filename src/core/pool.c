@@ -21,6 +21,7 @@ enum { SPIN_ROUNDS = 4000 }; /* some tens of microseconds, about the price of on
 struct otp_pool {
 	int workers;
 	pthread_t *threads; /* workers - 1: the caller is worker 0 */
+	bool started;	    /* with the first task: who only counts the team pays for no stacks */
 	pthread_mutex_t lock;
 	pthread_cond_t start, done;
 	atomic_uint generation; /* changes when a task is posted; written under lock */
@@ -83,6 +84,24 @@ static void post(otp_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
+static void start_threads(otp_pool *pool)
+{
+	/* Signals belong to the caller: Ctrl-C must interrupt it, not a worker. */
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	for (int i = 1; i < pool->workers; i++) {
+		pool->members[i] = (struct otp_pool_member){pool, i};
+		int code = pthread_create(&pool->threads[i - 1], NULL, member_main, &pool->members[i]);
+		if (code != 0) {
+			otp_log("otplan: %d threads cannot be started: %s", pool->workers, strerror(code));
+			exit(OTP_EXIT_FAILED);
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pool->started = true;
+}
+
 otp_pool *otp_pool_new(int workers)
 {
 	OTP_ASSERT(workers >= 1, "%d workers", workers);
@@ -93,20 +112,6 @@ otp_pool *otp_pool_new(int workers)
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->start, NULL);
 	pthread_cond_init(&pool->done, NULL);
-
-	/* Signals belong to the caller: Ctrl-C must interrupt it, not a worker. */
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	for (int i = 1; i < workers; i++) {
-		pool->members[i] = (struct otp_pool_member){pool, i};
-		int code = pthread_create(&pool->threads[i - 1], NULL, member_main, &pool->members[i]);
-		if (code != 0) {
-			otp_log("otplan: %d threads cannot be started: %s", workers, strerror(code));
-			exit(OTP_EXIT_FAILED);
-		}
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return pool;
 }
 
@@ -116,7 +121,7 @@ void otp_pool_free(otp_pool *pool)
 		return;
 	pool->stop = true;
 	post(pool);
-	for (int i = 1; i < pool->workers; i++)
+	for (int i = 1; i < pool->workers && pool->started; i++)
 		pthread_join(pool->threads[i - 1], NULL);
 	pthread_cond_destroy(&pool->done);
 	pthread_cond_destroy(&pool->start);
@@ -132,6 +137,8 @@ void otp_pool_run(otp_pool *pool, void (*task)(void *argument, int worker), void
 {
 	bool busy = atomic_exchange(&pool->busy, true);
 	OTP_ASSERT(!busy, "the team is at work already: one caller at a time, and no task within a task");
+	if (!pool->started)
+		start_threads(pool);
 	pool->task = task;
 	pool->argument = argument;
 	if (pool->workers > 1) {

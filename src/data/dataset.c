@@ -9,6 +9,7 @@
 
 #include "core/base.h"
 #include "core/file.h"
+#include "core/memory.h"
 #include "core/pool.h"
 #include "data/permute.h"
 #include "data/source.h"
@@ -30,7 +31,7 @@ struct otp_dataset {
 	int64_t count;	 /* 0: without end */
 	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
 			    made by formula */
-	bool prepared;
+	bool prepared, loaded;
 	int size;      /* asked for; 0: as stored */
 	int h, w, c;   /* of a finished sample */
 	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
@@ -247,6 +248,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .survey = s->survey,
 	    .memory_bytes =
 		d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
+	    .unloaded_bytes = (d->kept ? 0 : d->kept_bytes) + s->unloaded_bytes,
 	};
 }
 
@@ -360,16 +362,22 @@ static bool stores_bytes(const otp_source *s)
 
 /* Bytes are worth keeping where a read costs more than a copy, and where half
  * of what the machine can spare holds them. */
-static bool keep_in_memory(otp_dataset *d, int threads, otp_error *err)
+static size_t bytes_to_keep(const otp_dataset *d)
 {
 	const otp_source *s = d->source;
 	bool reshaped = d->size && (s->h != d->size || s->w != d->size);
 	size_t sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c;
 	if (!stores_bytes(s) || !(s->costly || reshaped || s->c != d->settled_c) || !d->spec.keep ||
 	    (size_t)d->count > otp_memory_available() / 2 / sample_bytes)
-		return true;
-	d->kept_bytes = otp_mul_size((size_t)d->count, sample_bytes);
-	d->kept = otp_calloc(d->kept_bytes, 1);
+		return 0;
+	return otp_mul_size((size_t)d->count, sample_bytes);
+}
+
+static bool keep_in_memory(otp_dataset *d, int threads, otp_error *err)
+{
+	size_t sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c;
+	d->kept =
+	    otp_calloc_for("decoded pictures (?keep=off after the data set takes nothing)", d->kept_bytes, 1);
 	filling f = {.d = d, .sample_bytes = sample_bytes};
 	otp_pool *pool = otp_pool_new(threads > 0 ? threads : 1);
 	otp_pool_run(pool, fill, &f);
@@ -413,7 +421,7 @@ static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
 	return true;
 }
 
-bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err)
+bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
 {
 	otp_source *s = d->source;
 	otp_free(d->kept);
@@ -421,6 +429,7 @@ bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, ot
 	d->kept = NULL;
 	d->broken = NULL;
 	d->kept_bytes = 0;
+	d->loaded = false;
 	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, size, err)))
 		return false;
 	d->size = s->kind == OTP_DATA_IMAGES ? size : 0;
@@ -434,7 +443,23 @@ bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, ot
 	if (d->chosen)
 		d->broken = otp_calloc((size_t)d->count, sizeof *d->broken);
 	d->prepared = true;
-	return keep_in_memory(d, threads, err);
+	d->kept_bytes = bytes_to_keep(d);
+	return true;
+}
+
+bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err)
+{
+	otp_source *s = d->source;
+	OTP_ASSERT(d->prepared, "otp_dataset_shape comes first");
+	if (s->ops->load && !s->ops->load(s, err))
+		return false;
+	d->loaded = true;
+	return !d->kept_bytes || keep_in_memory(d, threads, err);
+}
+
+bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err)
+{
+	return otp_dataset_shape(d, size, channels, err) && otp_dataset_load(d, threads, err);
 }
 
 /* ---- the second stage ------------------------------------------------------------ */
@@ -506,7 +531,7 @@ static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *ima
 /* Sample `index` settled; the pixels may belong to the set. */
 static bool take(const otp_dataset *d, uint64_t *index, otp_image *image, otp_error *err)
 {
-	OTP_ASSERT(d->prepared, "otp_dataset_prepare comes first");
+	OTP_ASSERT(d->loaded, "otp_dataset_prepare comes first");
 	*image = (otp_image){.h = d->h, .w = d->w, .c = d->settled_c};
 	if (!d->kept)
 		return settle_or_next(d, index, image, err);

@@ -34,7 +34,8 @@ typedef struct otp_dataset_info {
 	bool one_size;		/* every sample has the same h, w as stored */
 	const char *format;	/* "folder", "picture", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
 	double low, high;	/* images stored as floats: the values that became -1 and 1; 0, 0 otherwise */
-	size_t memory_bytes;	/* held by the set after prepare */
+	size_t memory_bytes;	/* held by the set once it is loaded; */
+	size_t unloaded_bytes;	/* of these, not taken yet */
 	otp_data_survey survey; /* of the whole source, before part= and limit= */
 } otp_dataset_info;
 
@@ -42,7 +43,11 @@ typedef struct otp_dataset_info {
 otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
 /* Fix the form in which samples come out (images: size x size, or their own
  * size where 0; channels: 1 or 3 from anything, grey repeated, alpha laid over
- * white), then load into memory what fits, with `threads` threads. */
+ * white), and decide what will be held in memory. Reads no sample. */
+bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
+/* Load into memory what was decided, with `threads` threads. */
+bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err);
+/* Both. */
 bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err);
 void otp_dataset_close(otp_dataset *d);
 

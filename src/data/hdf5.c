@@ -2,6 +2,7 @@
  * where they lie (as fast as memory); others are read whole when that fits, and
  * sample by sample otherwise.
  */
+#include "core/memory.h"
 #include "data/array.h"
 #include "data/hdf5_library.h"
 
@@ -151,18 +152,27 @@ static bool hdf5_prepare(otp_source *base, int size, otp_error *err)
 	if (s->loaded)
 		return true;
 	if (bytes <= otp_memory_available() / 2) {
-		s->loaded = otp_calloc(bytes, 1);
-		base->memory_bytes = bytes;
-		return (read_samples(s, 0, (uint64_t)base->count, s->loaded) ||
-			otp_fail(err, "HDF5",
-				 "the data set cannot be read: damaged, or a filter is not installed")) &&
-		       (s->value_bytes == 1 || all_finite(s, err));
+		base->memory_bytes = base->unloaded_bytes = bytes;
+		return true;
 	}
 	hbool_t safe = false;
 	H5is_library_threadsafe(&safe);
 	return safe || otp_fail(err, "HDF5",
 				"the set does not fit into memory and this HDF5 library serves one thread "
 				"only; pack it without chunks (otplan pack)");
+}
+
+static bool hdf5_load(otp_source *base, otp_error *err)
+{
+	hdf5_source *s = (hdf5_source *)base;
+	if (!base->unloaded_bytes)
+		return true;
+	s->loaded = otp_calloc_for("the data set", base->unloaded_bytes, 1);
+	base->unloaded_bytes = 0;
+	if (!read_samples(s, 0, (uint64_t)base->count, s->loaded))
+		return otp_fail(err, "HDF5",
+				"the data set cannot be read: damaged, or a filter is not installed");
+	return s->value_bytes == 1 || all_finite(s, err);
 }
 
 static void hdf5_close(otp_source *base)
@@ -176,7 +186,8 @@ static void hdf5_close(otp_source *base)
 	otp_source_free(base);
 }
 
-static const otp_source_ops hdf5_ops = {.read = hdf5_read, .close = hdf5_close, .prepare = hdf5_prepare};
+static const otp_source_ops hdf5_ops = {
+    .read = hdf5_read, .close = hdf5_close, .prepare = hdf5_prepare, .load = hdf5_load};
 
 /* ---- opening ------------------------------------------------------------------- */
 

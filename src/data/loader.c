@@ -150,6 +150,9 @@ static void start_threads(otp_loader *l)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* One with the caller, one ready, and one in every thread's hands. */
+int otp_loader_slots(int workers) { return workers ? workers + 2 : 1; }
+
 otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uint32_t first_draw)
 {
 	OTP_ASSERT(walk.batch > 0 && walk.copies > 0 && workers >= 0, "batch %d, %d copies, %d workers",
@@ -166,12 +169,12 @@ otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uin
 			  .next_draw = first_draw,
 			  .workers = workers};
 	l->walk.flip = walk.flip && info.kind == OTP_DATA_IMAGES;
-	/* One with the caller, one ready, and one in every thread's hands. */
-	l->slot_count = workers ? (uint32_t)workers + 2 : 1;
+	l->slot_count = (uint32_t)otp_loader_slots(workers);
 	l->slots = otp_calloc(l->slot_count, sizeof *l->slots);
 	size_t values = otp_mul_size((size_t)walk.batch, (size_t)info.h * (size_t)info.w * (size_t)info.c);
 	for (uint32_t i = 0; i < l->slot_count; i++)
-		l->slots[i].values = otp_calloc(values, sizeof(float));
+		l->slots[i].values = otp_calloc_for(
+		    "a batch (a smaller --batch, or fewer --workers, takes less)", values, sizeof(float));
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->filled, NULL);
 	pthread_cond_init(&l->freed, NULL);

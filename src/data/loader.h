@@ -21,6 +21,8 @@ typedef struct otp_walk {
 
 /* Batches from first_draw on are prepared ahead by `workers` threads (0: on demand). */
 otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uint32_t first_draw);
+/* Batches that such a loader holds. */
+int otp_loader_slots(int workers);
 void otp_loader_free(otp_loader *l);
 /* The next draw: batch * h * w * c floats, valid until the next call. NULL with
  * err set where a sample could not be read. */

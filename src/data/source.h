@@ -19,6 +19,9 @@ typedef struct otp_source_ops {
 	/* Called once the size is known (0: as stored) and before anything is read in bulk. NULL: nothing to
 	 * do. */
 	bool (*prepare)(otp_source *s, int size, otp_error *err);
+	/* Called once after prepare, to read in bulk what prepare announced in unloaded_bytes. NULL: nothing.
+	 */
+	bool (*load)(otp_source *s, otp_error *err);
 } otp_source_ops;
 
 /* First member of each format's own struct. */
@@ -35,8 +38,9 @@ struct otp_source {
 	otp_colour_law colour;	 /* colouring that belongs to the set itself */
 	otp_data_survey survey;
 	const char *format;
-	size_t memory_bytes; /* that the source holds */
-	char **skipped;	     /* "FILE: what is wrong" of what could not even be opened */
+	size_t memory_bytes;   /* that the source holds, or will hold after load; */
+	size_t unloaded_bytes; /* of these, what load has still to take */
+	char **skipped;	       /* "FILE: what is wrong" of what could not even be opened */
 	int64_t skipped_count;
 	bool quiet; /* what is left out is not named on stderr */
 };
@@ -58,8 +62,5 @@ void otp_source_free(otp_source *s);
 
 /* "FILE.ext:name" into file and name (NULL where none is given); both otp_free'd by the caller. */
 void otp_source_split_name(const char *place, char **file, char **name);
-
-/* Bytes that the machine could still give to this process (half of them are ours to fill). */
-size_t otp_memory_available(void);
 
 #endif

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 #include "tree.h"
+#include "core/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -122,9 +123,25 @@ static size_t data_elements(const otp_engine *e, otp_side side)
 	return rows ? (size_t)rows * (size_t)words_per_picture(e, side) : 0;
 }
 
+static bool keeps_rounded(const otp_engine *e)
+{
+	return e->runtime->precision == OTP_PRECISION_BF16 && e->runtime->backend->element_bytes[OTP_BF16];
+}
+
 static size_t rounded_bytes(const otp_engine *e, otp_network n)
 {
 	return (size_t)e->params[n]->elements * e->runtime->backend->element_bytes[OTP_BF16];
+}
+
+static const char *span_purpose(int span)
+{
+	if (span == SPAN_LOSSES)
+		return "losses";
+	if (span >= otp_data_span(0) && span < otp_data_span(OTP_SIDES))
+		return "the data set (--data-on-device off takes nothing)";
+	if (span >= otp_grads_span(0) && span < otp_grads_span(OTP_NETWORKS))
+		return "gradients (a smaller --width or --potential-width takes less)";
+	return "weights and moments (a smaller --width or --potential-width takes less)";
 }
 
 static void allocate_spans(otp_engine *e)
@@ -139,14 +156,15 @@ static void allocate_spans(otp_engine *e)
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		elements[otp_data_span(side)] = data_elements(e, side);
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
-		if (e->runtime->precision == OTP_PRECISION_BF16 && b->element_bytes[OTP_BF16])
+		if (keeps_rounded(e))
 			e->rounded[otp_state_span(n)] = (otp_rounded){
-			    b->alloc(e->runtime->device, rounded_bytes(e, n)), e->params[n]->elements};
+			    b->alloc(e->runtime->device, "weights rounded to bfloat16", rounded_bytes(e, n)),
+			    e->params[n]->elements};
 	elements[SPAN_LOSSES] = (size_t)e->settings.parts * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
-			e->spans[span] =
-			    b->alloc(e->runtime->device, elements[span] * b->element_bytes[OTP_F32]);
+			e->spans[span] = b->alloc(e->runtime->device, span_purpose(span),
+						  elements[span] * b->element_bytes[OTP_F32]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
@@ -160,10 +178,19 @@ static void write_signs(const batch_part *part, otp_step_kind kind)
 	otp_free(signs);
 }
 
+static otp_program_options program_options(const otp_engine *e)
+{
+	return (otp_program_options){
+	    .precision = e->runtime->precision,
+	    .rounded = e->rounded,
+	    .purpose = "a training step's values (a smaller --batch or --image-size takes less)",
+	};
+}
+
 static void build_programs(const otp_engine *e, batch_part *part)
 {
 	const otp_runtime *at = e->runtime;
-	otp_program_options options = {.precision = at->precision, .rounded = e->rounded};
+	otp_program_options options = program_options(e);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		if (!part->step[kind].graph)
 			continue;
@@ -181,15 +208,17 @@ static void build_work(void *argument, int worker)
 	const otp_runtime *at = e->runtime;
 	for (int i = worker; i < e->settings.parts; i += e->workers)
 		build_programs(e, &e->parts[i]);
-	otp_program_options options = {
-	    .precision = at->precision, .share = worker, .shares = e->workers, .rounded = e->rounded};
+	otp_program_options options = program_options(e);
+	options.share = worker;
+	options.shares = e->workers;
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		if (e->updates[n].graph)
 			e->updates[n].program[worker] =
 			    otp_program_new(at->backend, at->device, e->updates[n].graph, e->spans, options);
 }
 
-otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings)
+/* Parameters, shares of the batch and graphs: all that is known before there is memory. */
+static otp_engine *describe(otp_runtime *runtime, const otp_engine_settings *settings)
 {
 	int parts = settings->parts, batch = settings->batch;
 	OTP_ASSERT(parts >= 1 && parts <= batch && parts <= OTP_MOST_PARTS, "a batch of %d in %d parts",
@@ -200,7 +229,6 @@ otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *sett
 	e->workers = otp_pool_workers(runtime->pool);
 	e->parts = otp_calloc((size_t)parts, sizeof *e->parts);
 	discover_params(e);
-	allocate_spans(e);
 	for (int i = 0; i < parts; i++) {
 		batch_part *part = &e->parts[i];
 		part->first = (int)((int64_t)batch * i / parts);
@@ -210,6 +238,13 @@ otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *sett
 	}
 	for (otp_network n = 0; n < OTP_NETWORKS && parts > 1; n++)
 		build_update(e, n);
+	return e;
+}
+
+otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings)
+{
+	otp_engine *e = describe(runtime, settings);
+	allocate_spans(e);
 	otp_pool_run(runtime->pool, build_work, e);
 	return e;
 }
@@ -468,27 +503,95 @@ void otp_engine_potential_step(otp_engine *e, otp_batch x, otp_batch y, const ot
 
 /* ---- measuring ---- */
 
-otp_engine_size otp_engine_measure(const otp_engine *e)
+static void add_program(otp_engine_size *size, otp_program_size p)
+{
+	size->arena_bytes += p.arena_bytes;
+	size->scratch_bytes += p.scratch_bytes;
+	size->unshared_bytes += p.unshared_bytes;
+	size->host_bytes += p.host_bytes;
+	size->largest = p.largest > size->largest ? p.largest : size->largest;
+	size->scratch_expected |= p.scratch_expected;
+	size->programs++;
+	size->calls += p.calls;
+}
+
+static otp_engine_size measure_spans(const otp_engine *e)
 {
 	otp_engine_size size = {0};
+	size_t element = e->runtime->backend->element_bytes[OTP_F32];
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
-		size_t row = (size_t)e->params[n]->elements * e->runtime->backend->element_bytes[OTP_F32];
-		size.state_bytes += row * (size_t)otp_engine_rows(n);
-		if (e->rounded[otp_state_span(n)].memory)
-			size.state_bytes += rounded_bytes(e, n);
+		size_t row = (size_t)e->params[n]->elements * element;
+		size.elements[n] = e->params[n]->elements;
+		size.parameters[n] = e->params[n]->trainable;
+		size.moment_bytes += 2 * row;
+		size.weight_bytes += row * (size_t)(otp_engine_rows(n) - 2);
+		size.weight_bytes += keeps_rounded(e) ? rounded_bytes(e, n) : 0;
 		size.gradient_bytes += row * (size_t)e->settings.parts;
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
-		size.data_bytes += data_elements(e, side) * e->runtime->backend->element_bytes[OTP_F32];
+		size.data_bytes += data_elements(e, side) * element;
+	return size;
+}
+
+otp_engine_size otp_engine_measure(const otp_engine *e)
+{
+	otp_engine_size size = measure_spans(e);
 	for (int i = 0; i < e->settings.parts; i++)
 		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
-			if (e->parts[i].program[kind]) {
-				otp_program_size p = otp_program_measure(e->parts[i].program[kind]);
-				size.program_bytes += p.arena_bytes + p.scratch_bytes;
-				size.unshared_bytes += p.unshared_bytes + p.scratch_bytes;
-				size.programs++;
-				size.calls += p.calls;
-			}
+			if (e->parts[i].program[kind])
+				add_program(&size, otp_program_measure(e->parts[i].program[kind]));
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		for (int i = 0; e->updates[n].graph && i < e->workers; i++)
+			add_program(&size, otp_program_measure(e->updates[n].program[i]));
+	return size;
+}
+
+size_t otp_engine_bytes(const otp_engine_size *s)
+{
+	return s->weight_bytes + s->moment_bytes + s->gradient_bytes + s->data_bytes + s->arena_bytes +
+	       s->scratch_bytes;
+}
+
+static otp_program_size plan_program(const otp_engine *e, const otp_graph *g)
+{
+	return otp_program_plan(e->runtime->backend, e->runtime->device, g, program_options(e));
+}
+
+/* Parts of one size have programs of one size, and so have all workers' updates: measured once. */
+static void plan_programs(const otp_engine *e, otp_engine_size *size)
+{
+	otp_program_size each[OTP_STEP_KINDS];
+	for (int i = 0; i < e->settings.parts; i++) {
+		const batch_part *part = &e->parts[i];
+		for (int k = 0; k < OTP_STEP_KINDS; k++) {
+			if (!part->step[k].graph)
+				continue;
+			if (i == 0 || part->shard != e->parts[i - 1].shard)
+				each[k] = plan_program(e, part->step[k].graph);
+			add_program(size, each[k]);
+		}
+	}
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		if (!e->updates[n].graph)
+			continue;
+		otp_program_size one = plan_program(e, e->updates[n].graph);
+		for (int i = 0; i < e->workers; i++)
+			add_program(size, one);
+	}
+}
+
+otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings *settings)
+{
+	size_t before = otp_memory_in_use();
+	otp_engine *e = describe(runtime, settings);
+	otp_engine_size size = measure_spans(e);
+	size_t after = otp_memory_in_use();
+	size.host_bytes = after > before ? after - before : 0;
+	for (otp_network n = 0; n < OTP_NETWORKS && keeps_rounded(e); n++) /* that there will be some */
+		e->rounded[otp_state_span(n)] = (otp_rounded){e, e->params[n]->elements};
+	plan_programs(e, &size);
+	memset(e->rounded, 0, sizeof e->rounded);
+	otp_engine_free(e);
 	return size;
 }
 

@@ -72,10 +72,22 @@ void *otp_engine_state(otp_engine *e, otp_network network); /* device memory */
 void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads);
 
 typedef struct otp_engine_size {
-	size_t state_bytes, gradient_bytes, program_bytes, unshared_bytes, data_bytes;
+	size_t weight_bytes; /* with the average, and the copies in bfloat16 */
+	size_t moment_bytes, gradient_bytes, data_bytes;
+	size_t arena_bytes, scratch_bytes; /* of all programs */
+	size_t unshared_bytes;		   /* what the arenas would be if no two values shared memory */
+	int64_t largest;		   /* elements of the largest tensor */
+	int64_t parameters[OTP_NETWORKS];  /* trainable, by network */
+	int64_t elements[OTP_NETWORKS];	   /* a row of the state, by network */
+	size_t host_bytes; /* of graphs, and of programs beside what they have on the device */
 	int programs, calls;
+	bool scratch_expected; /* some of it is a guess: see otp_program_size */
 } otp_engine_size;
 otp_engine_size otp_engine_measure(const otp_engine *e);
+/* All that an engine takes of the device's memory. */
+size_t otp_engine_bytes(const otp_engine_size *size);
+/* The size of an engine that is not made: takes no memory of the device and starts no thread. */
+otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings *settings);
 
 /* Seconds by op kind of one part's steps, for bench. */
 bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *seconds_by_op);

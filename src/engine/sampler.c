@@ -26,11 +26,19 @@ static size_t sample_floats(const otp_sampler *s)
 	return (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c;
 }
 
+static otp_program_options sampler_options(const otp_runtime *runtime)
+{
+	return (otp_program_options){.precision = runtime->precision,
+				     .purpose = "samples of the plan (a smaller --image-size takes less)"};
+}
+
+static int chunk_of(const otp_arch *arch) { return arch->vectors ? CHUNK_VECTORS : CHUNK_IMAGES; }
+
 static void build(void *argument, int worker)
 {
 	otp_sampler *s = argument;
 	worker_program *w = &s->each[worker];
-	otp_program_options options = {.precision = s->runtime->precision};
+	otp_program_options options = sampler_options(s->runtime);
 	w->program =
 	    otp_program_new(s->runtime->backend, s->runtime->device, w->sample.graph, s->spans, options);
 }
@@ -42,7 +50,7 @@ otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_par
 	s->runtime = runtime;
 	s->arch = *arch;
 	s->smoothing = smoothing;
-	s->chunk = arch->vectors ? CHUNK_VECTORS : CHUNK_IMAGES;
+	s->chunk = chunk_of(arch);
 	s->spans[otp_state_span(OTP_TRANSPORT)] = span;
 	s->workers = otp_pool_workers(runtime->pool);
 	s->each = otp_calloc((size_t)s->workers, sizeof *s->each);
@@ -55,6 +63,19 @@ otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_par
 	}
 	otp_pool_run(runtime->pool, build, s);
 	return s;
+}
+
+size_t otp_sampler_plan(otp_runtime *runtime, const otp_arch *arch)
+{
+	otp_params *params = otp_params_new();
+	otp_sample_graph sample = otp_sample_build(arch, params, 0, chunk_of(arch), false);
+	otp_program_size program =
+	    otp_program_plan(runtime->backend, runtime->device, sample.graph, sampler_options(runtime));
+	otp_graph_free(sample.graph);
+	otp_params_free(params);
+	size_t values = (size_t)chunk_of(arch) * (size_t)arch->h * (size_t)arch->w * (size_t)arch->c;
+	return (size_t)otp_pool_workers(runtime->pool) *
+	       (program.arena_bytes + program.scratch_bytes + 2 * values * sizeof(float));
 }
 
 void otp_sampler_free(otp_sampler *s)

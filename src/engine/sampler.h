@@ -16,6 +16,8 @@ typedef struct otp_sampler otp_sampler;
  * caller brings the smoothing noise (antithetic pairs, chosen directions). */
 otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_params *params, void *span,
 			     int64_t base, otp_smoothing smoothing, bool given_noise);
+/* Bytes of memory that such a sampler takes; none is taken. */
+size_t otp_sampler_plan(otp_runtime *runtime, const otp_arch *arch);
 void otp_sampler_free(otp_sampler *s);
 
 /* x, y: count samples of h * w * c floats; streams: one a sample; eps: where the

@@ -140,6 +140,7 @@ typedef struct otp_call {
 	otp_tensor in[OTP_MAX_INPUTS], out;
 	otp_precision precision;
 	otp_device *device; /* where it runs */
+	bool planned;	    /* bound for its scratch alone and never run: bind may leave out all else */
 	int share, shares;  /* adam alone: which share of the columns this call updates */
 	void *scratch;	    /* scratch_bytes(call) bytes, contents undefined */
 	void *bound;	    /* what the kernel's bind made; NULL without bind */
@@ -150,6 +151,10 @@ typedef struct otp_kernel {
 	void (*bind)(otp_call *call);	/* optional: make call->bound; all but scratch is known */
 	void (*unbind)(otp_call *call); /* optional */
 	size_t (*scratch_bytes)(const otp_call *call); /* optional; asked after bind */
+	/* What scratch_bytes is likely to say, asked without bind, of a call without memory: for kernels
+	 * whose bind tries things out on the device. NULL: bind looks at shapes and types alone and costs
+	 * little. */
+	size_t (*expected_scratch)(otp_call *call);
 } otp_kernel;
 
 /* A backend: memory, transfers, and one kernel for every op of the table.
@@ -159,7 +164,9 @@ typedef struct otp_backend {
 	size_t element_bytes[OTP_TYPE_COUNT]; /* 0: the backend does not store this type */
 	bool (*open)(int index, otp_device **device, otp_error *err);
 	void (*close)(otp_device *device);
-	void *(*alloc)(otp_device *device, size_t bytes); /* zeroed, 64-byte aligned */
+	int64_t most_elements; /* of a tensor that a kernel reads or writes; 0: any number */
+	/* zeroed, 64-byte aligned, never NULL; `what` as in otp_calloc_for */
+	void *(*alloc)(otp_device *device, const char *what, size_t bytes);
 	void (*release)(otp_device *device, void *memory);
 	/* host float (F32, BF16) or uint32_t (U32) to and from device elements */
 	void (*upload)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);

@@ -1,5 +1,6 @@
 /* Binding a planned graph to a backend: one call a node, pointers fixed for good. */
 #include "graph/program.h"
+#include "core/memory.h"
 #include "graph/plan.h"
 #include "graph/storage.h"
 #include "graph/work.h"
@@ -18,6 +19,8 @@ struct otp_program {
 	char *arena;
 	void *scratch;
 	size_t scratch_bytes;
+	bool scratch_expected;
+	bool planned; /* measured alone: no node has memory */
 	void *spans[OTP_MAX_SPANS];
 	otp_rounded rounded[OTP_MAX_SPANS];
 	void *token;	   /* the backend's captured form of the calls */
@@ -27,6 +30,8 @@ struct otp_program {
 static void *node_data(const otp_program *p, const otp_node *node)
 {
 	const otp_node *owner = otp_graph_node(p->graph, p->plan->place[node->id].root);
+	if (p->planned)
+		return NULL;
 	if (owner->span != OTP_SPAN_NONE) {
 		OTP_ASSERT(p->spans[owner->span], "span %d has no memory", owner->span);
 		return (char *)p->spans[owner->span] +
@@ -41,6 +46,8 @@ static void *rounded_data(const otp_program *p, const otp_node *node)
 	const otp_node *owner = otp_graph_node(p->graph, p->plan->place[node->id].root);
 	if (owner->span == OTP_SPAN_NONE || owner->span_offset >= p->rounded[owner->span].elements)
 		return NULL;
+	if (p->planned) /* that there is a copy decides what scratch a call needs */
+		return p->rounded[owner->span].memory;
 	return (char *)p->rounded[owner->span].memory +
 	       (size_t)owner->span_offset * p->backend->element_bytes[OTP_BF16];
 }
@@ -57,25 +64,76 @@ static bool computed(const otp_program *p, const otp_node *node)
 	return p->plan->place[node->id].live && node->op != OTP_OP_LEAF && node->op != OTP_OP_reshape;
 }
 
-static void bind_call(otp_program *p, const otp_node *node, otp_program_options options)
+/* The call of a computed node, but for scratch and what the kernel binds to it. */
+static void add_call(otp_program *p, const otp_node *node, otp_program_options options)
 {
-	const otp_kernel *kernel = p->backend->kernels[node->op];
 	otp_call *call = &p->calls[p->call_count];
 	p->call_node[p->call_count++] = node->id;
 	call->op = node->op;
 	call->attr = node->attr;
 	call->precision = options.precision;
 	call->device = p->device;
+	call->planned = p->planned;
 	call->share = options.share;
 	call->shares = options.shares ? options.shares : 1;
 	for (int i = 0; i < node->input_count; i++)
 		call->in[i] = tensor_of(p, node->in[i]);
 	call->out = tensor_of(p, node);
-	if (kernel->bind)
-		kernel->bind(call);
-	size_t bytes = kernel->scratch_bytes ? kernel->scratch_bytes(call) : 0;
+}
+
+static void add_calls(otp_program *p, otp_program_options options)
+{
+	int node_count = otp_graph_size(p->graph), calls = 0;
+	for (int id = 0; id < node_count; id++)
+		calls += computed(p, otp_graph_node(p->graph, id));
+	p->calls = otp_calloc((size_t)calls, sizeof *p->calls);
+	p->call_node = otp_calloc((size_t)calls, sizeof *p->call_node);
+	for (int id = 0; id < node_count; id++)
+		if (computed(p, otp_graph_node(p->graph, id)))
+			add_call(p, otp_graph_node(p->graph, id), options);
+}
+
+static void need_scratch(otp_program *p, size_t bytes)
+{
 	if (bytes > p->scratch_bytes)
 		p->scratch_bytes = bytes;
+}
+
+static void bind_calls(otp_program *p)
+{
+	for (int i = 0; i < p->call_count; i++) {
+		const otp_kernel *kernel = p->backend->kernels[p->calls[i].op];
+		if (kernel->bind)
+			kernel->bind(&p->calls[i]);
+		need_scratch(p, kernel->scratch_bytes ? kernel->scratch_bytes(&p->calls[i]) : 0);
+	}
+}
+
+/* As bind_calls, where binding tries nothing out. */
+static void expect_scratch(otp_program *p)
+{
+	for (int i = 0; i < p->call_count; i++) {
+		otp_call *call = &p->calls[i];
+		const otp_kernel *kernel = p->backend->kernels[call->op];
+		if (kernel->expected_scratch) {
+			need_scratch(p, kernel->expected_scratch(call));
+			p->scratch_expected = true;
+			continue;
+		}
+		if (kernel->bind)
+			kernel->bind(call);
+		need_scratch(p, kernel->scratch_bytes ? kernel->scratch_bytes(call) : 0);
+	}
+}
+
+/* Of the calls that are bound. */
+static void unbind_calls(otp_program *p)
+{
+	for (int i = 0; i < p->call_count; i++) {
+		const otp_kernel *kernel = p->backend->kernels[p->calls[i].op];
+		if (kernel->unbind && p->calls[i].bound)
+			kernel->unbind(&p->calls[i]);
+	}
 }
 
 static void fill_constants(otp_program *p)
@@ -107,30 +165,30 @@ static otp_plan *make_plan(const otp_backend *backend, const otp_graph *g, otp_p
 	return plan;
 }
 
-otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
-			     void *const spans[OTP_MAX_SPANS], otp_program_options options)
+static otp_program *begin(const otp_backend *backend, otp_device *device, const otp_graph *g,
+			  otp_program_options options)
 {
 	otp_program *p = otp_calloc(1, sizeof *p);
 	p->backend = backend;
 	p->device = device;
 	p->graph = g;
 	p->plan = make_plan(backend, g, options);
-	if (spans)
-		memcpy(p->spans, spans, sizeof p->spans);
 	if (options.rounded)
 		memcpy(p->rounded, options.rounded, sizeof p->rounded);
-	p->arena = backend->alloc(device, (size_t)p->plan->arena_bytes);
+	return p;
+}
 
-	int node_count = otp_graph_size(g), calls = 0;
-	for (int id = 0; id < node_count; id++)
-		calls += computed(p, otp_graph_node(g, id));
-	p->calls = otp_calloc((size_t)calls, sizeof *p->calls);
-	p->call_node = otp_calloc((size_t)calls, sizeof *p->call_node);
-	for (int id = 0; id < node_count; id++)
-		if (computed(p, otp_graph_node(g, id)))
-			bind_call(p, otp_graph_node(g, id), options);
-
-	p->scratch = backend->alloc(device, p->scratch_bytes);
+otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
+			     void *const spans[OTP_MAX_SPANS], otp_program_options options)
+{
+	otp_program *p = begin(backend, device, g, options);
+	const char *purpose = options.purpose ? options.purpose : "a program's values";
+	if (spans)
+		memcpy(p->spans, spans, sizeof p->spans);
+	p->arena = backend->alloc(device, purpose, (size_t)p->plan->arena_bytes);
+	add_calls(p, options);
+	bind_calls(p);
+	p->scratch = backend->alloc(device, purpose, p->scratch_bytes);
 	for (int i = 0; i < p->call_count; i++)
 		p->calls[i].scratch = p->scratch;
 	fill_constants(p);
@@ -144,11 +202,7 @@ void otp_program_free(otp_program *p)
 	if (!p)
 		return;
 	p->backend->forget(p->device, p->token);
-	for (int i = 0; i < p->call_count; i++) {
-		const otp_kernel *kernel = p->backend->kernels[p->calls[i].op];
-		if (kernel->unbind)
-			kernel->unbind(&p->calls[i]);
-	}
+	unbind_calls(p);
 	p->backend->release(p->device, p->arena);
 	p->backend->release(p->device, p->scratch);
 	otp_free(p->calls);
@@ -219,14 +273,49 @@ void *otp_program_data(otp_program *p, const otp_node *node)
 	return node_data(p, node);
 }
 
+static int64_t largest_tensor(const otp_program *p)
+{
+	int64_t most = 0;
+	for (int id = 0; id < otp_graph_size(p->graph); id++) {
+		const otp_node *node = otp_graph_node(p->graph, id);
+		if (p->plan->place[id].live && node->span == OTP_SPAN_NONE &&
+		    otp_shape_count(node->shape) > most)
+			most = otp_shape_count(node->shape);
+	}
+	return most;
+}
+
 otp_program_size otp_program_measure(const otp_program *p)
 {
 	otp_program_size size = {
 	    .arena_bytes = (size_t)p->plan->arena_bytes,
 	    .unshared_bytes = (size_t)p->plan->unshared_bytes,
 	    .scratch_bytes = p->scratch_bytes,
+	    .largest = largest_tensor(p),
 	    .calls = p->call_count,
+	    .scratch_expected = p->scratch_expected,
 	};
+	return size;
+}
+
+otp_program_size otp_program_plan(const otp_backend *backend, otp_device *device, const otp_graph *g,
+				  otp_program_options options)
+{
+	size_t before = otp_memory_in_use();
+	otp_program *p = begin(backend, device, g, options);
+	p->planned = true;
+	add_calls(p, options);
+	/* Beyond that size kernels cannot run, and a library need not know what they would take. */
+	if (!backend->most_elements || largest_tensor(p) <= backend->most_elements)
+		expect_scratch(p);
+	otp_program_size size = otp_program_measure(p);
+	size_t after = otp_memory_in_use();
+	size.host_bytes = after > before ? after - before : 0;
+	unbind_calls(p);
+	otp_plan_free(p->plan);
+	otp_free(p->calls);
+	otp_free(p->call_node);
+	otp_free(p);
 	return size;
 }
 

@@ -17,7 +17,8 @@ typedef struct otp_rounded {
 
 typedef struct otp_program_options {
 	otp_precision precision;
-	int share, shares; /* of the columns, in an update; 0, 0 means all */
+	int share, shares;   /* of the columns, in an update; 0, 0 means all */
+	const char *purpose; /* what out of memory names: "a transport step (a smaller --batch takes less)" */
 	bool poison; /* checking mode: memory that the plan calls free is filled with NaN between calls */
 	const otp_rounded *rounded; /* [OTP_MAX_SPANS], or NULL: no copies */
 	const otp_type *types;	    /* tests alone: how each node is stored, instead of storage.h's rule */
@@ -25,7 +26,10 @@ typedef struct otp_program_options {
 
 typedef struct otp_program_size {
 	size_t arena_bytes, unshared_bytes, scratch_bytes;
+	size_t host_bytes; /* of a planned program: its calls, and what kernels bind to them */
+	int64_t largest;   /* elements of the largest tensor outside the spans */
 	int calls;
+	bool scratch_expected; /* some of it only the backend's library knows, when the program is made */
 } otp_program_size;
 
 /* spans[i]: device memory of span i, from backend->alloc (NULL where unused).
@@ -41,6 +45,10 @@ void otp_program_read(otp_program *p, const otp_node *node, void *values);
 void *otp_program_data(otp_program *p, const otp_node *node);
 
 otp_program_size otp_program_measure(const otp_program *p);
+/* The same of a program that is not made: from graph and backend alone, nothing is allocated on the device.
+ */
+otp_program_size otp_program_plan(const otp_backend *backend, otp_device *device, const otp_graph *g,
+				  otp_program_options options);
 
 /* Seconds each op kind took over `runs` runs, for bench: [OTP_OP_COUNT]. */
 void otp_program_profile(otp_program *p, int runs, double *seconds_by_op);

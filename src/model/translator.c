@@ -24,8 +24,8 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	float *row = otp_model_read_weights(path, t->params, err);
 	if (!row)
 		return false;
-	t->weights =
-	    at->backend->alloc(at->device, (size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
+	t->weights = at->backend->alloc(at->device, "the generator's weights",
+					(size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
 	at->backend->upload(at->device, t->weights, OTP_F32, row, t->params->elements);
 	at->backend->wait(at->device);
 	otp_free(row);

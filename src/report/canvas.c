@@ -22,6 +22,8 @@ otp_canvas *otp_canvas_new(int w, int h, otp_colour paper)
 	return c;
 }
 
+size_t otp_canvas_bytes(int w, int h) { return (size_t)w * (size_t)h * 3 * (sizeof(float) + 1 + 1); }
+
 void otp_canvas_free(otp_canvas *c)
 {
 	if (!c)

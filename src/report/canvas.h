@@ -20,6 +20,8 @@ typedef struct otp_canvas {
 } otp_canvas;
 
 otp_canvas *otp_canvas_new(int w, int h, otp_colour paper);
+/* Bytes of memory that such a canvas takes until it is written: itself, its bytes, and as many encoded. */
+size_t otp_canvas_bytes(int w, int h);
 void otp_canvas_free(otp_canvas *c);
 
 void otp_canvas_rect(otp_canvas *c, int x, int y, int w, int h, otp_colour ink);

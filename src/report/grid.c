@@ -13,22 +13,41 @@ enum {
 	MARGIN = 8
 };
 
+/* Size of the whole picture, and of one cell with the gap after it. */
+typedef struct grid_size {
+	int w, h, zoom, step_x, step_y;
+} grid_size;
+
+static grid_size size_of(int rows, int samples, int h, int w)
+{
+	int size = h > w ? h : w, zoom = (CELL + size / 2) / size;
+	grid_size g = {.zoom = zoom > 1 ? zoom : 1};
+	g.step_x = g.zoom * w + GAP;
+	g.step_y = g.zoom * h + GAP;
+	g.w = 2 * MARGIN + (samples + 1) * g.step_x - GAP + SOURCE_GAP;
+	g.h = 2 * MARGIN + rows * g.step_y - GAP;
+	return g;
+}
+
+size_t otp_grid_bytes(int rows, int samples, int h, int w)
+{
+	grid_size g = size_of(rows, samples, h, w);
+	return otp_canvas_bytes(g.w, g.h);
+}
+
 bool otp_grid_write(const char *path, const float *sources, const float *outputs, int rows, int samples,
 		    int h, int w, int c, otp_error *err)
 {
-	int size = h > w ? h : w, zoom = (CELL + size / 2) / size;
-	zoom = zoom > 1 ? zoom : 1;
-	int step_x = zoom * w + GAP, step_y = zoom * h + GAP;
+	grid_size g = size_of(rows, samples, h, w);
 	size_t values = (size_t)h * (size_t)w * (size_t)c;
-	otp_canvas *canvas = otp_canvas_new(2 * MARGIN + (samples + 1) * step_x - GAP + SOURCE_GAP,
-					    2 * MARGIN + rows * step_y - GAP, otp_colour_of(0xf0f0f0));
+	otp_canvas *canvas = otp_canvas_new(g.w, g.h, otp_colour_of(0xf0f0f0));
 	for (int row = 0; row < rows; row++) {
-		int y = MARGIN + row * step_y;
-		otp_canvas_image(canvas, MARGIN, y, sources + (size_t)row * values, h, w, c, zoom);
+		int y = MARGIN + row * g.step_y;
+		otp_canvas_image(canvas, MARGIN, y, sources + (size_t)row * values, h, w, c, g.zoom);
 		for (int k = 0; k < samples; k++) {
 			size_t at = (size_t)row * (size_t)samples + (size_t)k;
-			otp_canvas_image(canvas, MARGIN + SOURCE_GAP + (k + 1) * step_x, y,
-					 outputs + at * values, h, w, c, zoom);
+			otp_canvas_image(canvas, MARGIN + SOURCE_GAP + (k + 1) * g.step_x, y,
+					 outputs + at * values, h, w, c, g.zoom);
 		}
 	}
 	bool ok = otp_canvas_write_png(canvas, path, err);
@@ -129,6 +148,8 @@ static bool inside(const frame *f, double x, double y)
 {
 	return fabs(x - f->x) < f->half && fabs(y - f->y) < f->half;
 }
+
+size_t otp_grid_points_bytes(void) { return otp_canvas_bytes(LEFT + PLOT + RIGHT, TOP + PLOT + BOTTOM); }
 
 bool otp_grid_write_points(const char *path, const float *sources, const float *outputs, int rows,
 			   int samples, const float *target, int targets, int d, otp_error *err)

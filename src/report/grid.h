@@ -20,4 +20,8 @@ bool otp_grid_write_points(const char *path, const float *sources, const float *
 bool otp_grid_write_wheel(const char *path, const double *exact, const double *learned, int count,
 			  otp_error *err);
 
+/* Bytes of memory that writing such a picture takes beside the samples. */
+size_t otp_grid_bytes(int rows, int samples, int h, int w);
+size_t otp_grid_points_bytes(void);
+
 #endif

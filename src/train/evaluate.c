@@ -120,6 +120,12 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	return true;
 }
 
+size_t otp_evaluate_bytes(int64_t n, int per_input, size_t values)
+{
+	size_t each = values * sizeof(float);
+	return (5 * (size_t)n + 2 * (size_t)per_input) * each; /* x, y, eps, 2 targets; x, y of one input */
+}
+
 bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *target,
 		  const otp_evaluate_options *o, otp_evaluation *out, otp_error *err)
 {

@@ -34,6 +34,9 @@ typedef struct otp_evaluate_options {
 bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *target,
 		  const otp_evaluate_options *o, otp_evaluation *out, otp_error *err);
 
+/* Bytes of memory that measuring n samples of `values` takes, with so many of one input. */
+size_t otp_evaluate_bytes(int64_t n, int per_input, size_t values);
+
 /* Index of the i-th evaluation sample of a side: from the start, or, where data is
  * generated, far from what training and the other side draw. */
 uint64_t otp_evaluate_index(const otp_dataset *d, otp_side side, int64_t i);

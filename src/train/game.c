@@ -48,6 +48,15 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_run
 	return settings;
 }
 
+size_t otp_game_batch_bytes(const otp_session *s, const otp_engine_settings *settings)
+{
+	const otp_arch *a = &s->arch;
+	size_t batch = (size_t)s->config.batch * (size_t)a->h * (size_t)a->w * (size_t)a->c * sizeof(float);
+	int streamed =
+	    !settings->objective.resident[OTP_SOURCE].rows + !settings->objective.resident[OTP_TARGET].rows;
+	return batch * (size_t)streamed * (size_t)otp_loader_slots(s->config.workers);
+}
+
 static const otp_dataset *data_of(const otp_session *s, otp_side side)
 {
 	return side == OTP_TARGET ? s->target : s->source;

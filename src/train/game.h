@@ -28,6 +28,9 @@ typedef struct otp_game {
 /* Which sides will lie on the device is decided here, by --data-on-device and what the device has free. */
 otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_runtime *runtime);
 
+/* Bytes of the host's memory that batches on their way to the device take. */
+size_t otp_game_batch_bytes(const otp_session *s, const otp_engine_settings *settings);
+
 /* Networks with fresh weights, at step 0. */
 bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_error *err);
 /* Batches from g->step on, after the last change to it; puts what is to lie on the device there. */

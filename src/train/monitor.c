@@ -243,17 +243,24 @@ void otp_monitor_look(otp_monitor *m, otp_metrics *row)
 
 /* ---- set-up ---- */
 
-static size_t batch_size(const otp_monitor *m)
+static size_t values_of(const otp_arch *a) { return (size_t)a->h * (size_t)a->w * (size_t)a->c; }
+
+static size_t batch_size(const otp_session *s)
 {
-	size_t n = m->vectors ? INPUTS : PICTURES;
-	int64_t sources = m->session->source_info.count, targets = m->session->target_info.count / 2;
-	while (n > 1 && n * m->d > MOST_FLOATS)
+	size_t n = s->arch.vectors ? INPUTS : PICTURES;
+	int64_t sources = s->source_info.count, targets = s->target_info.count / 2;
+	while (n > 1 && n * values_of(&s->arch) > MOST_FLOATS)
 		n /= 2;
 	if (sources && (size_t)sources < n)
 		n = (size_t)sources;
-	if (m->session->target_info.count && (size_t)targets < n)
+	if (s->target_info.count && (size_t)targets < n)
 		n = (size_t)targets;
 	return n;
+}
+
+size_t otp_monitor_bytes(const otp_session *s)
+{
+	return (2 + 1 + 2 + 2) * batch_size(s) * values_of(&s->arch) * sizeof(float); /* x, targets, y, eps */
 }
 
 otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_error *err)
@@ -262,8 +269,8 @@ otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_err
 	m->session = s;
 	m->sampler = sampler;
 	m->vectors = s->arch.vectors;
-	m->d = (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c;
-	m->n = batch_size(m);
+	m->d = values_of(&s->arch);
+	m->n = batch_size(s);
 	m->every = otp_monitor_every(&s->config, m->vectors);
 	m->x = otp_calloc(2 * m->n * m->d, sizeof *m->x);
 	m->targets = otp_calloc(m->n * m->d, sizeof *m->targets);

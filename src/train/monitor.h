@@ -14,6 +14,8 @@ typedef struct otp_monitor otp_monitor;
 
 /* `sampler` follows the training and draws its own noise. NULL with err set where data cannot be read. */
 otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_error *err);
+/* Bytes of memory that it takes. */
+size_t otp_monitor_bytes(const otp_session *s);
 void otp_monitor_free(otp_monitor *m);
 
 /* The run so far, of one that is continued; rows by rising step. */

@@ -117,7 +117,7 @@ static bool settle_size(const otp_session *s, int *size, otp_error *err)
 	return true;
 }
 
-static bool prepare(otp_session *s, otp_error *err)
+static bool shape(otp_session *s, otp_error *err)
 {
 	int size = 0, channels = 0;
 	s->source_info = otp_dataset_describe(s->source);
@@ -127,22 +127,21 @@ static bool prepare(otp_session *s, otp_error *err)
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
 	if (!settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
-	    !otp_dataset_prepare(s->source, size, channels, s->config.workers, err) ||
-	    !otp_dataset_prepare(s->target, size, channels, s->config.workers, err))
+	    !otp_dataset_shape(s->source, size, channels, err) ||
+	    !otp_dataset_shape(s->target, size, channels, err))
 		return false;
 	s->source_info = otp_dataset_describe(s->source);
 	s->target_info = otp_dataset_describe(s->target);
 	return true;
 }
 
-bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
+bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 {
 	memset(s, 0, sizeof *s);
 	s->config = *c;
-	bool ok = open_sides(s, err) && prepare(s, err) &&
+	bool ok = open_sides(s, err) && shape(s, err) &&
 		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
 				    s->source_info.w, s->source_info.c, &s->arch, err) &&
-		  otp_level_settle(&s->config, s->source, &s->level, err) &&
 		  otp_session_absolute_paths(&s->config, err);
 	if (!ok) {
 		otp_session_close(s);
@@ -152,6 +151,25 @@ bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
 	s->objective = otp_settings_objective(c, &s->arch);
 	s->smoothing = c->smoothing;
 	return true;
+}
+
+bool otp_session_load(otp_session *s, otp_error *err)
+{
+	bool ok = otp_dataset_load(s->source, s->config.workers, err) &&
+		  otp_dataset_load(s->target, s->config.workers, err) &&
+		  otp_level_settle(&s->config, s->source, &s->level, err);
+	if (!ok) {
+		otp_session_close(s);
+		return false;
+	}
+	s->source_info = otp_dataset_describe(s->source);
+	s->target_info = otp_dataset_describe(s->target);
+	return true;
+}
+
+bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err)
+{
+	return otp_session_plan(c, s, err) && otp_session_load(s, err);
 }
 
 /* Of a source's first samples: rms distance from their mean, of whole vectors and of single values. */
@@ -193,6 +211,12 @@ bool otp_session_hint(const otp_session *s, otp_error *err)
 			"spread of about 1: scale source and target alike, or set these",
 			whole < small ? whole : single, s->config.sigma_start, s->config.tau);
 	return true;
+}
+
+const char *otp_session_count(const otp_dataset_info *info, char text[OTP_COUNT_TEXT])
+{
+	snprintf(text, OTP_COUNT_TEXT, "%lld samples", (long long)info->count);
+	return info->count ? text : "generated";
 }
 
 void otp_session_close(otp_session *s)

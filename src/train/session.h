@@ -33,10 +33,18 @@ bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err
  * threads these are. */
 bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *err);
 
-/* Opens and prepares both data sets, and settles every value of the configuration that is still auto. On
- * failure nothing stays open. */
+/* Opens both data sets and settles what the configuration leaves to them, from headers alone: enough to say
+ * what will be trained and what it takes. Samples can be had after otp_session_load, which reads what is to
+ * lie in memory and settles --sigma-end auto. On failure nothing stays open. */
+bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err);
+bool otp_session_load(otp_session *s, otp_error *err);
+/* Both. */
 bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err);
 void otp_session_close(otp_session *s);
+
+/* "60000 samples", or "generated". */
+enum { OTP_COUNT_TEXT = 40 };
+const char *otp_session_count(const otp_dataset_info *info, char text[OTP_COUNT_TEXT]);
 
 /* Says on the log what is allowed but seldom meant: vectors of a scale that sigma and tau were not made for,
  * one set on both sides. */

@@ -135,7 +135,10 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 	otp_translator t;
 	if (!otp_translator_open(c->out, runtime, &t, err))
 		return false;
-	otp_evaluate_options options = {.n = 512, .per_input = 512, .seed = c->seed, .sigma = t.facts.sigma};
+	otp_evaluate_options options = {.n = OTP_SUMMARY_INPUTS,
+					.per_input = OTP_SUMMARY_INPUTS,
+					.seed = c->seed,
+					.sigma = t.facts.sigma};
 	otp_evaluation e;
 	otp_figure list[OTP_MAX_FIGURES];
 	bool ok = otp_evaluate(t.sampler, s->source, s->target, &options, &e, err);

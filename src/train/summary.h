@@ -6,6 +6,8 @@
 #include "train/evaluate.h"
 #include "train/session.h"
 
+enum { OTP_SUMMARY_INPUTS = 512 }; /* that are measured, and samples of one of them */
+
 /* Evaluates RUN/model.h5 on the session's data, prints the figures on stdout,
  * and writes RUN/report.html and RUN/curves.svg. */
 bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *err);

@@ -78,7 +78,9 @@ static void read_state(trainer *t, otp_stored *s)
 {
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		s->elements[n] = otp_engine_params(t->game.engine, n)->elements;
-		s->state[n] = otp_calloc((size_t)(s->elements[n] * otp_engine_rows(n)), sizeof(float));
+		s->state[n] =
+		    otp_calloc_for("a copy of the state for the checkpoint (a smaller --width takes less)",
+				   (size_t)(s->elements[n] * otp_engine_rows(n)), sizeof(float));
 		otp_engine_read(t->game.engine, n, s->state[n]);
 	}
 }
@@ -223,6 +225,15 @@ static bool read_picture_data(trainer *t)
 	return true;
 }
 
+size_t otp_train_picture_bytes(const otp_arch *a)
+{
+	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
+	size_t samples = a->vectors ? POINT_ROWS * POINT_SAMPLES : PICTURE_ROWS * PICTURE_SAMPLES;
+	return 2 * samples * floats * sizeof(float) +
+	       (a->vectors ? otp_grid_points_bytes()
+			   : otp_grid_bytes(PICTURE_ROWS, PICTURE_SAMPLES, a->h, a->w));
+}
+
 /* Fixed inputs and noise through the whole run; sigma is the step's own, as trained. */
 static bool save_picture(trainer *t)
 {
@@ -353,19 +364,13 @@ static bool open_files(trainer *t)
 	return ok;
 }
 
-/* "60000 samples", or "generated". */
-static const char *count_text(const otp_dataset_info *info, char buffer[40])
-{
-	snprintf(buffer, 40, "%lld samples", (long long)info->count);
-	return info->count ? buffer : "generated";
-}
-
 static void announce(const trainer *t)
 {
 	const otp_session *s = t->session;
-	char source[40], target[40];
-	otp_log("source %s: %s; target %s: %s", s->source_info.spec, count_text(&s->source_info, source),
-		s->target_info.spec, count_text(&s->target_info, target));
+	char source[OTP_COUNT_TEXT], target[OTP_COUNT_TEXT];
+	otp_log("source %s: %s; target %s: %s", s->source_info.spec,
+		otp_session_count(&s->source_info, source), s->target_info.spec,
+		otp_session_count(&s->target_info, target));
 	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, batch in %d parts, %s",
 		s->arch.h, s->arch.w, s->arch.c,
 		(long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
@@ -456,37 +461,4 @@ otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile
 	finish(&t);
 	otp_log_close();
 	return end;
-}
-
-void otp_train_print_plan(const otp_session *s, otp_runtime *runtime)
-{
-	otp_engine_settings settings = otp_game_engine_settings(s, runtime);
-	otp_engine *e = otp_engine_new(runtime, &settings);
-	otp_engine_size size = otp_engine_measure(e);
-	const double mib = 1024.0 * 1024.0;
-	char count[40];
-	printf("source      %s (%s, %s)\n", s->source_info.spec, s->source_info.format,
-	       count_text(&s->source_info, count));
-	printf("target      %s (%s, %s)\n", s->target_info.spec, s->target_info.format,
-	       count_text(&s->target_info, count));
-	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.h, s->arch.w,
-	       s->arch.c, s->config.batch, settings.parts, otp_pool_workers(runtime->pool),
-	       runtime->backend->name);
-	char *level = otp_level_text(&s->config, &s->level);
-	if (level)
-		printf("annealing   %s\n", level);
-	otp_free(level);
-	printf("generator   %lld parameters\n", (long long)otp_engine_params(e, OTP_TRANSPORT)->trainable);
-	printf("potential   %lld parameters\n", (long long)otp_engine_params(e, OTP_POTENTIAL)->trainable);
-	printf("state       %.1f MiB (weights, moments, average)\n", (double)size.state_bytes / mib);
-	printf("gradients   %.1f MiB\n", (double)size.gradient_bytes / mib);
-	printf("activations %.1f MiB in %d programs of %d calls (%.1f MiB without reuse)\n",
-	       (double)size.program_bytes / mib, size.programs, size.calls,
-	       (double)size.unshared_bytes / mib);
-	printf("data        %.1f MiB\n",
-	       (double)(s->source_info.memory_bytes + s->target_info.memory_bytes) / mib);
-	printf("batches     source %s, target %s (%.1f MiB on the device)\n",
-	       place_text(settings.objective.resident[OTP_SOURCE]),
-	       place_text(settings.objective.resident[OTP_TARGET]), (double)size.data_bytes / mib);
-	otp_engine_free(e);
 }

@@ -17,8 +17,8 @@ typedef enum otp_train_outcome { OTP_TRAIN_DONE, OTP_TRAIN_INTERRUPTED, OTP_TRAI
 otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile sig_atomic_t *stop,
 			    otp_error *err);
 
-/* What would be trained, without training: data, networks, memory, on stdout. */
-void otp_train_print_plan(const otp_session *s, otp_runtime *runtime);
+/* Bytes of memory that a picture of a run's samples takes while it is made. */
+size_t otp_train_picture_bytes(const otp_arch *arch);
 
 /* The settings text that travels in checkpoints and models: without what names only this machine's places. */
 char *otp_train_settings_text(const otp_config *c);

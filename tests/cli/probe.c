@@ -7,6 +7,7 @@
 #include "model/store.h"
 
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <hdf5.h>
 #include <math.h>
 #include <stdarg.h>
@@ -14,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static OTP_NORETURN OTP_PRINTF(1, 2) void fail(const char *fmt, ...)
 {
@@ -280,6 +284,29 @@ static int check_arrays(int argc, char **argv)
 	return !(most <= atof(argv[2]));
 }
 
+/* ---- measuring -------------------------------------------------------------- */
+
+/* peak PROGRAM ARGUMENTS...: the most KiB that the program kept in memory, on stdout; its own output goes to
+ * stderr. */
+static int peak(int argc, char **argv)
+{
+	(void)argc;
+	int status;
+	struct rusage usage;
+	pid_t child = fork();
+	if (child < 0)
+		fail("fork: %s", strerror(errno));
+	if (child == 0) {
+		dup2(STDERR_FILENO, STDOUT_FILENO);
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	if (wait4(child, &status, 0, &usage) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		fail("%s failed", argv[0]);
+	printf("%ld\n", usage.ru_maxrss);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -290,7 +317,7 @@ int main(int argc, char **argv)
 	    {"png", 4, make_png},	{"images", 5, make_images},  {"vectors", 3, make_vectors},
 	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
 	    {"size", 4, check_size},	{"state", 2, check_state},   {"nudge", 2, nudge},
-	    {"near", 3, check_near},	{"arrays", 3, check_arrays},
+	    {"near", 3, check_near},	{"arrays", 3, check_arrays}, {"peak", 1, peak},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)

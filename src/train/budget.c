@@ -1,0 +1,201 @@
+#include "train/budget.h"
+#include "core/memory.h"
+#include "train/evaluate.h"
+#include "train/game.h"
+#include "train/monitor.h"
+#include "train/summary.h"
+#include "train/trainer.h"
+
+#include <stdio.h>
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t state_bytes(const otp_engine_size *e)
+{
+	size_t floats = 0;
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		floats += (size_t)e->elements[n] * (size_t)otp_engine_rows(n);
+	return floats * sizeof(float);
+}
+
+/* The larger of two moments: the checkpoint after a step (the C library may still hold what the step's
+ * picture took), and the evaluation at the end, which has
+ * a translator in place of the engine. */
+static void find_peaks(otp_budget *b, bool on_host)
+{
+	size_t host = b->itself + b->data, end_device = b->drawing + b->model;
+	size_t training = b->engine.host_bytes + b->batches + b->measuring + b->saving + b->picture;
+	size_t device = otp_engine_bytes(&b->engine) + b->drawing;
+	if (on_host) {
+		b->host_peak = host + larger(training + device, b->ending + end_device);
+	} else {
+		b->host_peak = host + larger(training, b->ending);
+		b->device_peak = device;
+	}
+}
+
+otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int batch)
+{
+	otp_session s = *given;
+	s.config.batch = batch;
+	s.config.parts = s.config.parts < batch ? s.config.parts : batch;
+	const otp_dataset_info *sides[] = {&s.source_info, &s.target_info};
+	size_t values = (size_t)s.arch.h * (size_t)s.arch.w * (size_t)s.arch.c, held = 0;
+	otp_engine_settings settings = otp_game_engine_settings(&s, runtime);
+	otp_budget b = {.engine = otp_engine_plan(runtime, &settings)};
+	b.drawing = otp_sampler_plan(runtime, &s.arch);
+	b.batches = otp_game_batch_bytes(&s, &settings);
+	b.measuring = otp_monitor_bytes(&s);
+	b.saving = b.checkpoint = state_bytes(&b.engine);
+	b.model = (size_t)b.engine.elements[OTP_TRANSPORT] * sizeof(float);
+	b.picture = otp_train_picture_bytes(&s.arch);
+	b.ending = otp_evaluate_bytes(OTP_SUMMARY_INPUTS, OTP_SUMMARY_INPUTS, values);
+	for (int side = 0; side < 2; side++) {
+		b.data += sides[side]->memory_bytes;
+		held += sides[side]->memory_bytes - sides[side]->unloaded_bytes;
+	}
+	size_t resident = otp_memory_resident();
+	b.itself = resident > held ? resident - held : 0;
+	b.most_elements = runtime->backend->most_elements;
+	b.device_free = runtime->backend->memory_free(runtime->device);
+	b.host_free = otp_memory_available() + b.itself + held;
+	find_peaks(&b, b.device_free == 0);
+	return b;
+}
+
+static bool countable(const otp_budget *b)
+{
+	return !b->most_elements || b->engine.largest <= b->most_elements;
+}
+
+bool otp_budget_fits(const otp_budget *b)
+{
+	return b->host_peak <= b->host_free && b->device_peak <= b->device_free && countable(b);
+}
+
+/* ---- refusing ---- */
+
+/* 0: none does. Memory grows with the batch, so halving finds it. */
+static int largest_batch(const otp_session *s, otp_runtime *runtime)
+{
+	int unit = s->config.noise_pairs ? 2 : 1, fits = 0, fails = s->config.batch / unit;
+	while (fits + 1 < fails) {
+		int middle = fits + (fails - fits) / 2;
+		otp_budget b = otp_budget_of(s, runtime, middle * unit);
+		*(otp_budget_fits(&b) ? &fits : &fails) = middle;
+	}
+	return fits * unit;
+}
+
+static void say_way_out(const otp_session *s, otp_runtime *runtime, char *text, size_t bytes)
+{
+	int most = largest_batch(s, runtime);
+	const char *size = s->arch.vectors ? "a smaller --width" : "a smaller --image-size or --width";
+	if (most)
+		snprintf(text, bytes, "the largest batch that fits is --batch %d", most);
+	else
+		snprintf(text, bytes, "no batch fits: %s takes less", size);
+}
+
+bool otp_budget_check(const otp_session *s, otp_runtime *runtime, const otp_budget *b, otp_error *err)
+{
+	char way[160], wanted[OTP_BYTES_TEXT], left[OTP_BYTES_TEXT];
+	if (otp_budget_fits(b))
+		return true;
+	say_way_out(s, runtime, way, sizeof way);
+	if (!countable(b))
+		return otp_fail(err, "--batch",
+				"%d makes a tensor of %lld elements, at most %lld can be counted on %s; %s",
+				s->config.batch, (long long)b->engine.largest, (long long)b->most_elements,
+				runtime->backend->name, way);
+	bool device = b->device_peak > b->device_free;
+	bool resident = device && s->config.data_on_device == OTP_DATA_ON_DEVICE_ON;
+	return otp_fail(err, device ? "device memory" : "memory",
+			"the run takes %s, %s are free; %s%s (--plan shows what takes how much)",
+			otp_bytes_text(device ? b->device_peak : b->host_peak, wanted),
+			otp_bytes_text(device ? b->device_free : b->host_free, left), way,
+			resident ? ", and --data-on-device off leaves the data with the host" : "");
+}
+
+/* ---- printing ---- */
+
+static void print_bytes(const char *name, size_t bytes, const char *meaning)
+{
+	char text[OTP_BYTES_TEXT];
+	printf("  %-11s %12s  %s\n", name, otp_bytes_text(bytes, text), meaning);
+}
+
+static void print_side(const char *name, const otp_dataset_info *info)
+{
+	char count[OTP_COUNT_TEXT];
+	printf("%-11s %s (%s, %s)\n", name, info->spec, info->format, otp_session_count(info, count));
+}
+
+static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budget *b)
+{
+	print_side("source", &s->source_info);
+	print_side("target", &s->target_info);
+	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.h, s->arch.w,
+	       s->arch.c, s->config.batch, s->config.parts, otp_pool_workers(runtime->pool),
+	       runtime->backend->name);
+	printf("generator   %lld parameters\n", (long long)b->engine.parameters[OTP_TRANSPORT]);
+	printf("potential   %lld parameters\n", (long long)b->engine.parameters[OTP_POTENTIAL]);
+}
+
+static void print_training(const otp_budget *b)
+{
+	const otp_engine_size *e = &b->engine;
+	char text[160], unshared[OTP_BYTES_TEXT];
+	print_bytes("weights", e->weight_bytes, "of both networks, and the generator's average");
+	print_bytes("moments", e->moment_bytes, "Adam's two");
+	print_bytes("gradients", e->gradient_bytes, "");
+	snprintf(text, sizeof text, "in %d programs of %d calls (%s if no two values shared memory)",
+		 e->programs, e->calls, otp_bytes_text(e->unshared_bytes, unshared));
+	print_bytes("activations", e->arena_bytes, text);
+	print_bytes("scratch", e->scratch_bytes,
+		    e->scratch_expected ? "an estimate: the device's library decides when the run starts"
+					: "of single calls, library workspaces included");
+	print_bytes("drawing", b->drawing, "samples of the plan while it is learned");
+	if (e->data_bytes)
+		print_bytes("data", e->data_bytes, "data sets that lie on the device");
+}
+
+static void print_host(const otp_budget *b)
+{
+	print_bytes("data", b->data, "held of the data sets");
+	print_bytes("batches", b->batches, "on their way to the device");
+	print_bytes("measuring", b->measuring, "held-out samples, and the plan's");
+	print_bytes("programs", b->engine.host_bytes, "graphs and bound calls");
+	print_bytes("saving", b->saving, "the copy that a checkpoint is written from");
+	print_bytes("picture", b->picture, "of samples, while it is made");
+	print_bytes("ending", b->ending, "the last evaluation, when training's memory is free again");
+	print_bytes("program", b->itself, "code and libraries");
+}
+
+static void print_total(const char *name, size_t peak, size_t left)
+{
+	char taken[OTP_BYTES_TEXT], free_text[OTP_BYTES_TEXT];
+	printf("%-11s %s at most, %s are free\n", name, otp_bytes_text(peak, taken),
+	       otp_bytes_text(left, free_text));
+}
+
+void otp_budget_print(const otp_session *s, otp_runtime *runtime, const otp_budget *b)
+{
+	char text[80];
+	print_run(s, runtime, b);
+	printf("%s\n", b->device_free ? "device memory" : "memory");
+	print_training(b);
+	if (b->device_free)
+		printf("host memory\n");
+	print_host(b);
+	printf("disk\n");
+	snprintf(text, sizeof text, "%d of them (--keep)", s->config.keep);
+	print_bytes("checkpoints", b->checkpoint * (size_t)s->config.keep, text);
+	print_bytes("model", b->model, "");
+	if (b->device_free)
+		print_total("device", b->device_peak, b->device_free);
+	print_total("memory", b->host_peak, b->host_free);
+	otp_error why = {0};
+	if (!otp_budget_check(s, runtime, b, &why))
+		printf("does not fit: %s\n", why.text);
+}

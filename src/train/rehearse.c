@@ -1,0 +1,106 @@
+#include "train/rehearse.h"
+#include "train/game.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the data ---- */
+
+static void describe_stored(const otp_dataset_info *info, char *text, size_t bytes)
+{
+	const otp_data_survey *v = &info->survey;
+	if (info->kind == OTP_DATA_VECTORS || info->count == 0 || !v->h_max)
+		snprintf(text, bytes, "%dx%dx%d", info->h, info->w, info->c);
+	else if (v->h_min == v->h_max && v->w_min == v->w_max)
+		snprintf(text, bytes, "%dx%d", v->h_max, v->w_max);
+	else
+		snprintf(text, bytes, "%dx%d to %dx%d", v->h_min, v->w_min, v->h_max, v->w_max);
+}
+
+/* "128x96 pictures, 40 grey and 2 of colour, each to 64x64x3". */
+static void print_side(const char *name, const otp_dataset_info *info)
+{
+	const otp_data_survey *v = &info->survey;
+	char count[OTP_COUNT_TEXT], stored[64];
+	describe_stored(info, stored, sizeof stored);
+	printf("%-11s %s, stored as %s", name, otp_session_count(info, count), stored);
+	if (v->grey + v->colour)
+		printf(" (%lld grey, %lld of colour)", (long long)v->grey, (long long)v->colour);
+	if (v->alpha)
+		printf("; %lld with an alpha channel, laid over white", (long long)v->alpha);
+	if (v->deep)
+		printf("; %lld of more than 8 bits, rounded to 8", (long long)v->deep);
+	if (info->kind == OTP_DATA_IMAGES)
+		printf("; trained as %dx%dx%d", info->h, info->w, info->c);
+	bool resized = v->h_max && (v->h_min != info->h || v->h_max != info->h || v->w_min != info->w ||
+				    v->w_max != info->w);
+	printf("%s\n", resized ? ", resized" : "");
+	if (info->skipped)
+		printf("            %lld files cannot be read and are left out\n", (long long)info->skipped);
+}
+
+/* ---- the time ---- */
+
+/* The first steps load code and fill caches; what is measured are whole cycles of R1's, for so long. */
+enum { WARM_UP = 2, MOST_CYCLES = 50 };
+static const double SECONDS = 2;
+
+static bool run_steps(otp_game *g, int count, otp_error *err)
+{
+	for (int i = 0; i < count; i++)
+		if (!otp_game_step(g, err))
+			return false;
+	otp_engine_wait(g->engine);
+	return true;
+}
+
+static bool time_step(otp_game *g, const otp_config *c, double *seconds, int *steps, otp_error *err)
+{
+	int cycle = c->r1 > 0 ? c->r1_every : 1;
+	*steps = 0;
+	if (!run_steps(g, WARM_UP, err))
+		return false;
+	double start = otp_seconds();
+	do {
+		if (!run_steps(g, cycle, err))
+			return false;
+		*steps += cycle;
+		*seconds = otp_seconds() - start;
+	} while (*seconds < SECONDS && *steps < MOST_CYCLES * cycle);
+	*seconds /= *steps;
+	return true;
+}
+
+static void print_time(const otp_config *c, double seconds, int steps)
+{
+	double whole = seconds * c->steps;
+	printf("time        %.3g s a step (%d measured), ", seconds, steps);
+	if (whole < 120)
+		printf("%.0f s", whole);
+	else if (whole < 7200)
+		printf("%.0f min", whole / 60);
+	else
+		printf("%.1f h", whole / 3600);
+	printf(" for %d steps, without measuring, pictures and checkpoints\n", c->steps);
+}
+
+bool otp_rehearse(const otp_session *s, otp_runtime *runtime, otp_error *err)
+{
+	otp_game game;
+	double seconds = 0;
+	int steps = 0;
+	print_side("source", &s->source_info);
+	print_side("target", &s->target_info);
+	char *level = otp_level_text(&s->config, &s->level);
+	if (level)
+		printf("annealing   %s\n", level);
+	otp_free(level);
+	fflush(stdout);
+	bool ok = otp_game_open(&game, s, runtime, err) && otp_game_start(&game, err) &&
+		  time_step(&game, &s->config, &seconds, &steps, err);
+	otp_game_close(&game);
+	if (ok)
+		print_time(&s->config, seconds, steps);
+	return ok;
+}
