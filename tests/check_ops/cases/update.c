@@ -363,7 +363,7 @@ static void adam_sum_on(int which, int parts, float *m)
 	const otp_backend *backend = tested[which].backend;
 	otp_device *device = tested[which].device;
 	size_t row = (size_t)TREE_COLUMNS * backend->element_bytes[OTP_F32];
-	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, 3 * row)};
+	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, "a test", 3 * row)};
 	otp_graph *g = otp_graph_new();
 	otp_node *state = otp_view(g, "state", 0, 0, otp_shape4(1, 1, 3, TREE_COLUMNS));
 	otp_node *grads = otp_input(g, "grads", OTP_F32, otp_shape4(1, 1, parts, TREE_COLUMNS));
