@@ -190,7 +190,9 @@ static bool write_made(replay *r, otp_error *err)
 	int batch = r->config.batch;
 	otp_params *p = otp_engine_params(r->engine, OTP_TRANSPORT);
 	otp_sampler *s = otp_sampler_new(&r->place, &r->arch, p, otp_engine_state(r->engine, OTP_TRANSPORT),
-					 OTP_ROW_EMA * p->elements, r->config.smoothing, false);
+					 OTP_ROW_EMA * p->elements, r->config.smoothing, false, err);
+	if (!s)
+		return false;
 	otp_stream *streams = otp_calloc((size_t)batch, sizeof *streams);
 	float *made = otp_calloc((size_t)r->batch_floats, sizeof *made);
 	for (int i = 0; i < batch; i++)

@@ -28,10 +28,10 @@ static struct {
 	int program_count;
 } seen;
 
-static void *counted_alloc(otp_device *d, const char *what, size_t bytes)
+static void *counted_alloc(otp_device *d, size_t bytes)
 {
 	seen.allocs++;
-	return seen.inner->alloc(d, what, bytes);
+	return seen.inner->alloc(d, bytes);
 }
 
 static void counted_release(otp_device *d, void *memory)

@@ -143,7 +143,7 @@ static void check_network(const network_case *c, const char *backend_name, otp_p
 	size_t row = (size_t)n.params->elements;
 	void *spans[OTP_MAX_SPANS] = {NULL};
 	for (int i = 0; i < SPAN_USED; i++)
-		spans[i] = at.backend->alloc(at.device, "a test", row * at.backend->element_bytes[OTP_F32]);
+		spans[i] = at.backend->alloc(at.device, row * at.backend->element_bytes[OTP_F32]);
 	float *params = otp_calloc(row, sizeof *params);
 	read_params(&f, "params", &list, params);
 	at.backend->upload(at.device, spans[SPAN_PARAMS], OTP_F32, params, n.params->elements);

@@ -333,8 +333,7 @@ static void *make_span(const place *at, int64_t elements, uint32_t which)
 {
 	float *host = otp_calloc((size_t)elements, sizeof *host);
 	fill(host, elements, which);
-	void *span =
-	    at->backend->alloc(at->device, "a test", (size_t)elements * at->backend->element_bytes[OTP_F32]);
+	void *span = at->backend->alloc(at->device, (size_t)elements * at->backend->element_bytes[OTP_F32]);
 	at->backend->upload(at->device, span, OTP_F32, host, elements);
 	otp_free(host);
 	return span;

@@ -61,8 +61,8 @@ static double *answers(const char *backend_name, const weight *weights, int step
 
 	float *row = otp_calloc((size_t)params->elements, sizeof *row);
 	set_weights(params, weights, row);
-	void *spans[OTP_MAX_SPANS] = {at.backend->alloc(
-	    at.device, "a test", (size_t)params->elements * at.backend->element_bytes[OTP_F32])};
+	void *spans[OTP_MAX_SPANS] = {
+	    at.backend->alloc(at.device, (size_t)params->elements * at.backend->element_bytes[OTP_F32])};
 	at.backend->upload(at.device, spans[SPAN_POTENTIAL], OTP_F32, row, params->elements);
 	otp_program *p = otp_program_new(at.backend, at.device, g, spans, (otp_program_options){0});
 	otp_program_write(p, x, from);

@@ -206,12 +206,13 @@ static void open_drawing(drawing *d, int threads, bool vectors)
 	for (size_t i = 0; i < count; i++)
 		row[i] = 0.4f * (otp_random_uniform(stream, OTP_PURPOSE_INIT, (uint32_t)i) - 0.5f);
 	const otp_backend *backend = d->place.backend;
-	d->weights = backend->alloc(d->place.device, "a test", count * backend->element_bytes[OTP_F32]);
+	d->weights = backend->alloc(d->place.device, count * backend->element_bytes[OTP_F32]);
 	backend->upload(d->place.device, d->weights, OTP_F32, row, d->params->elements);
 	backend->wait(d->place.device);
 	otp_free(row);
-	d->sampler =
-	    otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE, false);
+	d->sampler = otp_sampler_new(&d->place, &d->arch, d->params, d->weights, 0, OTP_SMOOTHING_ADDITIVE,
+				     false, &err);
+	assert_non_null(d->sampler);
 }
 
 static void close_drawing(drawing *d)

@@ -22,10 +22,10 @@ static bool cpu_open(int index, otp_device **device, otp_error *err)
 
 static void cpu_close(otp_device *device) { (void)device; }
 
-static void *cpu_alloc(otp_device *device, const char *what, size_t bytes)
+static void *cpu_alloc(otp_device *device, size_t bytes)
 {
 	(void)device;
-	return otp_calloc_for(what, bytes, 1);
+	return otp_try_calloc(bytes, 1);
 }
 
 static void cpu_release(otp_device *device, void *memory)

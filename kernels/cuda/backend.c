@@ -154,21 +154,17 @@ void *otp_cuda_try_alloc(size_t bytes)
 	return memory;
 }
 
-static OTP_NORETURN void out_of_memory(const char *what, size_t bytes)
-{
-	size_t left = 0, whole = 0;
-	cudaMemGetInfo(&left, &whole);
-	otp_cuda_out_of_memory(what, bytes, left);
-}
-
-static void *cuda_alloc(otp_device *d, const char *what, size_t bytes)
+static void *cuda_alloc(otp_device *d, size_t bytes)
 {
 	otp_block *block = otp_calloc(1, sizeof *block);
 	block->bytes = bytes ? bytes : 1;
 	otp_device_enter(d);
 	block->memory = otp_cuda_try_alloc(block->bytes);
-	if (!block->memory)
-		out_of_memory(what, block->bytes);
+	if (!block->memory) {
+		otp_device_leave(d);
+		otp_free(block);
+		return NULL;
+	}
 	CUDA_CHECK(cudaMemsetAsync(block->memory, 0, block->bytes, d->stream));
 	otp_cuda_count_memory((int64_t)block->bytes);
 	block->next = d->blocks;

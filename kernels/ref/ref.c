@@ -19,10 +19,10 @@ static bool ref_open(int index, otp_device **device, otp_error *err)
 
 static void ref_close(otp_device *device) { (void)device; }
 
-static void *ref_alloc(otp_device *device, const char *what, size_t bytes)
+static void *ref_alloc(otp_device *device, size_t bytes)
 {
 	(void)device;
-	return otp_calloc_for(what, bytes, 1);
+	return otp_try_calloc(bytes, 1);
 }
 
 static void ref_release(otp_device *device, void *memory)

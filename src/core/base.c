@@ -3,15 +3,18 @@
 #include "core/log.h"
 #include "core/memory.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 /* base.h's stand-ins are for callers. */
 #undef otp_fail
 #undef otp_fail_machine
+#undef otp_fail_memory
 
 static void record(otp_error *err, int exit_code, const char *where, const char *fmt, va_list args)
 {
@@ -45,6 +48,12 @@ bool otp_fail_machine(otp_error *err, const char *where, const char *fmt, ...)
 	return false;
 }
 
+void otp_end(const otp_error *err)
+{
+	otp_log("otplan: %s", err->text);
+	exit(err->exit_code);
+}
+
 void otp_assert_failed(const char *file, int line, const char *cond, const char *fmt, ...)
 {
 	char why[1024];
@@ -56,12 +65,70 @@ void otp_assert_failed(const char *file, int line, const char *cond, const char 
 	abort();
 }
 
-static OTP_NORETURN void out_of_memory(const char *what, size_t bytes)
+bool otp_fail_memory(otp_error *err, const char *where, size_t bytes, const char *what, size_t left)
 {
-	char wanted[OTP_BYTES_TEXT], left[OTP_BYTES_TEXT];
-	otp_log("otplan: out of memory: %s (%zu bytes) for %s; %s can still be had",
-		otp_bytes_text(bytes, wanted), bytes, what, otp_bytes_text(otp_memory_available(), left));
-	exit(OTP_EXIT_FAILED);
+	char wanted[OTP_BYTES_TEXT], had[OTP_BYTES_TEXT];
+	err->out_of_memory |= err->exit_code == 0;
+	return otp_fail_machine(err, where, "out of memory: %s (%zu bytes) for %s; %s can still be had",
+				otp_bytes_text(bytes, wanted), bytes, what, otp_bytes_text(left, had));
+}
+
+/* ---- memory ---- */
+
+static pthread_mutex_t reserve_lock = PTHREAD_MUTEX_INITIALIZER;
+static void *reserve;
+static size_t reserve_bytes;
+static bool reserve_spent;
+
+/* Not malloc: a large block given back to it would change how it serves later ones. */
+static void *map(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+bool otp_memory_can_have(size_t bytes)
+{
+	void *memory = map(bytes);
+	return memory && munmap(memory, bytes) == 0;
+}
+
+bool otp_reserve_hold(size_t bytes)
+{
+	OTP_ASSERT(!reserve, "a reserve of memory is held already");
+	reserve_spent = false;
+	reserve_bytes = bytes;
+	reserve = map(bytes);
+	return reserve != NULL;
+}
+
+/* Whether it is worth trying again: the reserve has been given up, now or by another thread. */
+static bool spend_reserve(void)
+{
+	pthread_mutex_lock(&reserve_lock);
+	if (reserve) {
+		munmap(reserve, reserve_bytes);
+		reserve = NULL;
+		reserve_spent = true;
+	}
+	bool spent = reserve_spent;
+	pthread_mutex_unlock(&reserve_lock);
+	return spent;
+}
+
+bool otp_reserve_drop(void)
+{
+	bool was_spent = reserve_spent;
+	spend_reserve();
+	reserve_spent = false;
+	return was_spent;
+}
+
+void *otp_try_calloc(size_t count, size_t bytes_each)
+{
+	size_t bytes = otp_round_up(otp_mul_size(count, bytes_each) + (bytes_each == 0 || count == 0), 64);
+	void *memory = aligned_alloc(64, bytes);
+	return memory ? memset(memory, 0, bytes) : NULL;
 }
 
 void *otp_calloc(size_t count, size_t bytes_each)
@@ -71,11 +138,16 @@ void *otp_calloc(size_t count, size_t bytes_each)
 
 void *otp_calloc_for(const char *what, size_t count, size_t bytes_each)
 {
-	size_t bytes = otp_round_up(otp_mul_size(count, bytes_each) + (bytes_each == 0 || count == 0), 64);
-	void *memory = aligned_alloc(64, bytes);
-	if (!memory)
-		out_of_memory(what, bytes);
-	return memset(memory, 0, bytes);
+	void *memory = otp_try_calloc(count, bytes_each);
+	if (!memory && spend_reserve())
+		memory = otp_try_calloc(count, bytes_each);
+	if (!memory) {
+		otp_error err = {0};
+		otp_fail_memory(&err, "memory", otp_mul_size(count, bytes_each), what,
+				otp_memory_available());
+		otp_end(&err);
+	}
+	return memory;
 }
 
 void *otp_realloc(void *old, size_t old_bytes, size_t new_bytes)

@@ -17,6 +17,8 @@ enum { STATUS_BYTES = 512 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE *file;
 static char status[STATUS_BYTES];
+static otp_log_sink *sink;
+static void *sink_context;
 
 bool otp_log_open(const char *path, otp_error *err)
 {
@@ -39,10 +41,18 @@ void otp_log_close(void)
 	pthread_mutex_unlock(&lock);
 }
 
+void otp_log_to(otp_log_sink *to, void *context)
+{
+	pthread_mutex_lock(&lock);
+	sink = to;
+	sink_context = context;
+	pthread_mutex_unlock(&lock);
+}
+
 bool otp_log_is_live(void)
 {
 	const char *term = getenv("TERM");
-	return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+	return !sink && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
 int otp_log_columns(void)
@@ -78,7 +88,9 @@ static void say(bool aloud, const char *fmt, va_list args)
 	vsnprintf(message, sizeof message, fmt, args);
 	pthread_mutex_lock(&lock);
 	write_file(message);
-	if (aloud && *status) {
+	if (aloud && sink) {
+		sink(sink_context, message);
+	} else if (aloud && *status) {
 		fprintf(stderr, "\r\033[K%s\n", message);
 		draw_status();
 	} else if (aloud) {

@@ -12,6 +12,10 @@
 bool otp_log_open(const char *path, otp_error *err);
 void otp_log_close(void);
 
+/* Where otp_log's lines go instead of stderr; NULL: to stderr again. One line at a time. */
+typedef void otp_log_sink(void *context, const char *line);
+void otp_log_to(otp_log_sink *sink, void *context);
+
 /* One line, without newline. */
 void otp_log(const char *fmt, ...) OTP_PRINTF(1, 2);
 /* The same for log.txt alone. */

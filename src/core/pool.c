@@ -13,15 +13,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { SPIN_ROUNDS = 4000 }; /* some tens of microseconds, about the price of one sleep and wake */
 
 struct otp_pool {
 	int workers;
 	pthread_t *threads; /* workers - 1: the caller is worker 0 */
-	bool started;	    /* with the first task: who only counts the team pays for no stacks */
+	int running;	    /* threads that have been started */
 	pthread_mutex_t lock;
 	pthread_cond_t start, done;
 	atomic_uint generation; /* changes when a task is posted; written under lock */
@@ -84,29 +82,28 @@ static void post(otp_pool *pool)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-static void start_threads(otp_pool *pool)
+bool otp_pool_start(otp_pool *pool)
 {
+	if (pool->running == pool->workers - 1)
+		return true;
 	/* Signals belong to the caller: Ctrl-C must interrupt it, not a worker. */
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &before);
-	for (int i = 1; i < pool->workers; i++) {
+	for (; pool->running < pool->workers - 1; pool->running++) {
+		int i = pool->running + 1;
 		pool->members[i] = (struct otp_pool_member){pool, i};
-		int code = pthread_create(&pool->threads[i - 1], NULL, member_main, &pool->members[i]);
-		if (code != 0) {
-			otp_log("otplan: %d threads cannot be started: %s", pool->workers, strerror(code));
-			exit(OTP_EXIT_FAILED);
-		}
+		if (pthread_create(&pool->threads[i - 1], NULL, member_main, &pool->members[i]) != 0)
+			break;
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pool->started = true;
+	return pool->running == pool->workers - 1;
 }
 
 otp_pool *otp_pool_new(int workers)
 {
 	OTP_ASSERT(workers >= 1, "%d workers", workers);
 	otp_pool *pool = otp_calloc(1, sizeof *pool);
-	pool->workers = workers;
 	pool->threads = otp_calloc((size_t)workers, sizeof *pool->threads);
 	pool->members = otp_calloc((size_t)workers, sizeof *pool->members);
 	pthread_mutex_init(&pool->lock, NULL);
@@ -121,8 +118,8 @@ void otp_pool_free(otp_pool *pool)
 		return;
 	pool->stop = true;
 	post(pool);
-	for (int i = 1; i < pool->workers && pool->started; i++)
-		pthread_join(pool->threads[i - 1], NULL);
+	for (int i = 0; i < pool->running; i++)
+		pthread_join(pool->threads[i], NULL);
 	pthread_cond_destroy(&pool->done);
 	pthread_cond_destroy(&pool->start);
 	pthread_mutex_destroy(&pool->lock);
@@ -137,8 +134,11 @@ void otp_pool_run(otp_pool *pool, void (*task)(void *argument, int worker), void
 {
 	bool busy = atomic_exchange(&pool->busy, true);
 	OTP_ASSERT(!busy, "the team is at work already: one caller at a time, and no task within a task");
-	if (!pool->started)
-		start_threads(pool);
+	if (!otp_pool_start(pool)) {
+		otp_error err = {0};
+		otp_fail_machine(&err, "--threads", "%d threads cannot be started", pool->workers);
+		otp_end(&err);
+	}
 	pool->task = task;
 	pool->argument = argument;
 	if (pool->workers > 1) {

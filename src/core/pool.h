@@ -2,9 +2,14 @@
 #ifndef OTP_POOL_H
 #define OTP_POOL_H
 
+#include <stdbool.h>
+
 typedef struct otp_pool otp_pool;
 
+/* Threads start with the first task: who only counts the team pays for no stacks. */
 otp_pool *otp_pool_new(int workers);
+/* Starts them now; false where so many cannot be started. */
+bool otp_pool_start(otp_pool *pool);
 void otp_pool_free(otp_pool *pool);
 int otp_pool_workers(const otp_pool *pool);
 /* Call task(argument, worker) on every worker; returns when all have returned. */

@@ -380,8 +380,12 @@ static bool keep_in_memory(otp_dataset *d, int threads, otp_error *err)
 	    otp_calloc_for("decoded pictures (?keep=off after the data set takes nothing)", d->kept_bytes, 1);
 	filling f = {.d = d, .sample_bytes = sample_bytes};
 	otp_pool *pool = otp_pool_new(threads > 0 ? threads : 1);
-	otp_pool_run(pool, fill, &f);
+	bool started = otp_pool_start(pool);
+	if (started)
+		otp_pool_run(pool, fill, &f);
 	otp_pool_free(pool);
+	if (!started)
+		return otp_fail_machine(err, d->spec.text, "%d threads cannot be started", threads);
 	return close_gaps(d, sample_bytes, err);
 }
 

@@ -144,6 +144,18 @@ static const char *span_purpose(int span)
 	return "weights and moments (a smaller --width or --potential-width takes less)";
 }
 
+static void *take(const otp_engine *e, const char *what, size_t bytes)
+{
+	otp_error err = {0};
+	const otp_runtime *at = e->runtime;
+	void *memory = at->backend->alloc(at->device, bytes);
+	if (!memory) {
+		otp_backend_fail_memory(at->backend, at->device, bytes, what, &err);
+		otp_end(&err);
+	}
+	return memory;
+}
+
 static void allocate_spans(otp_engine *e)
 {
 	const otp_backend *b = e->runtime->backend;
@@ -157,14 +169,14 @@ static void allocate_spans(otp_engine *e)
 		elements[otp_data_span(side)] = data_elements(e, side);
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		if (keeps_rounded(e))
-			e->rounded[otp_state_span(n)] = (otp_rounded){
-			    b->alloc(e->runtime->device, "weights rounded to bfloat16", rounded_bytes(e, n)),
-			    e->params[n]->elements};
+			e->rounded[otp_state_span(n)] =
+			    (otp_rounded){take(e, "weights rounded to bfloat16", rounded_bytes(e, n)),
+					  e->params[n]->elements};
 	elements[SPAN_LOSSES] = (size_t)e->settings.parts * LOSS_SLOTS * OTP_REPORT_COUNT;
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
-			e->spans[span] = b->alloc(e->runtime->device, span_purpose(span),
-						  elements[span] * b->element_bytes[OTP_F32]);
+			e->spans[span] =
+			    take(e, span_purpose(span), elements[span] * b->element_bytes[OTP_F32]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 

@@ -1,5 +1,7 @@
 #include "engine/sampler.h"
+#include "core/memory.h"
 
+#include <pthread.h>
 #include <string.h>
 
 enum { CHUNK_IMAGES = 16, CHUNK_VECTORS = 256 };
@@ -10,6 +12,7 @@ typedef struct worker_program {
 	float *x; /* one chunk, filled up where the last is short */
 	uint32_t *words;
 	float *y;
+	otp_error err; /* of making the program */
 } worker_program;
 
 struct otp_sampler {
@@ -34,18 +37,41 @@ static otp_program_options sampler_options(const otp_runtime *runtime)
 
 static int chunk_of(const otp_arch *arch) { return arch->vectors ? CHUNK_VECTORS : CHUNK_IMAGES; }
 
+static void build_alone(otp_sampler *s, worker_program *w)
+{
+	const otp_runtime *at = s->runtime;
+	size_t values = (size_t)s->chunk * sample_floats(s);
+	w->x = otp_try_calloc(values, sizeof *w->x);
+	w->y = otp_try_calloc(values, sizeof *w->y);
+	if (!w->x || !w->y)
+		otp_fail_memory(&w->err, "memory", 2 * values * sizeof *w->x, "a worker's samples",
+				otp_memory_available());
+	else
+		w->program = otp_program_try(at->backend, at->device, w->sample.graph, s->spans,
+					     sampler_options(at), &w->err);
+}
+
+/* Runs on the worker itself, so that its memory is near it; one worker after
+ * another, so that none takes what another has just found free: a thread's first
+ * block alone takes 64 MiB of address space. */
 static void build(void *argument, int worker)
 {
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
 	otp_sampler *s = argument;
-	worker_program *w = &s->each[worker];
-	otp_program_options options = sampler_options(s->runtime);
-	w->program =
-	    otp_program_new(s->runtime->backend, s->runtime->device, w->sample.graph, s->spans, options);
+	pthread_mutex_lock(&one);
+	build_alone(s, &s->each[worker]);
+	pthread_mutex_unlock(&one);
 }
 
 otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_params *params, void *span,
-			     int64_t base, otp_smoothing smoothing, bool given_noise)
+			     int64_t base, otp_smoothing smoothing, bool given_noise, otp_error *err)
 {
+	if (!otp_pool_start(runtime->pool)) {
+		otp_fail_machine(err, "--threads", "%d threads cannot be started",
+				 otp_pool_workers(runtime->pool));
+		err->out_of_memory = true; /* a thread takes a stack */
+		return NULL;
+	}
 	otp_sampler *s = otp_calloc(1, sizeof *s);
 	s->runtime = runtime;
 	s->arch = *arch;
@@ -57,11 +83,15 @@ otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_par
 	for (int i = 0; i < s->workers; i++) {
 		worker_program *w = &s->each[i];
 		w->sample = otp_sample_build(arch, params, base, s->chunk, given_noise);
-		w->x = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->x);
-		w->y = otp_calloc((size_t)s->chunk * sample_floats(s), sizeof *w->y);
 		w->words = otp_calloc((size_t)s->chunk * OTP_WORD_COUNT, sizeof *w->words);
 	}
 	otp_pool_run(runtime->pool, build, s);
+	for (int i = 0; i < s->workers; i++)
+		if (s->each[i].err.exit_code) {
+			*err = s->each[i].err;
+			otp_sampler_free(s);
+			return NULL;
+		}
 	return s;
 }
 
@@ -77,6 +107,7 @@ size_t otp_sampler_plan(otp_runtime *runtime, const otp_arch *arch)
 	return (size_t)otp_pool_workers(runtime->pool) *
 	       (program.arena_bytes + program.scratch_bytes + 2 * values * sizeof(float));
 }
+int64_t otp_sampler_round(const otp_sampler *s) { return (int64_t)s->chunk * s->workers; }
 
 void otp_sampler_free(otp_sampler *s)
 {

@@ -1,8 +1,9 @@
 /* The one place that knows which backends exist. ref and cpu are part of the
  * program; cuda is a plugin, opened when it is asked for, so that the program
  * starts as fast, and at all, where CUDA's libraries are not. */
-#include "graph/op.h"
 #include "core/log.h"
+#include "core/memory.h"
+#include "graph/op.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -84,4 +85,11 @@ const otp_backend *otp_backend_find(const char *name, otp_error *err)
 	}
 	otp_fail(err, "--device", "'%s' is no backend of this build, expected auto, cpu or cuda[:i]", name);
 	return NULL;
+}
+
+bool otp_backend_fail_memory(const otp_backend *backend, otp_device *device, size_t bytes, const char *what,
+			     otp_error *err)
+{
+	size_t left = backend->memory_free(device); /* 0: it computes in the host's memory */
+	return otp_fail_memory(err, backend->name, bytes, what, left ? left : otp_memory_available());
 }

@@ -165,8 +165,7 @@ typedef struct otp_backend {
 	bool (*open)(int index, otp_device **device, otp_error *err);
 	void (*close)(otp_device *device);
 	int64_t most_elements; /* of a tensor that a kernel reads or writes; 0: any number */
-	/* zeroed, 64-byte aligned, never NULL; `what` as in otp_calloc_for */
-	void *(*alloc)(otp_device *device, const char *what, size_t bytes);
+	void *(*alloc)(otp_device *device, size_t bytes); /* zeroed, 64-byte aligned; NULL: out of memory */
 	void (*release)(otp_device *device, void *memory);
 	/* host float (F32, BF16) or uint32_t (U32) to and from device elements */
 	void (*upload)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
@@ -183,6 +182,11 @@ typedef struct otp_backend {
 	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
 	void (*describe)(char *text, size_t bytes); /* what it computes with, in a line; may be NULL */
 } otp_backend;
+
+/* Records that `bytes` for `what` (as in otp_calloc_for) could not be had, and what the device has left;
+ * false. */
+bool otp_backend_fail_memory(const otp_backend *backend, otp_device *device, size_t bytes, const char *what,
+			     otp_error *err);
 
 /* The one place that knows which backends exist: backends.c. */
 const otp_backend *otp_backend_find(const char *name, otp_error *err);

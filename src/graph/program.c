@@ -166,35 +166,81 @@ static otp_plan *make_plan(const otp_backend *backend, const otp_graph *g, otp_p
 }
 
 static otp_program *begin(const otp_backend *backend, otp_device *device, const otp_graph *g,
-			  otp_program_options options)
+			  void *const spans[OTP_MAX_SPANS], otp_program_options options)
 {
 	otp_program *p = otp_calloc(1, sizeof *p);
 	p->backend = backend;
 	p->device = device;
 	p->graph = g;
 	p->plan = make_plan(backend, g, options);
+	if (spans)
+		memcpy(p->spans, spans, sizeof p->spans);
 	if (options.rounded)
 		memcpy(p->rounded, options.rounded, sizeof p->rounded);
 	return p;
 }
 
-otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
-			     void *const spans[OTP_MAX_SPANS], otp_program_options options)
+static const char *purpose_of(otp_program_options options)
 {
-	otp_program *p = begin(backend, device, g, options);
-	const char *purpose = options.purpose ? options.purpose : "a program's values";
-	if (spans)
-		memcpy(p->spans, spans, sizeof p->spans);
-	p->arena = backend->alloc(device, purpose, (size_t)p->plan->arena_bytes);
+	return options.purpose ? options.purpose : "a program's values";
+}
+
+/* NULL and an error where memory is out. */
+static void *take(const otp_program *p, size_t bytes, const char *what, otp_error *err)
+{
+	void *memory = p->backend->alloc(p->device, bytes);
+	if (!memory)
+		otp_backend_fail_memory(p->backend, p->device, bytes, what, err);
+	return memory;
+}
+
+/* bind_bytes: what binding needs beside our own memory; 0: not asked. */
+static bool build(otp_program *p, otp_program_options options, size_t bind_bytes, otp_error *err)
+{
+	p->arena = take(p, (size_t)p->plan->arena_bytes, purpose_of(options), err);
+	if (!p->arena)
+		return false;
+	if (bind_bytes && !otp_memory_can_have(bind_bytes))
+		return otp_fail_memory(err, p->backend->name, bind_bytes, "a program's kernels",
+				       otp_memory_available());
 	add_calls(p, options);
 	bind_calls(p);
-	p->scratch = backend->alloc(device, purpose, p->scratch_bytes);
+	p->scratch = take(p, p->scratch_bytes, purpose_of(options), err);
+	if (!p->scratch)
+		return false;
+	for (int i = 0; i < p->call_count; i++)
+		p->calls[i].scratch = p->scratch;
 	for (int i = 0; i < p->call_count; i++)
 		p->calls[i].scratch = p->scratch;
 	fill_constants(p);
 	if (options.poison)
 		make_poison(p);
+	return true;
+}
+
+otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
+			     void *const spans[OTP_MAX_SPANS], otp_program_options options)
+{
+	otp_error err = {0};
+	otp_program *p = begin(backend, device, g, spans, options);
+	if (!build(p, options, 0, &err))
+		otp_end(&err);
 	return p;
+}
+
+/* What oneDNN takes while it makes a program's primitives, most of it generated
+ * code, with room to spare: it crashes where it cannot have it. Half is address
+ * space that a thread's first call of malloc sets aside (64 MiB in glibc). */
+enum { BIND_BYTES = 128 << 20 };
+
+otp_program *otp_program_try(const otp_backend *backend, otp_device *device, const otp_graph *g,
+			     void *const spans[OTP_MAX_SPANS], otp_program_options options, otp_error *err)
+{
+	otp_program *p = begin(backend, device, g, spans, options);
+	if (build(p, options, BIND_BYTES, err))
+		return p;
+	otp_program_free(p);
+	return NULL;
 }
 
 void otp_program_free(otp_program *p)
@@ -302,7 +348,7 @@ otp_program_size otp_program_plan(const otp_backend *backend, otp_device *device
 				  otp_program_options options)
 {
 	size_t before = otp_memory_in_use();
-	otp_program *p = begin(backend, device, g, options);
+	otp_program *p = begin(backend, device, g, NULL, options);
 	p->planned = true;
 	add_calls(p, options);
 	/* Beyond that size kernels cannot run, and a library need not know what they would take. */

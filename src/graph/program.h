@@ -33,9 +33,12 @@ typedef struct otp_program_size {
 } otp_program_size;
 
 /* spans[i]: device memory of span i, from backend->alloc (NULL where unused).
- * The graph must outlive the program. */
+ * The graph must outlive the program. Running out of memory ends the process;
+ * with otp_program_try it is an error, where no other thread allocates meanwhile. */
 otp_program *otp_program_new(const otp_backend *backend, otp_device *device, const otp_graph *g,
 			     void *const spans[OTP_MAX_SPANS], otp_program_options options);
+otp_program *otp_program_try(const otp_backend *backend, otp_device *device, const otp_graph *g,
+			     void *const spans[OTP_MAX_SPANS], otp_program_options options, otp_error *err);
 void otp_program_free(otp_program *p);
 
 void otp_program_run(otp_program *p);

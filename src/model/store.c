@@ -1,5 +1,6 @@
 #include "model/store.h"
 #include "core/file.h"
+#include "core/memory.h"
 #include "model/fields.h"
 #include "model/schema.h"
 #include "model/version1.h"
@@ -329,7 +330,10 @@ float *otp_model_read_weights(const char *path, const otp_params *params, otp_er
 	/* All before any memory is taken: a file may claim an architecture that it does not hold. */
 	for (int k = 0; ok && k < params->count; k++)
 		ok = has_parameter(&o.fields, &params->info[k]);
-	float *row = ok ? otp_calloc((size_t)params->elements, sizeof *row) : NULL;
+	size_t count = (size_t)params->elements;
+	float *row = ok ? otp_try_calloc(count, sizeof *row) : NULL;
+	if (ok && !row)
+		ok = otp_fail_memory(err, path, count * sizeof *row, "the weights", otp_memory_available());
 	for (int k = 0; ok && k < params->count; k++) {
 		const otp_param_info *i = &params->info[k];
 		char name[128];

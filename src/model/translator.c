@@ -1,5 +1,6 @@
 #include "model/translator.h"
 #include "core/file.h"
+#include "core/memory.h"
 #include "model/run.h"
 
 #include <string.h>
@@ -21,15 +22,33 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	t->arch = t->facts.arch;
 	const otp_runtime *at = t->runtime;
 	t->params = discover_params(&t->arch);
+	size_t bytes = (size_t)t->params->elements * at->backend->element_bytes[OTP_F32];
+	t->weights = at->backend->alloc(at->device, bytes);
+	if (!t->weights)
+		return otp_backend_fail_memory(at->backend, at->device, bytes, "the generator's weights",
+					       err);
 	float *row = otp_model_read_weights(path, t->params, err);
 	if (!row)
 		return false;
-	t->weights = at->backend->alloc(at->device, "the generator's weights",
-					(size_t)t->params->elements * at->backend->element_bytes[OTP_F32]);
 	at->backend->upload(at->device, t->weights, OTP_F32, row, t->params->elements);
 	at->backend->wait(at->device);
 	otp_free(row);
 	return true;
+}
+
+/* What the translator works with: the sampler's programs, and inputs for one round of it. */
+static bool make_sampler(otp_translator *t, otp_error *err)
+{
+	t->sample_floats = (int64_t)t->arch.h * t->arch.w * t->arch.c;
+	t->sampler =
+	    otp_sampler_new(t->runtime, &t->arch, t->params, t->weights, 0, t->facts.smoothing, false, err);
+	if (!t->sampler)
+		return false;
+	size_t round = (size_t)otp_sampler_round(t->sampler), floats = (size_t)t->sample_floats;
+	t->inputs = otp_try_calloc(round * floats, sizeof *t->inputs);
+	t->streams = otp_try_calloc(round, sizeof *t->streams);
+	return (t->inputs && t->streams) || otp_fail_memory(err, "memory", round * floats * sizeof *t->inputs,
+							    "a round of inputs", otp_memory_available());
 }
 
 bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator *t, otp_error *err)
@@ -37,20 +56,18 @@ bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator 
 	memset(t, 0, sizeof *t);
 	t->runtime = runtime;
 	char *file = otp_file_is_folder(path) ? otp_run_path(path, "model.h5") : otp_strdup(path);
-	bool ok = load(t, file, err);
+	bool ok = load(t, file, err) && make_sampler(t, err);
 	otp_free(file);
-	if (!ok) {
+	if (!ok)
 		otp_translator_close(t);
-		return false;
-	}
-	t->sample_floats = (int64_t)t->arch.h * t->arch.w * t->arch.c;
-	t->sampler = otp_sampler_new(runtime, &t->arch, t->params, t->weights, 0, t->facts.smoothing, false);
-	return true;
+	return ok;
 }
 
 void otp_translator_close(otp_translator *t)
 {
 	otp_sampler_free(t->sampler);
+	otp_free(t->inputs);
+	otp_free(t->streams);
 	if (t->weights)
 		t->runtime->backend->release(t->runtime->device, t->weights);
 	otp_params_free(t->params);
@@ -80,16 +97,17 @@ otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec,
 
 void otp_translator_run(otp_translator *t, const float *x, int64_t n, int samples, uint64_t seed, float *y)
 {
-	size_t floats = (size_t)t->sample_floats, all = (size_t)n * (size_t)samples;
-	float *repeated = otp_calloc(all * floats, sizeof *repeated);
-	otp_stream *streams = otp_calloc(all, sizeof *streams);
-	for (size_t i = 0; i < all; i++) {
-		const float *xi = x + i / (size_t)samples * floats;
-		uint64_t key = XXH3_64bits_withSeed(xi, floats * sizeof *xi, seed);
-		memcpy(repeated + i * floats, xi, floats * sizeof *xi);
-		streams[i] = otp_stream_make(key, (uint32_t)(i % (size_t)samples), 0);
+	size_t floats = (size_t)t->sample_floats;
+	int64_t all = n * samples, round = otp_sampler_round(t->sampler);
+	for (int64_t first = 0, count; first < all; first += count) {
+		count = all - first < round ? all - first : round;
+		for (int64_t i = 0; i < count; i++) {
+			const float *xi = x + (size_t)((first + i) / samples) * floats;
+			uint64_t key = XXH3_64bits_withSeed(xi, floats * sizeof *xi, seed);
+			memcpy(t->inputs + (size_t)i * floats, xi, floats * sizeof *xi);
+			t->streams[i] = otp_stream_make(key, (uint32_t)((first + i) % samples), 0);
+		}
+		otp_sampler_run(t->sampler, t->inputs, t->streams, count, t->facts.sigma,
+				y + (size_t)first * floats, NULL);
 	}
-	otp_sampler_run(t->sampler, repeated, streams, (int64_t)all, t->facts.sigma, y, NULL);
-	otp_free(repeated);
-	otp_free(streams);
 }

@@ -16,6 +16,9 @@ typedef struct otp_translator {
 	void *weights; /* device memory */
 	otp_sampler *sampler;
 	int64_t sample_floats; /* h * w * c */
+	/* Inputs of one round of the sampler, made at opening: translating allocates nothing. */
+	float *inputs;
+	otp_stream *streams;
 } otp_translator;
 
 /* path: a model.h5, or a run's folder (then RUN/model.h5). */
@@ -26,7 +29,7 @@ void otp_translator_close(otp_translator *t);
 otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err);
 
 /* K samples for each of n inputs: x (n, h, w, c) -> y (n, K, h, w, c). Sample k of
- * an input depends on (model, seed, the input's content, k) alone. */
+ * an input depends on (model, seed, the input's content, k) alone. Allocates nothing. */
 void otp_translator_run(otp_translator *t, const float *x, int64_t n, int samples, uint64_t seed, float *y);
 
 #endif

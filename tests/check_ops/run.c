@@ -19,8 +19,7 @@ void run_guarded(int which, const test_case *t, const values *v, way w, float *o
 		host[i] = i < GUARD || i >= count + GUARD ? SENTINEL : NAN;
 	otp_node *kept = otp_output(b.out, 0, GUARD);
 	otp_type *types = types_of(t, &b, kept, w.narrow), type = types[kept->id];
-	void *spans[OTP_MAX_SPANS] = {
-	    backend->alloc(device, "a test", (size_t)all * backend->element_bytes[type])};
+	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, (size_t)all * backend->element_bytes[type])};
 	backend->upload(device, spans[0], type, host, all);
 	otp_program *p = otp_program_new(backend, device, b.graph, spans,
 					 (otp_program_options){.precision = w.precision, .types = types});

@@ -24,10 +24,10 @@ static bool shim_open(int index, otp_device **device, otp_error *err)
 
 static void shim_close(otp_device *device) { (void)device; }
 
-static void *shim_alloc(otp_device *device, const char *what, size_t bytes)
+static void *shim_alloc(otp_device *device, size_t bytes)
 {
 	(void)device;
-	return otp_calloc_for(what, bytes, 1);
+	return otp_try_calloc(bytes, 1);
 }
 
 static void shim_release(otp_device *device, void *memory)

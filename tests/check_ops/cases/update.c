@@ -137,7 +137,7 @@ static void check_record_rows(int which)
 	const otp_backend *backend = tested[which].backend;
 	otp_device *device = tested[which].device;
 	void *spans[OTP_MAX_SPANS] = {
-	    backend->alloc(device, "a test", SLOTS * COLUMNS * backend->element_bytes[OTP_F32])};
+	    backend->alloc(device, SLOTS * COLUMNS * backend->element_bytes[OTP_F32])};
 	otp_graph *g = otp_graph_new();
 	otp_node *ring = otp_view(g, "ring", 0, 0, otp_shape4(1, 1, SLOTS, COLUMNS));
 	otp_node *row = otp_input(g, "row", OTP_F32, otp_shape4(1, 1, 1, COLUMNS));
@@ -241,12 +241,12 @@ static void adam_on(int which, const adam_setup *s, int shares, float *state, fl
 	otp_device *device = tested[which].device;
 	int64_t count = (int64_t)(s->ema ? 4 : 3) * s->columns;
 	void *spans[OTP_MAX_SPANS] = {
-	    backend->alloc(device, "a test", (size_t)count * backend->element_bytes[OTP_F32])};
+	    backend->alloc(device, (size_t)count * backend->element_bytes[OTP_F32])};
 	backend->upload(device, spans[0], OTP_F32, state, count);
 	otp_rounded copies[OTP_MAX_SPANS] = {{NULL, 0}};
 	if (backend->element_bytes[OTP_BF16])
 		copies[0] = (otp_rounded){
-		    backend->alloc(device, "a test", (size_t)s->columns * backend->element_bytes[OTP_BF16]),
+		    backend->alloc(device, (size_t)s->columns * backend->element_bytes[OTP_BF16]),
 		    s->columns};
 	otp_graph *g = otp_graph_new();
 	otp_node *view = otp_view(g, "state", 0, 0, otp_shape4(1, 1, s->ema ? 4 : 3, s->columns));
@@ -363,7 +363,7 @@ static void adam_sum_on(int which, int parts, float *m)
 	const otp_backend *backend = tested[which].backend;
 	otp_device *device = tested[which].device;
 	size_t row = (size_t)TREE_COLUMNS * backend->element_bytes[OTP_F32];
-	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, "a test", 3 * row)};
+	void *spans[OTP_MAX_SPANS] = {backend->alloc(device, 3 * row)};
 	otp_graph *g = otp_graph_new();
 	otp_node *state = otp_view(g, "state", 0, 0, otp_shape4(1, 1, 3, TREE_COLUMNS));
 	otp_node *grads = otp_input(g, "grads", OTP_F32, otp_shape4(1, 1, parts, TREE_COLUMNS));
