@@ -2,6 +2,7 @@
  * to the caller's log, and nothing that opening does outlives a failure. */
 #include "otplan/otplan.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "model/translator.h"
 
 #include <hdf5.h>
@@ -124,7 +125,7 @@ static otplan_status open_reserved(const char *path, const otplan_options *o, ot
 	size_t reserve = reserve_bytes(o->threads);
 	if (!otp_reserve_hold(reserve) || !otp_memory_can_have(HDF5_BYTES)) {
 		otp_reserve_drop();
-		otp_fail_memory(err, path, reserve + HDF5_BYTES, "opening a model");
+		otp_fail_memory(err, path, reserve + HDF5_BYTES, "opening a model", otp_memory_available());
 		return OTPLAN_NO_MEMORY;
 	}
 	otplan_model *m = otp_calloc(1, sizeof *m);
@@ -133,7 +134,7 @@ static otplan_status open_reserved(const char *path, const otplan_options *o, ot
 	otplan_status status = open_model(path, o, m, err);
 	H5Eset_auto2(H5E_DEFAULT, before.print, before.context);
 	if (otp_reserve_drop() && status == OTPLAN_OK) {
-		otp_fail_memory(err, path, reserve, "lists and plans");
+		otp_fail_memory(err, path, reserve, "lists and plans", otp_memory_available());
 		status = OTPLAN_NO_MEMORY;
 	}
 	if (status == OTPLAN_OK)

@@ -104,6 +104,7 @@ otp_pool *otp_pool_new(int workers)
 {
 	OTP_ASSERT(workers >= 1, "%d workers", workers);
 	otp_pool *pool = otp_calloc(1, sizeof *pool);
+	pool->workers = workers;
 	pool->threads = otp_calloc((size_t)workers, sizeof *pool->threads);
 	pool->members = otp_calloc((size_t)workers, sizeof *pool->members);
 	pthread_mutex_init(&pool->lock, NULL);
