@@ -1,9 +1,9 @@
 /* The public library as its user sees it: one header, a model from disk. */
 #include "otplan/otplan.h"
 
+#include "config/settings.h"
 #include "core/file.h"
 #include "engine/sampler.h"
-#include "config/settings.h"
 #include "model/store.h"
 #include "train/trainer.h"
 

@@ -1,6 +1,6 @@
 /* test_config: parsing, ranges, round trips and messages of src/config. */
-#include "core/file.h"
 #include "config/config.h"
+#include "core/file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

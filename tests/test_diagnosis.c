@@ -7,9 +7,9 @@
 #include <cmocka.h>
 
 #include "report/metrics.h"
-#include "verify/problems.h"
 #include "train/session.h"
 #include "train/trainer.h"
+#include "verify/problems.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,8 +8,8 @@
 
 #include "core/file.h"
 #include "core/rng.h"
-#include "ot/objective.h"
 #include "model/store.h"
+#include "ot/objective.h"
 
 #include <hdf5.h>
 #include <math.h>

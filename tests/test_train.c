@@ -7,13 +7,13 @@
 #include <cmocka.h>
 
 #include "common/close.h"
-#include "data/colour.h"
-#include "ot/colouring.h"
-#include "scalar.h"
-#include "ot/distance.h"
-#include "train/evaluate.h"
 #include "config/settings.h"
+#include "data/colour.h"
 #include "model/translator.h"
+#include "ot/colouring.h"
+#include "ot/distance.h"
+#include "scalar.h"
+#include "train/evaluate.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "model/translator.h"
 #include "train/evaluate.h"
 #include "train/summary.h"
-#include "model/translator.h"
 
 #include <stdio.h>
 

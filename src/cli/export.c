@@ -6,8 +6,8 @@
 #include "core/log.h"
 #include "data/image.h"
 #include "data/write.h"
-#include "train/evaluate.h"
 #include "model/translator.h"
+#include "train/evaluate.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>

@@ -2,13 +2,13 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "config/settings.h"
 #include "core/file.h"
 #include "data/dataset.h"
-#include "report/metrics.h"
 #include "model/run.h"
-#include "config/settings.h"
 #include "model/schema.h"
 #include "model/store.h"
+#include "report/metrics.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>

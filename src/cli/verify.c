@@ -1,12 +1,12 @@
 /* verify: problems by name, their figures beside the truth. Options of train
  * may stand beside its own; they change the problems' settings. */
+#include "verify/verify.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/options.h"
+#include "config/settings.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "config/settings.h"
-#include "verify/verify.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -6,9 +6,9 @@
 #ifndef OTP_LEVEL_H
 #define OTP_LEVEL_H
 
+#include "config/config.h"
 #include "data/dataset.h"
 #include "ot/dimension.h"
-#include "config/config.h"
 
 /* What the level was chosen from. */
 typedef struct otp_level {

@@ -2,9 +2,9 @@
 #ifndef OTP_SETTINGS_H
 #define OTP_SETTINGS_H
 
+#include "config/config.h"
 #include "ot/objective.h"
 #include "ot/smoothing.h"
-#include "config/config.h"
 
 /* The networks for samples of h x w x c (vectors: 1 x 1 x d). */
 bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int channels, otp_arch *arch,

@@ -1,6 +1,6 @@
 #include "engine/engine.h"
-#include "tree.h"
 #include "core/memory.h"
+#include "tree.h"
 
 #include <stdlib.h>
 #include <string.h>

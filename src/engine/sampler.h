@@ -6,8 +6,8 @@
 #ifndef OTP_SAMPLER_H
 #define OTP_SAMPLER_H
 
-#include "ot/smoothing.h"
 #include "engine/engine.h"
+#include "ot/smoothing.h"
 
 typedef struct otp_sampler otp_sampler;
 

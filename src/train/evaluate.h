@@ -3,9 +3,9 @@
 #define OTP_EVALUATE_H
 
 #include "data/dataset.h"
-#include "ot/colouring.h"
 #include "engine/sampler.h"
 #include "nn/roles.h"
+#include "ot/colouring.h"
 
 typedef struct otp_evaluation {
 	int64_t n;

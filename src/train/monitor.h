@@ -6,8 +6,8 @@
 #ifndef OTP_MONITOR_H
 #define OTP_MONITOR_H
 
-#include "report/metrics.h"
 #include "engine/sampler.h"
+#include "report/metrics.h"
 #include "train/session.h"
 
 typedef struct otp_monitor otp_monitor;

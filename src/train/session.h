@@ -4,9 +4,9 @@
 #ifndef OTP_SESSION_H
 #define OTP_SESSION_H
 
-#include "data/dataset.h"
 #include "config/level.h"
 #include "config/settings.h"
+#include "data/dataset.h"
 #include "engine/runtime.h"
 
 typedef struct otp_session {

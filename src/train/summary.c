@@ -1,9 +1,9 @@
 #include "train/summary.h"
 #include "core/file.h"
-#include "report/html.h"
-#include "report/plot.h"
 #include "model/run.h"
 #include "model/translator.h"
+#include "report/html.h"
+#include "report/plot.h"
 #include "train/verdicts.h"
 
 #include <stdio.h>

@@ -1,13 +1,13 @@
 #include "train/trainer.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "model/run.h"
+#include "model/store.h"
 #include "report/grid.h"
 #include "report/progress.h"
 #include "train/evaluate.h"
 #include "train/game.h"
 #include "train/monitor.h"
-#include "model/run.h"
-#include "model/store.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
 #ifndef OTP_VERDICTS_H
 #define OTP_VERDICTS_H
 
-#include "report/metrics.h"
 #include "config/config.h"
+#include "report/metrics.h"
 
 /* A verdict appears when its condition has held at so many measurements in a row, and clears alike. */
 enum { OTP_VERDICT_PERSISTENCE = 3 };

@@ -5,10 +5,10 @@
 #ifndef OTP_MEASURE_H
 #define OTP_MEASURE_H
 
-#include "verify/problems.h"
 #include "engine/sampler.h"
 #include "train/session.h"
 #include "train/summary.h"
+#include "verify/problems.h"
 
 enum {
 	OTP_MEASURED_POINTS = 20480, /* for costs and maps */

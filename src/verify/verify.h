@@ -5,8 +5,8 @@
 #define OTP_VERIFY_H
 
 #include "engine/engine.h"
-#include "verify/problems.h"
 #include "train/summary.h"
+#include "verify/problems.h"
 
 typedef struct otp_verification {
 	const otp_problem *problem;
