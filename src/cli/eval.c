@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 typedef struct options {
-	const char *source, *target, *device;
+	const char *source, *target, *truth, *device;
 	int count, per_input, threads;
 	uint64_t seed;
 	bool json;
@@ -28,36 +28,68 @@ static void print_table(const otp_figure *list, int count)
 		       list[i].truth);
 }
 
-static bool measure(otp_translator *t, const options *o, otp_error *err)
+/* The law of the outputs, against the target's. */
+static bool measure_law(otp_translator *t, const options *o, const otp_dataset *source,
+			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
 {
-	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->facts.source.spec, err);
-	otp_dataset *target =
-	    source ? otp_translator_open_data(t, o->target ? o->target : t->facts.target.spec, err) : NULL;
-	otp_evaluate_options how = {
-	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
+	enum { DEFAULT_COUNT = 1000 };
+	otp_evaluate_options counted = *how;
+	counted.n = how->n ? how->n : DEFAULT_COUNT;
 	otp_evaluation e;
-	bool ok = target && otp_evaluate(t->sampler, source, target, &how, &e, err);
-	if (ok) {
-		otp_figure list[OTP_MAX_FIGURES];
-		int count = otp_evaluation_figures(&e, list);
-		(o->json ? print_json : print_table)(list, count);
-	}
-	if (source)
-		otp_dataset_close(source);
+	otp_dataset *target = otp_translator_open_data(t, o->target ? o->target : t->facts.target.spec, err);
+	bool ok = target && otp_evaluate(t->sampler, source, target, &counted, &e, err);
+	if (ok)
+		figures->count = otp_evaluation_figures(&e, figures->each);
 	if (target)
 		otp_dataset_close(target);
 	return ok;
 }
 
+/* Single outputs, against the exact images of their inputs. */
+static bool measure_map(otp_translator *t, const options *o, const otp_dataset *source,
+			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
+{
+	otp_map_error e;
+	otp_dataset *truth = otp_translator_open_data(t, o->truth, err);
+	bool ok = truth && otp_evaluate_map(t->sampler, source, truth, how, &e, err);
+	if (ok)
+		otp_map_error_figures(&e, figures);
+	if (truth)
+		otp_dataset_close(truth);
+	return ok;
+}
+
+static bool measure(otp_translator *t, const options *o, otp_error *err)
+{
+	otp_evaluate_options how = {
+	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
+	otp_figure list[OTP_MAX_FIGURES];
+	otp_figures figures = {list, 0};
+	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->facts.source.spec, err);
+	bool ok = source != NULL;
+	if (o->target || !o->truth)
+		ok = ok && measure_law(t, o, source, &how, &figures, err);
+	if (o->truth)
+		ok = ok && measure_map(t, o, source, &how, &figures, err);
+	if (ok)
+		(o->json ? print_json : print_table)(list, figures.count);
+	if (source)
+		otp_dataset_close(source);
+	return ok;
+}
+
 int otp_command_eval(int argc, char **argv, otp_error *err)
 {
-	options o = {.count = 1000, .per_input = 512, .seed = 1, .device = "auto"};
+	options o = {.per_input = 512, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
 	    {"source", OTP_ARG_TEXT, &o.source, 0, 0,
 	     "held-out inputs; default: what the model was trained on"},
 	    {"target", OTP_ARG_TEXT, &o.target, 0, 0,
 	     "held-out targets; default: what the model was trained towards"},
-	    {"count", OTP_ARG_INT, &o.count, 1, 10000000, "inputs measured"},
+	    {"truth", OTP_ARG_TEXT, &o.truth, 0, 0,
+	     "exact images of the source's samples, in their order: prints errors against them"},
+	    {"count", OTP_ARG_INT, &o.count, 1, 10000000,
+	     "inputs measured; default: 1000, with --truth alone all"},
 	    {"samples", OTP_ARG_INT, &o.per_input, 2, 1000000,
 	     "samples of one input, for the hue's evenness"},
 	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise"},
@@ -67,7 +99,7 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 	};
 	const char *words[1];
 	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
-			    "otplan eval RUN_OR_MODEL --source S --target T [--json]", err))
+			    "otplan eval RUN_OR_MODEL --source S [--target T] [--truth FILE] [--json]", err))
 		return err->exit_code;
 	otp_runtime runtime;
 	otp_translator t;

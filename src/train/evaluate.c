@@ -153,3 +153,55 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
 	otp_free(e.targets);
 	return ok;
 }
+
+/* ---- against known images ---- */
+
+/* <b - a, c - a> over n values. */
+static double inner_product(const float *a, const float *b, const float *c, size_t n)
+{
+	double sum = 0;
+	for (size_t i = 0; i < n; i++)
+		sum += ((double)b[i] - (double)a[i]) * ((double)c[i] - (double)a[i]);
+	return sum;
+}
+
+static bool measure_map(evaluator *e, const otp_dataset *truth, otp_map_error *out, otp_error *err)
+{
+	size_t values = e->n * e->d;
+	double n = (double)e->n;
+	if (!read_samples(e->source, OTP_SOURCE, e->n, e->d, e->x, err) ||
+	    !read_samples(truth, OTP_SOURCE, e->n, e->d, e->targets, err))
+		return false;
+	sample(e, e->x, e->n, false, e->y, NULL);
+	double moved = otp_squared_distance(e->x, e->y, values),
+	       should = otp_squared_distance(e->x, e->targets, values),
+	       wrong = otp_squared_distance(e->y, e->targets, values);
+	*out = (otp_map_error){
+	    .n = (int64_t)e->n,
+	    .transport_cost = moved / n,
+	    .cost_error = fabs(moved - should) / n,
+	    .l2_uvp = 100 * wrong / n / otp_variance(e->targets, e->n, e->d),
+	    .cosine = inner_product(e->x, e->y, e->targets, values) / sqrt(moved * should),
+	};
+	return true;
+}
+
+bool otp_evaluate_map(otp_sampler *s, const otp_dataset *source, const otp_dataset *truth,
+		      const otp_evaluate_options *o, otp_map_error *out, otp_error *err)
+{
+	otp_dataset_info a = otp_dataset_describe(source), b = otp_dataset_describe(truth);
+	if (a.count == 0 || a.count != b.count)
+		return otp_fail(err, b.spec, "has %lld samples, the source %lld: expected the image of each",
+				(long long)b.count, (long long)a.count);
+	size_t n = (size_t)(o->n > 0 && o->n < a.count ? o->n : a.count);
+	evaluator e = {.sampler = s, .source = source, .options = *o, .n = n};
+	e.d = (size_t)a.h * (size_t)a.w * (size_t)a.c;
+	e.x = otp_calloc(n * e.d, sizeof *e.x);
+	e.y = otp_calloc(n * e.d, sizeof *e.y);
+	e.targets = otp_calloc(n * e.d, sizeof *e.targets);
+	bool ok = measure_map(&e, truth, out, err);
+	otp_free(e.x);
+	otp_free(e.y);
+	otp_free(e.targets);
+	return ok;
+}

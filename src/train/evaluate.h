@@ -37,6 +37,20 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
 /* Bytes of memory that measuring n samples of `values` takes, with so many of one input. */
 size_t otp_evaluate_bytes(int64_t n, int per_input, size_t values);
 
+/* Outputs against known images: of a benchmark's map, or of pictures that are paired after all. */
+typedef struct otp_map_error {
+	int64_t n;
+	double transport_cost; /* E |x - T|^2 */
+	double cost_error;     /* |E |x - T|^2 - E |x - T*|^2| */
+	double l2_uvp;	       /* 100 E |T - T*|^2 / Var(T*), in per cent (Korotin et al. 2021) */
+	double cosine; /* between the displacements T - x and T* - x, over all samples at once; 1 is exact */
+} otp_map_error;
+
+/* Row i of `truth` is the exact image of row i of `source`: fixed sets of one length. The first options->n
+ * rows are measured; 0: all. */
+bool otp_evaluate_map(otp_sampler *s, const otp_dataset *source, const otp_dataset *truth,
+		      const otp_evaluate_options *o, otp_map_error *out, otp_error *err);
+
 /* Index of the i-th evaluation sample of a side: from the start, or, where data is
  * generated, far from what training and the other side draw. */
 uint64_t otp_evaluate_index(const otp_dataset *d, otp_side side, int64_t i);

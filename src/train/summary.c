@@ -42,6 +42,17 @@ int otp_evaluation_figures(const otp_evaluation *e, otp_figure each[OTP_MAX_FIGU
 	return f.count;
 }
 
+void otp_map_error_figures(const otp_map_error *e, otp_figures *f)
+{
+	if (f->count == 0) {
+		otp_figures_add(f, "n", "inputs measured", (double)e->n, "");
+		otp_figures_add(f, "transport_cost", "transport cost E|x - T|^2", e->transport_cost, "");
+	}
+	otp_figures_add(f, "l2_uvp", "L2-UVP, per cent", e->l2_uvp, "0 is exact");
+	otp_figures_add(f, "cosine", "cosine of displacements", e->cosine, "1 is exact");
+	otp_figures_add(f, "cost_error", "error of the transport cost", e->cost_error, "0 is exact");
+}
+
 /* ---- verdicts of the run ---- */
 
 enum { MOST_FINDINGS = 20 }; /* of a run that has more, the first */

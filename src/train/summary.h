@@ -12,6 +12,9 @@ enum { OTP_SUMMARY_INPUTS = 512 }; /* that are measured, and samples of one of t
  * and writes RUN/report.html and RUN/curves.svg. */
 bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *err);
 
+/* Against known images: added to the figures. */
+void otp_map_error_figures(const otp_map_error *e, otp_figures *figures);
+
 /* An evaluation's figures; returns how many. */
 int otp_evaluation_figures(const otp_evaluation *e, otp_figure figures[OTP_MAX_FIGURES]);
 

@@ -80,3 +80,18 @@ does train --source a.npy --target a.npy "${points[@]}" --out identity
 warns 'the same set'
 does train --source 'a.npy?limit=1' --target b.h5 "${points[@]}" --out spread
 warns 'spread by 0 '
+
+title "against exact images: a map's own outputs are right, others are not"
+does train "${own[@]}" --sigma-start 0 --sigma-end 0 --anneal none --condition-noise off --out map
+does translate map a.npy images.npy
+does eval map --source a.npy --truth images.npy --json
+json out n=90 l2_uvp=0 cost_error=0 cosine=1
+does eval map --source a.npy --target b.h5 --truth images.npy --json
+json out l2_uvp=0
+grep -q '"target_distance"' out || fail "no target distance beside the truth"
+does translate run a.npy others.npy
+does eval map --source a.npy --truth others.npy
+grep -qE '^L2-UVP, per cent +[0-9.]*[1-9]' out || fail "other images have no error"
+exits 2 eval map --source a.npy --truth 'images.npy?limit=10'
+complains 'the image of each'
+exits 2 eval map --source a.npy --truth none.npy
