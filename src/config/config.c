@@ -219,7 +219,8 @@ static bool set_text(char *to, const otp_option *o, const char *value, const cha
 static bool set_retired(otp_config *c, const char *key, const char *value, const char *where, otp_error *err)
 {
 	for (int i = 0; i < RETIRED_COUNT; i++) {
-		if (!same_key(key, retired[i].key) || (retired[i].value && strcmp(value, retired[i].value)))
+		if (!same_key(key, retired[i].key) ||
+		    (retired[i].value && strcmp(value, retired[i].value) != 0))
 			continue;
 		const otp_option *o = retired[i].now ? find(retired[i].now) : NULL;
 		if (!o || (retired[i].if_auto && *(double *)field(c, o) != OTP_AUTO))
