@@ -2,6 +2,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "data/spec.h"
+#include "ot/distance.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -177,23 +178,14 @@ static bool measure_spread(const otp_dataset *set, double *whole, double *single
 {
 	otp_dataset_info info = otp_dataset_describe(set);
 	size_t d = (size_t)info.c, n = info.count && info.count < 1000 ? (size_t)info.count : 1000;
-	float *x = otp_calloc(d, sizeof *x);
-	double *sum = otp_calloc(d, sizeof *sum), *squares = otp_calloc(d, sizeof *squares), total = 0;
+	float *x = otp_calloc(n * d, sizeof *x);
 	bool ok = true;
-	for (size_t i = 0; ok && i < n; i++) {
-		ok = otp_dataset_get(set, i, 0, x, err);
-		for (size_t k = 0; k < d; k++) {
-			sum[k] += (double)x[k];
-			squares[k] += (double)x[k] * (double)x[k];
-		}
-	}
-	for (size_t k = 0; k < d; k++)
-		total += fmax(0, squares[k] / (double)n - sum[k] / (double)n * (sum[k] / (double)n));
-	*whole = sqrt(total);
-	*single = sqrt(total / (double)d);
+	for (size_t i = 0; ok && i < n; i++)
+		ok = otp_dataset_get(set, i, 0, x + i * d, err);
+	double variance = otp_variance(x, n, d);
+	*whole = sqrt(variance);
+	*single = sqrt(variance / (double)d);
 	otp_free(x);
-	otp_free(sum);
-	otp_free(squares);
 	return ok;
 }
 
