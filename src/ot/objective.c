@@ -38,6 +38,8 @@ static otp_node *number(const otp_step_inputs *in, enum otp_number which)
 	return otp_slice(in->numbers, OTP_AXIS_C, which, 1);
 }
 
+const char *otp_resident_text(otp_resident data) { return data.rows ? "on the device" : "streamed"; }
+
 /* A side's samples: picked on the device, or the leaf that takes them from the host. */
 static otp_node *samples(otp_graph *g, const otp_objective *o, otp_step_inputs *in, otp_side side, int n)
 {

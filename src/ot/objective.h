@@ -42,6 +42,9 @@ typedef struct otp_resident {
 	int rows, stored; /* stored: channels of the bytes, the samples' or 1 */
 } otp_resident;
 
+/* "on the device" or "streamed". */
+const char *otp_resident_text(otp_resident data);
+
 typedef struct otp_objective {
 	otp_arch arch;
 	double tau;

@@ -45,6 +45,8 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	otp_budget b = {.engine = otp_engine_plan(runtime, &settings)};
 	b.drawing = otp_sampler_plan(runtime, &s.arch);
 	b.batches = otp_game_batch_bytes(&s, &settings);
+	for (otp_side side = 0; side < OTP_SIDES; side++)
+		b.resident[side] = settings.objective.resident[side];
 	b.measuring = otp_monitor_bytes(&s);
 	b.saving = b.checkpoint = state_bytes(&b.engine);
 	b.model = (size_t)b.engine.elements[OTP_TRANSPORT] * sizeof(float);
@@ -138,6 +140,8 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.h, s->arch.w,
 	       s->arch.c, s->config.batch, s->config.parts, otp_pool_workers(runtime->pool),
 	       runtime->backend->name);
+	printf("batches     source %s, target %s\n", otp_resident_text(b->resident[OTP_SOURCE]),
+	       otp_resident_text(b->resident[OTP_TARGET]));
 	printf("generator   %lld parameters\n", (long long)b->engine.parameters[OTP_TRANSPORT]);
 	printf("potential   %lld parameters\n", (long long)b->engine.parameters[OTP_POTENTIAL]);
 }
@@ -157,7 +161,7 @@ static void print_training(const otp_budget *b)
 					: "of single calls, library workspaces included");
 	print_bytes("drawing", b->drawing, "samples of the plan while it is learned");
 	if (e->data_bytes)
-		print_bytes("data", e->data_bytes, "data sets that lie on the device");
+		print_bytes("resident", e->data_bytes, "data sets that lie on the device");
 }
 
 static void print_host(const otp_budget *b)

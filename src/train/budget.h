@@ -9,15 +9,16 @@
 
 typedef struct otp_budget {
 	otp_engine_size engine;
-	size_t drawing;	  /* on the device: programs that draw samples of the plan */
-	size_t data;	  /* on the host: what is held of both data sets */
-	size_t batches;	  /* on the host, on their way to the device */
-	size_t measuring; /* on the host: the monitor's samples */
-	size_t saving;	  /* on the host: the copy of the state that a checkpoint is written from */
-	size_t picture;	  /* on the host: a picture of samples, while it is made */
-	size_t ending;	  /* on the host: the samples of the last evaluation, when training's memory is free
-			     again */
-	size_t itself;	  /* the program and its libraries */
+	otp_resident resident[OTP_SIDES]; /* which sets lie on the device */
+	size_t drawing;			  /* on the device: programs that draw samples of the plan */
+	size_t data;			  /* on the host: what is held of both data sets */
+	size_t batches;			  /* on the host, on their way to the device */
+	size_t measuring;		  /* on the host: the monitor's samples */
+	size_t saving;	/* on the host: the copy of the state that a checkpoint is written from */
+	size_t picture; /* on the host: a picture of samples, while it is made */
+	size_t ending;	/* on the host: the samples of the last evaluation, when training's memory is free
+			   again */
+	size_t itself;	/* the program and its libraries */
 	size_t host_peak, device_peak; /* device_peak is 0 where the device computes in the host's memory */
 	size_t host_free, device_free; /* now; what the program and its data hold already counts as free */
 	int64_t most_elements;	       /* the backend's limit of a tensor; 0: none */

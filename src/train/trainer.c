@@ -388,8 +388,6 @@ static void announce(const trainer *t)
 		    t->config->schedule_steps);
 }
 
-static const char *place_text(otp_resident data) { return data.rows ? "on the device" : "streamed"; }
-
 /* On a CPU all memory is the host's: nothing to say unless it was asked for. */
 static void announce_data(const trainer *t)
 {
@@ -397,7 +395,8 @@ static void announce_data(const trainer *t)
 	otp_engine_size size = otp_engine_measure(t->game.engine);
 	if (size.data_bytes || runtime->backend->memory_free(runtime->device))
 		otp_log("source %s, target %s: %.1f MiB of the device's memory",
-			place_text(t->game.resident[OTP_SOURCE]), place_text(t->game.resident[OTP_TARGET]),
+			otp_resident_text(t->game.resident[OTP_SOURCE]),
+			otp_resident_text(t->game.resident[OTP_TARGET]),
 			(double)size.data_bytes / (1024.0 * 1024.0));
 }
 
