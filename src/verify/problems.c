@@ -167,13 +167,14 @@ typedef struct convex_problem {
  * alone. */
 static const otp_problem *make_convex(const char *name)
 {
-	enum { MOST = 16 };
+	enum { MOST = 256 }; /* more than a command line names */
 	static convex_problem made[MOST];
 	int d = 0, length = 0, k = 0;
 	if (sscanf(name, "convex-%4d%n", &d, &length) != 1 || name[length] || d < 2 || d > 4096)
 		return NULL;
-	while (k < MOST - 1 && made[k].name[0] && made[k].problem.d != d)
+	while (k < MOST && made[k].name[0] && made[k].problem.d != d)
 		k++;
+	OTP_ASSERT(k < MOST, "%d problems convex-D", k);
 	convex_problem *c = &made[k];
 	snprintf(c->name, sizeof c->name, "convex-%d", d);
 	snprintf(c->source, sizeof c->source, "synth:convex-source?d=%d", d);

@@ -40,11 +40,11 @@ extern const int otp_problem_count;
 /* NULL with err set (and the nearest name in it) where there is none. convex-D is there for every D from 2.
  */
 const otp_problem *otp_problem_find(const char *name, otp_error *err);
-/* Defaults, preset and the problem's own lines. */
 /* Whether its target error is a sliced distance: of pictures, and where an
  * assignment would reward shrunken outputs. */
 bool otp_problem_sliced(const otp_problem *p);
 
+/* Defaults, preset and the problem's own lines. */
 bool otp_problem_configure(const otp_problem *p, otp_config *c, otp_error *err);
 
 #endif
