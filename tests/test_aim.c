@@ -345,8 +345,8 @@ static void other_weights_stay(void **state)
 	close_fresh(&off);
 }
 
-/* A level that was left to the data counts as much as one that was given. */
-static void the_level_may_be_the_datas(void **state)
+/* A sigma-end that was left to the data counts as much as one that was given. */
+static void sigma_end_may_be_the_datas(void **state)
 {
 	(void)state;
 	fresh given, settled;
@@ -370,7 +370,7 @@ int main(void)
 	    cmocka_unit_test(ends_may_be_as_slow_as_the_middle),
 	    cmocka_unit_test(squares_press_where_the_target_is_thin),
 	    cmocka_unit_test(other_weights_stay),
-	    cmocka_unit_test(the_level_may_be_the_datas),
+	    cmocka_unit_test(sigma_end_may_be_the_datas),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

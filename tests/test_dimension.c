@@ -206,19 +206,19 @@ static void few_points_are_refused(void **state)
 	assert_true(otp_dimension_estimate(points, 200, 2, &found));
 }
 
-/* ---- the level ----------------------------------------------------------------------- */
+/* ---- sigma from dimension and diameter ----------------------------------------------- */
 
-/* Sixteen times the samples: half the level up to four dimensions, 16^(-1/8) of it in eight. */
-static void level_falls_with_samples(void **state)
+/* Sixteen times the samples: half of sigma up to four dimensions, 16^(-1/8) of it in eight. */
+static void sigma_falls_with_samples(void **state)
 {
 	(void)state;
 	otp_dimension found = {.points = 100, .m = 1.7, .diameter = 6};
-	assert_within(otp_dimension_level(&found, 16, 4), 0.5, 1e-12);
-	assert_within(otp_dimension_level(&found, 256, 4), 0.25, 1e-12);
-	assert_within(otp_dimension_level(&found, 256, 16), 0.125, 1e-12);
+	assert_within(otp_dimension_sigma(&found, 16, 4), 0.5, 1e-12);
+	assert_within(otp_dimension_sigma(&found, 256, 4), 0.25, 1e-12);
+	assert_within(otp_dimension_sigma(&found, 256, 16), 0.125, 1e-12);
 	found.m = 8;
-	assert_within(otp_dimension_level(&found, 256, 4), 0.5, 1e-12);
-	assert_within(otp_dimension_level(&found, 4096, 4), 0.5 * pow(16, -1.0 / 8), 1e-12);
+	assert_within(otp_dimension_sigma(&found, 256, 4), 0.5, 1e-12);
+	assert_within(otp_dimension_sigma(&found, 4096, 4), 0.5 * pow(16, -1.0 / 8), 1e-12);
 	char *text = otp_dimension_reason(&found, 256, 4);
 	assert_non_null(strstr(text, "256 different samples"));
 	assert_non_null(strstr(text, "256^(-1/8) / sqrt(4)"));
@@ -263,7 +263,7 @@ int main(void)
 	    cmocka_unit_test(scale_changes_lengths_alone), cmocka_unit_test(duplicates_count_once),
 	    cmocka_unit_test(lattices_fill_space),	   cmocka_unit_test(twins_do_bounded_harm),
 	    cmocka_unit_test(few_points_are_refused),	   cmocka_unit_test(samples_are_bounded),
-	    cmocka_unit_test(level_falls_with_samples),	   cmocka_unit_test(repetitions_are_counted),
+	    cmocka_unit_test(sigma_falls_with_samples),	   cmocka_unit_test(repetitions_are_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,7 +122,7 @@ static void bytes_are_the_samples(void **state)
 	check_stored(at("b?grey"), 8, 3, 1);
 	/* Drawn for each sample, dimmed, without bytes, without end, no pictures. */
 	check_stored(at("b-idx3-ubyte?colorize=hsv"), 0, 3, 0);
-	check_stored(at("b-idx3-ubyte?level=0.5"), 0, 1, 0);
+	check_stored(at("b-idx3-ubyte?brightness=0.5"), 0, 1, 0);
 	check_stored("synth:digits", 16, 1, 0);
 	check_stored("synth:digits?limit=5", 16, 1, 0);
 	check_stored("synth:moons", 0, 2, 0);

@@ -23,6 +23,7 @@ static void modifiers_are_checked(void **state)
 	refuses("synth:digits?part=0/2", 0, 0, "`0/2'", "K/M");
 	refuses("synth:digits?limit=-1", 0, 0, "`limit'", "count");
 	refuses("synth:digits?level=2", 0, 0, "`level'", "0 to 1");
+	refuses("synth:digits?brightness=2", 0, 0, "`brightness'", "0 to 1");
 	refuses("synth:digits?hue=0.5", 0, 0, "`hue'", "colorize");
 	refuses("synth:digits?d=4", 0, 0, "vectors", "images");
 	refuses("synth:digit", 0, 0, "no such set", "digits-hsv");

@@ -319,12 +319,12 @@ static void sliced_distance_of_gaussians(void **state)
 
 enum { PICTURES = 24, PIXELS = 64 };
 
-/* Shapes v, greys of level v, noise, and the exact map's colours with `turn` added to the hue. */
+/* Shapes v, greys of brightness times v, noise, and the exact map's colours with `turn` added to the hue. */
 typedef struct colours {
 	float x[PICTURES * PIXELS * 3], eps[PICTURES * PIXELS * 3], y[PICTURES * PIXELS * 3];
 } colours;
 
-static void colour_exactly(colours *c, double level, double turn)
+static void colour_exactly(colours *c, double brightness, double turn)
 {
 	otp_stream stream = otp_stream_make(31, 0, 0);
 	fill_normal(c->eps, PICTURES * PIXELS * 3, 2);
@@ -340,7 +340,7 @@ static void colour_exactly(colours *c, double level, double turn)
 		}
 		otp_colour_factors(OTP_COLOUR_ISOLUMINANT, atan2(along2, along1) + turn, factor);
 		for (int k = 0; k < 3 * PIXELS; k++) {
-			x[k] = 2 * (float)level * v[k / 3] - 1;
+			x[k] = 2 * (float)brightness * v[k / 3] - 1;
 			y[k] = 2 * factor[k % 3] * v[k / 3] - 1;
 		}
 	}
@@ -350,12 +350,13 @@ static void exact_colouring_measures_exact(void **state)
 {
 	(void)state;
 	colours *c = otp_calloc(1, sizeof *c);
-	const double levels[] = {0.5, 1};
+	const double brightness[] = {0.5, 1};
 	for (int k = 0; k < 2; k++) {
 		otp_colouring m = {0};
-		colour_exactly(c, levels[k], 0);
-		assert_close(otp_colouring_level(c->x, PICTURES, c->y, PICTURES, PIXELS), levels[k], 1e-5);
-		otp_colouring_measure(c->x, c->eps, c->y, PICTURES, PIXELS, levels[k], &m);
+		colour_exactly(c, brightness[k], 0);
+		assert_close(otp_colouring_brightness(c->x, PICTURES, c->y, PICTURES, PIXELS), brightness[k],
+			     1e-5);
+		otp_colouring_measure(c->x, c->eps, c->y, PICTURES, PIXELS, brightness[k], &m);
 		assert_close(m.hue_agreement, 1, 1e-6);
 		assert_close(m.chroma, 1, 1e-5);
 		assert_close(m.shape_rmse, 0, 1e-5);

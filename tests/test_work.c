@@ -129,13 +129,13 @@ static void small_calls_may_be_in_a_cache(void **state)
 	(void)state;
 	static const size_t bytes[OTP_TYPE_COUNT] = {[OTP_F32] = 4};
 	const otp_peaks peaks = {1, {32, 16, 8, 4, 2, 1}};
-	for (int level = 0; level < OTP_PEAK_LEVELS; level++) {
-		int columns = level ? (int)(otp_peak_bytes[level] / 8) : 16;
+	for (int size = 0; size < OTP_PEAK_SIZES; size++) {
+		int columns = size ? (int)(otp_peak_bytes[size] / 8) : 16;
 		otp_call copy = {.op = OTP_OP_copy,
 				 .in = {{.shape = {1, 1, 1, columns}}},
 				 .out = {.shape = {1, 1, 1, columns}}};
 		otp_work work = otp_work_of_call(&copy, bytes, peaks);
-		assert_true(work.floor_s == 8.0 * columns / peaks.bytes_per_s[level]);
+		assert_true(work.floor_s == 8.0 * columns / peaks.bytes_per_s[size]);
 	}
 }
 

@@ -150,7 +150,7 @@ static void add_floor(cJSON *o, const bench *b)
 		cJSON_AddItemToObject(by_op, KIND_KEYS[kind],
 				      otp_bench_floor_json(b->engine, kind, b->peaks));
 	}
-	cJSON_AddNumberToObject(o, "peak_gbs", 1e-9 * b->peaks.bytes_per_s[OTP_PEAK_LEVELS - 1]);
+	cJSON_AddNumberToObject(o, "peak_gbs", 1e-9 * b->peaks.bytes_per_s[OTP_PEAK_SIZES - 1]);
 	cJSON_AddNumberToObject(o, "peak_gbs_small", 1e-9 * b->peaks.bytes_per_s[0]);
 	cJSON_AddNumberToObject(o, "peak_tflops", 1e-12 * b->peaks.flops_per_s);
 	cJSON_AddNumberToObject(o, "floor_ms", outer_step(b->config, floor_ms));
@@ -196,7 +196,7 @@ static void print_table(bench *b, const timing *time, const double *median)
 	printf("memory                %9.1f MiB\n", peak_bytes(b) / 1048576);
 	printf("floor: each call's bytes at %.0f GB/s (in a cache at up to %.0f) or operations at %.2f "
 	       "TFLOP/s\n",
-	       1e-9 * b->peaks.bytes_per_s[OTP_PEAK_LEVELS - 1], 1e-9 * b->peaks.bytes_per_s[0],
+	       1e-9 * b->peaks.bytes_per_s[OTP_PEAK_SIZES - 1], 1e-9 * b->peaks.bytes_per_s[0],
 	       1e-12 * b->peaks.flops_per_s);
 	if (step < 1e-3 * outer_step(c, floor_ms))
 		puts("       too high: a rate is higher than was measured or given; measure again with "

@@ -135,16 +135,16 @@ static double time_mover(otp_runtime *runtime, enum mover how, double bytes)
 	return seconds;
 }
 
-/* The smallest level's calls are of 16 KB here; the largest, whose memory all workers need at once, of 1 GB
+/* The smallest size's calls are of 16 KB here; the largest, whose memory all workers need at once, of 1 GB
  * together, or of the smallest such call. */
-static double probed_bytes(int level, int workers)
+static double probed_bytes(int size, int workers)
 {
-	if (level == 0)
+	if (size == 0)
 		return 0x1p14;
-	bool last = level == OTP_PEAK_LEVELS - 1;
-	double together = 0x1p30 / workers, before = otp_peak_bytes[level - 1];
-	if (!last || together >= otp_peak_bytes[level])
-		return otp_peak_bytes[level];
+	bool last = size == OTP_PEAK_SIZES - 1;
+	double together = 0x1p30 / workers, before = otp_peak_bytes[size - 1];
+	if (!last || together >= otp_peak_bytes[size])
+		return otp_peak_bytes[size];
 	return together > before ? together : before;
 }
 
@@ -153,13 +153,13 @@ static void measure_bandwidth(otp_runtime *runtime, otp_peaks *peaks)
 {
 	int workers = otp_pool_workers(runtime->pool);
 	double best = 0;
-	for (int level = OTP_PEAK_LEVELS - 1; level >= 0; level--) {
-		double bytes = probed_bytes(level, workers);
+	for (int size = OTP_PEAK_SIZES - 1; size >= 0; size--) {
+		double bytes = probed_bytes(size, workers);
 		for (int how = 0; how < MOVERS; how++) {
 			double rate = bytes * workers / time_mover(runtime, (enum mover)how, bytes);
 			best = rate > best ? rate : best;
 		}
-		peaks->bytes_per_s[level] = best;
+		peaks->bytes_per_s[size] = best;
 	}
 }
 
@@ -212,8 +212,8 @@ static double measure_rate(otp_runtime *runtime)
 
 void otp_bench_set_bandwidth(otp_peaks *peaks, double bytes_per_s)
 {
-	for (int level = 0; level < OTP_PEAK_LEVELS; level++)
-		peaks->bytes_per_s[level] = bytes_per_s;
+	for (int size = 0; size < OTP_PEAK_SIZES; size++)
+		peaks->bytes_per_s[size] = bytes_per_s;
 }
 
 void otp_bench_peaks(otp_runtime *runtime, otp_peaks *peaks)

@@ -206,7 +206,7 @@ otp_source *otp_array_source(const char *where, otp_array array, const otp_spec 
 {
 	array_source *s = otp_calloc(1, sizeof *s);
 	s->base.ops = &array_ops;
-	s->base.level = 1;
+	s->base.brightness = 1;
 	s->array = array;
 	if (!otp_array_shape(where, array.rank, array.dim, &s->base, err))
 		goto fail;

@@ -2,7 +2,7 @@
  * all formats: parts and limits, size and channels, memory, colours.
  *
  * A sample passes two stages. `settle` (decode, channels, size) depends on the
- * index alone and is what stays in memory; `finish` (hue, level, repetition of
+ * index alone and is what stays in memory; `finish` (hue, brightness, repetition of
  * grey) is cheap, depends on the draw, and is done for every batch.
  */
 #include "data/dataset.h"
@@ -27,7 +27,7 @@ struct otp_dataset {
 	otp_source *source;
 	uint64_t seed, digest;
 	otp_colour_law colour;
-	double level;
+	double brightness;
 	int64_t count;	 /* 0: without end */
 	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
 			    made by formula */
@@ -152,11 +152,11 @@ static bool check_modifiers(const otp_dataset *d, otp_error *err)
 {
 	const otp_spec *s = &d->spec;
 	bool pictures =
-	    s->grey || s->colour != OTP_COLOUR_NONE || s->level >= 0 || s->low < s->high || s->size;
+	    s->grey || s->colour != OTP_COLOUR_NONE || s->brightness >= 0 || s->low < s->high || s->size;
 	if (d->source->kind == OTP_DATA_VECTORS && pictures)
 		return otp_fail(
 		    err, s->text,
-		    "grey, colorize, level, range and size are for images, this set holds vectors");
+		    "grey, colorize, brightness, range and size are for images, this set holds vectors");
 	if (d->source->kind == OTP_DATA_IMAGES && (s->grey || d->colour != OTP_COLOUR_NONE) &&
 	    (d->source->c == 2 || d->source->c > 4))
 		return otp_fail(err, s->text, "grey and colorize need 1, 3 or 4 channels, this set has %d",
@@ -181,7 +181,7 @@ otp_dataset *otp_dataset_open(const char *text, uint64_t seed, otp_error *err)
 	if (!d->source)
 		goto fail;
 	d->colour = spec.colour != OTP_COLOUR_NONE ? spec.colour : d->source->colour;
-	d->level = spec.level >= 0 ? spec.level : d->source->level;
+	d->brightness = spec.brightness >= 0 ? spec.brightness : d->source->brightness;
 	if (!check_modifiers(d, err) || !choose(d, err))
 		goto fail;
 	d->h = d->source->h;
@@ -492,7 +492,7 @@ static void spread_grey(const otp_dataset *d, const otp_image *in, const float f
 static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, uint32_t draw, float *out)
 {
 	size_t values = otp_image_values(in);
-	float level = (float)d->level, factor[3] = {1, 1, 1};
+	float brightness = (float)d->brightness, factor[3] = {1, 1, 1};
 	if (d->source->kind == OTP_DATA_VECTORS) {
 		OTP_ASSERT(in->f32, "vectors are floats");
 		memcpy(out, in->f32, values * sizeof *out);
@@ -501,7 +501,7 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 	if (d->colour != OTP_COLOUR_NONE)
 		otp_colour_factors(d->colour, hue_of(d, number, draw), factor);
 	for (int k = 0; k < 3; k++)
-		factor[k] *= level;
+		factor[k] *= brightness;
 	if (in->c == 1) {
 		spread_grey(d, in, factor, out);
 		return;
@@ -510,9 +510,9 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 		otp_image_floats(in->u8, values, out);
 	else
 		memcpy(out, in->f32, values * sizeof *out);
-	for (size_t i = 0; level != 1 && i < values; i++)
+	for (size_t i = 0; brightness != 1 && i < values; i++)
 		if (in->c != 4 || i % 4 != 3) /* alpha has no brightness */
-			out[i] = level * (out[i] + 1) - 1;
+			out[i] = brightness * (out[i] + 1) - 1;
 }
 
 /* A sample that can be read: `index` itself, or the next good one. */
@@ -556,7 +556,7 @@ bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float 
 int otp_dataset_stored_channels(const otp_dataset *d)
 {
 	OTP_ASSERT(d->prepared, "otp_dataset_prepare comes first");
-	bool drawn = d->colour != OTP_COLOUR_NONE || d->level != 1;
+	bool drawn = d->colour != OTP_COLOUR_NONE || d->brightness != 1;
 	return stores_bytes(d->source) && !drawn && (d->settled_c == d->c || d->settled_c == 1) ? d->settled_c
 												: 0;
 }

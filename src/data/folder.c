@@ -297,7 +297,7 @@ static folder *folder_new(const otp_spec *spec, const char *root)
 			       .ops = &folder_ops,
 			       .kind = OTP_DATA_IMAGES,
 			       .costly = true,
-			       .level = 1,
+			       .brightness = 1,
 			       .digest_kind = OTP_DIGEST_FILES};
 	f->root = otp_strdup(root);
 	return f;

@@ -244,7 +244,7 @@ static bool look(hdf5_source *s, const otp_spec *spec, otp_error *err)
 static otp_source *open_found(hid_t file, hid_t set, const char *path, const otp_spec *spec, otp_error *err)
 {
 	hdf5_source *s = otp_calloc(1, sizeof *s);
-	s->base = (otp_source){.ops = &hdf5_ops, .level = 1};
+	s->base = (otp_source){.ops = &hdf5_ops, .brightness = 1};
 	s->file = file;
 	s->set = set;
 	otp_array array = {0};

@@ -34,7 +34,7 @@ struct otp_source {
 	uint64_t digest;	 /* of the content */
 	const char *digest_kind; /* the rule by which it was made */
 	double low, high;	 /* images stored as floats: what stands for -1 and 1 */
-	double level;		 /* brightness unless the spec says otherwise */
+	double brightness;	 /* brightness unless the spec says otherwise */
 	otp_colour_law colour;	 /* colouring that belongs to the set itself */
 	otp_data_survey survey;
 	const char *format;

@@ -77,7 +77,7 @@ static bool set_colorize(otp_spec *s, const char *value)
 
 static bool set_hue(otp_spec *s, const char *value) { return to_real(value, 0, 1, &s->hue); }
 
-static bool set_level(otp_spec *s, const char *value) { return to_real(value, 0, 1, &s->level); }
+static bool set_brightness(otp_spec *s, const char *value) { return to_real(value, 0, 1, &s->brightness); }
 
 static bool set_part(otp_spec *s, const char *value)
 {
@@ -112,7 +112,8 @@ static const modifier modifiers[] = {
     {"grey", false, set_grey, "no value"},
     {"colorize", false, set_colorize, "hsv or isoluminant"},
     {"hue", false, set_hue, "a number from 0 to 1, a share of the full turn"},
-    {"level", false, set_level, "a number from 0 to 1"},
+    {"brightness", false, set_brightness, "a number from 0 to 1"},
+    {"level", false, set_brightness, "a number from 0 to 1"}, /* its name in earlier versions */
     {"part", false, set_part, "K/M, the K-th of M parts, K from 1"},
     {"limit", false, set_limit, "a count from 1"},
     {"range", false, set_range, "LOW:HIGH, the stored values of black and white"},
@@ -160,7 +161,7 @@ bool otp_spec_parse(const char *text, otp_spec *spec, otp_error *err)
 	*spec = (otp_spec){.text = otp_strdup(text),
 			   .place = otp_strdup(text),
 			   .hue = -1,
-			   .level = -1,
+			   .brightness = -1,
 			   .part = 1,
 			   .parts = 1,
 			   .keep = true,
@@ -204,11 +205,12 @@ void otp_spec_free(otp_spec *spec)
 	*spec = (otp_spec){0};
 }
 
+/* Digests are made of this text, so its words stay as they were (level: brightness). */
 char *otp_spec_modifiers(const otp_spec *s)
 {
 	return otp_format("grey=%d colour=%d hue=%.9g level=%.9g part=%lld/%lld limit=%lld range=%.9g:%.9g "
 			  "size=%d d=%d m=%d strata=%d cond=%.9g noise=%.9g",
-			  s->grey, (int)s->colour, s->hue, s->level, (long long)s->part, (long long)s->parts,
-			  (long long)s->limit, s->low, s->high, s->size, s->d, s->m, s->strata, s->cond,
-			  s->noise);
+			  s->grey, (int)s->colour, s->hue, s->brightness, (long long)s->part,
+			  (long long)s->parts, (long long)s->limit, s->low, s->high, s->size, s->d, s->m,
+			  s->strata, s->cond, s->noise);
 }

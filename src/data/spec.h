@@ -11,7 +11,7 @@ typedef struct otp_spec {
 	bool grey;
 	otp_colour_law colour;
 	double hue;	     /* fixed, in [0, 1) of a turn; below 0: drawn for each image */
-	double level;	     /* factor on brightness in [0, 1]; below 0: the set's own */
+	double brightness;   /* factor on brightness in [0, 1]; below 0: the set's own */
 	int64_t part, parts; /* the part-th of `parts`, from 1; 1 of 1: all */
 	int64_t limit;	     /* 0: none */
 	double low, high;    /* stored values that stand for -1 and 1; equal: found out */

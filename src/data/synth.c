@@ -1,7 +1,7 @@
 /* synth: sets made by formula, without end: sample `index` is a function of
  * (seed, name, index). Vectors come from laws.c, stroke digits from here:
  *
- *   synth:digits              grey v/2: the level at which the isoluminant law's
+ *   synth:digits              grey v/2: the brightness at which the isoluminant law's
  *                             truth, W2^2 = b^2 E||v||^2, holds to the digit
  *   synth:digits-isoluminant  v (1 + cos(h - h_c))/2
  *   synth:digits-hsv          hue h, saturation 1, value v
@@ -64,7 +64,7 @@ static const otp_source_ops synth_ops = {.read = synth_read, .close = synth_clos
 
 static const struct {
 	const char *name;
-	double level;
+	double brightness;
 	otp_colour_law colour;
 } digit_sets[] = {
     {"digits", 0.5, OTP_COLOUR_NONE},
@@ -78,7 +78,7 @@ static bool open_digits(synth *s, const char *name, const otp_spec *spec)
 		if (strcmp(name, digit_sets[i].name) != 0)
 			continue;
 		/* Coloured by a modifier, the shapes are whole: half brightness is for the grey set alone. */
-		s->base.level = spec->colour == OTP_COLOUR_NONE ? digit_sets[i].level : 1;
+		s->base.brightness = spec->colour == OTP_COLOUR_NONE ? digit_sets[i].brightness : 1;
 		s->base.colour = digit_sets[i].colour;
 		s->base.kind = OTP_DATA_IMAGES;
 		s->own_size = s->size = spec->size ? spec->size : 16;
@@ -107,7 +107,7 @@ otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err)
 	const char *name = spec->place + strlen("synth:");
 	synth *s = otp_calloc(1, sizeof *s);
 	s->base.ops = &synth_ops;
-	s->base.level = 1;
+	s->base.brightness = 1;
 	s->key = XXH3_64bits_withSeed(name, strlen(name), seed);
 	s->base.digest = s->key;
 	s->base.digest_kind = OTP_DIGEST_GENERATED;

@@ -1,6 +1,6 @@
 #include "graph/work.h"
 
-const double otp_peak_bytes[OTP_PEAK_LEVELS] = {0, 0x1p17, 0x1p20, 0x1p23, 0x1p26, 0x1p28};
+const double otp_peak_bytes[OTP_PEAK_SIZES] = {0, 0x1p17, 0x1p20, 0x1p23, 0x1p26, 0x1p28};
 
 static double elements(otp_tensor t) { return (double)otp_shape_count(t.shape); }
 
@@ -118,10 +118,10 @@ static double output_bytes(const otp_call *call, const size_t element_bytes[OTP_
 
 static double bandwidth(const otp_peaks *peaks, double bytes)
 {
-	int level = OTP_PEAK_LEVELS - 1;
-	while (level > 0 && bytes < otp_peak_bytes[level])
-		level--;
-	return peaks->bytes_per_s[level];
+	int size = OTP_PEAK_SIZES - 1;
+	while (size > 0 && bytes < otp_peak_bytes[size])
+		size--;
+	return peaks->bytes_per_s[size];
 }
 
 otp_work otp_work_of_call(const otp_call *call, const size_t element_bytes[OTP_TYPE_COUNT], otp_peaks peaks)

@@ -5,13 +5,13 @@
 
 #include "graph/program.h"
 
-/* Bandwidth depends on where data lie: what a small call moves may be in a cache. Level l is of calls of at
- * least otp_peak_bytes[l] bytes, and fewer than the next. */
-enum { OTP_PEAK_LEVELS = 6 };
-extern const double otp_peak_bytes[OTP_PEAK_LEVELS];
+/* Bandwidth depends on where data lie: what a small call moves may be in a cache. Size l is that of calls of
+ * at least otp_peak_bytes[l] bytes, and fewer than the next. */
+enum { OTP_PEAK_SIZES = 6 };
+extern const double otp_peak_bytes[OTP_PEAK_SIZES];
 
 typedef struct otp_peaks {
-	double flops_per_s, bytes_per_s[OTP_PEAK_LEVELS];
+	double flops_per_s, bytes_per_s[OTP_PEAK_SIZES];
 } otp_peaks;
 
 typedef struct otp_work {

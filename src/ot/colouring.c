@@ -47,7 +47,7 @@ otp_hue otp_hue_exact(const float *eps, const float *y, size_t pixels)
 }
 
 void otp_colouring_measure(const float *x, const float *eps, const float *y, size_t n, size_t pixels,
-			   double level, otp_colouring *out)
+			   double brightness, otp_colouring *out)
 {
 	double agreement = 0, chroma = 0, error = 0, random_error = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -57,8 +57,8 @@ void otp_colouring_measure(const float *x, const float *eps, const float *y, siz
 			exact = otp_hue_exact(eps + 3 * pixels * i, yi, pixels);
 		double source_shape = 0;
 		for (size_t p = 0; p < pixels; p++) {
-			double v = grey_of(xi + 3 * p) / level;
-			double d = shape_of(yi + 3 * p) - v, r = grey_of(other + 3 * p) / level - v;
+			double v = grey_of(xi + 3 * p) / brightness;
+			double d = shape_of(yi + 3 * p) - v, r = grey_of(other + 3 * p) / brightness - v;
 			source_shape += v;
 			error += d * d;
 			random_error += r * r;
@@ -86,7 +86,7 @@ double otp_hue_resultant(const float *y, size_t n, size_t pixels)
 	return hypot(cx, cy) / (double)n;
 }
 
-double otp_colouring_level(const float *x, size_t n_x, const float *y, size_t n_y, size_t pixels)
+double otp_colouring_brightness(const float *x, size_t n_x, const float *y, size_t n_y, size_t pixels)
 {
 	double grey = 0, shape = 0;
 	for (size_t p = 0; p < n_x * pixels; p++)

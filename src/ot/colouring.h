@@ -31,16 +31,16 @@ typedef struct otp_colouring {
 	double shape_random;  /* the same between two different sources */
 } otp_colouring;
 
-/* n triples: source, smoothing noise, output. level: the source's grey at v = 1.
+/* n triples: source, smoothing noise, output. brightness: the source's grey at v = 1.
  * Fills all but hue_resultant. */
 void otp_colouring_measure(const float *x, const float *eps, const float *y, size_t n, size_t pixels,
-			   double level, otp_colouring *out);
+			   double brightness, otp_colouring *out);
 
 /* |mean e^ih| of n outputs. */
 double otp_hue_resultant(const float *y, size_t n, size_t pixels);
 
-/* The level that makes sources' shapes match targets': mean v of the targets over mean grey of the sources,
- * inverted. */
-double otp_colouring_level(const float *x, size_t n_x, const float *y, size_t n_y, size_t pixels);
+/* The brightness that makes sources' shapes match targets': mean v of the targets over mean grey of the
+ * sources, inverted. */
+double otp_colouring_brightness(const float *x, size_t n_x, const float *y, size_t n_y, size_t pixels);
 
 #endif

@@ -162,11 +162,11 @@ bool otp_dimension_estimate(const float *points, int n, int64_t d, otp_dimension
 	return enough;
 }
 
-/* ---- the level --------------------------------------------------------------- */
+/* ---- sigma from dimension and diameter ---------------------------------------- */
 
 static double rate(const otp_dimension *found) { return fmax(found->m, 4); }
 
-double otp_dimension_level(const otp_dimension *found, double samples, int64_t d)
+double otp_dimension_sigma(const otp_dimension *found, double samples, int64_t d)
 {
 	return found->diameter / 3 * pow(samples, -1 / rate(found)) / sqrt((double)d);
 }

@@ -39,7 +39,7 @@ double otp_dimension_distinct(int64_t count, int n, int distinct);
  *   sigma = 1/3 diameter samples^(-1/max(m, 4)) / sqrt(d)
  * Smoothing by sigma moves a law by at most W2 = sigma sqrt(d), N samples stand for one to about diameter
  * N^(-1/max(m, 4)), and where the first is a third of the second it adds little to their squares' sum. */
-double otp_dimension_level(const otp_dimension *found, double samples, int64_t d);
+double otp_dimension_sigma(const otp_dimension *found, double samples, int64_t d);
 /* The same with its numbers, for people; otp_free it. */
 char *otp_dimension_reason(const otp_dimension *found, double samples, int64_t d);
 

@@ -114,8 +114,8 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	out->isoluminant =
 	    out->grey_source && otp_dataset_describe(e->target).colour == OTP_COLOUR_ISOLUMINANT;
 	if (out->isoluminant) {
-		double level = otp_colouring_level(e->x, e->n, e->targets, 2 * e->n, e->pixels);
-		otp_colouring_measure(e->x, e->eps, e->y, e->n, e->pixels, level, &out->colouring);
+		double brightness = otp_colouring_brightness(e->x, e->n, e->targets, 2 * e->n, e->pixels);
+		otp_colouring_measure(e->x, e->eps, e->y, e->n, e->pixels, brightness, &out->colouring);
 	}
 	return true;
 }

@@ -92,10 +92,10 @@ bool otp_rehearse(const otp_session *s, otp_runtime *runtime, otp_error *err)
 	int steps = 0;
 	print_side("source", &s->source_info);
 	print_side("target", &s->target_info);
-	char *level = otp_level_text(&s->config, &s->level);
-	if (level)
-		printf("annealing   %s\n", level);
-	otp_free(level);
+	char *sigma_end = otp_sigma_end_text(&s->config, &s->sigma_end);
+	if (sigma_end)
+		printf("annealing   %s\n", sigma_end);
+	otp_free(sigma_end);
 	fflush(stdout);
 	bool ok = otp_game_open(&game, s, runtime, err) && otp_game_start(&game, err) &&
 		  time_step(&game, &s->config, &seconds, &steps, err);

@@ -158,7 +158,7 @@ bool otp_session_load(otp_session *s, otp_error *err)
 {
 	bool ok = otp_dataset_load(s->source, s->config.workers, err) &&
 		  otp_dataset_load(s->target, s->config.workers, err) &&
-		  otp_level_settle(&s->config, s->source, &s->level, err);
+		  otp_sigma_end_settle(&s->config, s->source, &s->sigma_end, err);
 	if (!ok) {
 		otp_session_close(s);
 		return false;

@@ -4,7 +4,7 @@
 #ifndef OTP_SESSION_H
 #define OTP_SESSION_H
 
-#include "config/level.h"
+#include "config/sigma_end.h"
 #include "config/settings.h"
 #include "data/dataset.h"
 #include "engine/runtime.h"
@@ -16,7 +16,7 @@ typedef struct otp_session {
 	otp_arch arch;
 	otp_objective objective;
 	otp_smoothing smoothing;
-	otp_level level; /* why config.sigma_end is what it is, where it was auto */
+	otp_sigma_end sigma_end; /* why config.sigma_end is what it is, where it was auto */
 } otp_session;
 
 /* --dataroot ROOT becomes --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */

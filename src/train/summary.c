@@ -112,9 +112,9 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 			 list[i].truth[0] ? " (" : "", list[i].truth, list[i].truth[0] ? ")" : "");
 		rows[i] = (otp_report_row){list[i].name, values[i], OTP_MOOD_PLAIN};
 	}
-	char *level = otp_level_text(&s->config, &s->level);
-	if (level)
-		rows[count++] = (otp_report_row){"--sigma-end auto", level, OTP_MOOD_PLAIN};
+	char *sigma_end = otp_sigma_end_text(&s->config, &s->sigma_end);
+	if (sigma_end)
+		rows[count++] = (otp_report_row){"--sigma-end auto", sigma_end, OTP_MOOD_PLAIN};
 	char *settings = otp_config_text(&s->config, OTP_SCOPE_KEPT),
 	     *path = otp_run_path(run, "metrics.jsonl");
 	otp_metrics *metrics = NULL;
@@ -134,7 +134,7 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	}
 	otp_free(found);
 	otp_free(metrics);
-	otp_free(level);
+	otp_free(sigma_end);
 	otp_free(settings);
 	otp_free(path);
 	return ok;

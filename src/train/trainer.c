@@ -377,10 +377,10 @@ static void announce(const trainer *t)
 		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 		t->game.runtime->backend->name, otp_pool_workers(t->game.runtime->pool), t->config->parts,
 		OTP_CHOICE_NAME(otp_precision, t->config->precision));
-	char *level = otp_level_text(t->config, &s->level);
-	if (level)
-		otp_log("%s", level);
-	otp_free(level);
+	char *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
+	if (sigma_end)
+		otp_log("%s", sigma_end);
+	otp_free(sigma_end);
 	if (t->config->steps > t->config->schedule_steps)
 		otp_log(
 		    "the schedules take %d steps; in the steps after that, sigma, R1 and the learning rates "

@@ -251,17 +251,17 @@ static bool measure_perpendicular(measurement *m, const plan_sample *s)
 			"0");
 
 	plan_sample at = allocate(m, DRAWS_A_POINT);
-	double *levels = otp_calloc(at.n, sizeof *levels);
+	double *quantiles = otp_calloc(at.n, sizeof *quantiles);
 	for (size_t point = 0; point < SINGLE_POINTS; point++) {
 		draw_at(m, s->x + point * 2 * m->d, &at);
 		for (size_t j = k; j < 2 * k; j++) {
 			for (size_t i = 0; i < at.n; i++)
-				levels[i] = fmin(fmax(((double)at.y[i * m->d + j] + 1) / 2, 0), 1);
-			ks = fmax(ks, otp_ks_uniform(levels, (int)at.n));
+				quantiles[i] = fmin(fmax(((double)at.y[i * m->d + j] + 1) / 2, 0), 1);
+			ks = fmax(ks, otp_ks_uniform(quantiles, (int)at.n));
 		}
 	}
 	otp_figures_add(&m->figures, "ks", "law at single points, worst KS", ks, "0");
-	otp_free(levels);
+	otp_free(quantiles);
 	release(&at);
 	return true;
 }
@@ -302,12 +302,12 @@ static void measure_sides(measurement *m, const plan_sample *s)
 
 /* KS of the tangential laws at one point: the worst over all directions, and over those away from the edge.
  */
-static void worst_tangential(const measurement *m, const double *x, double *levels, int n, double *ks,
+static void worst_tangential(const measurement *m, const double *x, double *quantiles, int n, double *ks,
 			     double *inner)
 {
 	const double edge = 0.8; /* two sigma inside, at the largest sigma verify ends with */
 	for (int j = 0; j < m->problem->m; j++) {
-		double here = otp_ks_uniform(levels + (size_t)j * (size_t)n, n);
+		double here = otp_ks_uniform(quantiles + (size_t)j * (size_t)n, n);
 		*ks = fmax(*ks, here);
 		if (fabs(x[j]) <= edge)
 			*inner = fmax(*inner, here);
@@ -319,8 +319,8 @@ static void measure_single_points(measurement *m, const plan_sample *s)
 {
 	size_t normal = (size_t)m->problem->m;
 	plan_sample at = allocate(m, DRAWS_A_POINT);
-	double *levels = otp_calloc(normal * at.n, sizeof *levels), worst = 0, ks = 0, inner = 0, plain[64],
-	       x[64];
+	double *quantiles = otp_calloc(normal * at.n, sizeof *quantiles), worst = 0, ks = 0, inner = 0,
+	       plain[64], x[64];
 	for (size_t point = 0; point < SINGLE_POINTS; point++) {
 		size_t above = 0;
 		straighten(m, s->x + point * 2 * m->d, x);
@@ -329,10 +329,10 @@ static void measure_single_points(measurement *m, const plan_sample *s)
 			straighten(m, at.y + i * m->d, plain);
 			above += plain[normal] > 0;
 			for (size_t j = 0; j < normal && m->sigma > 0; j++)
-				levels[j * at.n + i] = otp_tangential_cdf(plain[j], x[j], m->sigma);
+				quantiles[j * at.n + i] = otp_tangential_cdf(plain[j], x[j], m->sigma);
 		}
 		worst = fmax(worst, fabs((double)above / (double)at.n - 0.5));
-		worst_tangential(m, x, levels, (int)at.n, &ks, &inner);
+		worst_tangential(m, x, quantiles, (int)at.n, &ks, &inner);
 	}
 	otp_figures_add(&m->figures, "side_balance_point", "... worst distance from 0.5 at a point", worst,
 			"0");
@@ -340,7 +340,7 @@ static void measure_single_points(measurement *m, const plan_sample *s)
 		otp_figures_add(&m->figures, "ks", "tangential law at points, worst KS", ks, "0");
 		otp_figures_add(&m->figures, "ks_inner", "... at points within +-0.8", inner, "0");
 	}
-	otp_free(levels);
+	otp_free(quantiles);
 	release(&at);
 }
 

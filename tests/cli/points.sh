@@ -1,48 +1,48 @@
 #!/usr/bin/env bash
-# A user's own points: train on them with the level left to the data, translate, evaluate; what is wrong with files
+# A user's own points: train on them with sigma-end left to the data, translate, evaluate; what is wrong with files
 # and sets.
 . "$(dirname "$0")/lib.sh"
 
 "$PROBE" vectors a.npy 90 3
 "$PROBE" vectors b.h5 80 3
 own=(--source a.npy --target b.h5 "${points[@]}")
-level() { sed -n 's/^sigma-end = //p' "$1/config.ini"; }
+sigma_end() { sed -n 's/^sigma-end = //p' "$1/config.ini"; }
 
 title "sigma-end auto: said, stored, read back"
 does train "${own[@]}" --sigma-end auto --out run
 warns '^sigma ends at 0\.[0-9]* (auto): 90 different samples, on a set of dimension '
-[[ $(level run) == 0.* ]] || fail "config.ini"
+[[ $(sigma_end run) == 0.* ]] || fail "config.ini"
 ! grep -q auto run/config.ini || [[ $(grep auto run/config.ini) == 'data-on-device = auto' ]] || fail "config.ini leaves something open"
-json run/metrics.jsonl sigma_end="$(level run)"
+json run/metrics.jsonl sigma_end="$(sigma_end run)"
 tail -n 1 run/metrics.jsonl >last
-json last step=6 sigma="$(level run)"
+json last step=6 sigma="$(sigma_end run)"
 grep -q 'sigma ends at' run/report.html || fail "report.html does not say where sigma ends"
 grep -q 'sigma ends at' run/log.txt || fail "log.txt does not say where sigma ends"
 does info run --json
-json out sigma_end="$(level run)"
+json out sigma_end="$(sigma_end run)"
 does info run/model.h5 --json
-json out sigma="$(level run)"
+json out sigma="$(sigma_end run)"
 does train --config run/config.ini --out again
 same run/model.h5 again/model.h5
 does train --resume --out run --sigma-end auto
 refuses 2 --sigma-end train --resume --out run --sigma-end 0.1
 
-title "the level is the data's: another seed has the same, half of the samples another"
+title "sigma-end is the data's: another seed has the same, half of the samples another"
 does train "${own[@]}" --sigma-end auto --seed 5 --out seed
-[[ $(level seed) == "$(level run)" ]] || fail "the seed changes the level"
+[[ $(sigma_end seed) == "$(sigma_end run)" ]] || fail "the seed changes sigma-end"
 does train --source 'a.npy?part=1/2' --target b.h5 "${points[@]}" --sigma-end auto --out half
-[[ $(level half) != "$(level run)" ]] || fail "the number of samples does not change the level"
+[[ $(sigma_end half) != "$(sigma_end run)" ]] || fail "the number of samples does not change sigma-end"
 does train "${own[@]}" --sigma-end auto --dry-run
 says '^annealing   sigma ends at '
 
-title "bounds of the level"
+title "bounds of sigma-end"
 does train "${own[@]}" --sigma-end auto --sigma-start 0.001 --out low
-[[ $(level low) == 0.001 ]] || fail "the end is above the start"
+[[ $(sigma_end low) == 0.001 ]] || fail "the end is above the start"
 warns 'no higher than it starts'
 does train "${own[@]}" --sigma-end auto --sigma-start 0.001 --anneal none --out flat
-[[ $(level flat) == "$(level run)" ]] || fail "without annealing there is no start"
+[[ $(sigma_end flat) == "$(sigma_end run)" ]] || fail "without annealing there is no start"
 does train "${own[@]}" --sigma-end auto --formulation otm --out otm
-[[ $(level otm) == 0 ]] || fail "otm has no level"
+[[ $(sigma_end otm) == 0 ]] || fail "otm has no sigma"
 refuses 2 --sigma-start train "${own[@]}" --sigma-end auto --sigma-start 0 --anneal linear --out no
 refuses 2 'or auto' train "${own[@]}" --sigma-end automatic --out no
 refuses 2 'or auto' train "${own[@]}" --sigma-end -1 --out no
@@ -61,18 +61,18 @@ title "exact distances of a user's own sets"
 does eval run --source a.npy --target 'a.npy?limit=40' --json
 json out n=20 optimal_cost=0
 does translate run a.npy out.npy --samples 2
-says "sigma $(level run):"
+says "sigma $(sigma_end run):"
 does translate run 'b.h5?limit=7' out.h5
 does info out.h5 --json
 json out count=7 channels=3 samples=vectors
 
 title "the sweep's script"
 sweep=$(dirname "$0")/../../scripts/sweep_sigma
-"$sweep" --seeds 2 --steps 3 --sizes 40 --levels '0.3 auto' one-to-many >out 2>err || fail "sweep_sigma fails"
-grep -qE '^ +40 +0\.3 +[0-9.]+ +[0-9.]+$' out || fail "no row of the level"
+"$sweep" --seeds 2 --steps 3 --sizes 40 --sigmas '0.3 auto' one-to-many >out 2>err || fail "sweep_sigma fails"
+grep -qE '^ +40 +0\.3 +[0-9.]+ +[0-9.]+$' out || fail "no row of the sigma"
 grep -qE '^ +40 +0\.[0-9]+\* +[0-9.]+ +[0-9.]+$' out || fail "no row of auto"
 if "$sweep" parallel >out 2>err; then fail "sweep_sigma takes a problem it has no figure for"; fi
-if "$sweep" --steps 3 --sizes 5 --levels auto one-to-many >out 2>err; then fail "sweep_sigma hides an error"; fi
+if "$sweep" --steps 3 --sizes 5 --sigmas auto one-to-many >out 2>err; then fail "sweep_sigma hides an error"; fi
 warns 'at least 20'
 
 title "what is allowed but seldom meant"

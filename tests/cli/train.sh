@@ -115,7 +115,7 @@ says 'source on the device, target streamed'
 
 title "modifiers"
 "$PROBE" images stack.npz 12 16 16 1
-does train --source 'stack.npz?part=1/2&level=0.5' --target 'stack.npz:arr_0?part=2/2&colorize=isoluminant' \
+does train --source 'stack.npz?part=1/2&brightness=0.5' --target 'stack.npz:arr_0?part=2/2&colorize=isoluminant' \
 	"${images[@]}" --out coloured
 
 title "--dry-run and --plan write nothing"

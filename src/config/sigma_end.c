@@ -1,4 +1,4 @@
-#include "config/level.h"
+#include "config/sigma_end.h"
 #include "data/loader.h"
 
 #include <math.h>
@@ -19,7 +19,7 @@ static bool read_sample(const otp_dataset *source, int n, int64_t d, float *poin
 	return true;
 }
 
-static bool estimate(const otp_dataset *source, otp_level *level, otp_error *err)
+static bool estimate(const otp_dataset *source, otp_sigma_end *found, otp_error *err)
 {
 	otp_dataset_info info = otp_dataset_describe(source);
 	if (info.count == 0)
@@ -32,17 +32,17 @@ static bool estimate(const otp_dataset *source, otp_level *level, otp_error *err
 	int n = otp_dimension_sample(info.count, d);
 	float *points = otp_calloc((size_t)n, (size_t)d * sizeof *points);
 	bool ok = read_sample(source, n, d, points, err);
-	if (ok && !otp_dimension_estimate(points, n, d, &level->found))
+	if (ok && !otp_dimension_estimate(points, n, d, &found->dimension))
 		ok = otp_fail(
 		    err, "--sigma-end",
 		    "auto finds %d different samples among %d of %s, at least %d are needed; expected a "
 		    "number",
-		    level->found.points, n, info.spec, OTP_DIMENSION_LEAST);
+		    found->dimension.points, n, info.spec, OTP_DIMENSION_LEAST);
 	otp_free(points);
 	if (ok) {
-		level->values = d;
-		level->distinct = otp_dimension_distinct(info.count, n, level->found.points);
-		level->supported = otp_dimension_level(&level->found, level->distinct, d);
+		found->values = d;
+		found->distinct = otp_dimension_distinct(info.count, n, found->dimension.points);
+		found->supported = otp_dimension_sigma(&found->dimension, found->distinct, d);
 	}
 	return ok;
 }
@@ -55,9 +55,9 @@ static double three_digits(double value)
 	return strtod(text, NULL);
 }
 
-bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level, otp_error *err)
+bool otp_sigma_end_settle(otp_config *c, const otp_dataset *source, otp_sigma_end *found, otp_error *err)
 {
-	memset(level, 0, sizeof *level);
+	memset(found, 0, sizeof *found);
 	if (c->sigma_end != OTP_AUTO)
 		return true;
 	bool from_start = c->anneal != OTP_ANNEAL_NONE;
@@ -68,25 +68,26 @@ bool otp_level_settle(otp_config *c, const otp_dataset *source, otp_level *level
 	}
 	const double most = 100; /* config.def's: it will be read back */
 	if (from_start && c->sigma_start <= 0)
-		return otp_fail(err, "--sigma-start", "is 0, expected a level above --sigma-end auto");
-	if (!estimate(source, level, err))
+		return otp_fail(err, "--sigma-start",
+				"is 0, expected a number above 0 with --sigma-end auto");
+	if (!estimate(source, found, err))
 		return false;
 	/* sqrt(1 - s^2) x + s eps is x + sigma eps but for scale where s / sqrt(1 - s^2) is sigma. */
 	if (c->smoothing == OTP_SMOOTHING_VP)
-		level->supported /= sqrt(1 + level->supported * level->supported);
-	level->supported = three_digits(level->supported);
-	level->estimated = true;
-	c->sigma_end = fmin(level->supported, from_start ? c->sigma_start : most);
+		found->supported /= sqrt(1 + found->supported * found->supported);
+	found->supported = three_digits(found->supported);
+	found->estimated = true;
+	c->sigma_end = fmin(found->supported, from_start ? c->sigma_start : most);
 	return true;
 }
 
-char *otp_level_text(const otp_config *c, const otp_level *level)
+char *otp_sigma_end_text(const otp_config *c, const otp_sigma_end *found)
 {
-	if (!level->estimated)
+	if (!found->estimated)
 		return NULL;
-	char *reason = otp_dimension_reason(&level->found, level->distinct, level->values);
+	char *reason = otp_dimension_reason(&found->dimension, found->distinct, found->values);
 	char *text = otp_format("sigma ends at %.3g (auto%s): %s", c->sigma_end,
-				c->sigma_end < level->supported ? ", no higher than it starts" : "", reason);
+				c->sigma_end < found->supported ? ", no higher than it starts" : "", reason);
 	otp_free(reason);
 	return text;
 }
