@@ -242,7 +242,7 @@ static void test_parse(void **state)
 	assert_string_equal(err.text, "f.ini:3: unknown option \"bach\", did you mean \"batch\"?");
 	err = (otp_error){0};
 	assert_false(otp_config_parse(&c, "resume\n", "f.ini", &err));
-	assert_string_equal(err.text, "f.ini:1: `resume' is no setting, expected key = value");
+	assert_string_equal(err.text, "f.ini:1: `resume' is not a setting, expected key = value");
 }
 
 static void test_read(void **state)
@@ -361,6 +361,7 @@ static void test_help(void **state)
 	} options[] = {
 #define GROUP(k)
 #define INT(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
+#define OPEN(k, f, s, t, lo, hi, h) {"  --" k " ", t},
 #define REAL(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
 #define AUTO(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
 #define SEED(k, f, s, t, v, h) {"  --" k " ", t},
@@ -380,13 +381,43 @@ static void test_help(void **state)
 	otp_free(few);
 }
 
+/* What is left open takes another's value, and nothing else does. */
+static void test_settle(void **state)
+{
+	(void)state;
+	otp_config c = defaults(), from = defaults();
+	assert_set(&c, "sigma-end", "auto");
+	assert_set(&c, "batch", "8");
+	assert_set(&c, "channels", "3");
+	assert_set(&from, "sigma-end", "0.25");
+	assert_set(&from, "preset", "64");
+	assert_set(&from, "threads", "5");
+	assert_set(&from, "parts", "4");
+	assert_set(&from, "channels", "1");
+	assert_set(&from, "data-on-device", "on");
+	assert_set(&from, "latent", "9");
+	otp_config_settle(&c, &from, OTP_SCOPE_RUN);
+	assert_true(c.sigma_end == 0.25);
+	assert_string_equal(c.preset, "64");
+	assert_int_equal(c.parts, 4);
+	assert_int_equal(c.channels, 3);
+	assert_int_equal(c.batch, 8);
+	assert_int_equal(c.latent, 0); /* a number like others */
+	assert_int_equal(c.threads, 0);
+	assert_int_equal(c.data_on_device, OTP_DATA_ON_DEVICE_AUTO);
+	otp_config_settle(&c, &from, OTP_SCOPE_KEPT);
+	assert_int_equal(c.threads, 5);
+	assert_int_equal(c.data_on_device, OTP_DATA_ON_DEVICE_ON);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_set),	  cmocka_unit_test(test_refusals), cmocka_unit_test(test_round_trip),
-	    cmocka_unit_test(test_parse), cmocka_unit_test(test_read),	   cmocka_unit_test(test_presets),
-	    cmocka_unit_test(test_check), cmocka_unit_test(test_list),	   cmocka_unit_test(test_help),
-	    cmocka_unit_test(test_auto),  cmocka_unit_test(test_scopes),   cmocka_unit_test(test_retired),
+	    cmocka_unit_test(test_settle),     cmocka_unit_test(test_set),   cmocka_unit_test(test_refusals),
+	    cmocka_unit_test(test_round_trip), cmocka_unit_test(test_parse), cmocka_unit_test(test_read),
+	    cmocka_unit_test(test_presets),    cmocka_unit_test(test_check), cmocka_unit_test(test_list),
+	    cmocka_unit_test(test_help),       cmocka_unit_test(test_auto),  cmocka_unit_test(test_scopes),
+	    cmocka_unit_test(test_retired),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

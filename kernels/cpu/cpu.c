@@ -3,7 +3,8 @@
 #include "cpu/cpu.h"
 #include "cpu/dnn.h"
 
-#include <sched.h>
+#include "core/pool.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -65,17 +66,10 @@ static size_t cpu_memory_free(otp_device *device)
 	return 0;
 }
 
-/* The cores this process may use, which in a container are fewer than the machine's. */
 static int cpu_workers(otp_device *device, int asked)
 {
 	(void)device;
-	if (asked)
-		return asked;
-	cpu_set_t usable;
-	if (sched_getaffinity(0, sizeof usable, &usable) != 0)
-		return 1;
-	int count = CPU_COUNT(&usable);
-	return count > 0 ? count : 1;
+	return asked ? asked : otp_cores();
 }
 
 static const otp_kernel *const cpu_kernels[OTP_OP_COUNT] = {

@@ -240,7 +240,6 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	if (!otp_settings_arch(c, vectors, size, size, channels, &s.arch, err) ||
 	    !otp_session_open_runtime(&s.config, &runtime, err))
 		return false;
-	s.config.threads = otp_pool_workers(runtime.pool);
 	s.objective = otp_settings_objective(c, &s.arch);
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;

@@ -1,6 +1,7 @@
 #include "cli/options.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/pool.h"
 #include "model/run.h"
 #include "train/session.h"
 
@@ -64,22 +65,68 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
 
 /* ---- a run continued ----------------------------------------------------------- */
 
-/* One option of a resumed run; a folder of both sides stands for the two it holds, and auto for what it was
- * settled to. */
-static bool apply_resumed(const otp_setting *s, const otp_config *stored, otp_config *c, otp_error *err)
+/* What is said of a resumed run, in the form in which it is stored: a folder of both sides stands for the two
+ * it holds, and what is left open for what it was settled to. */
+static bool complete(const otp_config *stored, otp_config *c, otp_error *err)
 {
-	*c = *stored;
-	if (!apply_one(s, c, err))
-		return false;
 	if (c->dataroot[0])
 		c->source[0] = c->target[0] = 0;
 	if (!otp_session_resolve_dataroot(c, err) || !otp_session_absolute_paths(c, err))
 		return false;
-	otp_config_settle(c, stored);
+	otp_config_settle(c, stored, OTP_SCOPE_RUN);
+	return true;
+}
+
+static bool apply_resumed(const otp_setting *s, const otp_config *stored, otp_config *c, otp_error *err)
+{
+	*c = *stored;
+	if (!apply_one(s, c, err) || !complete(stored, c, err))
+		return false;
 	return !otp_config_difference(stored, c, OTP_SCOPE_RUN) ||
 	       otp_fail(err, s->where,
 			"'%s' differs from what the run was started with; a resumed run keeps its settings",
 			s->value);
+}
+
+/* What --config FILE sets; what it does not name stays as it is. */
+static bool apply_file(const char *file, const otp_config *stored, otp_config *c, otp_error *err)
+{
+	*c = *stored;
+	if (!file[0])
+		return true;
+	if (!otp_config_read(c, file, err) || !complete(stored, c, err))
+		return false;
+	const char *key = otp_config_difference(stored, c, OTP_SCOPE_RUN);
+	if (!key)
+		return true;
+	char *said = otp_config_value(c, key), *was = otp_config_value(stored, key);
+	otp_fail(err, file, "%s = %s, but the run was started with %s = %s; a resumed run keeps its settings",
+		 key, said, key, was);
+	otp_free(said);
+	otp_free(was);
+	return false;
+}
+
+static bool says(const otp_settings_said *said, const char *key)
+{
+	for (int i = 0; i < said->count; i++)
+		if (otp_word_same(said->each[i].where + 2, key, strlen(key)))
+			return true;
+	return false;
+}
+
+/* What was settled on another machine, or for another device, is not held to here. */
+static void adapt_to_machine(const otp_settings_said *said, const char *run, otp_config *stored)
+{
+	int cores = otp_cores();
+	if (stored->threads > cores) {
+		if (!says(said, "threads"))
+			otp_log("%s had %d threads; it goes on with %d, one for each core that is here", run,
+				stored->threads, cores);
+		stored->threads = 0;
+	}
+	if (says(said, "device"))
+		stored->data_on_device = OTP_DATA_ON_DEVICE_AUTO;
 }
 
 static bool read_stored(const char *run, otp_config *stored, otp_error *err)
@@ -101,11 +148,18 @@ static bool read_stored(const char *run, otp_config *stored, otp_error *err)
 	return true;
 }
 
-static bool configure_resumed(const otp_settings_said *said, const char *run, otp_config *c, otp_error *err)
+/* The file first, then the command line, which overrides it. */
+static bool configure_resumed(const otp_settings_said *said, const otp_config *probe, otp_config *c,
+			      otp_error *err)
 {
+	const char *run = probe->out;
 	otp_config stored;
 	if (!read_stored(run, &stored, err))
 		return false;
+	adapt_to_machine(said, run, &stored);
+	if (!apply_file(probe->config, &stored, c, err))
+		return false;
+	stored = *c;
 	for (int i = 0; i < said->count; i++) {
 		if (!apply_resumed(&said->each[i], &stored, c, err))
 			return false;
@@ -129,5 +183,5 @@ bool otp_options_parse(int argc, char **argv, const otp_arg *args, int arg_count
 		return configure_new(&said, c, err);
 	if (!probe.out[0])
 		return otp_fail(err, "--out", "is needed with --resume: the folder of the run to continue");
-	return configure_resumed(&said, probe.out, c, err);
+	return configure_resumed(&said, &probe, c, err);
 }

@@ -34,6 +34,7 @@
 const otp_option otp_option_rows[] = {
 #define GROUP(k) {OTP_OPTION_GROUP, k, 0, 0, OTP_SCOPE_KEPT, OTP_TIER_USER, 0, 0, NULL, NULL},
 #define INT(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_INT, k, f, s, t, lo, hi, NULL, h)
+#define OPEN(k, f, s, t, lo, hi, h) SCOPED(OTP_OPTION_OPEN, k, f, s, t, lo, hi, NULL, h)
 #define REAL(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_REAL, k, f, s, t, lo, hi, NULL, h)
 #define AUTO(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_AUTO, k, f, s, t, lo, hi, NULL, h)
 #define SEED(k, f, s, t, v, h) SCOPED(OTP_OPTION_SEED, k, f, s, t, 0, 0, NULL, h)
@@ -135,7 +136,8 @@ static const void *field_const(const otp_config *c, const otp_option *o) { retur
 
 static bool set_number(void *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
-	const char *what = o->kind == OTP_OPTION_INT ? "whole number" : "number",
+	bool whole = o->kind == OTP_OPTION_INT || o->kind == OTP_OPTION_OPEN;
+	const char *what = whole ? "whole number" : "number",
 		   *word = o->kind == OTP_OPTION_AUTO ? " or auto" : "";
 	char *end = NULL;
 	errno = 0;
@@ -143,14 +145,14 @@ static bool set_number(void *to, const otp_option *o, const char *value, const c
 		*(double *)to = OTP_AUTO;
 		return true;
 	}
-	double number = o->kind == OTP_OPTION_INT ? (double)strtol(value, &end, 10) : strtod(value, &end);
+	double number = whole ? (double)strtol(value, &end, 10) : strtod(value, &end);
 	if (end == value || *end || isnan(number))
 		return otp_fail(err, where, "%s = %s is not a %s, expected %g to %.10g%s", o->key, value,
 				what, o->least, o->most, word);
 	if (number < o->least || number > o->most)
 		return otp_fail(err, where, "%s = %s is out of range, expected %g to %.10g%s", o->key, value,
 				o->least, o->most, word);
-	if (o->kind == OTP_OPTION_INT)
+	if (whole)
 		*(int *)to = (int)number;
 	else
 		*(double *)to = number;
@@ -227,7 +229,7 @@ static bool set_retired(otp_config *c, const char *key, const char *value, const
 			return true;
 		return otp_config_set(c, o->key, retired[i].becomes ? retired[i].becomes : value, where, err);
 	}
-	return otp_fail(err, where, "%s = %s is unknown, and %s is no longer an option", key, value, key);
+	return otp_fail(err, where, "%s is no longer an option, and its value `%s' is unknown", key, value);
 }
 
 static bool fail_unknown(const char *key, const char *where, otp_error *err)
@@ -247,6 +249,7 @@ bool otp_config_set(otp_config *c, const char *key, const char *value, const cha
 	case OTP_OPTION_GROUP:
 		break;
 	case OTP_OPTION_INT:
+	case OTP_OPTION_OPEN:
 	case OTP_OPTION_REAL:
 	case OTP_OPTION_AUTO:
 		return set_number(field(c, o), o, value, where, err);
@@ -268,6 +271,7 @@ void otp_config_defaults(otp_config *c)
 	memset(c, 0, sizeof *c);
 #define GROUP(k)
 #define INT(k, f, s, t, v, lo, hi, h) c->f = v;
+#define OPEN(k, f, s, t, lo, hi, h) c->f = 0;
 #define REAL(k, f, s, t, v, lo, hi, h) c->f = v;
 #define AUTO(k, f, s, t, v, lo, hi, h) c->f = v;
 #define SEED(k, f, s, t, v, h) c->f = v;
@@ -289,11 +293,28 @@ const char *otp_config_difference(const otp_config *a, const otp_config *b, otp_
 	return NULL;
 }
 
-void otp_config_settle(otp_config *c, const otp_config *from)
+bool otp_option_is_open(const otp_config *c, const otp_option *o)
+{
+	const void *value = field_const(c, o);
+	switch (o->kind) {
+	case OTP_OPTION_OPEN:
+		return *(const int *)value == 0;
+	case OTP_OPTION_AUTO:
+		return *(const double *)value == OTP_AUTO;
+	case OTP_OPTION_PICK:
+		return strcmp(o->words[*(const unsigned *)value], "auto") == 0;
+	case OTP_OPTION_TEXT:
+		return *(const char *)value == '\0';
+	default:
+		return false;
+	}
+}
+
+void otp_config_settle(otp_config *c, const otp_config *from, otp_scope scopes)
 {
 	for (int i = 0; i < otp_option_count; i++) {
 		const otp_option *o = &otp_option_rows[i];
-		if (o->kind == OTP_OPTION_AUTO && *(double *)field(c, o) == OTP_AUTO)
+		if (o->scope & scopes && otp_option_is_open(c, o))
 			memcpy(field(c, o), field_const(from, o), o->bytes);
 	}
 }
@@ -365,7 +386,7 @@ static bool parse_line(otp_config *c, char *line, bool retired_names, const char
 		return true;
 	char *equals = strchr(line, '=');
 	if (!equals)
-		return otp_fail(err, where, "`%s' is no setting, expected key = value", line);
+		return otp_fail(err, where, "`%s' is not a setting, expected key = value", line);
 	*equals = '\0';
 	char *key = trim(line);
 	return otp_config_is_retired(key) != retired_names ||
@@ -460,6 +481,7 @@ void otp_option_print_value(FILE *f, const otp_config *c, const otp_option *o)
 	case OTP_OPTION_GROUP:
 		break;
 	case OTP_OPTION_INT:
+	case OTP_OPTION_OPEN:
 		fprintf(f, "%d", *(const int *)value);
 		break;
 	case OTP_OPTION_REAL:

@@ -2,8 +2,8 @@
  *
  * Owns parsing of single values, --config files, presets, the nearest-key
  * message and RUN/config.ini. Rank, low to high: defaults, preset, --config,
- * command line; a resumed run reads RUN/config.ini and lets only options that
- * cannot change the result stand beside it.
+ * command line. A resumed run reads RUN/config.ini instead of defaults and preset,
+ * and refuses a --config or a command line that would change the result.
  */
 #ifndef OTP_CONFIG_H
 #define OTP_CONFIG_H
@@ -57,6 +57,7 @@ OTP_CHOICE(otp_start);
 typedef struct otp_config {
 #define GROUP(title)
 #define INT(key, field, scope, tier, value, min, max, help) int field;
+#define OPEN(key, field, scope, tier, min, max, help) int field;
 #define REAL(key, field, scope, tier, value, min, max, help) double field;
 #define AUTO(key, field, scope, tier, value, min, max, help) double field;
 #define SEED(key, field, scope, tier, value, help) uint64_t field;
@@ -92,8 +93,9 @@ char *otp_config_value(const otp_config *c, const char *key);
 bool otp_config_parse(otp_config *c, const char *text, const char *where, otp_error *err);
 /* The first option of these scopes in which a and b differ, or NULL. */
 const char *otp_config_difference(const otp_config *a, const otp_config *b, otp_scope scopes);
-/* Every AUTO option that c leaves open takes the value of `from`. */
-void otp_config_settle(otp_config *c, const otp_config *from);
+/* Every option of these scopes that c leaves open (0 or auto where these mean that a run settles it when it
+ * starts; an empty text) takes the value of `from`. */
+void otp_config_settle(otp_config *c, const otp_config *from, otp_scope scopes);
 
 /* Checks between options: tau 0, geometric annealing to 0, and the like. */
 bool otp_config_check(const otp_config *c, otp_error *err);

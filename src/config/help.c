@@ -19,7 +19,8 @@ static int print_word(FILE *f, const char *text, size_t bytes, int column)
 
 static void print_option(FILE *f, const otp_config *defaults, const otp_option *o)
 {
-	static const char *const operand[] = {"", " N", " X", " X|auto", " N", " WORD", "[=on|off]", " TEXT"};
+	static const char *const operand[] = {"",   " N",    " N",	  " X",	  " X|auto",
+					      " N", " WORD", "[=on|off]", " TEXT"};
 	int column = fprintf(f, "  --%s%s", o->key, operand[o->kind]);
 	if (column >= HELP_INDENT - 1) {
 		fputc('\n', f);
@@ -38,7 +39,8 @@ static void print_option(FILE *f, const otp_config *defaults, const otp_option *
 	FILE *r = otp_option_text(&remark, &bytes);
 	fputc('[', r);
 	otp_option_print_value(r, defaults, o);
-	if (o->kind == OTP_OPTION_INT || o->kind == OTP_OPTION_REAL || o->kind == OTP_OPTION_AUTO)
+	if (o->kind == OTP_OPTION_INT || o->kind == OTP_OPTION_OPEN || o->kind == OTP_OPTION_REAL ||
+	    o->kind == OTP_OPTION_AUTO)
 		fprintf(r, o->most < 1e9 ? "; %g..%g" : "; from %g", o->least, o->most);
 	if (o->kind == OTP_OPTION_PICK) {
 		fputs("; ", r);

@@ -9,6 +9,7 @@
 typedef enum otp_option_kind {
 	OTP_OPTION_GROUP,
 	OTP_OPTION_INT,
+	OTP_OPTION_OPEN,
 	OTP_OPTION_REAL,
 	OTP_OPTION_AUTO,
 	OTP_OPTION_SEED,
@@ -36,6 +37,8 @@ extern const int otp_option_count;
 extern const otp_preset otp_presets[];
 extern const int otp_preset_count;
 
+/* Whether c leaves the option to be settled when a run starts. */
+bool otp_option_is_open(const otp_config *c, const otp_option *o);
 void otp_option_print_value(FILE *f, const otp_config *c, const otp_option *o);
 /* A PICK's words: "linear|cosine". */
 void otp_option_print_words(FILE *f, const otp_option *o);

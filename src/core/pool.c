@@ -11,6 +11,7 @@
 #include "core/log.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -33,6 +34,15 @@ struct otp_pool {
 		int worker;
 	} * members;
 };
+
+int otp_cores(void)
+{
+	cpu_set_t usable;
+	if (sched_getaffinity(0, sizeof usable, &usable) != 0)
+		return 1;
+	int count = CPU_COUNT(&usable);
+	return count > 0 ? count : 1;
+}
 
 static inline void spin_pause(void)
 {

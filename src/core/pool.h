@@ -6,6 +6,9 @@
 
 typedef struct otp_pool otp_pool;
 
+/* The cores that this process may use, which in a container are fewer than the machine's; at least 1. */
+int otp_cores(void);
+
 /* Threads start with the first task: who only counts the team pays for no stacks. */
 otp_pool *otp_pool_new(int workers);
 /* Starts them now; false where so many cannot be started. */

@@ -48,6 +48,20 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_run
 	return settings;
 }
 
+otp_data_on_device otp_game_data_on_device(const otp_game *g)
+{
+	otp_session s = *g->session;
+	if (s.config.data_on_device != OTP_DATA_ON_DEVICE_AUTO)
+		return s.config.data_on_device;
+	if (!g->resident[OTP_SOURCE].rows && !g->resident[OTP_TARGET].rows)
+		return OTP_DATA_ON_DEVICE_OFF;
+	s.config.data_on_device = OTP_DATA_ON_DEVICE_ON;
+	otp_engine_settings on = otp_game_engine_settings(&s, g->runtime);
+	bool same = on.objective.resident[OTP_SOURCE].rows == g->resident[OTP_SOURCE].rows &&
+		    on.objective.resident[OTP_TARGET].rows == g->resident[OTP_TARGET].rows;
+	return same ? OTP_DATA_ON_DEVICE_ON : OTP_DATA_ON_DEVICE_AUTO;
+}
+
 size_t otp_game_batch_bytes(const otp_session *s, const otp_engine_settings *settings)
 {
 	const otp_arch *a = &s->arch;

@@ -28,6 +28,10 @@ typedef struct otp_game {
 /* Which sides will lie on the device is decided here, by --data-on-device and what the device has free. */
 otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_runtime *runtime);
 
+/* What --data-on-device auto came to: on or off, or auto still where only one side found room, which neither
+ * of these says. */
+otp_data_on_device otp_game_data_on_device(const otp_game *g);
+
 /* Bytes of the host's memory that batches on their way to the device take. */
 size_t otp_game_batch_bytes(const otp_session *s, const otp_engine_settings *settings);
 

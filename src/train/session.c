@@ -64,6 +64,8 @@ bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *er
 			      OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, runtime, err))
 		return false;
 	c->parts = otp_settings_parts(c, otp_pool_workers(runtime->pool));
+	if (!c->threads)
+		c->threads = otp_cores(); /* on a GPU too, where they wait for a resume on the CPU */
 	return c->device != OTP_WHERE_AUTO ||
 	       otp_config_set(c, "device", runtime->backend->name, "--device auto", err);
 }
@@ -99,9 +101,9 @@ static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
 	if (*channels != 1 && *channels != 3)
 		return otp_fail(err, "--channels", "is %d, expected 1 or 3", *channels);
 	if (plain_a != plain_b && plain_a != 1 && plain_b != 1)
-		return otp_fail(
-		    err, "--target",
-		    "has %d channels, the source %d: expected equal numbers, or grey beside colour", b, a);
+		return otp_fail(err, "--target",
+				"has %d channels, the source %d: expected equal numbers, or grey on one side",
+				b, a);
 	return true;
 }
 
@@ -136,6 +138,18 @@ static bool shape(otp_session *s, otp_error *err)
 	return true;
 }
 
+/* Size and channels as they were found, where these are options: of square images, which --image-size makes.
+ */
+static void settle_form(otp_session *s)
+{
+	const otp_dataset_info *found = &s->source_info;
+	if (found->kind == OTP_DATA_VECTORS)
+		return;
+	s->config.channels = found->c;
+	if (found->h == found->w)
+		s->config.image_size = found->h;
+}
+
 bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 {
 	memset(s, 0, sizeof *s);
@@ -148,6 +162,7 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 		otp_session_close(s);
 		return false;
 	}
+	settle_form(s);
 	otp_settings_settle(&s->config);
 	s->objective = otp_settings_objective(c, &s->arch);
 	s->smoothing = c->smoothing;

@@ -142,7 +142,7 @@ static bool check_settings(const trainer *t, const otp_stored *s, const char *pa
 	if (!otp_config_parse(&then, s->settings, path, t->err))
 		return false;
 	otp_settings_settle_stored(&then);
-	otp_config_settle(&then, now);
+	otp_config_settle(&then, now, OTP_SCOPE_RUN);
 	memcpy(then.source, now->source, sizeof then.source);
 	memcpy(then.target, now->target, sizeof then.target);
 	const char *key = otp_config_difference(&then, now, OTP_SCOPE_RUN);
@@ -419,8 +419,10 @@ static bool start_monitor(trainer *t)
 
 static bool start(trainer *t, otp_runtime *runtime)
 {
-	if (!otp_game_open(&t->game, t->session, runtime, t->err) || !open_files(t) ||
-	    (t->config->resume && !(restore(t) && write_config(t->config, t->err))) ||
+	if (!otp_game_open(&t->game, t->session, runtime, t->err))
+		return false;
+	t->session->config.data_on_device = otp_game_data_on_device(&t->game);
+	if (!open_files(t) || (t->config->resume && !(restore(t) && write_config(t->config, t->err))) ||
 	    !read_picture_data(t) || !otp_session_hint(t->session, t->err))
 		return false;
 	announce(t);

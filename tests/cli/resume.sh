@@ -6,6 +6,8 @@
 steps=250
 often=(--steps $steps --snapshot-every 40 --sample-every 200 --log-every 5 --keep 100)
 
+config_def=$(dirname "$0")/../../src/config/config.def
+
 records() { cat "$1/metrics.jsonl" 2>/dev/null | wc -l; }
 
 # amid RUN PID: wait until a run under way has come some steps further, or has ended.
@@ -150,6 +152,62 @@ for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --schedul
 	warns 'started with'
 done
 refuses 2 --nonsense train --resume --out short --nonsense 3
+
+title "a file of settings is held to the run like the command line"
+cat >said.ini <<-END
+	preset = quickstart
+	batch_size = 4
+	image-size = 0
+	channels = 0
+	parts = 0
+	threads = 0
+	schedule-steps = 0
+	sample-every = 3
+END
+does train --resume --out short --config said.ini
+grep -qx 'sample-every = 3' short/config.ini || fail "what the machine may change does not come from the file"
+does train --resume --out short --config said.ini --sample-every 4
+grep -qx 'sample-every = 4' short/config.ini || fail "the command line does not override the file"
+does train --resume --out short --config short/config.ini
+for line in 'batch = 5' 'seed = 9' 'source = synth:digits-hsv' 'lr_g = 0.25' 'parts = 1' 'sigma-end = 0.2'; do
+	echo "$line" >other.ini
+	key=${line%% *}
+	refuses 2 "other.ini: $line, but the run was started with $key = " train --resume --out short --config other.ini
+done
+refuses 2 nowhere.ini train --resume --out short --config nowhere.ini
+echo 'bacth = 4' >typing.ini
+refuses 2 batch train --resume --out short --config typing.ini
+
+title "config.ini leaves nothing open"
+# open_options RUN KIND...: lines of config.ini that would be settled again; sizes mean nothing to vectors.
+open_options() {
+	local key
+	sed -n 's/^OPEN("\([^"]*\)",.*/\1/p' "$config_def" >keys
+	[[ $(wc -l <keys) -ge 5 ]] || fail "config.def has few options that may be left open"
+	while read -r key; do grep -x "$key = 0" "$1/config.ini"; done <keys
+	grep -E '= auto$|^(preset|source|target) =$' "$1/config.ini"
+}
+does train "${digits[@]}" --width 8 --multipliers 1,1 --potential-width 8 --potential-multipliers 1,2 --batch 4 --steps 2 \
+	--sigma-end 0.1 --out settled
+[[ -z $(open_options settled) ]] || fail "left open: $(open_options settled)"
+grep -qx 'image-size = 16' settled/config.ini && grep -qx 'channels = 3' settled/config.ini || fail "the form of the images"
+grep -qx "threads = $(nproc)" settled/config.ini || fail "threads"
+grep -qx 'data-on-device = off' settled/config.ini || fail "a CPU's data lie with the host"
+does train --source a.npy --target b.npy --width 8 --blocks 1 --potential-width 8 --potential-blocks 1 --batch 8 \
+	--steps 2 --sigma-end auto --start aimed --out settled2
+[[ $(open_options settled2 | sort | xargs) == "channels = 0 image-size = 0" ]] || fail "left open: $(open_options settled2)"
+
+title "a resume on another machine chooses again"
+sed -i -e 's/^threads = .*/threads = 1000/' -e 's/^data-on-device = .*/data-on-device = on/' settled/config.ini
+does train --resume --out settled --steps 3
+warns "had 1000 threads; it goes on with $(nproc)"
+grep -qx "threads = $(nproc)" settled/config.ini || fail "more threads than cores"
+grep -qx 'data-on-device = on' settled/config.ini || fail "data may lie with a device that is the host"
+does train --resume --out settled --steps 4 --threads 1 --device auto
+grep -qx 'threads = 1' settled/config.ini || fail "threads as said"
+grep -qx 'data-on-device = off' settled/config.ini || fail "another device chooses again where data lie"
+does train --resume --out settled --steps 5 --threads 0
+grep -qx "threads = $(nproc)" settled/config.ini || fail "--threads 0 is one for each core"
 
 title "a longer run: the schedule keeps its length"
 held=("${digits[@]}" "${images[@]}" --anneal-fraction 1 --r1-end 0.01 --decay linear --decay-from 0.2 --seed 4)
