@@ -106,15 +106,18 @@ for command in train translate export eval info bench help; do
 done
 does help train
 for option in source target dataroot direction image-size channels seed steps batch resume device precision tau r1 \
-	sigma-start sigma-end anneal anneal-fraction k-transport k-potential ema smoothing formulation latent \
-	condition-noise snapshot-every sample-every workers dry-run plan lr_g lr_d config preset out; do
+	sigma-start sigma-end anneal k-transport k-potential ema formulation latent snapshot-every sample-every \
+	workers dry-run plan lr_g lr_d config preset out; do
 	says "^  --$option"
 done
+(($(grep -c '^  --' out) <= 36)) || fail "more options than a user wants to read"
 ! grep -q '^  --beta1' out || fail "an expert's option in the short help"
 says '^  otplan train --source .*--out'
 cp out few
 does help train --all
-says '^  --beta1'
+for option in beta1 anneal-fraction smoothing condition-noise parts start; do
+	says "^  --$option"
+done
 grep -v '^`otplan help train --all`' few | while read -r line; do
 	grep -qF -- "$line" out || fail "help train --all lacks: $line"
 done
