@@ -48,7 +48,7 @@ static void idx_plain_and_gzipped(void **state)
 	put("l-labels-idx1-ubyte", "\0\0\x08\x01\0\0\0\x01\x07", 9);
 	refuses(at("l-labels-idx1-ubyte"), 0, 0, "holds labels", "idx3");
 	put("n-idx3-ubyte", "PNG?", 4);
-	refuses(at("n-idx3-ubyte"), 0, 0, "is no IDX file", "");
+	refuses(at("n-idx3-ubyte"), 0, 0, "is not an IDX file", "");
 	put("h-idx3-ubyte", "\0\0\x08\x03\0\0\xea\x60\0\0\x10\0\0\0\x10\0", 16);
 	refuses(at("h-idx3-ubyte"), 0, 0, "its header speaks of", "");
 }
@@ -152,7 +152,7 @@ static void npy_types_and_shapes(void **state)
 	put("short.npy", file, npy(file, "<f4", "6, 4", f, 90));
 	refuses(at("short.npy"), 0, 0, "ends early", "224");
 	put("none.npy", "hello hello hello", 17);
-	refuses(at("none.npy"), 0, 0, "no npy array", "");
+	refuses(at("none.npy"), 0, 0, "not an npy array", "");
 }
 
 static void npz_stored_and_deflated(void **state)
@@ -276,7 +276,7 @@ static void hdf5_claims_are_checked(void **state)
 	H5Fclose(file);
 	H5Sclose(space);
 	H5Tclose(pair);
-	refuses(at("compound.h5"), 0, 0, "compound.h5", "no N x d float set");
+	refuses(at("compound.h5"), 0, 0, "compound.h5", "nor an N x d float set");
 }
 
 static void digests_are_compared_by_kind(void **state)

@@ -15,7 +15,7 @@ static bool set_int(const otp_arg *arg, const char *where, const char *text, otp
 	errno = 0;
 	long number = strtol(text, &end, 10);
 	if (end == text || *end || errno || number < arg->min || number > arg->max)
-		return otp_fail(err, where, "'%s', expected a whole number from %d to %d", text, arg->min,
+		return otp_fail(err, where, "is '%s', expected a whole number from %d to %d", text, arg->min,
 				arg->max);
 	*(int *)arg->value = (int)number;
 	return true;
@@ -27,7 +27,7 @@ static bool set_seed(const otp_arg *arg, const char *where, const char *text, ot
 	errno = 0;
 	unsigned long long value = strtoull(text, &end, 10);
 	if (end == text || *end || errno || text[0] == '-')
-		return otp_fail(err, where, "'%s', expected a whole number from 0", text);
+		return otp_fail(err, where, "is '%s', expected a whole number from 0", text);
 	*(uint64_t *)arg->value = value;
 	return true;
 }
@@ -37,7 +37,7 @@ static bool set_real(const otp_arg *arg, const char *where, const char *text, ot
 	char *end;
 	double value = strtod(text, &end);
 	if (end == text || *end || !(value > 0))
-		return otp_fail(err, where, "'%s', expected a number above 0", text);
+		return otp_fail(err, where, "is '%s', expected a number above 0", text);
 	*(double *)arg->value = value;
 	return true;
 }
@@ -109,7 +109,7 @@ static bool take_setting(int argc, char **argv, int *i, otp_settings_said *said,
 			 otp_error *err)
 {
 	if (said->count == OTP_MAX_SETTINGS)
-		return otp_fail(err, where, "is one option too many");
+		return otp_fail(err, where, "exceeds the number of options that one command line may hold");
 	const char *value = value_of(argc, argv, i, otp_config_is_flag(where + 2));
 	if (!value)
 		return otp_fail(err, where, "needs a value");
@@ -154,7 +154,7 @@ bool otp_args_read(int argc, char **argv, otp_command_line *line, otp_error *err
 		} else if (line->word_count < line->most_words) {
 			line->words[line->word_count++] = argv[i];
 		} else {
-			return otp_fail(err, argv[i], "is one word too many, usage: %s", line->usage);
+			return otp_fail(err, argv[i], "is one argument too many, usage: %s", line->usage);
 		}
 	}
 	return line->word_count >= line->least_words || otp_fail(err, "usage", "%s", line->usage);

@@ -48,7 +48,7 @@ int otp_command_version(int argc, char **argv, otp_error *err)
 {
 	bool verbose = argc == 1 && strcmp(argv[0], "--verbose") == 0;
 	if (argc > 0 && !verbose) {
-		otp_fail(err, argv[0], "is unknown beside --version, expected --verbose or nothing");
+		otp_fail(err, argv[0], "is not an option of --version, expected --verbose or nothing");
 		return otp_exit_code(err);
 	}
 	puts("otplan " OTPLAN_VERSION);

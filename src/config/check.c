@@ -8,8 +8,8 @@ static bool check_data(const otp_config *c, otp_error *err)
 	if (*c->dataroot && (*c->source || *c->target))
 		return otp_fail(err, "--dataroot", "cannot be combined with --source or --target");
 	if (!*c->source != !*c->target)
-		return otp_fail(err, *c->source ? "--source" : "--target", "stands alone, expected %s too",
-				*c->source ? "--target" : "--source");
+		return otp_fail(err, *c->source ? "--source" : "--target",
+				"is given without %s, expected both", *c->source ? "--target" : "--source");
 	return true;
 }
 
@@ -23,9 +23,10 @@ static bool check_smoothing(const otp_config *c, otp_error *err)
 	if (end == OTP_AUTO) /* where the data has not spoken yet: it will keep to these bounds */
 		end = fmin(c->sigma_start, 1);
 	if (c->anneal == OTP_ANNEAL_GEOMETRIC && (c->sigma_start <= 0 || end <= 0))
-		return otp_fail(err, "--anneal",
-				"geometric never reaches 0, expected --sigma-start and --sigma-end "
-				"above 0 or another shape");
+		return otp_fail(
+		    err, "--anneal",
+		    "geometric cannot reach 0, expected --sigma-start and --sigma-end above 0, or "
+		    "another curve");
 	if (from_start && to_end && end > c->sigma_start)
 		return otp_fail(err, "--sigma-end", "%g is above --sigma-start %g, expected sigma to fall",
 				end, c->sigma_start);
@@ -34,19 +35,19 @@ static bool check_smoothing(const otp_config *c, otp_error *err)
 				"vp takes sqrt(1 - sigma^2), expected sigma of at most 1");
 	/* From x and with eps in sight the generator is free to ignore the smoothing: plain OTM again. */
 	if (c->cost_from == OTP_COST_FROM_CLEAN && c->condition_noise)
-		return otp_fail(err, "--cost-from",
-				"clean with --condition-noise is the plain semi-dual map under "
-				"another name, expected --condition-noise=off or --formulation otm");
+		return otp_fail(
+		    err, "--cost-from",
+		    "clean with --condition-noise lets the generator ignore the smoothing, as "
+		    "--formulation otm does; expected --condition-noise=off or --formulation otm");
 	return true;
 }
 
 static bool check_schedule(const otp_config *c, otp_error *err)
 {
 	if (c->parts > c->batch)
-		return otp_fail(err, "--parts", "%d of a batch of %d, expected at most that many", c->parts,
-				c->batch);
+		return otp_fail(err, "--parts", "is %d, expected at most %d, the batch", c->parts, c->batch);
 	if (c->r1_end < 0 && c->r1_end != -1)
-		return otp_fail(err, "--r1-end", "%g is no weight, expected 0 or more, or -1 for --r1",
+		return otp_fail(err, "--r1-end", "is %g, expected 0 or more, or -1 for the same as --r1",
 				c->r1_end);
 	return true;
 }

@@ -18,7 +18,7 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 {
 	memset(arch, 0, sizeof *arch);
 	if (c->start == OTP_START_AIMED && !vectors)
-		return otp_fail(err, "--start", "aimed is for vectors, and these are images");
+		return otp_fail(err, "--start", "aimed is for vectors, but the data sets hold images");
 	arch->vectors = vectors;
 	arch->h = h;
 	arch->w = w;

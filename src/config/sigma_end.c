@@ -23,11 +23,10 @@ static bool estimate(const otp_dataset *source, otp_sigma_end *found, otp_error 
 {
 	otp_dataset_info info = otp_dataset_describe(source);
 	if (info.count == 0)
-		return otp_fail(
-		    err, "--sigma-end",
-		    "auto is for a fixed set of samples, and %s draws new ones for ever; expected a "
-		    "number, or limit=N after the set",
-		    info.spec);
+		return otp_fail(err, "--sigma-end",
+				"auto needs a fixed set of samples, but %s generates new ones without end; "
+				"expected a number, or limit=N after the set",
+				info.spec);
 	int64_t d = (int64_t)info.h * info.w * info.c;
 	int n = otp_dimension_sample(info.count, d);
 	float *points = otp_calloc((size_t)n, (size_t)d * sizeof *points);
@@ -35,9 +34,9 @@ static bool estimate(const otp_dataset *source, otp_sigma_end *found, otp_error 
 	if (ok && !otp_dimension_estimate(points, n, d, &found->dimension))
 		ok = otp_fail(
 		    err, "--sigma-end",
-		    "auto finds %d different samples among %d of %s, at least %d are needed; expected a "
+		    "auto needs at least %d different samples, and finds %d among %d of %s; expected a "
 		    "number",
-		    found->dimension.points, n, info.spec, OTP_DIMENSION_LEAST);
+		    OTP_DIMENSION_LEAST, found->dimension.points, n, info.spec);
 	otp_free(points);
 	if (ok) {
 		found->values = d;

@@ -69,7 +69,7 @@ bool otp_fail_memory(otp_error *err, const char *where, size_t bytes, const char
 {
 	char wanted[OTP_BYTES_TEXT], had[OTP_BYTES_TEXT];
 	err->out_of_memory |= err->exit_code == 0;
-	return otp_fail_machine(err, where, "out of memory: %s (%zu bytes) for %s; %s can still be had",
+	return otp_fail_machine(err, where, "out of memory: %s (%zu bytes) for %s; %s are free",
 				otp_bytes_text(bytes, wanted), bytes, what, otp_bytes_text(left, had));
 }
 

@@ -227,7 +227,7 @@ static void folder_close(otp_source *base)
 
 /* ---- opening ------------------------------------------------------------------ */
 
-/* Head of one file into survey and digest; false where it is no image. */
+/* Head of one file into survey and digest; false where it is not an image. */
 static bool look(folder *f, const entry *e, otp_error *err)
 {
 	enum { HEAD = 1 << 16 };
@@ -249,7 +249,7 @@ static bool look(folder *f, const entry *e, otp_error *err)
 	}
 	if (!known) {
 		char *path = path_of(f, e);
-		otp_fail(err, path, "is no image that can be read, or is cut short (%llu bytes)",
+		otp_fail(err, path, "is not an image that can be read, or is cut short (%llu bytes)",
 			 (unsigned long long)e->bytes);
 		otp_free(path);
 		return false;

@@ -249,7 +249,8 @@ static otp_source *open_found(hid_t file, hid_t set, const char *path, const otp
 	s->set = set;
 	otp_array array = {0};
 	if (!usable(set, &s->rank, s->dim)) {
-		otp_fail(err, spec->place, "is no N x H x W[ x C] uint8 or float set and no N x d float set");
+		otp_fail(err, spec->place,
+			 "is neither an N x H x W[ x C] uint8 or float set nor an N x d float set");
 		goto fail;
 	}
 	array.rank = s->rank;

@@ -37,8 +37,8 @@ static bool read_header(gzFile file, const char *path, otp_array *array, otp_err
 	if (!read_exact(file, path, head, 4, "header", err))
 		return false;
 	if (head[0] != 0 || head[1] != 0)
-		return otp_fail(err, path, "is no IDX file: it starts with %02x%02x, expected 0000", head[0],
-				head[1]);
+		return otp_fail(err, path, "is not an IDX file: it starts with %02x%02x, expected 0000",
+				head[0], head[1]);
 	if (head[2] != 8)
 		return otp_fail(err, path, "holds IDX type 0x%02x, expected 0x08 (unsigned bytes)", head[2]);
 	array->rank = head[3];

@@ -40,7 +40,7 @@ bool otp_npy_header(const char *where, const void *data, size_t count, otp_array
 	const uint8_t *b = data;
 	char header[4096];
 	if (count < 12 || memcmp(b, "\x93NUMPY", 6) != 0)
-		return otp_fail(err, where, "is no npy array: its first bytes are not \\x93NUMPY");
+		return otp_fail(err, where, "is not an npy array: its first bytes are not \\x93NUMPY");
 	size_t fixed = b[6] == 1 ? 10 : 12;
 	size_t length = b[6] == 1
 			    ? (size_t)b[8] | (size_t)b[9] << 8

@@ -73,7 +73,7 @@ static const otp_backend *load_cuda(otp_error *err)
 	void *symbol = dlsym(plugin, "otp_plugin_backend");
 	memcpy(&backend, &symbol, sizeof backend); /* ISO C has no cast from object to function */
 	if (!backend) {
-		otp_fail_machine(err, "cuda", "%s is no backend of otplan", path);
+		otp_fail_machine(err, "cuda", "%s is not a backend of otplan", path);
 		return NULL;
 	}
 	return backend(sizeof(otp_call), OTP_OP_COUNT, err, &otp_log_voice);
@@ -100,7 +100,8 @@ const otp_backend *otp_backend_find(const char *name, otp_error *err)
 			otp_log("there is a GPU, but %s; the CPU computes", unusable.text);
 		return cuda ? cuda : &otp_cpu_backend;
 	}
-	otp_fail(err, "--device", "'%s' is no backend of this build, expected auto, cpu or cuda[:i]", name);
+	otp_fail(err, "--device", "'%s' is not a backend of this build, expected auto, cpu or cuda[:i]",
+		 name);
 	return NULL;
 }
 

@@ -94,7 +94,7 @@ static bool open_file(const char *path, opened *o, otp_error *err)
 		return otp_fail(err, path, "cannot be read: %s", strerror(errno));
 	if (H5Fis_hdf5(path) <= 0)
 		return otp_fail(err, path,
-				"is no HDF5 file, expected a model or checkpoint written by otplan");
+				"is not an HDF5 file, expected a model or checkpoint written by otplan");
 	*o = (opened){
 	    .fields = {.file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), .path = path, .err = err}};
 	if (o->fields.file < 0)

@@ -205,7 +205,7 @@ const otp_problem *otp_problem_find(const char *name, otp_error *err)
 			return &otp_problems[i];
 		otp_word_consider(&search, otp_problems[i].name);
 	}
-	otp_fail(err, name, "is no problem of verify%s%s",
+	otp_fail(err, name, "is not a problem of verify%s%s",
 		 search.nearest ? ", did you mean " : "; see otplan help verify",
 		 search.nearest ? search.nearest : "");
 	return NULL;

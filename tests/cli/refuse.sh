@@ -79,7 +79,7 @@ refuses 2 'is for vectors' "${run[@]}" --aim on
 refuses 2 'is for vectors' "${run[@]}" --start aimed
 refuses 2 '--batsh: unknown option, did you mean --batch?' "${run[@]}" --batsh 4
 refuses 2 'did you mean --batch' bench --batsh 4
-refuses 2 'one word too many' "${run[@]}" good
+refuses 2 'one argument too many' "${run[@]}" good
 refuses 2 '--json: takes no value' bench --json=1
 refuses 2 '--seconds: ' bench --seconds 0
 refuses 2 --batch "${run[@]}" --batch
@@ -144,7 +144,7 @@ refuses 2 o.png translate run good o.png
 refuses 2 o.jpg translate run good/1.png o.jpg
 refuses 2 'input itself' translate run good good
 refuses 2 'input itself' translate run good/1.png good/1.png
-refuses 2 'one word too many' translate run good o more
+refuses 2 'one argument too many' translate run good o more
 refuses 2 usage translate run good
 refuses 2 --samples translate run good o --samples 0
 refuses 2 --samples translate run good o --samples
@@ -174,7 +174,7 @@ refuses 2 vectors eval run --source v2.npy
 missing y y.npy
 
 title "verify"
-refuses 2 'no problem of verify' verify nowhere
+refuses 2 'not a problem of verify' verify nowhere
 refuses 2 'did you mean one-to-many' verify one-to-man
 refuses 2 --seeds verify gaussian-2 --seeds 0
 refuses 2 --seeds verify gaussian-2 --seeds 3x

@@ -117,6 +117,6 @@ title "the CUDA plugin is looked for beside the installed library and program"
 mkdir -p "$libdir/otplan"
 echo 'int nothing;' | $CC -shared -fPIC -x c - -o "$libdir/otplan/otplan_cuda.so"
 unset OTPLAN_CUDA_PLUGIN
-says "no such device: cuda: $libdir/otplan/otplan_cuda.so is no backend of otplan" ./shared-consumer --error cuda run
+says "no such device: cuda: $libdir/otplan/otplan_cuda.so is not a backend of otplan" ./shared-consumer --error cuda run
 ! "$program" translate run in.npy out.npy --device cuda 2>said || fail "the program runs on no backend"
-[[ $(cat said) == *"/otplan/otplan_cuda.so is no backend of otplan" ]] || fail "the program says $(cat said)"
+[[ $(cat said) == *"/otplan/otplan_cuda.so is not a backend of otplan" ]] || fail "the program says $(cat said)"
