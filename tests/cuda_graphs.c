@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* image, kernel, stride, pad: 3 x 3, 1 x 1, patches, a kernel as large as the image, image channels in and
  * out */
@@ -34,6 +35,34 @@ static otp_dnn_conv conv_of(int k, otp_dnn_direction direction)
 			      .y = {sizes[k].n, h, w, sizes[k].out},
 			      .stride = sizes[k].stride,
 			      .pad = sizes[k].pad};
+}
+
+/* The linker puts these before cuDNN's. */
+static struct {
+	int made, destroyed, failing; /* which one is refused; 0: none */
+} descriptors;
+
+cudnnStatus_t __real_cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+						  cudnnBackendDescriptor_t *d);
+cudnnStatus_t __real_cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d);
+cudnnStatus_t __wrap_cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+						  cudnnBackendDescriptor_t *d);
+cudnnStatus_t __wrap_cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d);
+
+cudnnStatus_t __wrap_cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+						  cudnnBackendDescriptor_t *d)
+{
+	if (descriptors.failing && descriptors.made + 1 == descriptors.failing)
+		return CUDNN_STATUS_ALLOC_FAILED;
+	descriptors.made++;
+	return __real_cudnnBackendCreateDescriptor(type, d);
+}
+
+cudnnStatus_t __wrap_cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d)
+{
+	assert_non_null(d);
+	descriptors.destroyed++;
+	return __real_cudnnBackendDestroyDescriptor(d);
 }
 
 static bool engine_allowed(const otp_dnn_graph *g, bool rounds, int64_t index)
@@ -300,9 +329,40 @@ static void test_wrong_shapes_are_refused(void **state)
 	assert_int_equal(g.count, 0);
 }
 
+/* Whichever descriptor cannot be made: an error that says it, and none is left. */
+static void test_missing_descriptors_are_noted(void **state)
+{
+	(void)state;
+	otp_dnn_conv conv = conv_of(0, OTP_DNN_FORWARD);
+	conv.after = (otp_dnn_epilogue){.bias = true, .scale = 1, .slope = 0.2f};
+	for (int failing = 1;; failing++) {
+		otp_dnn_graph g;
+		otp_cuda_note note;
+		otp_error err = {0};
+		memset(&descriptors, 0, sizeof descriptors);
+		descriptors.failing = failing;
+		otp_cuda_start_note(&note);
+		bool good = otp_dnn_graph_init(&g, &conv, NULL);
+		if (good)
+			otp_dnn_graph_free(&g);
+		assert_int_equal(otp_cuda_end_note(&note, &err), good);
+		assert_int_equal(descriptors.made, descriptors.destroyed);
+		assert_int_equal(err.exit_code, good ? 0 : OTP_EXIT_FAILED);
+		assert_int_equal(err.out_of_memory, !good);
+		if (!good) {
+			assert_non_null(strstr(err.text, "cudnnBackendCreateDescriptor"));
+			continue;
+		}
+		assert_true(failing > 8);
+		break;
+	}
+	memset(&descriptors, 0, sizeof descriptors);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_graphs_are_built),
+					   cmocka_unit_test(test_missing_descriptors_are_noted),
 					   cmocka_unit_test(test_epilogues_are_built),
 					   cmocka_unit_test(test_described_gpu_has_plans),
 					   cmocka_unit_test(test_nondeterminism_is_asked_for),

@@ -276,7 +276,7 @@ static void hdf5_claims_are_checked(void **state)
 	H5Fclose(file);
 	H5Sclose(space);
 	H5Tclose(pair);
-	refuses(at("compound.h5"), 0, 0, "compound.h5", "nor an N x d float set");
+	refuses(at("compound.h5"), 0, 0, "compound.h5", "no N x d float set");
 }
 
 static void digests_are_compared_by_kind(void **state)

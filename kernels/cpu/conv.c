@@ -4,7 +4,7 @@
 
 /* A slope is oneDNN's to apply, in the convolution's last pass over the result. A residual is not: oneDNN
  * adds to what the result's memory holds, and to copy the residual there first costs as much as to add it. */
-static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, otp_shape w, otp_shape y)
+static bool bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, otp_shape w, otp_shape y)
 {
 	otp_dnn_conv conv = {.direction = direction,
 			     .x = x,
@@ -17,21 +17,25 @@ static void bind_conv(otp_call *call, otp_dnn_direction direction, otp_shape x, 
 			     .bf16 = call->precision == OTP_PRECISION_BF16 && otp_dnn_has_bf16(),
 			     .planned = call->planned};
 	call->bound = otp_dnn_conv_new(&conv);
+	return true;
 }
 
-static void bind_forward(otp_call *call)
+static bool bind_forward(otp_call *call, otp_error *err)
 {
-	bind_conv(call, OTP_DNN_FORWARD, call->in[0].shape, call->in[1].shape, call->out.shape);
+	(void)err;
+	return bind_conv(call, OTP_DNN_FORWARD, call->in[0].shape, call->in[1].shape, call->out.shape);
 }
 
-static void bind_dgrad(otp_call *call)
+static bool bind_dgrad(otp_call *call, otp_error *err)
 {
-	bind_conv(call, OTP_DNN_DGRAD, call->out.shape, call->in[1].shape, call->in[0].shape);
+	(void)err;
+	return bind_conv(call, OTP_DNN_DGRAD, call->out.shape, call->in[1].shape, call->in[0].shape);
 }
 
-static void bind_wgrad(otp_call *call)
+static bool bind_wgrad(otp_call *call, otp_error *err)
 {
-	bind_conv(call, OTP_DNN_WGRAD, call->in[0].shape, call->out.shape, call->in[1].shape);
+	(void)err;
+	return bind_conv(call, OTP_DNN_WGRAD, call->in[0].shape, call->out.shape, call->in[1].shape);
 }
 
 static void run(const otp_call *call) { otp_dnn_run(call->bound, call->in, call->out.data, call->scratch); }

@@ -32,11 +32,13 @@ static otp_dnn_matmul product_of(const otp_call *call)
 	return p;
 }
 
-static void bind_matmul(otp_call *call)
+static bool bind_matmul(otp_call *call, otp_error *err)
 {
+	(void)err;
 	otp_dnn_matmul p = product_of(call);
 	if (!otp_thin_suits(p.m, p.n, p.k))
 		call->bound = otp_dnn_matmul_new(&p);
+	return true;
 }
 
 static void run_thin(const otp_call *call)
@@ -142,8 +144,9 @@ static int64_t aligned(int64_t floats)
 	return (int64_t)otp_round_up((size_t)floats, OTP_CPU_ALIGN / sizeof(float));
 }
 
-static void bind_attention(otp_call *call)
+static bool bind_attention(otp_call *call, otp_error *err)
 {
+	(void)err;
 	otp_shape s = call->in[0].shape;
 	attention *a = otp_calloc(1, sizeof *a);
 	int64_t t = a->tokens = s.w, c = a->channels = s.c / 3;
@@ -167,6 +170,7 @@ static void bind_attention(otp_call *call)
 		a->product_bytes = bytes > a->product_bytes ? bytes : a->product_bytes;
 	}
 	call->bound = a;
+	return true;
 }
 
 static void unbind_attention(otp_call *call)

@@ -180,16 +180,26 @@ static void compose_attention_grad(const otp_call *call)
 	multiply(call, TO_K, shares.data, in.q, out.k);
 }
 
-static void bind(otp_call *call, void (*composed)(const otp_call *call))
+/* No flash plan is tried beside products that could not be made. */
+static bool bind(otp_call *call, void (*composed)(const otp_call *call), otp_error *err)
 {
+	otp_cuda_note note;
+	otp_cuda_start_note(&note);
 	bind_products(call);
+	if (!otp_cuda_end_note(&note, err))
+		return false;
 	bound *b = call->bound;
 	b->composed = composed;
+	otp_cuda_start_note(&note);
 	b->flash = otp_flash_plan_for(call, composed, b->bytes);
+	return otp_cuda_end_note(&note, err);
 }
 
-static void bind_attention(otp_call *call) { bind(call, compose_attention); }
-static void bind_attention_grad(otp_call *call) { bind(call, compose_attention_grad); }
+static bool bind_attention(otp_call *call, otp_error *err) { return bind(call, compose_attention, err); }
+static bool bind_attention_grad(otp_call *call, otp_error *err)
+{
+	return bind(call, compose_attention_grad, err);
+}
 
 /* Of the composition: flash kernels, where they take over, need less. */
 static size_t expected_scratch(otp_call *call)

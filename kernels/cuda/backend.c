@@ -8,6 +8,7 @@
 #include "cuda/capture.h"
 #include "cuda/dnn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +53,10 @@ static bool usable(int index, struct cudaDeviceProp *properties, otp_error *err)
 	if (index < 0 || index >= count)
 		return otp_fail(err, "--device", "there is no device cuda:%d, expected cuda:0 to cuda:%d",
 				index, count - 1);
-	CUDA_CHECK(cudaGetDeviceProperties(properties, index));
+	cudaError_t status = cudaGetDeviceProperties(properties, index);
+	if (status != cudaSuccess)
+		return otp_fail_machine(err, "cuda", "cuda:%d does not tell what it is: %s", index,
+					cudaGetErrorString(status));
 	if (properties->major < 8)
 		return otp_fail_machine(err, "cuda",
 					"%s has compute capability %d.%d, at least 8.0 is needed",
@@ -73,6 +77,7 @@ static void await_slice(void *device, int slice)
 	CUDA_CHECK(cudaEventSynchronize(d->read[slice]));
 }
 
+/* Without its memory where that is not to be had, which is noted. */
 static void open_ring(otp_device *d)
 {
 	d->ring = (otp_ring){.slice_bytes = OTP_SLICE_BYTES,
@@ -92,6 +97,60 @@ static bool is_on(const char *variable)
 	return !value || strcmp(value, "0") != 0;
 }
 
+static void open_handles(otp_device *d)
+{
+	CUDA_CHECK(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
+	CUDNN_CHECK(cudnnCreate(&d->dnn));
+	if (d->dnn && d->stream)
+		CUDNN_CHECK(cudnnSetStream(d->dnn, d->stream));
+	CUBLAS_CHECK(cublasLtCreate(&d->blas));
+	open_ring(d);
+}
+
+/* Whatever of it there is. */
+static void close_handles(otp_device *d)
+{
+	for (int i = 0; i < OTP_SLICES; i++)
+		if (d->read[i])
+			CUDA_CHECK(cudaEventDestroy(d->read[i]));
+	CUDA_CHECK(cudaFreeHost(d->ring.memory));
+	if (d->blas)
+		CUBLAS_CHECK(cublasLtDestroy(d->blas));
+	if (d->dnn)
+		CUDNN_CHECK(cudnnDestroy(d->dnn));
+	if (d->stream)
+		CUDA_CHECK(cudaStreamDestroy(d->stream));
+}
+
+static void cuda_close(otp_device *d)
+{
+	otp_device_enter(d);
+	CUDA_CHECK(cudaStreamSynchronize(d->stream));
+	otp_dnn_forget_plans(d);
+	close_handles(d);
+	otp_device_leave(d);
+	pthread_mutex_destroy(&d->lock);
+	otp_free(d->choices);
+	otp_free(d);
+}
+
+/* Ends with the device entered; it is closed again where that fails. */
+static bool cuda_start(otp_device *d, otp_error *err)
+{
+	otp_cuda_note note;
+	otp_error ignored = {0};
+	otp_cuda_start_note(&note);
+	otp_device_enter(d);
+	open_handles(d);
+	if (otp_cuda_end_note(&note, err))
+		return true;
+	cudaGetLastError(); /* else the next check would find it */
+	otp_cuda_start_note(&note);
+	close_handles(d);
+	otp_cuda_end_note(&note, &ignored);
+	return false;
+}
+
 static bool cuda_open(int index, otp_device **device, otp_error *err)
 {
 	struct cudaDeviceProp properties;
@@ -101,12 +160,12 @@ static bool cuda_open(int index, otp_device **device, otp_error *err)
 	d->index = index;
 	pthread_mutex_init(&d->lock, NULL);
 	otp_cuda_describe(index, properties.name);
-	otp_device_enter(d);
-	CUDA_CHECK(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
-	CUDNN_CHECK(cudnnCreate(&d->dnn));
-	CUDNN_CHECK(cudnnSetStream(d->dnn, d->stream));
-	CUBLAS_CHECK(cublasLtCreate(&d->blas));
-	open_ring(d);
+	if (!cuda_start(d, err)) {
+		otp_device_leave(d);
+		pthread_mutex_destroy(&d->lock);
+		otp_free(d);
+		return false;
+	}
 	d->captures = is_on("OTPLAN_CUDA_GRAPHS");
 	d->compiles = is_on("OTPLAN_CUDA_COMPILED");
 	if (otp_dnn_bits_may_vary())
@@ -115,23 +174,6 @@ static bool cuda_open(int index, otp_device **device, otp_error *err)
 	otp_device_leave(d);
 	*device = d;
 	return true;
-}
-
-static void cuda_close(otp_device *d)
-{
-	otp_device_enter(d);
-	CUDA_CHECK(cudaStreamSynchronize(d->stream));
-	otp_dnn_forget_plans(d);
-	for (int i = 0; i < OTP_SLICES; i++)
-		CUDA_CHECK(cudaEventDestroy(d->read[i]));
-	CUDA_CHECK(cudaFreeHost(d->ring.memory));
-	CUBLAS_CHECK(cublasLtDestroy(d->blas));
-	CUDNN_CHECK(cudnnDestroy(d->dnn));
-	CUDA_CHECK(cudaStreamDestroy(d->stream));
-	otp_device_leave(d);
-	pthread_mutex_destroy(&d->lock);
-	otp_free(d->choices);
-	otp_free(d);
 }
 
 /* ---- memory ---- */
@@ -335,6 +377,23 @@ static const otp_kernel *const cuda_kernels[OTP_OP_COUNT] = {
 #undef OP
 };
 
+/* A version as NVIDIA's libraries number it: 1000 major + 10 minor for CUDA, 10000 major + 100 minor for
+ * cuDNN and cuBLAS. */
+static void cuda_describe(char *text, size_t bytes)
+{
+	struct cudaDeviceProp properties = {.name = "no GPU"};
+	int driver = 0;
+	size_t dnn = cudnnGetVersion(), blas = cublasLtGetVersion();
+	cudaDriverGetVersion(&driver);
+	if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess)
+		cudaGetLastError();
+	snprintf(text, bytes,
+		 "%.64s; driver for CUDA %d.%d, runtime %d.%d, cuDNN %zu.%zu.%zu, cuBLASLt %zu.%zu.%zu",
+		 properties.name, driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+		 CUDART_VERSION % 1000 / 10, dnn / 10000, dnn / 100 % 100, dnn % 100, blas / 10000,
+		 blas / 100 % 100, blas % 100);
+}
+
 const otp_backend otp_cuda_backend = {
     .name = "cuda",
     .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2},
@@ -351,6 +410,7 @@ const otp_backend otp_cuda_backend = {
     .memory_free = cuda_memory_free,
     .workers = cuda_workers,
     .kernels = cuda_kernels,
+    .describe = cuda_describe,
 };
 
 /* The plugin's one exported function: the backend, where a GPU can be used. */

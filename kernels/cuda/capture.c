@@ -18,9 +18,12 @@ cudaGraphExec_t otp_cuda_capture(cudaStream_t stream, bool (*issue)(const void *
 	*why = '\0';
 	if (good(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture",
 		 why)) {
-		otp_cuda_note_failures(why, OTP_CAPTURE_WHY);
+		otp_cuda_note note;
+		otp_error refused = {0};
+		otp_cuda_start_note(&note);
 		bool issued = issue(context);
-		otp_cuda_note_failures(NULL, 0);
+		if (!otp_cuda_end_note(&note, &refused))
+			snprintf(why, OTP_CAPTURE_WHY, "%s", note.text);
 		if (good(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture", why) && issued &&
 		    !*why && !good(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate", why))
 			executable = NULL;

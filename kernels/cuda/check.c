@@ -27,23 +27,36 @@ void otp_cuda_count_memory(int64_t bytes)
 	pthread_mutex_unlock(&lock);
 }
 
-static _Thread_local struct {
-	char *text; /* NULL: failures end the program */
-	size_t bytes;
-} note;
+static _Thread_local otp_cuda_note *note; /* NULL: failures end the program */
 
-void otp_cuda_note_failures(char *text, size_t bytes)
+void otp_cuda_start_note(otp_cuda_note *n)
 {
-	note.text = text;
-	note.bytes = bytes;
+	*n = (otp_cuda_note){.outer = note};
+	note = n;
 }
 
-void otp_cuda_refused(const char *library, const char *why, const char *statement, const char *file, int line)
+bool otp_cuda_end_note(otp_cuda_note *n, otp_error *err)
 {
-	if (!note.text)
+	OTP_ASSERT(n == note, "cuda: notes end in another order than they started");
+	note = n->outer;
+	if (!*n->text)
+		return true;
+	if (err->exit_code == 0)
+		err->out_of_memory |= n->out_of_memory;
+	return otp_fail_machine(err, "cuda", "%s", n->text);
+}
+
+bool otp_cuda_noted(void) { return note && *note->text; }
+
+void otp_cuda_refused(const char *library, const char *why, bool memory, const char *statement,
+		      const char *file, int line)
+{
+	if (!note)
 		otp_cuda_failed(library, why, statement, file, line);
-	if (!*note.text)
-		snprintf(note.text, note.bytes, "%s: %s: %s at %s:%d", library, why, statement, file, line);
+	if (*note->text)
+		return;
+	snprintf(note->text, sizeof note->text, "%s: %s: %s at %s:%d", library, why, statement, file, line);
+	note->out_of_memory = memory;
 }
 
 OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const char *statement,

@@ -155,26 +155,29 @@ static otp_dnn_conv conv_of(const otp_call *call)
 	return conv;
 }
 
-static void bind_conv(otp_call *call)
+static bool bind_conv(otp_call *call, otp_error *err)
 {
 	otp_dnn_conv conv = conv_of(call);
 	for (int i = 0; i < OTP_MAX_INPUTS; i++) /* those that there are not are NULL */
 		OTP_ASSERT((uintptr_t)call->in[i].data % 16 == 0 && (uintptr_t)call->out.data % 16 == 0,
 			   "cudnn: an operand of %s is not aligned to 16 bytes", describe(&conv));
-	bound *b = otp_calloc(1, sizeof *b);
+	bound *b = call->bound = otp_calloc(1, sizeof *b);
+	otp_cuda_note note;
+	otp_cuda_start_note(&note);
 	otp_device_enter(call->device);
 	b->plan = best_plan(call->device, &conv, call->out.type, call->precision);
 	otp_device_leave(call->device);
+	if (!otp_cuda_end_note(&note, err))
+		return false;
 	if (!b->plan)
-		otp_cuda_failed("cudnn",
-				call->device->compiles
-				    ? "no deterministic engine computes this convolution"
-				    : "no engine computes this convolution without being compiled, which "
-				      "OTPLAN_CUDA_COMPILED=0 forbids",
-				describe(&conv), __FILE__, __LINE__);
+		return otp_fail_machine(err, "cudnn", "no %s computes the convolution of %s",
+					call->device->compiles
+					    ? "deterministic engine"
+					    : "engine that need not be compiled (OTPLAN_CUDA_COMPILED=0)",
+					describe(&conv));
 	if (!b->plan->conv.after.bias)
 		b->left = conv.after;
-	call->bound = b;
+	return true;
 }
 
 /* t itself, or its place in scratch. */

@@ -45,6 +45,19 @@ static inline otp_tensor otp_cuda_rounded(otp_tensor t)
 	return copy;
 }
 
+/* What a failing call of CUDA's libraries leaves behind, instead of ending the program, on the thread that
+ * takes notes; the innermost note counts. Work goes on after a failure, so whoever takes notes may be left
+ * with less than was asked for. */
+typedef struct otp_cuda_note {
+	char text[512]; /* of the first failure; empty: there was none */
+	bool out_of_memory;
+	struct otp_cuda_note *outer;
+} otp_cuda_note;
+
+void otp_cuda_start_note(otp_cuda_note *note);
+/* False where something failed, which err then says. */
+bool otp_cuda_end_note(otp_cuda_note *note, otp_error *err);
+
 /* The device's stream (a cudaStream_t). */
 void *otp_cuda_stream(const otp_device *device);
 /* Ends the program if a launch was refused. */

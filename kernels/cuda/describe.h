@@ -7,7 +7,7 @@
 static inline bool put(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
 		       cudnnBackendAttributeType_t type, int64_t count, const void *values)
 {
-	return cudnnBackendSetAttribute(d, name, type, count, values) == CUDNN_STATUS_SUCCESS;
+	return d && cudnnBackendSetAttribute(d, name, type, count, values) == CUDNN_STATUS_SUCCESS;
 }
 
 static inline bool put_descriptor(cudnnBackendDescriptor_t d, cudnnBackendAttributeName_t name,
@@ -16,17 +16,20 @@ static inline bool put_descriptor(cudnnBackendDescriptor_t d, cudnnBackendAttrib
 	return put(d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
 }
 
+/* NULL where it cannot be made, which is noted, or the end; nothing can be put into that. */
 static inline cudnnBackendDescriptor_t make(otp_dnn_graph *g, cudnnBackendDescriptorType_t type)
 {
 	OTP_ASSERT(g->count < (int)(sizeof g->made / sizeof *g->made), "cudnn: too many descriptors");
 	cudnnBackendDescriptor_t d = NULL;
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(type, &d));
-	return g->made[g->count++] = d;
+	if (d)
+		g->made[g->count++] = d;
+	return d;
 }
 
 static inline bool finish(cudnnBackendDescriptor_t d)
 {
-	return cudnnBackendFinalize(d) == CUDNN_STATUS_SUCCESS;
+	return d && cudnnBackendFinalize(d) == CUDNN_STATUS_SUCCESS;
 }
 
 /* IN_MEMORY, BETWEEN two operations alone, or BY_VALUE: read from the host's memory when the plan is

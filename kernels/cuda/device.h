@@ -1,7 +1,7 @@
 /* device: one GPU with its stream and library handles, for the host code of
  * kernels/cuda, and the checks around every call into CUDA's libraries: a
- * failing one ends the program with its statement, place, device and memory
- * (but while launches are captured: capture.h). */
+ * failing one ends the program with its statement, place, device and memory,
+ * or is noted: while a device is opened, a call bound, launches captured. */
 #ifndef OTP_CUDA_DEVICE_H
 #define OTP_CUDA_DEVICE_H
 
@@ -42,11 +42,11 @@ struct otp_device {
 void otp_device_enter(otp_device *device);
 void otp_device_leave(otp_device *device);
 
-/* Unless the calling thread's failures are noted, this ends the program. */
-void otp_cuda_refused(const char *library, const char *why, const char *statement, const char *file,
-		      int line);
-/* From now on: the first one into `note`, if it is empty, and no end of the program. NULL: as before. */
-void otp_cuda_note_failures(char *note, size_t bytes);
+/* Unless the calling thread takes notes (cuda.h), this ends the program. */
+void otp_cuda_refused(const char *library, const char *why, bool memory, const char *statement,
+		      const char *file, int line);
+/* Whether the calling thread has noted a failure. */
+bool otp_cuda_noted(void);
 OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const char *statement,
 				  const char *file, int line);
 
@@ -56,15 +56,17 @@ OTP_NORETURN void otp_cuda_out_of_memory(const char *what, size_t bytes, size_t 
 void *otp_cuda_try_alloc(size_t bytes);
 
 /* One generator for all libraries: CUDA_CHECK(statement) and its like. */
-#define OTP_DEFINE_CHECK(library, type, success, explain)                                                    \
+#define OTP_DEFINE_CHECK(library, type, success, no_memory, explain)                                         \
 	static inline void library##_check(type status, const char *statement, const char *file, int line)   \
 	{                                                                                                    \
 		if (status != success)                                                                       \
-			otp_cuda_refused(#library, explain(status), statement, file, line);                  \
+			otp_cuda_refused(#library, explain(status), status == no_memory, statement, file,    \
+					 line);                                                              \
 	}
-OTP_DEFINE_CHECK(cuda, cudaError_t, cudaSuccess, cudaGetErrorString)
-OTP_DEFINE_CHECK(cudnn, cudnnStatus_t, CUDNN_STATUS_SUCCESS, cudnnGetErrorString)
-OTP_DEFINE_CHECK(cublas, cublasStatus_t, CUBLAS_STATUS_SUCCESS, cublasLtGetStatusString)
+OTP_DEFINE_CHECK(cuda, cudaError_t, cudaSuccess, cudaErrorMemoryAllocation, cudaGetErrorString)
+OTP_DEFINE_CHECK(cudnn, cudnnStatus_t, CUDNN_STATUS_SUCCESS, CUDNN_STATUS_ALLOC_FAILED, cudnnGetErrorString)
+OTP_DEFINE_CHECK(cublas, cublasStatus_t, CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_ALLOC_FAILED,
+		 cublasLtGetStatusString)
 
 #define CUDA_CHECK(statement) cuda_check((statement), #statement, __FILE__, __LINE__)
 #define CUDNN_CHECK(statement) cudnn_check((statement), #statement, __FILE__, __LINE__)

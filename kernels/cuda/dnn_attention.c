@@ -176,7 +176,7 @@ static float time_runs(const bench *b, cudnnBackendDescriptor_t plan, size_t scr
 {
 	otp_call call = b->call;
 	cudaStream_t stream = call.device->stream;
-	float best = INFINITY, taken;
+	float best = INFINITY, taken = INFINITY;
 	size_t result_bytes = (size_t)otp_shape_count(call.out.shape) * sizeof *result;
 	CUDA_CHECK(
 	    cudaMemsetAsync(call.out.data, 0xff, result_bytes, stream)); /* NaN, where nothing is written */

@@ -251,6 +251,8 @@ static bool config_allowed(cudnnBackendDescriptor_t config, bool rounds, bool *c
 	cudnnBackendDescriptor_t engine = NULL;
 	int64_t found = 0;
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine));
+	if (!engine)
+		return false;
 	bool good =
 	    cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
 				     &found, &engine) == CUDNN_STATUS_SUCCESS &&
@@ -274,13 +276,18 @@ static bool ask_heuristics(const otp_dnn_graph *g, cudnnBackendHeurMode_t mode,
 static int read_proposals(cudnnBackendDescriptor_t heuristics, cudnnBackendDescriptor_t *config, int most)
 {
 	int64_t count = 0;
-	for (int i = 0; i < most; i++)
-		CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[i]));
+	int made = 0;
+	for (; made < most; made++) {
+		config[made] = NULL;
+		CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &config[made]));
+		if (!config[made])
+			break;
+	}
 	if (cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-				     most, &count, config) != CUDNN_STATUS_SUCCESS)
+				     made, &count, config) != CUDNN_STATUS_SUCCESS)
 		count = 0;
-	count = count < most ? count : most; /* more may exist than were asked for */
-	for (int i = (int)count; i < most; i++)
+	count = count < made ? count : made; /* more may exist than were asked for */
+	for (int i = (int)count; i < made; i++)
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(config[i]));
 	return (int)count;
 }
@@ -293,10 +300,11 @@ int otp_dnn_candidates(const otp_dnn_graph *g, bool rounds, bool compiled,
 	enum { MODES = 3, MOST = OTP_DNN_MOST_CANDIDATES / MODES };
 	int count = 0;
 	for (int m = 0; m < MODES; m++) {
-		cudnnBackendDescriptor_t heuristics, config[MOST];
+		cudnnBackendDescriptor_t heuristics = NULL, config[MOST];
 		int proposed =
 		    ask_heuristics(g, modes[m], &heuristics) ? read_proposals(heuristics, config, MOST) : 0;
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(heuristics));
+		if (heuristics)
+			CUDNN_CHECK(cudnnBackendDestroyDescriptor(heuristics));
 		for (int rank = 0; rank < proposed; rank++) {
 			bool compiles;
 			if (config_allowed(config[rank], rounds, &compiles) && compiles == compiled)

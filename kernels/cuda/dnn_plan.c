@@ -91,10 +91,11 @@ void otp_dnn_find_choice(const otp_device *d, const char *key, int *mode, int *r
 	}
 }
 
-/* One short line appended by one write: programs side by side do not tear it. */
+/* One short line appended by one write: programs side by side do not tear it. What was chosen amid failures
+ * is not worth keeping. */
 void otp_dnn_keep_choice(const otp_device *d, const char *key, int mode, int rank)
 {
-	FILE *file = *d->choices_path ? fopen(d->choices_path, "a") : NULL;
+	FILE *file = *d->choices_path && !otp_cuda_noted() ? fopen(d->choices_path, "a") : NULL;
 	if (!file)
 		return; /* a cache: without it the next start is slower */
 	fprintf(file, "%d %d %s\n", mode, rank, key);
@@ -109,6 +110,8 @@ cudnnBackendDescriptor_t otp_dnn_build(otp_device *d, const otp_dnn_candidate *c
 	int64_t found = 0;
 	otp_cuda_building(&d->builds, c->compiled);
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan));
+	if (!plan)
+		return NULL;
 	if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->dnn) ==
 		CUDNN_STATUS_SUCCESS &&
 	    cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
@@ -127,6 +130,8 @@ cudnnStatus_t otp_dnn_execute(otp_device *d, cudnnBackendDescriptor_t plan, int 
 {
 	cudnnBackendDescriptor_t pack = NULL;
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
+	if (!pack)
+		return CUDNN_STATUS_ALLOC_FAILED;
 	CUDNN_CHECK(cudnnBackendSetAttribute(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
 					     count, data));
 	CUDNN_CHECK(
@@ -257,7 +262,7 @@ static void run_trial(bench *b, trial *t)
 	if (!workspace)
 		return;
 	for (int run = 0; run < TIMED_RUNS; run++) {
-		float taken;
+		float taken = INFINITY;
 		CUDA_CHECK(cudaEventRecord(b->start, b->device->stream));
 		if (execute(b->device, t->plan, b->conv, b->given, workspace) != CUDNN_STATUS_SUCCESS)
 			break;
@@ -428,7 +433,7 @@ float otp_dnn_time_epilogue(otp_device *d, const otp_dnn_conv *conv, otp_type st
 	good = good && out.data;
 	float best = INFINITY;
 	for (int run = 0; run < TIMED_RUNS && good; run++) {
-		float taken;
+		float taken = INFINITY;
 		CUDA_CHECK(cudaEventRecord(b.start, d->stream));
 		otp_cuda_epilogue(&call, &out, &y, &bias, conv->after.residual ? &residual : NULL,
 				  conv->after.scale, conv->after.slope);

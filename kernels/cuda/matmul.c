@@ -13,13 +13,16 @@ struct otp_product {
 	cublasLtMatmulHeuristicResult_t choice;
 };
 
+/* NULL where it cannot be made, which is noted, or the end. */
 static cublasLtMatrixLayout_t layout_of(const otp_matrices *m)
 {
-	cublasLtMatrixLayout_t layout;
+	cublasLtMatrixLayout_t layout = NULL;
 	int32_t batch = (int32_t)m->batch;
 	int64_t apart = (int64_t)m->rows * m->step;
 	CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&layout, m->type == OTP_BF16 ? CUDA_R_16BF : CUDA_R_32F,
 						(uint64_t)m->columns, (uint64_t)m->rows, m->step));
+	if (!layout)
+		return NULL;
 	CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch,
 						      sizeof batch));
 	CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
@@ -48,9 +51,11 @@ static void choose(otp_device *device, otp_product *p, const uint32_t *alignment
 	static const cublasLtMatmulPreferenceAttributes_t names[] = {
 	    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
 	    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
-	cublasLtMatmulPreference_t preference;
+	cublasLtMatmulPreference_t preference = NULL;
 	int found = 0;
 	CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
+	if (!preference)
+		return;
 	CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(
 	    preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &MOST_WORKSPACE, sizeof MOST_WORKSPACE));
 	for (int i = 0; i < 3; i++)
@@ -72,12 +77,14 @@ otp_product *otp_product_new(otp_device *device, const otp_matrices *a, bool ta,
 	otp_device_enter(device);
 	CUBLAS_CHECK(cublasLtMatmulDescCreate(&p->operation, compute_type(precision, a->type == OTP_BF16),
 					      CUDA_R_32F));
-	put_operation(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, tb);
-	put_operation(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, ta);
 	p->first = layout_of(b);
 	p->second = layout_of(a);
 	p->result = layout_of(y);
-	choose(device, p, alignment);
+	if (p->operation && p->first && p->second && p->result) {
+		put_operation(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, tb);
+		put_operation(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, ta);
+		choose(device, p, alignment);
+	}
 	otp_device_leave(device);
 	return p;
 }
@@ -86,10 +93,12 @@ void otp_product_free(otp_product *p)
 {
 	if (!p)
 		return;
-	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(p->result));
-	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(p->second));
-	CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(p->first));
-	CUBLAS_CHECK(cublasLtMatmulDescDestroy(p->operation));
+	const cublasLtMatrixLayout_t layouts[] = {p->result, p->second, p->first};
+	for (int i = 0; i < 3; i++)
+		if (layouts[i])
+			CUBLAS_CHECK(cublasLtMatrixLayoutDestroy(layouts[i]));
+	if (p->operation)
+		CUBLAS_CHECK(cublasLtMatmulDescDestroy(p->operation));
 	otp_free(p);
 }
 
@@ -123,13 +132,16 @@ static otp_matrices matrices_of(otp_tensor t, otp_type type)
 			      t.shape.c, otp_alignment_of((uintptr_t)t.data)};
 }
 
-static void bind_matmul(otp_call *call)
+static bool bind_matmul(otp_call *call, otp_error *err)
 {
+	otp_cuda_note note;
 	otp_type operands = is_narrow(call) ? OTP_BF16 : OTP_F32;
 	otp_matrices a = matrices_of(operand(call, 0), operands), b = matrices_of(operand(call, 1), operands);
 	otp_matrices y = matrices_of(call->out, call->out.type);
+	otp_cuda_start_note(&note);
 	call->bound = otp_product_new(call->device, &a, call->attr.matmul.ta, &b, call->attr.matmul.tb, &y,
 				      call->precision);
+	return otp_cuda_end_note(&note, err);
 }
 
 /* Bytes of scratch that operand i takes. */

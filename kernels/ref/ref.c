@@ -2,6 +2,7 @@
  * types and double, calls run one after the other. */
 #include "ref/ref.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct otp_device {
@@ -95,6 +96,8 @@ static const otp_kernel *const ref_kernels[OTP_OP_COUNT] = {
 #undef OP
 };
 
+static void ref_describe(char *text, size_t bytes) { snprintf(text, bytes, "naive loops in double"); }
+
 const otp_backend otp_ref_backend = {
     .name = "ref",
     .element_bytes = {[OTP_F32] = sizeof(double), [OTP_U32] = sizeof(double)},
@@ -110,4 +113,5 @@ const otp_backend otp_ref_backend = {
     .memory_free = ref_memory_free,
     .workers = ref_workers,
     .kernels = ref_kernels,
+    .describe = ref_describe,
 };

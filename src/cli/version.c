@@ -19,12 +19,12 @@ static void print_backend(const char *name)
 	otp_error why = {0};
 	char computes[160] = "";
 	const otp_backend *backend = otp_backend_find(name, &why);
-	if (backend && backend->describe)
+	if (backend)
 		backend->describe(computes, sizeof computes);
 	/* An error's first word is where it arose: the name that stands there already. */
 	const char *reason = strstr(why.text, ": ");
 	if (backend)
-		printf("backend %-8s %s\n", name, *computes ? computes : "found");
+		printf("backend %-8s %s\n", name, computes);
 	else
 		printf("backend %-8s not found: %s\n", name, reason ? reason + 2 : why.text);
 }

@@ -229,7 +229,7 @@ static bool set_retired(otp_config *c, const char *key, const char *value, const
 			return true;
 		return otp_config_set(c, o->key, retired[i].becomes ? retired[i].becomes : value, where, err);
 	}
-	return otp_fail(err, where, "%s is no longer an option, and its value `%s' is unknown", key, value);
+	return otp_fail(err, where, "%s = %s is unknown; %s is no longer an option", key, value, key);
 }
 
 static bool fail_unknown(const char *key, const char *where, otp_error *err)

@@ -148,8 +148,10 @@ typedef struct otp_call {
 
 typedef struct otp_kernel {
 	void (*run)(const otp_call *call);
-	void (*bind)(otp_call *call);	/* optional: make call->bound; all but scratch is known */
-	void (*unbind)(otp_call *call); /* optional */
+	/* Optional: make call->bound; all but scratch is known. False with err set where it cannot be made;
+	 * what of it there is then goes with unbind. */
+	bool (*bind)(otp_call *call, otp_error *err);
+	void (*unbind)(otp_call *call);		       /* optional */
 	size_t (*scratch_bytes)(const otp_call *call); /* optional; asked after bind */
 	/* What scratch_bytes is likely to say, asked without bind, of a call without memory: for kernels
 	 * whose bind tries things out on the device. NULL: bind looks at shapes and types alone and costs
@@ -180,7 +182,7 @@ typedef struct otp_backend {
 	int (*workers)(otp_device *device,
 		       int asked);	  /* how many workers share the device: asked (0: cores), or 1 */
 	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
-	void (*describe)(char *text, size_t bytes); /* what it computes with, in a line; may be NULL */
+	void (*describe)(char *text, size_t bytes); /* what it computes with, in a line */
 } otp_backend;
 
 /* Records that `bytes` for `what` (as in otp_calloc_for) could not be had, and what the device has left;

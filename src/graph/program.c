@@ -99,14 +99,15 @@ static void need_scratch(otp_program *p, size_t bytes)
 		p->scratch_bytes = bytes;
 }
 
-static void bind_calls(otp_program *p)
+static bool bind_calls(otp_program *p, otp_error *err)
 {
 	for (int i = 0; i < p->call_count; i++) {
 		const otp_kernel *kernel = p->backend->kernels[p->calls[i].op];
-		if (kernel->bind)
-			kernel->bind(&p->calls[i]);
+		if (kernel->bind && !kernel->bind(&p->calls[i], err))
+			return false;
 		need_scratch(p, kernel->scratch_bytes ? kernel->scratch_bytes(&p->calls[i]) : 0);
 	}
+	return true;
 }
 
 /* As bind_calls, where binding tries nothing out. */
@@ -120,8 +121,9 @@ static void expect_scratch(otp_program *p)
 			p->scratch_expected = true;
 			continue;
 		}
-		if (kernel->bind)
-			kernel->bind(call);
+		otp_error err = {0};
+		if (kernel->bind && !kernel->bind(call, &err))
+			otp_end(&err);
 		need_scratch(p, kernel->scratch_bytes ? kernel->scratch_bytes(call) : 0);
 	}
 }
@@ -204,12 +206,11 @@ static bool build(otp_program *p, otp_program_options options, size_t bind_bytes
 		return otp_fail_memory(err, p->backend->name, bind_bytes, "a program's kernels",
 				       otp_memory_available());
 	add_calls(p, options);
-	bind_calls(p);
+	if (!bind_calls(p, err))
+		return false;
 	p->scratch = take(p, p->scratch_bytes, purpose_of(options), err);
 	if (!p->scratch)
 		return false;
-	for (int i = 0; i < p->call_count; i++)
-		p->calls[i].scratch = p->scratch;
 	for (int i = 0; i < p->call_count; i++)
 		p->calls[i].scratch = p->scratch;
 	fill_constants(p);

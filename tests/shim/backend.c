@@ -7,6 +7,7 @@
 #include "cuda/probe.h"
 #include "cuda/product.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct otp_device {
@@ -52,6 +53,16 @@ static void shim_download(otp_device *device, void *dst, otp_type type, const vo
 		memcpy(dst, src, (size_t)count * 4);
 	for (int64_t i = 0; type == OTP_BF16 && i < count; i++)
 		((float *)dst)[i] = otp_bf16_widen(((const uint16_t *)src)[i]);
+}
+
+/* Nothing fails here. */
+void otp_cuda_start_note(otp_cuda_note *note) { note->text[0] = '\0'; }
+
+bool otp_cuda_end_note(otp_cuda_note *note, otp_error *err)
+{
+	(void)note;
+	(void)err;
+	return true;
 }
 
 /* ---- in cuBLASLt's place: plain loops ---- */
@@ -218,6 +229,8 @@ static const otp_kernel *const shim_kernels[OTP_OP_COUNT] = {
 #undef OP
 };
 
+static void shim_describe(char *text, size_t bytes) { snprintf(text, bytes, "kernels/cuda on the host"); }
+
 const otp_backend otp_shim_backend = {
     .name = "shim",
     .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2},
@@ -233,6 +246,7 @@ const otp_backend otp_shim_backend = {
     .memory_free = shim_memory_free,
     .workers = shim_workers,
     .kernels = shim_kernels,
+    .describe = shim_describe,
 };
 
 const otp_backend *otp_shim_for_networks(void)
