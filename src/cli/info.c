@@ -138,6 +138,21 @@ static void add_last(cJSON *o, const otp_metrics *m)
 	add_text(o, "verdicts", verdicts);
 }
 
+/* Who chose sigma_end, where the run's model says. */
+static void add_sigma_by(cJSON *o, const char *run)
+{
+	static const char *const NAMES[] = OTP_CHOICE_NAMES(otp_sigma_by);
+	char *path = otp_run_path(run, "model.h5");
+	otp_error ignored = {0};
+	otp_stored s;
+	if (otp_file_exists(path) && otp_model_read(path, &s, &ignored)) {
+		if (s.sigma_by != OTP_SIGMA_BY_UNKNOWN)
+			add_text(o, "sigma_end_by", NAMES[s.sigma_by]);
+		otp_stored_free(&s);
+	}
+	otp_free(path);
+}
+
 static bool describe_run(const char *path, cJSON *o, otp_error *err)
 {
 	otp_config c;
@@ -155,6 +170,7 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 		add_text(o, "preset", c.preset);
 		add(o, "steps", c.steps);
 		add(o, "sigma_end", otp_settings_sigma(&c, c.steps));
+		add_sigma_by(o, path);
 		add(o, "checkpoints", checkpoints);
 		if (checkpoints)
 			add(o, "last_checkpoint", (double)steps[checkpoints - 1]);

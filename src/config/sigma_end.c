@@ -59,6 +59,7 @@ bool otp_sigma_end_settle(otp_config *c, const otp_dataset *source, otp_sigma_en
 	memset(found, 0, sizeof *found);
 	if (c->sigma_end != OTP_AUTO)
 		return true;
+	found->open = true;
 	bool from_start = c->anneal != OTP_ANNEAL_NONE;
 	/* Where the end is not used it is what is in force instead. */
 	if (c->formulation == OTP_FORMULATION_OTM || c->anneal == OTP_ANNEAL_CONSTANT) {

@@ -12,6 +12,7 @@
 
 /* What sigma_end was chosen from. */
 typedef struct otp_sigma_end {
+	bool open;	/* sigma-end was auto */
 	bool estimated; /* sigma-end was left to the data and annealing uses it; else the rest is 0 */
 	otp_dimension dimension;
 	double distinct;  /* samples of the source, repetitions not counted (an estimate for large sets) */

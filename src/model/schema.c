@@ -66,6 +66,7 @@ static const field FIELDS[] = {
     {"noise/latent", FIELD_INT, ALWAYS, AT(arch.latent), 0, 4096},
     {"smoothing/kind", FIELD_WORD, ALWAYS, AT(smoothing), .words = "additive|vp"},
     {"smoothing/sigma", FIELD_REAL, ALWAYS, AT(sigma), 0, 100},
+    {"smoothing/sigma_by", FIELD_WORD, NOT_NEEDED, AT(sigma_by), .words = "unknown|hand|auto"},
 #define SIDE(side)                                                                                           \
 	{#side "/spec", FIELD_TEXT, ALWAYS, AT(side.spec)},                                                  \
 	    {#side "/format", FIELD_TEXT, ALWAYS, AT(side.format)},                                          \
@@ -122,7 +123,15 @@ static int word_value(const field *d, const otp_stored *s)
 	return d->kind == FIELD_WORD ? *(const int *)v : *(const bool *)v;
 }
 
-_Static_assert(sizeof(otp_smoothing) == sizeof(int) && sizeof(otp_filter) == sizeof(int),
+/* A word that is not needed and would say that it is unknown is left out. */
+static bool told(const field *d, const otp_stored *s)
+{
+	bool unknown = d->kind == FIELD_WORD && d->need == NOT_NEEDED && word_value(d, s) == 0;
+	return applies(d, s) && !unknown;
+}
+
+_Static_assert(sizeof(otp_sigma_by) == sizeof(int) && sizeof(otp_smoothing) == sizeof(int) &&
+		   sizeof(otp_filter) == sizeof(int),
 	       "enumerations are read and written as int");
 
 /* ---- writing ---- */
@@ -167,7 +176,7 @@ bool otp_schema_write(hid_t file, const otp_stored *s)
 	for (size_t i = 0; ok && i < sizeof GROUPS / sizeof *GROUPS; i++)
 		ok = otp_fields_make_group(file, GROUPS[i]);
 	for (int i = 0; ok && i < FIELDS_COUNT; i++)
-		if (applies(&FIELDS[i], s))
+		if (told(&FIELDS[i], s))
 			ok = write_field(file, &FIELDS[i], s);
 	return ok;
 }
@@ -324,7 +333,7 @@ bool otp_schema_fact(const otp_stored *s, int i, otp_fact *out)
 	if (i >= FIELDS_COUNT)
 		return false;
 	const field *d = &FIELDS[i];
-	*out = (otp_fact){.name = applies(d, s) ? d->name : NULL};
+	*out = (otp_fact){.name = told(d, s) ? d->name : NULL};
 	if (d->kind == FIELD_SEED) {
 		out->kind = OTP_FACT_TEXT;
 		snprintf(out->word, sizeof out->word, "%" PRIu64, *(const uint64_t *)look(s, d->at));

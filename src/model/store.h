@@ -28,6 +28,11 @@ typedef struct otp_data_facts {
 	uint64_t digest;
 } otp_data_facts;
 
+/* Who chose where annealing ends. */
+#define OTP_CHOICES_otp_sigma_by(X)                                                                          \
+	X(OTP_SIGMA_BY_UNKNOWN, "unknown") X(OTP_SIGMA_BY_HAND, "hand") X(OTP_SIGMA_BY_AUTO, "auto")
+OTP_CHOICE(otp_sigma_by);
+
 typedef struct otp_stored {
 	int version; /* of the file that was read */
 	int64_t step;
@@ -35,7 +40,8 @@ typedef struct otp_stored {
 	char *settings; /* the training's, as text */
 	otp_arch arch;	/* the generator's fields */
 	otp_smoothing smoothing;
-	double sigma; /* smoothing to translate with; NAN in a checkpoint of version 1 */
+	double sigma;	       /* smoothing to translate with; NAN in a checkpoint of version 1 */
+	otp_sigma_by sigma_by; /* unknown in files from before it was told */
 	otp_data_facts source, target;
 
 	double time_s;			/* checkpoint only: seconds trained so far */

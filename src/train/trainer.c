@@ -26,6 +26,7 @@ typedef struct trainer {
 	otp_progress *progress;
 	int64_t first_step;
 	double time_before, started;
+	otp_sigma_by sigma_by;
 	float *picture_x, *picture_targets;
 	int picture_rows, picture_samples;
 	otp_error *err;
@@ -58,6 +59,7 @@ static otp_stored facts(trainer *t)
 	    .arch = s->arch,
 	    .smoothing = s->smoothing,
 	    .sigma = otp_settings_sigma(t->config, t->config->steps),
+	    .sigma_by = t->sigma_by,
 	    .source = data_facts(t->config->source, &s->source_info),
 	    .target = data_facts(t->config->target, &s->target_info),
 	    .settings = otp_train_settings_text(t->config),
@@ -196,6 +198,7 @@ static bool restore(trainer *t)
 			otp_engine_set_losses(t->game.engine, &s.losses);
 			t->game.step = s.step;
 			t->time_before = s.time_s;
+			t->sigma_by = s.sigma_by;
 			otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
 		}
 		otp_stored_free(&s);
@@ -421,6 +424,9 @@ static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
+	/* A resumed run's config.ini has a number: its checkpoint knows. */
+	if (!t->config->resume)
+		t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);
 	if (!open_files(t) || (t->config->resume && !(restore(t) && write_config(t->config, t->err))) ||
 	    !read_picture_data(t) || !otp_session_hint(t->session, t->err))

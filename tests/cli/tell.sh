@@ -50,7 +50,7 @@ json out side_balance ks target_error_by=assignment "${keys[@]}"
 
 title "info"
 does info run --json
-json out kind=run source=synth:digits steps=6 checkpoints=1 last_checkpoint=6 last_step=6 time_s \
+json out kind=run sigma_end_by=hand source=synth:digits steps=6 checkpoints=1 last_checkpoint=6 last_step=6 time_s \
 	transport_cost target_distance target_floor to_identity output_spread noise_spread verdicts=none
 does info run/model.h5 --json
 json out kind=model step=6 samples=images height=16 width=16 channels=3 sigma parameters layers settings source_digest
