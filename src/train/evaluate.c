@@ -120,6 +120,12 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	return true;
 }
 
+int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_info *target, int64_t most)
+{
+	int64_t n = source->count && source->count < most ? source->count : most;
+	return target->count && target->count / 2 < n ? target->count / 2 : n;
+}
+
 size_t otp_evaluate_bytes(int64_t n, int per_input, size_t values)
 {
 	size_t each = values * sizeof(float);
@@ -131,11 +137,7 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
 {
 	memset(out, 0, sizeof *out);
 	otp_dataset_info a = otp_dataset_describe(source), b = otp_dataset_describe(target);
-	int64_t n = o->n;
-	if (a.count && a.count < n)
-		n = a.count;
-	if (b.count && b.count / 2 < n)
-		n = b.count / 2;
+	int64_t n = otp_evaluate_count(&a, &b, o->n);
 	if (n < 1)
 		return otp_fail(err, b.spec, "has %lld samples, at least 2 are needed", (long long)b.count);
 	evaluator e = {.sampler = s, .source = source, .target = target, .options = *o, .n = (size_t)n};

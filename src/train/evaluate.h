@@ -34,6 +34,9 @@ typedef struct otp_evaluate_options {
 bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *target,
 		  const otp_evaluate_options *o, otp_evaluation *out, otp_error *err);
 
+/* How many inputs are measured where `most` are asked for: at most what the source has, and half of the
+ * target, whose halves are compared with each other. */
+int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_info *target, int64_t most);
 /* Bytes of memory that measuring n samples of `values` takes, with so many of one input. */
 size_t otp_evaluate_bytes(int64_t n, int per_input, size_t values);
 
