@@ -203,6 +203,43 @@ static void folder_on_demand_equals_memory(void **state)
 	otp_dataset_close(fresh);
 }
 
+/* In inference none does: rows and names are those of the pictures that can be decoded. */
+static void sieved_sets_have_no_stand_ins(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	float a[16 * 16 * 3], b[16 * 16 * 3];
+	char buffer[64];
+	static const char *const NAMES[] = {"0", "1", "2", "3", "4"};
+	for (int way = 0; way < 3; way++) {
+		otp_dataset *d = ready(at(way ? "od?keep=off" : "od"), 16, 3);
+		assert_true(otp_dataset_sieve(d, way + 1, &err));
+		otp_dataset_info info = otp_dataset_describe(d);
+		assert_int_equal(info.count, 5);
+		assert_int_equal(info.undecoded, 1);
+		assert_string_equal(otp_dataset_undecoded(d, 0), "2b");
+		for (uint64_t i = 0; i < 5; i++) {
+			assert_string_equal(otp_dataset_name(d, i, buffer, sizeof buffer), NAMES[i]);
+			char *path = otp_format("od/%s", otp_dataset_file(d, i));
+			otp_dataset *alone = ready(at(path), 16, 3);
+			get(alone, 0, 0, a);
+			get(d, i, 0, b);
+			assert_memory_equal(a, b, sizeof a);
+			otp_dataset_close(alone);
+			otp_free(path);
+		}
+		otp_dataset_close(d);
+	}
+	/* What breaks later is an error. */
+	otp_dataset *d = ready(at("od?keep=off"), 16, 3);
+	assert_true(otp_dataset_sieve(d, 2, &err));
+	cut("od-whole.png", "od/3.png", 6);
+	assert_true(otp_dataset_get(d, 2, 0, a, &err));
+	assert_false(otp_dataset_get(d, 3, 0, a, &err));
+	assert_non_null(strstr(err.text, "od/3.png"));
+	otp_dataset_close(d);
+}
+
 static void folder_knows_jpeg_and_16_bits(void **state)
 {
 	(void)state;
@@ -304,6 +341,7 @@ int main(void)
 	    cmocka_unit_test(resize_keeps_means_and_centre),
 	    cmocka_unit_test(folder_finds_names_and_skips),
 	    cmocka_unit_test(folder_on_demand_equals_memory),
+	    cmocka_unit_test(sieved_sets_have_no_stand_ins),
 	    cmocka_unit_test(folder_knows_jpeg_and_16_bits),
 	    cmocka_unit_test(folder_refusals),
 	    cmocka_unit_test(zip_is_a_folder),

@@ -26,7 +26,13 @@ extern "C" {
 
 #define OTP_PI 3.14159265358979323846 /* M_PI is not in C11 */
 
-enum { OTP_EXIT_OK = 0, OTP_EXIT_FAILED = 1, OTP_EXIT_USAGE = 2, OTP_EXIT_INTERRUPTED = 130 };
+enum {
+	OTP_EXIT_OK = 0,
+	OTP_EXIT_FAILED = 1,
+	OTP_EXIT_USAGE = 2,
+	OTP_EXIT_UNDECODED = 3,
+	OTP_EXIT_INTERRUPTED = 130
+};
 
 /* The first error wins: later ones are consequences. */
 typedef struct otp_error {

@@ -22,6 +22,8 @@
 #include <strings.h>
 #include <xxhash.h>
 
+enum { NAME_BYTES = 4096 };
+
 struct otp_dataset {
 	otp_spec spec;
 	otp_source *source;
@@ -32,6 +34,7 @@ struct otp_dataset {
 	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
 			    made by formula */
 	bool prepared, loaded;
+	bool exact;    /* sieved: no sample stands in for another */
 	int size;      /* asked for; 0: as stored */
 	int h, w, c;   /* of a finished sample */
 	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
@@ -237,6 +240,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .w = d->w,
 	    .c = d->c,
 	    .skipped = s->skipped_count,
+	    .undecoded = s->undecoded_count,
 	    .digest = d->digest,
 	    .digest_kind = s->digest_kind,
 	    .colour = d->colour,
@@ -286,6 +290,32 @@ const char *otp_dataset_name(const otp_dataset *d, uint64_t index, char *buffer,
 	return buffer;
 }
 
+const char *otp_dataset_undecoded(const otp_dataset *d, int64_t i)
+{
+	OTP_ASSERT(i >= 0 && i < d->source->undecoded_count, "undecoded picture %lld", (long long)i);
+	return d->source->undecoded[i];
+}
+
+const char *otp_dataset_file(const otp_dataset *d, uint64_t index)
+{
+	return d->source->ops->file ? d->source->ops->file(d->source, number_in_source(d, index)) : NULL;
+}
+
+const char *otp_dataset_folder(const otp_dataset *d, int64_t i)
+{
+	return i < d->source->folder_count ? d->source->folders[i] : NULL;
+}
+
+char *otp_dataset_place(const otp_dataset *d)
+{
+	char *file = NULL, *name;
+	if (strcmp(d->source->format, "synth") == 0)
+		return NULL;
+	otp_source_split_name(d->spec.place, &file, &name);
+	otp_free(name);
+	return file;
+}
+
 /* ---- the first stage ------------------------------------------------------------- */
 
 static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_error *err)
@@ -307,16 +337,18 @@ static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_e
 /* Name a broken file once, whichever thread met it first. */
 static void leave_out(const otp_dataset *d, uint64_t index, const char *why)
 {
+	char name[NAME_BYTES];
 	if (atomic_exchange(&d->broken[index], 1))
 		return;
 	pthread_mutex_lock(d->lock);
-	otp_source_skip(d->source, why);
+	otp_source_skip_picture(d->source, otp_dataset_name(d, index, name, sizeof name), why);
 	pthread_mutex_unlock(d->lock);
 }
 
 typedef struct filling {
 	otp_dataset *d;
 	size_t sample_bytes;
+	char **why; /* (count) what is wrong with samples that cannot be decoded */
 	atomic_int_fast64_t next;
 } filling;
 
@@ -327,25 +359,29 @@ static void fill(void *argument, int worker)
 	for (int64_t i; (i = atomic_fetch_add(&f->next, 1)) < f->d->count;) {
 		otp_error trouble = {0};
 		otp_image image = {0};
-		if (settle(f->d, (uint64_t)i, &image, &trouble))
+		if (!settle(f->d, (uint64_t)i, &image, &trouble))
+			f->why[i] = otp_strdup(trouble.text);
+		else if (f->d->kept)
 			memcpy(f->d->kept + (size_t)i * f->sample_bytes, image.u8, f->sample_bytes);
-		else
-			leave_out(f->d, (uint64_t)i, trouble.text);
 		otp_image_free(&image);
 	}
 }
 
-/* Close the gaps that broken files left. */
-static bool close_gaps(otp_dataset *d, size_t sample_bytes, otp_error *err)
+/* Name the broken files, in their order, and close the gaps that they leave. */
+static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, otp_error *err)
 {
 	int64_t good = 0;
+	for (int64_t i = 0; i < d->count; i++)
+		if (why[i])
+			leave_out(d, (uint64_t)i, why[i]);
 	for (int64_t i = 0; i < d->count; i++) {
 		if (d->broken[i])
 			continue;
 		if (good < i) {
 			d->chosen[good] = d->chosen[i];
-			memcpy(d->kept + (size_t)good * sample_bytes, d->kept + (size_t)i * sample_bytes,
-			       sample_bytes);
+			if (d->kept)
+				memcpy(d->kept + (size_t)good * sample_bytes,
+				       d->kept + (size_t)i * sample_bytes, sample_bytes);
 		}
 		d->broken[good++] = 0;
 	}
@@ -373,20 +409,23 @@ static size_t bytes_to_keep(const otp_dataset *d)
 	return otp_mul_size((size_t)d->count, sample_bytes);
 }
 
-static bool keep_in_memory(otp_dataset *d, int threads, otp_error *err)
+/* Decode every sample, into memory where that is kept, and leave out those that cannot be decoded. */
+static bool read_through(otp_dataset *d, int threads, otp_error *err)
 {
-	size_t sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c;
-	d->kept =
-	    otp_calloc_for("decoded pictures (?keep=off after the data set takes nothing)", d->kept_bytes, 1);
-	filling f = {.d = d, .sample_bytes = sample_bytes};
+	int64_t count = d->count;
+	filling f = {.d = d, .sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c};
+	f.why = otp_calloc((size_t)count, sizeof *f.why);
 	otp_pool *pool = otp_pool_new(threads > 0 ? threads : 1);
 	bool started = otp_pool_start(pool);
 	if (started)
 		otp_pool_run(pool, fill, &f);
 	otp_pool_free(pool);
-	if (!started)
-		return otp_fail_machine(err, d->spec.text, "%d threads cannot be started", threads);
-	return close_gaps(d, sample_bytes, err);
+	bool ok = started ? close_gaps(d, f.sample_bytes, f.why, err)
+			  : otp_fail_machine(err, d->spec.text, "%d threads cannot be started", threads);
+	for (int64_t i = 0; i < count; i++)
+		otp_free(f.why[i]);
+	otp_free(f.why);
+	return ok;
 }
 
 /* Which channels come out, and which are kept until then. */
@@ -433,7 +472,7 @@ bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
 	d->kept = NULL;
 	d->broken = NULL;
 	d->kept_bytes = 0;
-	d->loaded = false;
+	d->loaded = d->exact = false;
 	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, size, err)))
 		return false;
 	d->size = s->kind == OTP_DATA_IMAGES ? size : 0;
@@ -458,7 +497,19 @@ bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err)
 	if (s->ops->load && !s->ops->load(s, err))
 		return false;
 	d->loaded = true;
-	return !d->kept_bytes || keep_in_memory(d, threads, err);
+	if (!d->kept_bytes)
+		return true;
+	d->kept =
+	    otp_calloc_for("decoded pictures (?keep=off after the data set takes nothing)", d->kept_bytes, 1);
+	return read_through(d, threads, err);
+}
+
+bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err)
+{
+	OTP_ASSERT(d->loaded, "otp_dataset_load comes first");
+	d->exact = true;
+	/* What is kept was decoded; the rows of an array need no decoding. */
+	return d->kept || !d->source->costly || !d->chosen || read_through(d, threads, err);
 }
 
 bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err)
@@ -515,10 +566,10 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 			out[i] = brightness * (out[i] + 1) - 1;
 }
 
-/* A sample that can be read: `index` itself, or the next good one. */
+/* A sample that can be read: `index` itself, or, in training, the next good one. */
 static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *image, otp_error *err)
 {
-	if (!d->broken)
+	if (!d->broken || d->exact)
 		return settle(d, *index, image, err);
 	for (int64_t tries = 0; tries < d->count; tries++) {
 		otp_error trouble = {0};

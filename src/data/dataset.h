@@ -24,10 +24,11 @@ typedef struct otp_data_survey {
 
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
-	int64_t count;	 /* samples; 0: generated, as many as asked for */
-	int h, w, c;	 /* of one sample; h = w = 0 before prepare where sizes differ */
-	int64_t skipped; /* files that could not be read, each named on stderr once */
-	uint64_t digest; /* of modifiers and content, by the rule digest_kind */
+	int64_t count;	   /* samples; 0: generated, as many as asked for */
+	int h, w, c;	   /* of one sample; h = w = 0 before prepare where sizes differ */
+	int64_t skipped;   /* files that could not be read, each named on stderr once */
+	int64_t undecoded; /* of these, pictures that cannot be decoded */
+	uint64_t digest;   /* of modifiers and content, by the rule digest_kind */
 	const char *digest_kind;
 	otp_colour_law colour; /* OTP_COLOUR_NONE: samples keep the colours they are stored with */
 	const char *spec;
@@ -49,6 +50,10 @@ bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
 bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err);
 /* Both. */
 bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err);
+/* For inference, after load: decodes what is not kept in memory once, and leaves out the samples that cannot
+ * be decoded. From then on count, names and rows are those of samples that can be, and none stands in for
+ * another: a file that breaks later is an error of otp_dataset_get. */
+bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err);
 void otp_dataset_close(otp_dataset *d);
 
 /* Kind and larger side of a set, 0 where sides differ or a set has no pictures, from headers alone: of a
@@ -58,8 +63,8 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d);
 
 /* Sample `index` into out, h * w * c floats. `draw` refreshes what is random
  * in the law itself (hues): 0 in evaluation, the draw's number in training.
- * Where images are decoded on demand, a file that turns out broken is named
- * once and the next sample stands in for it.
+ * In training (before otp_dataset_sieve), a file that turns out broken when it is
+ * decoded is named once and the next sample stands in for it.
  * Thread-safe; a function of (seed, index, draw) alone. index < count, or
  * anything where count is 0. */
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err);
@@ -92,8 +97,17 @@ otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, u
 /* "FILE: what is wrong" of the i-th skipped file, i < skipped. Each was on stderr once. */
 const char *otp_dataset_skipped(const otp_dataset *d, int64_t i);
 
+/* The name that outputs of the i-th picture would carry that cannot be decoded, i < undecoded. */
+const char *otp_dataset_undecoded(const otp_dataset *d, int64_t i);
+
 /* The name a sample's outputs carry: path below the folder without extension,
  * or "000123". Valid until the set is closed; `buffer` may hold it. */
 const char *otp_dataset_name(const otp_dataset *d, uint64_t index, char *buffer, size_t bytes);
+/* In a set of files (folder, zip, picture) the sample's file, below the set's place; NULL in others. */
+const char *otp_dataset_file(const otp_dataset *d, uint64_t index);
+/* The i-th folder that was listed to find the set's files, through links too; NULL after the last. */
+const char *otp_dataset_folder(const otp_dataset *d, int64_t i);
+/* Where the set lies, without modifiers and a name within the file; NULL for generated sets. otp_free it. */
+char *otp_dataset_place(const otp_dataset *d);
 
 #endif

@@ -19,15 +19,16 @@
 #include <zip.h>
 
 typedef struct entry {
-	char *name;	  /* below the folder, with extension */
-	size_t stem;	  /* length without extension */
-	bool shares_stem; /* a.jpg beside a.png: outputs keep the extension */
-	uint64_t in_zip;  /* its number there */
+	char *name;	      /* below the folder, with extension */
+	size_t stem;	      /* length without extension */
+	bool keeps_extension; /* in the names of outputs: a.jpg beside a.png */
+	uint64_t in_zip;      /* its number there */
 	uint64_t bytes;
 } entry;
 
 /* A look reads so many headers: a run needs one size for all files unless it is told one. */
 enum { MOST_KINDS = 8, LOOKED_AT = 64 };
+enum { NAME_BYTES = 4096 };
 
 /* A zip; apart from the folder, so that readers of a const one can lock it. */
 typedef struct archive {
@@ -102,6 +103,7 @@ static bool walk(folder *f, const char *below, const above *up, otp_error *err)
 	for (const above *a = up; a; a = a->next)
 		if (a->device == here.device && a->inode == here.inode)
 			goto out;
+	otp_source_note_folder(&f->base, path);
 	for (struct dirent *e; ok && (e = readdir(dir));) {
 		if (is_hidden(e->d_name))
 			continue;
@@ -204,10 +206,15 @@ static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, 
 static const char *folder_name(const otp_source *base, uint64_t index, char *buffer, size_t bytes)
 {
 	const entry *e = &((const folder *)base)->entries[index];
-	if (e->shares_stem)
+	if (e->keeps_extension)
 		return e->name;
 	snprintf(buffer, bytes, "%.*s", (int)e->stem, e->name);
 	return buffer;
+}
+
+static const char *folder_file(const otp_source *base, uint64_t index)
+{
+	return ((const folder *)base)->entries[index].name;
 }
 
 static void folder_close(otp_source *base)
@@ -288,7 +295,8 @@ static bool fail_empty(const folder *f, otp_error *err)
 	return otp_fail(err, f->root, "holds no files, expected images: %s", OTP_IMAGE_EXTENSIONS);
 }
 
-static const otp_source_ops folder_ops = {.read = folder_read, .close = folder_close, .name = folder_name};
+static const otp_source_ops folder_ops = {
+    .read = folder_read, .close = folder_close, .name = folder_name, .file = folder_file};
 
 static folder *folder_new(const otp_spec *spec, const char *root)
 {
@@ -303,6 +311,33 @@ static folder *folder_new(const otp_spec *spec, const char *root)
 	return f;
 }
 
+/* Outputs of different files have different names: files that share a stem keep their extension, and so does
+ * a.png.jpg beside an a.png that keeps it. By all names that are there, also of files that are damaged, so
+ * that a name does not change when a neighbour is mended. `entries` are sorted. */
+static void keep_extensions(folder *f)
+{
+	for (size_t i = 1; i < f->count; i++) {
+		entry *a = &f->entries[i - 1], *b = &f->entries[i];
+		if (a->stem == b->stem && memcmp(a->name, b->name, a->stem) == 0)
+			a->keeps_extension = b->keeps_extension = true;
+	}
+	for (bool changed = true; changed;) {
+		changed = false;
+		for (size_t i = 0; i < f->count; i++) {
+			entry *e = &f->entries[i];
+			char stem[NAME_BYTES];
+			snprintf(stem, sizeof stem, "%.*s", (int)e->stem, e->name);
+			const char *dot = strrchr(stem, '.');
+			if (e->keeps_extension || !dot)
+				continue;
+			entry key = {.name = stem, .stem = (size_t)(dot - stem)};
+			const entry *other = bsearch(&key, f->entries, f->count, sizeof key, by_name);
+			if (other && other->keeps_extension)
+				changed = e->keeps_extension = true;
+		}
+	}
+}
+
 /* Keep the first `most` files that are images, name and drop those that are damaged. */
 static void keep_images(folder *f, size_t most)
 {
@@ -313,8 +348,11 @@ static void keep_images(folder *f, size_t most)
 			f->entries[kept++] = f->entries[i];
 			continue;
 		}
-		if (kept < most)
-			otp_source_skip(&f->base, trouble.text);
+		if (kept < most) {
+			char name[NAME_BYTES];
+			otp_source_skip_picture(&f->base, folder_name(&f->base, i, name, sizeof name),
+						trouble.text);
+		}
 		otp_free(f->entries[i].name);
 	}
 	f->count = kept;
@@ -325,12 +363,8 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 {
 	if (f->count)
 		qsort(f->entries, f->count, sizeof *f->entries, by_name);
+	keep_extensions(f);
 	keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX);
-	for (size_t i = 1; i < f->count; i++) {
-		entry *a = &f->entries[i - 1], *b = &f->entries[i];
-		if (a->stem == b->stem && memcmp(a->name, b->name, a->stem) == 0)
-			a->shares_stem = b->shares_stem = true;
-	}
 	if (f->count == 0) {
 		fail_empty(f, err);
 		folder_close(&f->base);

@@ -6,23 +6,43 @@
 
 #include <string.h>
 
+/* Room grows by doubling: the count says when it is full. */
+static void append(char ***list, int64_t *list_count, const char *text)
+{
+	size_t count = (size_t)*list_count;
+	if ((count & (count - 1)) == 0)
+		*list = otp_realloc(*list, count * sizeof **list, (count ? 2 * count : 1) * sizeof **list);
+	(*list)[count] = otp_strdup(text);
+	*list_count += 1;
+}
+
 void otp_source_skip(otp_source *s, const char *text)
 {
 	if (!s->quiet)
 		otp_log("otplan: skipped: %s", text);
-	/* Room grows by doubling: the count says when it is full. */
-	size_t count = (size_t)s->skipped_count;
-	if ((count & (count - 1)) == 0)
-		s->skipped = otp_realloc(s->skipped, count * sizeof *s->skipped,
-					 (count ? 2 * count : 1) * sizeof *s->skipped);
-	s->skipped[s->skipped_count++] = otp_strdup(text);
+	append(&s->skipped, &s->skipped_count, text);
+}
+
+void otp_source_skip_picture(otp_source *s, const char *name, const char *text)
+{
+	otp_source_skip(s, text);
+	append(&s->undecoded, &s->undecoded_count, name);
+}
+
+void otp_source_note_folder(otp_source *s, const char *path) { append(&s->folders, &s->folder_count, path); }
+
+static void free_list(char **list, int64_t count)
+{
+	for (int64_t i = 0; i < count; i++)
+		otp_free(list[i]);
+	otp_free(list);
 }
 
 void otp_source_free(otp_source *s)
 {
-	for (int64_t i = 0; i < s->skipped_count; i++)
-		otp_free(s->skipped[i]);
-	otp_free(s->skipped);
+	free_list(s->skipped, s->skipped_count);
+	free_list(s->undecoded, s->undecoded_count);
+	free_list(s->folders, s->folder_count);
 	otp_free(s);
 }
 

@@ -16,6 +16,8 @@ typedef struct otp_source_ops {
 	void (*close)(otp_source *s);
 	/* NULL: the number is the name. */
 	const char *(*name)(const otp_source *s, uint64_t index, char *buffer, size_t bytes);
+	/* Sets of files: the sample's own, below the set's place. NULL: samples are no files. */
+	const char *(*file)(const otp_source *s, uint64_t index);
 	/* Called once the size is known (0: as stored) and before anything is read in bulk. NULL: nothing to
 	 * do. */
 	bool (*prepare)(otp_source *s, int size, otp_error *err);
@@ -42,6 +44,10 @@ struct otp_source {
 	size_t unloaded_bytes; /* of these, what load has still to take */
 	char **skipped;	       /* "FILE: what is wrong" of what could not even be opened */
 	int64_t skipped_count;
+	char **undecoded; /* names, as of outputs, of the pictures among them */
+	int64_t undecoded_count;
+	char **folders; /* that were listed to find the set's files */
+	int64_t folder_count;
 	bool quiet; /* what is left out is not named on stderr */
 };
 
@@ -57,6 +63,9 @@ otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err);
 
 /* Note a file that is left out: on stderr now (unless quiet), in the list for later. */
 void otp_source_skip(otp_source *s, const char *text);
+/* The same for a picture that cannot be decoded. */
+void otp_source_skip_picture(otp_source *s, const char *name, const char *text);
+void otp_source_note_folder(otp_source *s, const char *path);
 /* Free what the base holds and the source itself. */
 void otp_source_free(otp_source *s);
 
