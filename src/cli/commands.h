@@ -14,10 +14,11 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 	    train,                                                                                           \
 	    "train (--dataroot ROOT | --source S --target T) --out RUN [--preset P] [--config F] [options]", \
 	    "train a translator; --resume continues the run in RUN exactly")                                 \
-	COMMAND(translate, "translate MODEL INPUT OUTPUT [--samples K] [--seed S]",                          \
+	COMMAND(translate, "translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--overwrite]",            \
 		"translate a file, a folder or a data set, K samples of the plan for each input")            \
 	COMMAND(export,                                                                                      \
-		"export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S]",        \
+		"export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S] "        \
+		"[--overwrite]",                                                                             \
 		"write evaluation samples that FID tools accept: flat PNG folders, arr_0 npz, manifest")     \
 	COMMAND(eval, "eval RUN_OR_MODEL --source S [--target T] [--truth FILE] [--json]",                   \
 		"measure transport cost, target distance, diversity and faithfulness")                       \
@@ -40,5 +41,9 @@ static inline int otp_exit_code(const otp_error *err)
 {
 	return err->exit_code ? err->exit_code : OTP_EXIT_FAILED;
 }
+
+/* The exit code of a command that reads pictures. Where it did what was asked but for so many that could not
+ * be decoded, says so. */
+int otp_exit_undecoded(int64_t undecoded, const otp_error *err);
 
 #endif

@@ -12,6 +12,7 @@ typedef struct options {
 	int count, per_input, threads;
 	uint64_t seed;
 	bool json;
+	int64_t undecoded; /* pictures of all sets */
 } options;
 
 static void print_json(const otp_figure *list, int count)
@@ -28,8 +29,17 @@ static void print_table(const otp_figure *list, int count)
 		       list[i].truth);
 }
 
+/* Pictures that could not be decoded are counted at the end. */
+static void close_counted(otp_dataset *d, options *o)
+{
+	if (!d)
+		return;
+	o->undecoded += otp_dataset_describe(d).undecoded;
+	otp_dataset_close(d);
+}
+
 /* The law of the outputs, against the target's. */
-static bool measure_law(otp_translator *t, const options *o, const otp_dataset *source,
+static bool measure_law(otp_translator *t, options *o, const otp_dataset *source,
 			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
 {
 	enum { DEFAULT_COUNT = 1000 };
@@ -40,13 +50,12 @@ static bool measure_law(otp_translator *t, const options *o, const otp_dataset *
 	bool ok = target && otp_evaluate(t->sampler, source, target, &counted, &e, err);
 	if (ok)
 		figures->count = otp_evaluation_figures(&e, figures->each);
-	if (target)
-		otp_dataset_close(target);
+	close_counted(target, o);
 	return ok;
 }
 
 /* Single outputs, against the exact images of their inputs. */
-static bool measure_map(otp_translator *t, const options *o, const otp_dataset *source,
+static bool measure_map(otp_translator *t, options *o, const otp_dataset *source,
 			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
 {
 	otp_map_error e;
@@ -54,12 +63,11 @@ static bool measure_map(otp_translator *t, const options *o, const otp_dataset *
 	bool ok = truth && otp_evaluate_map(t->sampler, source, truth, how, &e, err);
 	if (ok)
 		otp_map_error_figures(&e, figures);
-	if (truth)
-		otp_dataset_close(truth);
+	close_counted(truth, o);
 	return ok;
 }
 
-static bool measure(otp_translator *t, const options *o, otp_error *err)
+static bool measure(otp_translator *t, options *o, otp_error *err)
 {
 	otp_evaluate_options how = {
 	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
@@ -73,8 +81,7 @@ static bool measure(otp_translator *t, const options *o, otp_error *err)
 		ok = ok && measure_map(t, o, source, &how, &figures, err);
 	if (ok)
 		(o->json ? print_json : print_table)(list, figures.count);
-	if (source)
-		otp_dataset_close(source);
+	close_counted(source, o);
 	return ok;
 }
 
@@ -110,5 +117,5 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 		otp_translator_close(&t);
 	}
 	otp_runtime_close(&runtime);
-	return err->exit_code;
+	return otp_exit_undecoded(o.undecoded, err);
 }

@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "data/image.h"
+#include "data/outputs.h"
 #include "data/write.h"
 #include "model/translator.h"
 #include "train/evaluate.h"
@@ -12,6 +13,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 enum { BLOCK = 32, FID_LEAST = 2048 };
@@ -20,46 +22,59 @@ typedef struct options {
 	const char *purpose, *target, *device;
 	int count, samples, threads;
 	uint64_t seed;
+	bool overwrite;
 } options;
 
 /* One side being written: pictures and array grow together. */
 typedef struct side {
 	const char *name; /* generated, reference */
-	char *folder;
+	const otp_dataset *set;
+	int64_t inputs, count; /* of the set; pictures made of them */
+	otp_outputs *outputs;
+	size_t first; /* its outputs: `count` pictures, then the array */
 	otp_array_file *array;
 	int64_t written;
 	int h, w, c;
 	XXH3_state_t *digest;
 } side;
 
-static bool open_side(side *s, const char *out, const char *name, const otp_arch *a, int64_t count,
-		      otp_error *err)
+/* `at`: how many outputs were planned before. */
+static size_t plan_side(side *s, size_t at)
 {
-	*s = (side){.name = name, .h = a->h, .w = a->w, .c = a->c, .digest = XXH3_createState()};
-	XXH3_64bits_reset(s->digest);
-	s->folder = otp_format("%s/%s", out, name);
-	char *array = otp_format("%s/%s.npz", out, name);
-	int64_t dims[4] = {count, a->h, a->w, 3};
-	bool ok = otp_file_make_folder(s->folder, err) &&
-		  (s->array = otp_array_file_new(array, true, 4, dims, err));
-	otp_free(array);
-	return ok;
+	s->first = at;
+	char *series = otp_format("%s/*.png", s->name);
+	for (int64_t i = 0; i <= s->count; i++) {
+		char *name = i < s->count ? otp_format("%s/%06lld.png", s->name, (long long)i)
+					  : otp_format("%s.npz", s->name);
+		otp_outputs_plan(s->outputs, name, i < s->count ? series : name);
+		otp_free(name);
+	}
+	otp_free(series);
+	/* FID tools take every picture of a folder. */
+	otp_outputs_plan_alone(s->outputs, s->name);
+	return at + (size_t)s->count + 1;
 }
 
-static bool finish_array(side *s, bool ok, otp_error *err)
+static bool open_side(side *s, otp_error *err)
+{
+	s->digest = XXH3_createState();
+	XXH3_64bits_reset(s->digest);
+	char *array = otp_outputs_begin(s->outputs, s->first + (size_t)s->count, err);
+	int64_t dims[4] = {s->count, s->h, s->w, 3};
+	s->array = array ? otp_array_file_new(array, true, 4, dims, err) : NULL;
+	otp_free(array);
+	return s->array != NULL;
+}
+
+static bool finish_side(side *s, bool ok, otp_error *err)
 {
 	if (s->array && ok)
-		ok = otp_array_file_finish(s->array, err);
+		ok = otp_array_file_finish(s->array, err) &&
+		     otp_outputs_end(s->outputs, s->first + (size_t)s->count, err);
 	else if (s->array)
 		otp_array_file_abandon(s->array);
 	s->array = NULL;
 	return ok;
-}
-
-static void free_side(side *s)
-{
-	otp_free(s->folder);
-	XXH3_freeState(s->digest);
 }
 
 /* One sample as bytes, grey as three equal channels. */
@@ -69,25 +84,25 @@ static bool put(side *s, const float *sample, uint8_t *pixels, otp_error *err)
 	for (size_t p = 0; p < count; p++)
 		for (size_t c = 0; c < 3; c++)
 			pixels[3 * p + c] = otp_image_byte(sample[p * (size_t)s->c + (s->c == 3 ? c : 0)]);
-	char *path = otp_format("%s/%06lld.png", s->folder, (long long)s->written++);
-	bool ok = otp_image_write_png(path, pixels, s->h, s->w, 3, err) &&
-		  otp_array_file_append(s->array, pixels, 1, err);
+	size_t at = s->first + (size_t)s->written++;
+	char *path = otp_outputs_begin(s->outputs, at, err);
+	bool ok = path && otp_image_write_png(path, pixels, s->h, s->w, 3, err) &&
+		  otp_outputs_end(s->outputs, at, err) && otp_array_file_append(s->array, pixels, 1, err);
 	XXH3_64bits_update(s->digest, pixels, 3 * count);
 	otp_free(path);
 	return ok;
 }
 
-static bool write_generated(side *s, otp_translator *t, const otp_dataset *d, int64_t inputs,
-			    const options *o, otp_error *err)
+static bool write_generated(side *s, otp_translator *t, const options *o, otp_error *err)
 {
 	size_t floats = (size_t)t->sample_floats, k = (size_t)o->samples;
 	float *x = otp_calloc(BLOCK * floats, sizeof *x), *y = otp_calloc(BLOCK * k * floats, sizeof *y);
 	uint8_t *pixels = otp_calloc(3 * floats, 1);
 	bool ok = true;
-	for (int64_t first = 0; ok && first < inputs; first += BLOCK) {
-		int64_t n = inputs - first < BLOCK ? inputs - first : BLOCK;
+	for (int64_t first = 0; ok && first < s->inputs; first += BLOCK) {
+		int64_t n = s->inputs - first < BLOCK ? s->inputs - first : BLOCK;
 		for (int64_t i = 0; ok && i < n; i++)
-			ok = otp_dataset_get(d, otp_evaluate_index(d, OTP_SOURCE, first + i), 0,
+			ok = otp_dataset_get(s->set, otp_evaluate_index(s->set, OTP_SOURCE, first + i), 0,
 					     x + (size_t)i * floats, err);
 		if (!ok)
 			break;
@@ -101,30 +116,36 @@ static bool write_generated(side *s, otp_translator *t, const otp_dataset *d, in
 	return ok;
 }
 
-static bool write_reference(side *s, const otp_translator *t, const otp_dataset *d, int64_t count,
-			    otp_error *err)
+static bool write_reference(side *s, const otp_translator *t, otp_error *err)
 {
 	float *y = otp_calloc((size_t)t->sample_floats, sizeof *y);
 	uint8_t *pixels = otp_calloc(3 * (size_t)t->sample_floats, 1);
 	bool ok = true;
-	for (int64_t i = 0; ok && i < count; i++)
-		ok = otp_dataset_get(d, otp_evaluate_index(d, OTP_TARGET, i), 0, y, err) &&
+	for (int64_t i = 0; ok && i < s->inputs; i++)
+		ok = otp_dataset_get(s->set, otp_evaluate_index(s->set, OTP_TARGET, i), 0, y, err) &&
 		     put(s, y, pixels, err);
 	otp_free(y);
 	otp_free(pixels);
 	return ok;
 }
 
-static void add_side(cJSON *manifest, const side *s, const char *spec, uint64_t data_digest)
+static void add_side(cJSON *manifest, const side *s, const char *spec)
 {
 	char text[24];
+	otp_dataset_info info = otp_dataset_describe(s->set);
 	cJSON *object = cJSON_AddObjectToObject(manifest, s->name);
 	cJSON_AddStringToObject(object, "data", spec);
-	snprintf(text, sizeof text, "%016llx", (unsigned long long)data_digest);
+	snprintf(text, sizeof text, "%016llx", (unsigned long long)info.digest);
 	cJSON_AddStringToObject(object, "data_digest_xxh3", text);
 	cJSON_AddNumberToObject(object, "count", (double)s->written);
+	cJSON_AddNumberToObject(object, "undecoded", (double)info.undecoded);
 	snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits_digest(s->digest));
 	cJSON_AddStringToObject(object, "pixels_digest_xxh3", text);
+	/* Of which file each picture, or each run of samples_per_input pictures, is. */
+	cJSON *files =
+	    info.count && otp_dataset_file(s->set, 0) ? cJSON_AddArrayToObject(object, "files") : NULL;
+	for (int64_t i = 0; files && i < s->inputs; i++)
+		cJSON_AddItemToArray(files, cJSON_CreateString(otp_dataset_file(s->set, (uint64_t)i)));
 }
 
 typedef struct job {
@@ -132,9 +153,10 @@ typedef struct job {
 	const options *o;
 	otp_translator *t;
 	otp_dataset *source, *target;
+	int64_t undecoded; /* pictures of both */
 } job;
 
-static bool write_manifest(const job *j, const side sides[2], otp_error *err)
+static bool write_manifest(const job *j, const side sides[2], otp_outputs *outputs, size_t at, otp_error *err)
 {
 	cJSON *m = cJSON_CreateObject();
 	char seed[24];
@@ -148,10 +170,10 @@ static bool write_manifest(const job *j, const side sides[2], otp_error *err)
 	cJSON_AddNumberToObject(m, "height", j->t->arch.h);
 	cJSON_AddNumberToObject(m, "width", j->t->arch.w);
 	cJSON_AddStringToObject(m, "rounding", "byte = round_half_to_even(127.5 (x + 1)), clamped");
-	add_side(m, &sides[0], j->input, otp_dataset_describe(j->source).digest);
-	add_side(m, &sides[1], otp_dataset_describe(j->target).spec, otp_dataset_describe(j->target).digest);
-	char *text = cJSON_Print(m), *path = otp_format("%s/manifest.json", j->out);
-	bool ok = otp_file_write(path, text, strlen(text), err);
+	add_side(m, &sides[0], j->input);
+	add_side(m, &sides[1], otp_dataset_describe(j->target).spec);
+	char *text = cJSON_Print(m), *path = otp_outputs_begin(outputs, at, err);
+	bool ok = path && otp_file_write(path, text, strlen(text), err) && otp_outputs_end(outputs, at, err);
 	cJSON_free(text);
 	cJSON_Delete(m);
 	otp_free(path);
@@ -164,42 +186,61 @@ static int64_t available(const otp_dataset *d, int asked)
 	return asked && (count == 0 || asked < count) ? asked : count ? count : FID_LEAST;
 }
 
-static bool write_sides(const job *j, otp_error *err)
+/* The manifest is the last file: where it is, the rest is whole. */
+static bool write_all(const job *j, side sides[2], otp_outputs *outputs, size_t manifest, otp_error *err)
 {
-	side sides[2] = {{0}};
-	int64_t inputs = available(j->source, j->o->count), references = available(j->target, j->o->count);
-	bool ok = open_side(&sides[0], j->out, "generated", &j->t->arch, inputs * j->o->samples, err);
-	ok = ok && open_side(&sides[1], j->out, "reference", &j->t->arch, references, err);
-	ok = ok && write_generated(&sides[0], j->t, j->source, inputs, j->o, err) &&
-	     write_reference(&sides[1], j->t, j->target, references, err);
-	int64_t fewest = sides[0].written < sides[1].written ? sides[0].written : sides[1].written;
+	char *old = otp_outputs_begin(outputs, manifest, err);
+	if (!old)
+		return false;
+	unlink(old);
+	otp_free(old);
+	bool ok = open_side(&sides[0], err) && open_side(&sides[1], err) &&
+		  write_generated(&sides[0], j->t, j->o, err) && write_reference(&sides[1], j->t, err);
 	for (int i = 0; i < 2; i++)
-		ok = finish_array(&sides[i], ok, err);
-	/* The last file: where it is, the rest is whole. */
-	ok = ok && write_manifest(j, sides, err);
-	for (int i = 0; i < 2; i++)
-		free_side(&sides[i]);
-	if (ok && fewest < FID_LEAST)
-		otp_log("warning: %lld images on a side; FID's covariance needs at least %d",
-			(long long)fewest, FID_LEAST);
-	if (ok)
-		printf("exported %lld generated and %lld reference images of %dx%d: %s\n",
-		       (long long)inputs * j->o->samples, (long long)references, j->t->arch.w, j->t->arch.h,
-		       j->out);
-	return ok;
+		ok = finish_side(&sides[i], ok, err);
+	return ok && write_manifest(j, sides, outputs, manifest, err);
 }
 
-/* FID tools take every picture of a folder: none of an earlier export may lie there, finished or not. */
-static bool is_taken(const char *out)
+static void report(const job *j, const side sides[2])
 {
-	static const char *const NAMES[] = {"generated", "reference", "manifest.json"};
-	bool taken = false;
-	for (int i = 0; i < 3; i++) {
-		char *path = otp_format("%s/%s", out, NAMES[i]);
-		taken |= otp_file_exists(path);
-		otp_free(path);
+	int64_t fewest = sides[0].written < sides[1].written ? sides[0].written : sides[1].written;
+	if (fewest < FID_LEAST)
+		otp_log("warning: %lld images on a side; FID's covariance needs at least %d",
+			(long long)fewest, FID_LEAST);
+	printf("exported %lld generated and %lld reference images of %dx%d: %s\n",
+	       (long long)sides[0].written, (long long)sides[1].written, j->t->arch.w, j->t->arch.h, j->out);
+}
+
+static bool write_sides(const job *j, otp_error *err)
+{
+	const otp_arch *a = &j->t->arch;
+	otp_outputs *outputs = otp_outputs_new(j->out, j->o->overwrite);
+	side sides[2] = {{.name = "generated", .set = j->source}, {.name = "reference", .set = j->target}};
+	size_t planned = 0;
+	otp_outputs_protect_file(outputs, j->t->path);
+	for (int i = 0; i < 2; i++) {
+		side *s = &sides[i];
+		s->outputs = outputs;
+		s->h = a->h;
+		s->w = a->w;
+		s->c = a->c;
+		s->inputs = available(s->set, j->o->count);
+		s->count = s->inputs * (i == 0 ? j->o->samples : 1);
+		planned = plan_side(s, planned);
+		otp_outputs_protect_set(outputs, s->set);
 	}
-	return taken;
+	otp_outputs_plan(outputs, "manifest.json", "manifest.json");
+	bool ok = otp_outputs_check(outputs, err);
+	if (ok) {
+		ok = write_all(j, sides, outputs, planned, err);
+		ok = otp_outputs_finish(outputs, ok, err);
+	}
+	if (ok)
+		report(j, sides);
+	for (int i = 0; i < 2; i++)
+		XXH3_freeState(sides[i].digest);
+	otp_outputs_free(outputs);
+	return ok;
 }
 
 static bool run(job *j, otp_error *err)
@@ -208,9 +249,6 @@ static bool run(job *j, otp_error *err)
 	otp_translator t;
 	if (strcmp(j->o->purpose, "fid") != 0)
 		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose);
-	if (is_taken(j->out))
-		return otp_fail(err, j->out,
-				"holds an export already, perhaps an unfinished one; choose another folder");
 	if (!otp_runtime_open(j->o->device, "f32", j->o->threads, &runtime, err))
 		return false;
 	bool ok = otp_translator_open(j->model, &runtime, &t, err);
@@ -224,6 +262,8 @@ static bool run(job *j, otp_error *err)
 			? otp_translator_open_data(&t, j->o->target ? j->o->target : t.facts.target.spec, err)
 			: NULL;
 		ok = j->target && write_sides(j, err);
+		for (int i = 0; ok && i < 2; i++)
+			j->undecoded += otp_dataset_describe(i ? j->target : j->source).undecoded;
 		if (j->source)
 			otp_dataset_close(j->source);
 		if (j->target)
@@ -248,12 +288,17 @@ int otp_command_export(int argc, char **argv, otp_error *err)
 	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise"},
 	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
 	    {"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
+	    {"overwrite", OTP_ARG_FLAG, &o.overwrite, 0, 0,
+	     "replace files that are there, also such as otplan did not make"},
 	};
 	const char *words[3];
+	job j = {.o = &o};
 	if (otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
-			   "otplan export MODEL INPUT OUT --for fid", err)) {
-		job j = {.model = words[0], .input = words[1], .out = words[2], .o = &o};
+			   "otplan export MODEL INPUT OUT --for fid [--overwrite]", err)) {
+		j.model = words[0];
+		j.input = words[1];
+		j.out = words[2];
 		run(&j, err);
 	}
-	return err->exit_code;
+	return otp_exit_undecoded(j.undecoded, err);
 }

@@ -27,6 +27,15 @@ static const command *find(const char *name)
 	return NULL;
 }
 
+int otp_exit_undecoded(int64_t undecoded, const otp_error *err)
+{
+	if (err->exit_code || !undecoded)
+		return err->exit_code;
+	otp_log("otplan: %lld picture%s could not be decoded and left out, named above", (long long)undecoded,
+		undecoded == 1 ? "" : "s");
+	return OTP_EXIT_UNDECODED;
+}
+
 static int unknown(const char *name, otp_error *err)
 {
 	otp_word_search search = otp_word_search_for(name);

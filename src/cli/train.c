@@ -2,6 +2,7 @@
 #include "cli/options.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "data/outputs.h"
 #include "model/run.h"
 #include "report/html.h"
 #include "train/budget.h"
@@ -100,7 +101,10 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 		       OTP_EXIT_USAGE;
 	if (!otp_session_plan(&c, &s, err))
 		return otp_exit_code(err);
-	int code = train_session(&s, err);
+	/* Pictures of a run inside its own data would make another set of them. */
+	bool outside = !c.out[0] || (otp_outputs_outside(c.out, s.source, "--out", err) &&
+				     otp_outputs_outside(c.out, s.target, "--out", err));
+	int code = outside ? train_session(&s, err) : otp_exit_code(err);
 	otp_session_close(&s);
 	return code;
 }

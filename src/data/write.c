@@ -125,6 +125,38 @@ otp_array_file *otp_array_file_new(const char *path, bool bytes, int rank, const
 	return NULL;
 }
 
+/* A set of texts of one length, UTF-8, filled up with zeros. */
+static bool write_names(hid_t file, hsize_t count, const char *const *names)
+{
+	size_t most = 1;
+	for (hsize_t i = 0; i < count; i++)
+		most = strlen(names[i]) > most ? strlen(names[i]) : most;
+	char *texts = otp_calloc((size_t)count, most);
+	for (hsize_t i = 0; i < count; i++)
+		memcpy(texts + i * most, names[i], strlen(names[i]));
+	hid_t space = H5Screate_simple(1, &count, NULL), type = H5Tcopy(H5T_C_S1),
+	      create = H5Pcreate(H5P_DATASET_CREATE);
+	H5Tset_size(type, most);
+	H5Tset_strpad(type, H5T_STR_NULLPAD);
+	H5Tset_cset(type, H5T_CSET_UTF8);
+	H5Pset_obj_track_times(create, 0);
+	hid_t set = H5Dcreate2(file, "names", type, space, H5P_DEFAULT, create, H5P_DEFAULT);
+	bool ok = set >= 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts) >= 0;
+	if (set >= 0)
+		ok = H5Dclose(set) >= 0 && ok;
+	H5Pclose(create);
+	H5Tclose(type);
+	H5Sclose(space);
+	otp_free(texts);
+	return ok;
+}
+
+bool otp_array_file_name_rows(otp_array_file *f, const char *const *names, otp_error *err)
+{
+	errno = 0;
+	return f->npy || write_names(f->file, f->dims[0], names) || failed(f, err);
+}
+
 static bool append_hdf5(otp_array_file *f, const void *rows, int64_t count)
 {
 	hsize_t start[MAX_RANK] = {(hsize_t)f->rows_done}, extent[MAX_RANK];

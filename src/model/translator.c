@@ -55,9 +55,8 @@ bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator 
 {
 	memset(t, 0, sizeof *t);
 	t->runtime = runtime;
-	char *file = otp_file_is_folder(path) ? otp_run_path(path, "model.h5") : otp_strdup(path);
-	bool ok = load(t, file, err) && make_sampler(t, err);
-	otp_free(file);
+	t->path = otp_file_is_folder(path) ? otp_run_path(path, "model.h5") : otp_strdup(path);
+	bool ok = load(t, t->path, err) && make_sampler(t, err);
 	if (!ok)
 		otp_translator_close(t);
 	return ok;
@@ -65,6 +64,7 @@ bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator 
 
 void otp_translator_close(otp_translator *t)
 {
+	otp_free(t->path);
 	otp_sampler_free(t->sampler);
 	otp_free(t->inputs);
 	otp_free(t->streams);
@@ -84,12 +84,13 @@ otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec,
 	bool ok = vectors == t->arch.vectors ||
 		  otp_fail(err, spec, "holds %s, the model translates %s", vectors ? "vectors" : "images",
 			   t->arch.vectors ? "vectors" : "images");
-	ok = ok && otp_dataset_prepare(d, vectors ? 0 : t->arch.h, t->arch.c, 1, err);
+	ok = ok && otp_dataset_prepare(d, vectors ? 0 : t->arch.h, t->arch.c,
+				       otp_pool_workers(t->runtime->pool), err);
 	otp_dataset_info info = otp_dataset_describe(d);
 	if (ok && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
 		ok = otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h,
 			      info.w, info.c, t->arch.h, t->arch.w, t->arch.c);
-	if (ok)
+	if (ok && otp_dataset_sieve(d, otp_pool_workers(t->runtime->pool), err))
 		return d;
 	otp_dataset_close(d);
 	return NULL;

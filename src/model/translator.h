@@ -9,6 +9,7 @@
 #include "model/store.h"
 
 typedef struct otp_translator {
+	char *path; /* of the model's file */
 	otp_stored facts;
 	otp_arch arch; /* the file's */
 	otp_runtime *runtime;
@@ -25,7 +26,8 @@ typedef struct otp_translator {
 bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator *t, otp_error *err);
 void otp_translator_close(otp_translator *t);
 
-/* Opens and prepares a data set to the model's shape. */
+/* Opens and prepares a data set to the model's shape. Pictures that cannot be decoded are named and left out:
+ * none stands in for another. */
 otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err);
 
 /* K samples for each of n inputs: x (n, h, w, c) -> y (n, K, h, w, c). Sample k of

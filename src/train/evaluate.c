@@ -167,12 +167,102 @@ static double inner_product(const float *a, const float *b, const float *c, size
 	return sum;
 }
 
-static bool measure_map(evaluator *e, const otp_dataset *truth, otp_map_error *out, otp_error *err)
+/* Which sample of the truth is the image of which of the source. */
+typedef struct pairing {
+	size_t n;
+	uint64_t *source, *truth; /* (n) */
+} pairing;
+
+typedef struct named {
+	char *name;
+	uint64_t index;
+} named;
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const named *)a)->name, ((const named *)b)->name);
+}
+
+/* All names of a set, sorted. */
+static named *sorted_names(const otp_dataset *d, size_t count)
+{
+	named *list = otp_calloc(count, sizeof *list);
+	char buffer[4096];
+	for (size_t i = 0; i < count; i++)
+		list[i] = (named){otp_strdup(otp_dataset_name(d, i, buffer, sizeof buffer)), i};
+	qsort(list, count, sizeof *list, by_name);
+	return list;
+}
+
+static void free_names(named *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		otp_free(list[i].name);
+	otp_free(list);
+}
+
+/* Where pictures were left out, rows say no longer what belongs together; names do. */
+static void pair_by_name(const otp_dataset *source, size_t a, const otp_dataset *truth, size_t b, pairing *p)
+{
+	named *x = sorted_names(source, a), *y = sorted_names(truth, b);
+	for (size_t i = 0, j = 0; i < a && j < b;) {
+		int order = strcmp(x[i].name, y[j].name);
+		if (order == 0) {
+			p->source[p->n] = x[i].index;
+			p->truth[p->n++] = y[j].index;
+		}
+		i += order <= 0;
+		j += order >= 0;
+	}
+	free_names(x, a);
+	free_names(y, b);
+}
+
+static bool pair(const otp_dataset *source, const otp_dataset *truth, pairing *p, otp_error *err)
+{
+	otp_dataset_info a = otp_dataset_describe(source), b = otp_dataset_describe(truth);
+	*p = (pairing){0};
+	if (!a.count || (!a.undecoded && !b.undecoded && a.count != b.count))
+		return otp_fail(err, b.spec, "has %lld samples, the source %lld: expected the image of each",
+				(long long)b.count, (long long)a.count);
+	p->source = otp_calloc((size_t)a.count, sizeof *p->source);
+	p->truth = otp_calloc((size_t)a.count, sizeof *p->truth);
+	if (!a.undecoded && !b.undecoded) {
+		p->n = (size_t)a.count;
+		for (size_t i = 0; i < p->n; i++)
+			p->source[i] = p->truth[i] = i;
+		return true;
+	}
+	if (b.count && otp_dataset_file(source, 0) && otp_dataset_file(truth, 0))
+		pair_by_name(source, (size_t)a.count, truth, (size_t)b.count, p);
+	return p->n || otp_fail(err, b.spec,
+				"%lld pictures cannot be decoded, and names do not say which of the others "
+				"belong together",
+				(long long)(a.undecoded + b.undecoded));
+}
+
+static void free_pairing(pairing *p)
+{
+	otp_free(p->source);
+	otp_free(p->truth);
+}
+
+static bool read_picked(const otp_dataset *set, const uint64_t *picks, size_t n, size_t d, float *out,
+			otp_error *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!otp_dataset_get(set, picks[i], 0, out + i * d, err))
+			return false;
+	return true;
+}
+
+static bool measure_map(evaluator *e, const otp_dataset *truth, const pairing *p, otp_map_error *out,
+			otp_error *err)
 {
 	size_t values = e->n * e->d;
 	double n = (double)e->n;
-	if (!read_samples(e->source, OTP_SOURCE, e->n, e->d, e->x, err) ||
-	    !read_samples(truth, OTP_SOURCE, e->n, e->d, e->targets, err))
+	if (!read_picked(e->source, p->source, e->n, e->d, e->x, err) ||
+	    !read_picked(truth, p->truth, e->n, e->d, e->targets, err))
 		return false;
 	sample(e, e->x, e->n, false, e->y, NULL);
 	double moved = otp_squared_distance(e->x, e->y, values),
@@ -191,17 +281,20 @@ static bool measure_map(evaluator *e, const otp_dataset *truth, otp_map_error *o
 bool otp_evaluate_map(otp_sampler *s, const otp_dataset *source, const otp_dataset *truth,
 		      const otp_evaluate_options *o, otp_map_error *out, otp_error *err)
 {
-	otp_dataset_info a = otp_dataset_describe(source), b = otp_dataset_describe(truth);
-	if (a.count == 0 || a.count != b.count)
-		return otp_fail(err, b.spec, "has %lld samples, the source %lld: expected the image of each",
-				(long long)b.count, (long long)a.count);
-	size_t n = (size_t)(o->n > 0 && o->n < a.count ? o->n : a.count);
+	otp_dataset_info a = otp_dataset_describe(source);
+	pairing p;
+	if (!pair(source, truth, &p, err)) {
+		free_pairing(&p);
+		return false;
+	}
+	size_t n = o->n > 0 && (size_t)o->n < p.n ? (size_t)o->n : p.n;
 	evaluator e = {.sampler = s, .source = source, .options = *o, .n = n};
 	e.d = (size_t)a.h * (size_t)a.w * (size_t)a.c;
 	e.x = otp_calloc(n * e.d, sizeof *e.x);
 	e.y = otp_calloc(n * e.d, sizeof *e.y);
 	e.targets = otp_calloc(n * e.d, sizeof *e.targets);
-	bool ok = measure_map(&e, truth, out, err);
+	bool ok = measure_map(&e, truth, &p, out, err);
+	free_pairing(&p);
 	otp_free(e.x);
 	otp_free(e.y);
 	otp_free(e.targets);

@@ -49,8 +49,8 @@ typedef struct otp_map_error {
 	double cosine; /* between the displacements T - x and T* - x, over all samples at once; 1 is exact */
 } otp_map_error;
 
-/* Row i of `truth` is the exact image of row i of `source`: fixed sets of one length. The first options->n
- * rows are measured; 0: all. */
+/* Row i of `truth` is the exact image of row i of `source`: fixed sets of one length. Where pictures could
+ * not be decoded, those of the same name belong together. The first options->n pairs are measured; 0: all. */
 bool otp_evaluate_map(otp_sampler *s, const otp_dataset *source, const otp_dataset *truth,
 		      const otp_evaluate_options *o, otp_map_error *out, otp_error *err);
 

@@ -102,8 +102,9 @@ done
 
 title "pictures that turn out broken"
 head -c 100 a/0.png >a/cut.png
-exits 0 translate model.h5 a some
+exits 3 translate model.h5 a some
 warns a/cut.png
+files some {0,1,2,3,4,5}.png
 
 # full KIB WORD ARGUMENTS...: no file can grow beyond KIB, as on a full disk.
 full() {

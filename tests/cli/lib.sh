@@ -71,11 +71,11 @@ same() { cmp -s "$1" "$2" || fail "$1 and $2 differ"; }
 differ() { ! cmp -s "$1" "$2" || fail "$1 and $2 are equal"; }
 exists() { for path in "$@"; do [[ -s $path ]] || fail "$path is missing or empty"; done; }
 missing() { for path in "$@"; do [[ ! -e $path ]] || fail "$path is there"; done; }
-# files FOLDER NAME...: exactly these lie below the folder.
+# files FOLDER NAME...: exactly these lie below the folder, beside a manifest of outputs.
 files() {
 	local folder=$1
 	shift
-	diff <(find "$folder" -type f -printf '%P\n' | sort) <(printf '%s\n' "$@" | sort) || fail "$folder holds other files"
+	diff <(find "$folder" -type f ! -name .otplan-outputs.jsonl -printf '%P\n' | sort) <(printf '%s\n' "$@" | sort) || fail "$folder holds other files"
 }
 # json FILE KEY...: every line is an object with these keys.
 json() { "$PROBE" json "$@" || fail "$1 is not as expected"; }

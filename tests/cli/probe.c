@@ -284,6 +284,28 @@ static int check_arrays(int argc, char **argv)
 	return !(most <= atof(argv[2]));
 }
 
+/* FILE NAME...: the set `names` of an HDF5 file holds exactly these. */
+static int check_names(int argc, char **argv)
+{
+	hid_t file = H5Fopen(argv[0], H5F_ACC_RDONLY, H5P_DEFAULT),
+	      set = file < 0 ? -1 : H5Dopen2(file, "names", H5P_DEFAULT);
+	if (set < 0)
+		fail("%s: no set of names", argv[0]);
+	hid_t type = H5Dget_type(set), space = H5Dget_space(set);
+	size_t each = H5Tget_size(type), count = (size_t)H5Sget_simple_extent_npoints(space);
+	char *texts = otp_calloc(count + 1, each);
+	if (H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts) < 0 || count != (size_t)argc - 1)
+		fail("%s: %zu names", argv[0], count);
+	for (size_t i = 0; i < count; i++)
+		if (strlen(argv[i + 1]) > each || strncmp(texts + i * each, argv[i + 1], each) != 0)
+			fail("%s: name %zu is %.*s", argv[0], i, (int)each, texts + i * each);
+	otp_free(texts);
+	H5Sclose(space);
+	H5Tclose(type);
+	H5Dclose(set);
+	return H5Fclose(file) < 0;
+}
+
 /* ---- measuring -------------------------------------------------------------- */
 
 /* peak PROGRAM ARGUMENTS...: the most KiB that the program kept in memory, on stdout; its own output goes to
@@ -318,6 +340,7 @@ int main(int argc, char **argv)
 	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
 	    {"size", 4, check_size},	{"state", 2, check_state},   {"nudge", 2, nudge},
 	    {"near", 3, check_near},	{"arrays", 3, check_arrays}, {"peak", 1, peak},
+	    {"names", 1, check_names},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)
