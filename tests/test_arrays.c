@@ -265,7 +265,8 @@ static void hdf5_claims_are_checked(void **state)
 	H5Pset_chunk(create, 4, chunk);
 	H5Dclose(H5Dcreate2(file, "x", H5T_NATIVE_UINT8, space, H5P_DEFAULT, create, H5P_DEFAULT));
 	H5Fclose(file);
-	refuses(at("claim.h5"), 0, 0, "claims samples of 1099511627776 values", "claim.h5");
+	refuses(at("claim.h5"), 0, 0, "claim.h5: claims 4398046511104 bytes",
+		"0 of their 17179869184 chunks");
 	H5Pclose(create);
 	H5Sclose(space);
 	hid_t pair = H5Tcreate(H5T_COMPOUND, 8);
@@ -283,12 +284,11 @@ static void digests_are_compared_by_kind(void **state)
 {
 	(void)state;
 	put_idx("d-images-idx3-ubyte", "wbT", 9, 0);
-	otp_dataset *d = open_set(at("d-images-idx3-ubyte"));
+	otp_dataset *d = digested(at("d-images-idx3-ubyte"));
 	otp_dataset_info info = otp_dataset_describe(d);
-	assert_string_equal(info.digest_kind, OTP_DIGEST_ARRAY);
-	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_ARRAY, info.digest), OTP_DIGEST_EQUAL);
-	assert_int_equal(otp_dataset_compare(d, NULL, info.digest), OTP_DIGEST_EQUAL);
-	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_ARRAY, info.digest + 1), OTP_DIGEST_DIFFERS);
+	assert_string_equal(info.digest_kind, OTP_DIGEST_SAMPLES);
+	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_SAMPLES, info.digest), OTP_DIGEST_EQUAL);
+	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_SAMPLES, info.digest + 1), OTP_DIGEST_DIFFERS);
 	/* The same number by another rule says nothing of this set. */
 	assert_int_equal(otp_dataset_compare(d, OTP_DIGEST_FILES, info.digest), OTP_DIGEST_DIFFERS);
 	assert_int_equal(otp_dataset_compare(d, "of-tomorrow-7", info.digest), OTP_DIGEST_UNKNOWN);

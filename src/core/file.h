@@ -14,6 +14,8 @@ bool otp_file_write(const char *path, const void *data, size_t bytes, otp_error 
 void *otp_file_read(const char *path, size_t *bytes, otp_error *err);
 bool otp_file_exists(const char *path);
 bool otp_file_is_folder(const char *path);
+/* A plain file, or a link to one: no pipe, device or folder, which may never end or never begin. */
+bool otp_file_is_regular(const char *path);
 /* Like mkdir -p. */
 bool otp_file_make_folder(const char *path, otp_error *err);
 

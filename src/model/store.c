@@ -92,7 +92,7 @@ static bool open_file(const char *path, opened *o, otp_error *err)
 	otp_hdf5_start();
 	if (access(path, R_OK) != 0)
 		return otp_fail(err, path, "cannot be read: %s", strerror(errno));
-	if (H5Fis_hdf5(path) <= 0)
+	if (!otp_file_is_regular(path) || H5Fis_hdf5(path) <= 0)
 		return otp_fail(err, path,
 				"is not an HDF5 file, expected a model or checkpoint written by otplan");
 	*o = (opened){
