@@ -569,7 +569,7 @@ static void say_choices(const otp_dataset *d)
 		otp_log("%s: %s; values from %.9g to %.9g are read as %g..%g (range=)%s", d->spec.text,
 			s->stored, s->least, s->most, s->low, s->high,
 			s->least < s->low || s->most > s->high ? ", cut off there" : "");
-	else if (images && s->stored[0])
+	else if (s->channel_axis)
 		otp_log("%s: %s", d->spec.text, s->stored);
 }
 

@@ -242,8 +242,7 @@ otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err)
 	otp_source *source = NULL;
 	char *path, *name, *found = NULL, *beside = NULL;
 	otp_source_split_name(spec->place, &path, &name);
-	otp_hdf5_start();
-	hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = -1;
+	hid_t file = otp_hdf5_open_file(path), set = -1;
 	if (file < 0)
 		otp_fail(err, path, "cannot be opened as HDF5: not such a file, or cut short");
 	else if ((set = otp_hdf5_find(file, path, name, &found, &beside, err)) < 0)

@@ -96,7 +96,7 @@ static bool open_file(const char *path, opened *o, otp_error *err)
 		return otp_fail(err, path,
 				"is not an HDF5 file, expected a model or checkpoint written by otplan");
 	*o = (opened){
-	    .fields = {.file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), .path = path, .err = err}};
+	    .fields = {.file = otp_hdf5_open_file(path), .path = path, .err = err}};
 	if (o->fields.file < 0)
 		return otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it");
 	if (identify(o))
