@@ -95,8 +95,9 @@ bool otp_dataset_get_bytes(const otp_dataset *d, uint64_t index, uint8_t *out, o
 /* Of runs made before 0.2, still compared by these: */
 #define OTP_DIGEST_HEADS "names-sizes-heads-1" /* of files: each name, size and first 4096 bytes */
 #define OTP_DIGEST_BLOCKS "sampled-blocks-1"   /* shape and bytes; over 4 MiB 1024 blocks of 4096 bytes */
-#define OTP_DIGEST_FIRST "first-256-samples-1" /* packed HDF5: shape and first samples, by sampled-blocks-1  \
-						*/
+#define OTP_DIGEST_FIRST                                                                                     \
+	"first-256-samples-1" /* packed HDF5: shape and first samples, by sampled-blocks-1                   \
+			       */
 
 typedef enum otp_digest_verdict {
 	OTP_DIGEST_EQUAL,

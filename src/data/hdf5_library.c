@@ -92,7 +92,8 @@ static haddr_t plain_get_eof(const H5FD_t *file, H5FD_mem_t type)
 	return ((const plain_file *)file)->eof;
 }
 
-static herr_t plain_read(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t bytes, void *out)
+static herr_t plain_read(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t bytes,
+			 void *out)
 {
 	(void)type;
 	(void)transfer;

@@ -7,8 +7,8 @@
 /* Called before anything else of the library, as often as one likes. */
 void otp_hdf5_start(void);
 
-/* A file for reading; negative where it cannot be opened as HDF5, or is no plain file. Damage that reading meets is
- * an error of the call that meets it. */
+/* A file for reading; negative where it cannot be opened as HDF5, or is no plain file. Damage that reading
+ * meets is an error of the call that meets it. */
 hid_t otp_hdf5_open_file(const char *path);
 
 #endif

@@ -45,7 +45,7 @@ struct otp_source {
 	bool levels; /* stored as floats or 16-bit numbers: for images, a scan settles what they stand for */
 	double low, high;      /* of such images: what stands for -1 and 1, once scanned */
 	double least, most;    /* the values there are, once scanned */
-	bool channel_axis;       /* arrays: which axis holds channels was a choice */
+	bool channel_axis;     /* arrays: which axis holds channels was a choice */
 	char stored[160];      /* of arrays: size, type and order of axes, for people; empty: files */
 	char *set, *beside;    /* of containers: the set that is read; others that could be, NULL: none */
 	double brightness;	       /* brightness unless the spec says otherwise */

@@ -94,9 +94,8 @@ static bool open_file(const char *path, opened *o, otp_error *err)
 		return otp_fail(err, path, "cannot be read: %s", strerror(errno));
 	if (!otp_file_is_regular(path) || H5Fis_hdf5(path) <= 0)
 		return otp_fail(err, path,
-				"is not an HDF5 file, expected a model or checkpoint written by otplan");
-	*o = (opened){
-	    .fields = {.file = otp_hdf5_open_file(path), .path = path, .err = err}};
+				"is no HDF5 file, expected a model or checkpoint written by otplan");
+	*o = (opened){.fields = {.file = otp_hdf5_open_file(path), .path = path, .err = err}};
 	if (o->fields.file < 0)
 		return otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it");
 	if (identify(o))
