@@ -68,12 +68,12 @@ static void hdf5_contiguous_and_chunked(void **state)
 	otp_dataset_close(d);
 	otp_free(p);
 
-	refuses(at("a.h5:/other"), 0, 0, "no data set `/other'", "flat (6 x 4 x 5 x 3)");
+	refuses(at("a.h5:/other"), 0, 0, "no data set `/other'", "flat (6 x 4 x 5 x 3 uint8)");
 	refuses(at("a.h5:/a-label"), 0, 0, "uint8", "");
 	file = H5Fcreate(at("l.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
 	put_set(file, "label", H5T_NATIVE_UCHAR, 1, line, 0, f);
 	H5Fclose(file);
-	refuses(at("l.h5"), 0, 0, "found: /label (6)", "");
+	refuses(at("l.h5"), 0, 0, "found: /label (6 uint8)", "");
 
 	/* Not among the samples that opening looks at. */
 	static float many[600 * 2];
@@ -146,7 +146,7 @@ static void links_stay_in_the_file(void **state)
 	refuses(at("links.h5:/outside"), 0, 0, "link into another file", "other.h5:/x'");
 	refuses(at("links.h5:soft-outside"), 0, 0, "link into another file", "other.h5:/x'");
 	refuses(at("links.h5:round"), 0, 0, "nowhere or round", "links.h5");
-	refuses(at("links.h5:/g"), 0, 0, "no data set `/g'", "/g/x (3 x 4)");
+	refuses(at("links.h5:/g"), 0, 0, "no data set `/g'", "/g/x (3 x 4 float32)");
 	file = create("only.h5");
 	H5Lcreate_external(at("other.h5"), "/x", file, "outside", H5P_DEFAULT, H5P_DEFAULT);
 	H5Fclose(file);
@@ -265,6 +265,19 @@ static void types_and_layouts(void **state)
 	assert_true(digest[0] != digest[2]);
 }
 
+/* What cannot be read is said to be what it is. */
+static void other_types(void **state)
+{
+	(void)state;
+	int values[12] = {0};
+	const hsize_t images[3] = {3, 2, 2};
+	hid_t file = create("int.h5");
+	put_set(file, "x", H5T_NATIVE_INT32, 3, images, 0, values);
+	H5Fclose(file);
+	refuses(at("int.h5"), 0, 0, "/x (3 x 2 x 2 int32)", "uint16");
+	refuses(at("int.h5:x"), 0, 0, "is 3 x 2 x 2 int32", "a.astype(\"float32\")");
+}
+
 static void range_from_all_samples(void **state)
 {
 	(void)state;
@@ -342,6 +355,7 @@ int main(void)
 	    cmocka_unit_test(chunks_that_were_never_written),
 	    cmocka_unit_test(of_several_sets_the_first_is_read),
 	    cmocka_unit_test(types_and_layouts),
+	    cmocka_unit_test(other_types),
 	    cmocka_unit_test(range_from_all_samples),
 	    cmocka_unit_test(former_digest),
 	    cmocka_unit_test(undefined_addresses),

@@ -563,8 +563,8 @@ static void say_choices(const otp_dataset *d)
 	const otp_source *s = d->source;
 	bool images = s->kind == OTP_DATA_IMAGES, ranged = images && s->levels && s->low < s->high;
 	if (s->beside)
-		otp_log("%s: reads %s; there %s: %s", d->spec.text, s->set,
-			strchr(s->beside, ',') ? "are also" : "is also", s->beside);
+		otp_log("%s: reads %s, the first; to read another of %s, write '%s:%.*s'", d->spec.text,
+			s->set, s->beside, d->spec.place, (int)strcspn(s->beside, ","), s->beside);
 	if (ranged)
 		otp_log("%s: %s; values from %.9g to %.9g are read as %g..%g (range=)%s", d->spec.text,
 			s->stored, s->least, s->most, s->low, s->high,

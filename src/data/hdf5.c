@@ -210,8 +210,7 @@ static otp_source *open_found(hid_t file, hid_t set, const char *path, const otp
 	size_t stored_bytes = H5Tget_size(type);
 	H5Tclose(type);
 	if (!otp_hdf5_usable(set, &array)) {
-		otp_fail(err, spec->place,
-			 "is no N x H x W[ x C] uint8, uint16 or float set and no N x d float set");
+		otp_hdf5_refuse(set, spec->place, err);
 		goto fail;
 	}
 	if (!otp_array_shape(spec, &array, &s->base, &s->form, err))

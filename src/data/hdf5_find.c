@@ -28,7 +28,40 @@ bool otp_hdf5_usable(hid_t set, otp_array *array)
 	array->type = whole && bytes == 1 ? OTP_ARRAY_U8 : whole ? OTP_ARRAY_U16 : OTP_ARRAY_F32;
 	H5Sclose(space);
 	H5Tclose(type);
-	return rank >= 2 && rank <= 4 && (class == H5T_FLOAT || (whole && rank > 2));
+	return rank >= 2 && rank <= 4 && ((class == H5T_FLOAT && bytes <= 16) || (whole && rank > 2));
+}
+
+/* "6 x 4 x 5 x 3 int32" */
+static void describe(hid_t set, const otp_array *a, char *text, size_t room)
+{
+	hid_t type = H5Dget_type(set);
+	H5T_class_t class = H5Tget_class(type);
+	size_t bits = 8 * H5Tget_size(type), used = 0;
+	*text = 0;
+	for (int i = 0; i < a->rank && i < 4; i++, used = strlen(text))
+		snprintf(text + used, room - used, "%s%lld", i ? " x " : "", (long long)a->dim[i]);
+	const char *gap = a->rank > 0 ? " " : "";
+	if (class == H5T_INTEGER)
+		snprintf(text + used, room - used, "%s%sint%zu", gap,
+			 H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+	else if (class == H5T_FLOAT)
+		snprintf(text + used, room - used, "%sfloat%zu", gap, bits);
+	else
+		snprintf(text + used, room - used, "%sno numbers", gap);
+	H5Tclose(type);
+}
+
+bool otp_hdf5_refuse(hid_t set, const char *where, otp_error *err)
+{
+	otp_array a = {0};
+	char what[128];
+	otp_hdf5_usable(set, &a);
+	describe(set, &a, what, sizeof what);
+	return otp_fail(
+	    err, where,
+	    "is %s, expected N x H x W[ x C] uint8, uint16 or float, or N x d float: save it so, for "
+	    "example a.astype(\"float32\")",
+	    what);
 }
 
 /* ---- by name --------------------------------------------------------------------- */
@@ -167,12 +200,9 @@ static void note_set(search *s, hid_t set, const char *name)
 		append(s->beside, name);
 	else if (otp_hdf5_usable(set, &a))
 		s->found = otp_strdup(name);
-	char size[100] = "";
-	for (int i = 0; i < a.rank && i < 4; i++) {
-		size_t used = strlen(size);
-		snprintf(size + used, sizeof size - used, "%s%lld", i ? " x " : "", (long long)a.dim[i]);
-	}
-	char *entry = otp_format("%s (%s)", name, size);
+	char what[128];
+	describe(set, &a, what, sizeof what);
+	char *entry = otp_format("%s (%s)", name, what);
 	append(s->list, entry);
 	otp_free(entry);
 }

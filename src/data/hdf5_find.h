@@ -9,6 +9,8 @@
 /* Type and shape of a set; false where it cannot hold images or vectors. `type`: what its values become when
  * they are read. */
 bool otp_hdf5_usable(hid_t set, otp_array *array);
+/* Says what a set that cannot is, and what was expected. */
+bool otp_hdf5_refuse(hid_t set, const char *where, otp_error *err);
 
 /* The set NAME, or, where name is NULL, the first by name that can serve. Links into other files are refused
  * by name. Its own name goes to `found`, the others that can serve (NULL: none) to `beside`; both otp_free'd
