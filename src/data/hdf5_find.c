@@ -47,7 +47,7 @@ static void describe(hid_t set, const otp_array *a, char *text, size_t room)
 	else if (class == H5T_FLOAT)
 		snprintf(text + used, room - used, "%sfloat%zu", gap, bits);
 	else
-		snprintf(text + used, room - used, "%sno numbers", gap);
+		snprintf(text + used, room - used, "%sof no numbers", gap);
 	H5Tclose(type);
 }
 

@@ -173,7 +173,8 @@ bool otp_session_load(otp_session *s, otp_error *err)
 {
 	int threads = s->config.workers;
 	bool ok = otp_dataset_load(s->source, threads, err) && otp_dataset_load(s->target, threads, err) &&
-		  otp_dataset_digest(s->source, threads, err) && otp_dataset_digest(s->target, threads, err) &&
+		  otp_dataset_digest(s->source, threads, err) &&
+		  otp_dataset_digest(s->target, threads, err) &&
 		  otp_sigma_end_settle(&s->config, s->source, &s->sigma_end, err);
 	if (!ok) {
 		otp_session_close(s);
