@@ -116,14 +116,14 @@ bool otp_array_shape(const otp_spec *spec, const otp_array *a, otp_source *out, 
 	out->h = a->rank == 2 ? 1 : (int)n[1 + first];
 	out->w = a->rank == 2 ? 1 : (int)n[2 + first];
 	out->c = a->rank == 2 ? (int)n[1] : a->rank == 3 ? 1 : (int)n[first ? 1 : 3];
-	out->levels = a->type != OTP_ARRAY_U8;
+	out->scaled = a->type != OTP_ARRAY_U8;
 	out->channel_axis = a->rank == 4;
 	describe(a, first, out->stored, sizeof out->stored);
 	if (out->kind == OTP_DATA_IMAGES)
 		out->survey = (otp_data_survey){.grey = out->c <= 2 ? out->count : 0,
 						.colour = out->c >= 3 ? out->count : 0,
 						.alpha = out->c == 4 ? out->count : 0,
-						.deep = out->levels ? out->count : 0,
+						.deep = out->scaled ? out->count : 0,
 						.h_min = out->h,
 						.h_max = out->h,
 						.w_min = out->w,

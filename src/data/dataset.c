@@ -174,7 +174,7 @@ static bool check_modifiers(const otp_dataset *d, otp_error *err)
 	    (d->source->c == 2 || d->source->c > 4))
 		return otp_fail(err, s->text, "grey and colorize need 1, 3 or 4 channels, this set has %d",
 				d->source->c);
-	if (s->low < s->high && !d->source->levels)
+	if (s->low < s->high && !d->source->scaled)
 		return otp_fail(err, s->text,
 				"modifier `range' is for images stored as floats or 16-bit numbers, this set "
 				"holds bytes");
@@ -462,7 +462,7 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, ot
 
 static bool stores_bytes(const otp_source *s)
 {
-	return s->kind == OTP_DATA_IMAGES && s->count > 0 && !s->levels;
+	return s->kind == OTP_DATA_IMAGES && s->count > 0 && !s->scaled;
 }
 
 /* Bytes are worth keeping where a read costs more than a copy, and where half
@@ -561,7 +561,7 @@ bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
 static void say_choices(const otp_dataset *d)
 {
 	const otp_source *s = d->source;
-	bool images = s->kind == OTP_DATA_IMAGES, ranged = images && s->levels && s->low < s->high;
+	bool images = s->kind == OTP_DATA_IMAGES, ranged = images && s->scaled && s->low < s->high;
 	if (s->beside)
 		otp_log("%s: reads %s, the first; to read another of %s, write '%s:%.*s'", d->spec.text,
 			s->set, s->beside, d->spec.place, (int)strcspn(s->beside, ","), s->beside);
@@ -577,7 +577,7 @@ bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err)
 {
 	otp_source *s = d->source;
 	OTP_ASSERT(d->prepared, "otp_dataset_shape comes first");
-	if ((s->ops->load && !s->ops->load(s, err)) || (s->levels && !scan(d, threads, err)))
+	if ((s->ops->load && !s->ops->load(s, err)) || (s->scaled && !scan(d, threads, err)))
 		return false;
 	say_choices(d);
 	d->loaded = true;

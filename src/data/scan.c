@@ -219,7 +219,7 @@ static bool check_values(const otp_scan *scan, const otp_spec *spec, otp_source 
 				scan->most);
 	out->least = scan->least;
 	out->most = scan->most;
-	return out->kind == OTP_DATA_VECTORS || !out->levels ||
+	return out->kind == OTP_DATA_VECTORS || !out->scaled ||
 	       otp_scan_range(spec, scan->form->type, scan->least, scan->most, out, err);
 }
 

@@ -25,7 +25,7 @@ typedef struct otp_source_ops {
 	/* Called once after prepare, to read in bulk what prepare announced in unloaded_bytes. NULL: nothing.
 	 */
 	bool (*load)(otp_source *s, otp_error *err);
-	/* Read every stored byte that nothing has read yet: sets the digest and, where `levels`, the range.
+	/* Read every stored byte that nothing has read yet: sets the digest and, where `scaled`, the range.
 	 * Files are read of the `count` samples `chosen`, arrays whole. NULL: opening has set the digest. */
 	bool (*scan)(otp_source *s, const int64_t *chosen, int64_t count, otp_pool *pool, otp_error *err);
 	/* The digest of kind former_kind; false where it cannot be had. NULL: there was no other kind. */
@@ -42,7 +42,7 @@ struct otp_source {
 	uint64_t digest;	 /* of the content, once scanned */
 	const char *digest_kind; /* the rule by which it is made */
 	const char *former_kind; /* the rule of programs before 0.2, kept for their runs; NULL: the same */
-	bool levels; /* stored as floats or 16-bit numbers: for images, a scan settles what they stand for */
+	bool scaled; /* stored as floats or 16-bit numbers: for images, a scan settles what they stand for */
 	double low, high;      /* of such images: what stands for -1 and 1, once scanned */
 	double least, most;    /* the values there are, once scanned */
 	bool channel_axis;     /* arrays: which axis holds channels was a choice */
