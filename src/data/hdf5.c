@@ -200,8 +200,10 @@ static hsize_t rows_of_chunk(hid_t set)
 static otp_source *open_found(hid_t file, hid_t set, const char *path, const otp_spec *spec, otp_error *err)
 {
 	hdf5_source *s = otp_calloc(1, sizeof *s);
-	s->base = (otp_source){
-	    .ops = &hdf5_ops, .brightness = 1, .digest_kind = OTP_DIGEST_SAMPLES, .former_kind = OTP_DIGEST_FIRST};
+	s->base = (otp_source){.ops = &hdf5_ops,
+			       .brightness = 1,
+			       .digest_kind = OTP_DIGEST_SAMPLES,
+			       .former_kind = OTP_DIGEST_FIRST};
 	s->spec = spec;
 	s->file = file;
 	s->set = set;

@@ -48,7 +48,7 @@ struct otp_source {
 	bool channel_axis;     /* arrays: which axis holds channels was a choice */
 	char stored[160];      /* of arrays: size, type and order of axes, for people; empty: files */
 	char *set, *beside;    /* of containers: the set that is read; others that could be, NULL: none */
-	double brightness;	       /* brightness unless the spec says otherwise */
+	double brightness;     /* brightness unless the spec says otherwise */
 	otp_colour_law colour; /* colouring that belongs to the set itself */
 	otp_data_survey survey;
 	const char *format;

@@ -220,13 +220,14 @@ char *otp_spec_with(const otp_spec *spec, const char *more)
 	return otp_format("%s%c%s", spec->text, first ? '?' : '&', more);
 }
 
+/* Digests are made of this text, so its words stay as they were (level: brightness). */
 char *otp_spec_modifiers(const otp_spec *s)
 {
 	/* What came later is named only where it is said, so that digests of other sets stay. */
 	static const char *const layouts[] = {"", " layout=nhwc", " layout=nchw"};
 	return otp_format("grey=%d colour=%d hue=%.9g level=%.9g part=%lld/%lld limit=%lld range=%.9g:%.9g "
 			  "size=%d d=%d m=%d strata=%d cond=%.9g noise=%.9g%s",
-			  s->grey, (int)s->colour, s->hue, s->brightness, (long long)s->part, (long long)s->parts,
-			  (long long)s->limit, s->low, s->high, s->size, s->d, s->m, s->strata, s->cond,
-			  s->noise, layouts[s->layout]);
+			  s->grey, (int)s->colour, s->hue, s->brightness, (long long)s->part,
+			  (long long)s->parts, (long long)s->limit, s->low, s->high, s->size, s->d, s->m,
+			  s->strata, s->cond, s->noise, layouts[s->layout]);
 }
