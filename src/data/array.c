@@ -97,6 +97,7 @@ static void describe(const otp_array *a, bool channels_first, char *text, size_t
 {
 	static const char *const axes[] = {"N x d", "N x H x W", "N x H x W x C", "N x C x H x W"};
 	char size[100] = "";
+	OTP_ASSERT(a->rank >= 2 && a->rank <= 4, "rank %d", a->rank);
 	for (int i = 0; i < a->rank; i++) {
 		size_t used = strlen(size);
 		snprintf(size + used, sizeof size - used, "%s%lld", i ? " x " : "", (long long)a->dim[i]);

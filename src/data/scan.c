@@ -189,17 +189,16 @@ bool otp_scan_range(const otp_spec *spec, otp_array_type type, double least, dou
 {
 	const interval unit = {0, 1}, both = {-1, 1}, byte = {0, 255}, deep = {0, 65535};
 	interval chosen;
+	bool bits = type == OTP_ARRAY_U16;
 	if (spec->low < spec->high)
 		chosen = (interval){spec->low, spec->high};
-	else if (type == OTP_ARRAY_U16 && most > deep.high / 2)
+	else if (bits && most > deep.high / 2)
 		chosen = deep;
-	else if (type == OTP_ARRAY_U16)
-		return doubtful(spec, type, least, most, err);
-	else if (holds(unit, least, most))
+	else if (!bits && holds(unit, least, most))
 		chosen = unit;
-	else if (holds(both, least, most) && least <= -0.5)
+	else if (!bits && holds(both, least, most) && least <= -0.5)
 		chosen = both;
-	else if (holds(byte, least, most) && most > byte.high / 2)
+	else if (!bits && holds(byte, least, most) && most > byte.high / 2)
 		chosen = byte;
 	else
 		return doubtful(spec, type, least, most, err);
