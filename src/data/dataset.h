@@ -28,7 +28,7 @@ typedef struct otp_dataset_info {
 	int h, w, c;	   /* of one sample; h = w = 0 before prepare where sizes differ */
 	int64_t skipped;   /* files that could not be read, each named on stderr once */
 	int64_t undecoded; /* of these, pictures that cannot be decoded */
-	uint64_t digest;   /* of modifiers and content, by the rule digest_kind; 0 before otp_dataset_digest */
+	uint64_t digest; /* of modifiers and content, by the rule digest_kind; 0 before otp_dataset_digest */
 	const char *digest_kind;
 	otp_colour_law colour; /* OTP_COLOUR_NONE: samples keep the colours they are stored with */
 	const char *spec;
