@@ -79,13 +79,20 @@ out:
 	return ok;
 }
 
+bool otp_file_fail_read(otp_error *err, const char *path, int why)
+{
+	bool named_wrongly =
+	    why == ENOENT || why == ENOTDIR || why == EISDIR || why == ELOOP || why == ENAMETOOLONG;
+	return (named_wrongly ? otp_fail : otp_fail_machine)(err, path, "cannot be read: %s", strerror(why));
+}
+
 void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
 {
 	char *data = NULL;
 	struct stat info;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &info) != 0) {
-		otp_fail(err, path, "cannot be opened: %s", strerror(errno));
+		otp_file_fail_read(err, path, errno);
 		goto out;
 	}
 	if (S_ISDIR(info.st_mode)) {
@@ -100,7 +107,7 @@ void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
-			otp_fail(err, path, "cannot be read: %s", strerror(errno));
+			otp_file_fail_read(err, path, errno);
 			otp_free(data);
 			data = NULL;
 			goto out;

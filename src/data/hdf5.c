@@ -287,9 +287,10 @@ otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err)
 	char *path, *name;
 	otp_source_split_name(spec->place, &path, &name);
 	otp_hdf5_start();
-	hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+	hid_t file = otp_hdf5_open_file(path);
 	if (file < 0) {
 		otp_fail(err, path, "cannot be opened as HDF5: not such a file, or cut short");
+		otp_hdf5_fail(path, err);
 	} else {
 		hid_t set = open_set(file, path, name, err);
 		if (set < 0)

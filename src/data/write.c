@@ -56,7 +56,9 @@ static bool write_npy_header(const otp_array_file *f)
 static bool create_hdf5(otp_array_file *f)
 {
 	otp_hdf5_start();
-	f->file = H5Fcreate(f->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+	hid_t access = otp_hdf5_access();
+	f->file = H5Fcreate(f->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+	H5Pclose(access);
 	if (f->file < 0)
 		return false;
 	hid_t space = H5Screate_simple(f->rank, f->dims, NULL), create = H5Pcreate(H5P_DATASET_CREATE);

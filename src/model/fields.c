@@ -11,7 +11,7 @@ enum { MOST_TEXT_BYTES = 1 << 24, NAME_BYTES = 256 };
 hid_t otp_fields_create(const char *path)
 {
 	/* From 1.10 on HDF5 keeps checksums of all its own structures. */
-	hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+	hid_t create = H5Pcreate(H5P_FILE_CREATE), access = otp_hdf5_access();
 	H5Pset_obj_track_times(create, 0);
 	H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
 	hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);

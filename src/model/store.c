@@ -43,7 +43,12 @@ typedef struct opened {
 	int version;
 } opened;
 
-static void close_file(opened *o) { H5Fclose(o->fields.file); }
+/* Closes after reading. A read that the system refused says nothing about the file. */
+static bool close_file(opened *o, bool ok)
+{
+	H5Fclose(o->fields.file);
+	return ok || otp_hdf5_fail(o->fields.path, o->fields.err);
+}
 
 /* Refuses what needs more than this program knows; so far nothing needs anything. */
 static bool check_needs(const otp_fields *f)
@@ -90,19 +95,15 @@ static bool check_version(opened *o)
 static bool open_file(const char *path, opened *o, otp_error *err)
 {
 	otp_hdf5_start();
-	if (access(path, R_OK) != 0)
-		return otp_fail(err, path, "cannot be read: %s", strerror(errno));
-	if (H5Fis_hdf5(path) <= 0)
-		return otp_fail(err, path,
-				"is not an HDF5 file, expected a model or checkpoint written by otplan");
-	*o = (opened){
-	    .fields = {.file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), .path = path, .err = err}};
-	if (o->fields.file < 0)
-		return otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it");
-	if (identify(o))
-		return true;
-	close_file(o);
-	return false;
+	*o = (opened){.fields = {.file = otp_hdf5_open_file(path), .path = path, .err = err}};
+	if (o->fields.file >= 0)
+		return identify(o) || close_file(o, false);
+	if (otp_hdf5_errno())
+		return otp_hdf5_fail(path, err);
+	bool hdf5 = H5Fis_hdf5(path) > 0;
+	return hdf5
+		   ? otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it")
+		   : otp_fail(err, path, "is not an HDF5 file, expected a model or checkpoint written by otplan");
 }
 
 bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err)
@@ -111,8 +112,7 @@ bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err
 	if (!open_file(path, &o, err))
 		return false;
 	*kind = o.kind;
-	close_file(&o);
-	return true;
+	return close_file(&o, true);
 }
 
 static bool open_kind(const char *path, otp_stored_kind wanted, opened *o, otp_error *err)
@@ -124,8 +124,7 @@ static bool open_kind(const char *path, otp_stored_kind wanted, opened *o, otp_e
 			 FORMATS[wanted] + strlen("otplan-"));
 	else if (check_version(o))
 		return true;
-	close_file(o);
-	return false;
+	return close_file(o, false);
 }
 
 /* What both kinds hold. */
@@ -256,13 +255,9 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 	bool ok = read_facts(&o, s) && otp_fields_real(f, "time_s", 0, 1e15, &s->time_s) &&
 		  read_losses(f, &s->losses) && read_network(f, s, OTP_TRANSPORT) &&
 		  read_network(f, s, OTP_POTENTIAL);
-	close_file(&o);
-	if (!ok) {
-		static const char advice[] = "; delete it to go on from the one before";
-		size_t used = strlen(err->text);
-		snprintf(err->text + used, sizeof err->text - used, "%s", advice);
+	ok = close_file(&o, ok);
+	if (!ok)
 		otp_stored_free(s);
-	}
 	return ok;
 }
 
@@ -301,7 +296,7 @@ bool otp_model_read(const char *path, otp_stored *s, otp_error *err)
 		return false;
 	bool ok =
 	    read_facts(&o, s) && otp_fields_integer(&o.fields, "parameters", 0, INT64_MAX, &s->parameters);
-	close_file(&o);
+	ok = close_file(&o, ok);
 	if (!ok)
 		otp_stored_free(s);
 	return ok;
@@ -341,8 +336,7 @@ float *otp_model_read_weights(const char *path, const otp_params *params, otp_er
 		ok = otp_fields_read_set(&o.fields, name, OTP_SET_F32, otp_shape_count(i->shape),
 					 row + i->offset);
 	}
-	close_file(&o);
-	if (ok)
+	if (close_file(&o, ok))
 		return row;
 	otp_free(row);
 	return NULL;

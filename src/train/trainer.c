@@ -111,7 +111,7 @@ static bool save_state(trainer *t)
 	ok = ok && otp_model_write(model, &s, params[OTP_TRANSPORT], average, t->err) &&
 	     otp_checkpoint_write(checkpoint, &s, params, t->err);
 	if (ok)
-		otp_run_prune(c->out, c->keep);
+		otp_run_prune(c->out, t->game.step, c->keep);
 	otp_free(model);
 	otp_free(checkpoint);
 	otp_stored_free(&s);
@@ -179,30 +179,25 @@ static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *
 
 static bool restore(trainer *t)
 {
-	int64_t *steps;
-	int count = otp_run_checkpoints(t->config->out, &steps);
-	if (count == 0) {
+	otp_stored s;
+	char *path;
+	if (!otp_run_newest(t->config->out, INT64_MAX, &s, &path, t->err))
+		return false;
+	if (!path) {
 		otp_log("no checkpoint yet: starting from step 0");
-		otp_free(steps);
 		return true;
 	}
-	otp_stored s;
-	char *path = otp_run_step_path(t->config->out, "checkpoints", steps[count - 1], "h5");
-	otp_free(steps);
-	bool ok = otp_checkpoint_read(path, &s, t->err);
+	bool ok = check_checkpoint(t, &s, path);
 	if (ok) {
-		ok = check_checkpoint(t, &s, path);
-		if (ok) {
-			for (otp_network n = 0; n < OTP_NETWORKS; n++)
-				otp_engine_write(t->game.engine, n, s.state[n]);
-			otp_engine_set_losses(t->game.engine, &s.losses);
-			t->game.step = s.step;
-			t->time_before = s.time_s;
-			t->sigma_by = s.sigma_by;
-			otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
-		}
-		otp_stored_free(&s);
+		for (otp_network n = 0; n < OTP_NETWORKS; n++)
+			otp_engine_write(t->game.engine, n, s.state[n]);
+		otp_engine_set_losses(t->game.engine, &s.losses);
+		t->game.step = s.step;
+		t->time_before = s.time_s;
+		t->sigma_by = s.sigma_by;
+		otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
 	}
+	otp_stored_free(&s);
 	otp_free(path);
 	return ok;
 }

@@ -45,13 +45,15 @@ cp model.h5 run/checkpoints/step-0000003.h5
 exits 2 train --resume --out run
 complains 'is a model, expected a checkpoint'
 
-title "without the damaged one, the one before it goes on"
+title "a damaged checkpoint is passed over and named; the one before it goes on"
 cp third.h5 run/checkpoints/step-0000003.h5
-echo garbage >$last
-exits 2 train --resume --out run
-complains $last
-rm $last
-does train --resume --out run
+cut_to whole.h5 $last 5000
+flipped whole.h5 run/checkpoints/step-0000005.h5 $((4 * $(bytes whole.h5)))
+exits 0 train --resume --out run --keep 1
+warns "^passed over: $last: "
+warns '^passed over: run/checkpoints/step-0000005.h5: set .* is damaged'
+warns '^continuing run from step 3$'
+files run/checkpoints step-0000006.h5 # what was not whole counts for nothing
 "$PROBE" state whole.h5 $last || fail "another result"
 same model.h5 run/model.h5
 
