@@ -52,6 +52,12 @@ hid_t otp_hdf5_access(void)
 	return access;
 }
 
+bool otp_hdf5_close_written(hid_t file)
+{
+	bool flushed = H5Fflush(file, H5F_SCOPE_LOCAL) >= 0;
+	return H5Fclose(file) >= 0 && flushed;
+}
+
 hid_t otp_hdf5_open_file(const char *path)
 {
 	hid_t access = otp_hdf5_access(), file = H5Fopen(path, H5F_ACC_RDONLY, access);

@@ -20,6 +20,8 @@ bool otp_hdf5_fail(const char *path, otp_error *err);
 /* How files are to be accessed: without HDF5's own locks, which some file systems lack (NFS, containers) and
  * nobody here relies on: files appear whole, and a run has a lock of its own. H5Pclose it. */
 hid_t otp_hdf5_access(void);
+/* Closes what was written. H5Fclose alone hides some writes that failed. */
+bool otp_hdf5_close_written(hid_t file);
 /* Opens to read; negative where that fails. */
 hid_t otp_hdf5_open_file(const char *path);
 

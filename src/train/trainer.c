@@ -108,7 +108,8 @@ static bool save_state(trainer *t)
 			    "weights are no longer finite at step %lld; the checkpoints before it "
 			    "are good: try a lower --lr_d, or more --r1",
 			    (long long)t->game.step);
-	ok = ok && otp_model_write(model, &s, params[OTP_TRANSPORT], average, t->err) &&
+	ok = ok && otp_metrics_sync(t->metrics, t->err) &&
+	     otp_model_write(model, &s, params[OTP_TRANSPORT], average, t->err) &&
 	     otp_checkpoint_write(checkpoint, &s, params, t->err);
 	if (ok)
 		otp_run_prune(c->out, t->game.step, c->keep);
@@ -177,6 +178,26 @@ static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *
 	return true;
 }
 
+/* A model file that is missing or damaged is written anew from the checkpoint. */
+static bool restore_model(trainer *t, const otp_stored *s)
+{
+	const otp_params *params = otp_engine_params(t->game.engine, OTP_TRANSPORT);
+	char *path = otp_run_path(t->config->out, "model.h5");
+	otp_error why = {0};
+	bool ok = otp_model_check(path, params, &why) || why.exit_code == OTP_EXIT_USAGE;
+	if (!ok) {
+		*t->err = why;
+	} else if (why.exit_code && s->step > 0) {
+		otp_log("written anew from step %lld: %s", (long long)s->step, why.text);
+		otp_stored now = facts(t); /* a checkpoint of version 1 knows less of itself */
+		const float *average = s->state[OTP_TRANSPORT] + OTP_ROW_EMA * params->elements;
+		ok = otp_model_write(path, &now, params, average, t->err);
+		otp_stored_free(&now);
+	}
+	otp_free(path);
+	return ok;
+}
+
 static bool restore(trainer *t)
 {
 	otp_stored s;
@@ -196,6 +217,7 @@ static bool restore(trainer *t)
 		t->time_before = s.time_s;
 		t->sigma_by = s.sigma_by;
 		otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
+		ok = restore_model(t, &s);
 	}
 	otp_stored_free(&s);
 	otp_free(path);
