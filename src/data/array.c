@@ -1,5 +1,6 @@
 /* array: shape rules, value ranges and reading of dense arrays. */
 #include "data/array.h"
+#include "core/mapped.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,7 @@ bool otp_array_map(const char *path, uint64_t offset, size_t bytes, otp_array *a
 		goto out;
 	}
 	array->data = (const char *)array->mapped + lead;
+	otp_mapped_add(array->mapped, array->mapped_bytes, path);
 	ok = true;
 out:
 	if (fd >= 0)
@@ -95,8 +97,10 @@ out:
 static void release(otp_array *array)
 {
 	otp_free(array->owned);
-	if (array->mapped)
+	if (array->mapped) {
+		otp_mapped_remove(array->mapped);
 		munmap(array->mapped, array->mapped_bytes);
+	}
 }
 
 bool otp_array_range(const char *where, const otp_spec *spec, double least, double most, otp_source *out,
