@@ -29,8 +29,6 @@ static bool sync_path(const char *path, int flags, otp_error *err)
 	if (fd < 0)
 		return otp_fail_machine(err, path, "cannot be opened: %s", strerror(errno));
 	bool ok = otp_file_sync(fd, path, err);
-	/* What is read back should come from the disk. */
-	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	close(fd);
 	return ok;
 }

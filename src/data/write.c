@@ -244,7 +244,7 @@ static bool hdf5_digest(const char *temporary, uint64_t bytes, uint64_t *digest,
 		H5Dclose(set);
 	if (file >= 0)
 		H5Fclose(file);
-	return ok && otp_file_digest(temporary, at, bytes, digest, err);
+	return ok && otp_file_digest(temporary, bytes ? at : 0, bytes, digest, err);
 }
 
 /* libzip compares the entry's checksum when its end is read; that of the npy inside was of the values. */
