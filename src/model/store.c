@@ -348,8 +348,10 @@ bool otp_model_check(const char *path, const otp_params *params, otp_error *err)
 	bool ok = read_facts(&o, &s) && otp_fields_integer(f, "parameters", 0, INT64_MAX, &s.parameters) &&
 		  otp_fields_check_set(f, "format") &&
 		  (!otp_fields_has_set(f, "settings") || otp_fields_check_set(f, "settings"));
-	otp_params *own = ok && !params ? otp_sample_params(&s.arch) : NULL;
-	ok = close_file(&o, ok && check_parameters(f, own ? own : params));
+	otp_params *own = NULL;
+	if (ok && !params)
+		params = own = otp_sample_params(&s.arch);
+	ok = close_file(&o, ok && check_parameters(f, params));
 	otp_params_free(own);
 	otp_stored_free(&s);
 	return ok;
