@@ -14,7 +14,7 @@ amid() {
 pid=
 trap '[[ -z $pid ]] || kill -s KILL $pid 2>/dev/null || true; rm -rf "$work"' EXIT
 begin() { # ARGUMENTS...: in the background
-	"$OTPLAN" train "$@" >out 2>err </dev/null &
+	env --default-signal=HUP "$OTPLAN" train "$@" >out 2>err </dev/null & # also where the tests run under nohup
 	pid=$!
 }
 ends() {
