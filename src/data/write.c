@@ -164,8 +164,7 @@ static bool write_names(hid_t file, hsize_t count, const char *const *names)
 
 bool otp_array_file_name_rows(otp_array_file *f, const char *const *names, otp_error *err)
 {
-	errno = 0;
-	return f->npy || write_names(f->file, f->dims[0], names) || failed(f, err);
+	return f->npy >= 0 || write_names(f->file, f->dims[0], names) || failed_hdf5(f, err);
 }
 
 static bool append_hdf5(otp_array_file *f, const void *rows, int64_t count)
