@@ -84,7 +84,7 @@ for part in o.npy o.h5 o.png; do
 		rm -f o.npy o.h5
 		input='synth:digits?limit=20' model=drawn/model.h5
 		[[ $part != *.png ]] || input=a.png
-		faulty $call:1:$ENOSPC:$part 1 translate $model "$input" $part
+		faulty $call:1:$ENOSPC:$part 1 translate $model "$input" $part --overwrite
 		complains "$part"
 		complains 'No space left'
 		if [[ $part == *.png ]]; then same a.png o.png; else missing $part; fi
