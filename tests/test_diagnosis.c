@@ -51,7 +51,6 @@ static run train(const char *name, const char *problem, const setting *settings)
 	otp_config c;
 	otp_session s;
 	char out[128], metrics[160];
-	volatile sig_atomic_t stop = 0;
 	const otp_problem *p = otp_problem_find(problem, &err);
 	snprintf(out, sizeof out, "%s/%s", folder, name);
 	snprintf(metrics, sizeof metrics, "%s/metrics.jsonl", out);
@@ -63,7 +62,7 @@ static run train(const char *name, const char *problem, const setting *settings)
 	ok = ok && otp_config_check(&c, &err) && otp_session_open(&c, &s, &err);
 	if (!ok)
 		fail_msg("%s", err.text);
-	otp_train_outcome end = otp_train(&s, &place, &stop, &err);
+	otp_train_outcome end = otp_train(&s, &place, &err);
 	otp_session_close(&s);
 	run r = {0};
 	if (end != OTP_TRAIN_DONE || !otp_metrics_read(metrics, &r.rows, &r.count, &err))

@@ -65,10 +65,22 @@ static void add_fields(cJSON *o, const otp_stored *s)
 	}
 }
 
+/* Every digest; where one fails, that is a result, and the command failed. */
+static bool is_whole(const char *path, otp_stored_kind kind, otp_error *err)
+{
+	otp_error why = {0};
+	if (kind == OTP_STORED_MODEL ? otp_model_check(path, NULL, &why) : otp_checkpoint_check(path, &why))
+		return true;
+	why.exit_code = OTP_EXIT_FAILED;
+	if (!err->exit_code)
+		*err = why;
+	return false;
+}
+
 static bool describe_checkpoint(const char *path, cJSON *o, otp_error *err)
 {
 	otp_stored s;
-	if (!otp_checkpoint_read(path, &s, err))
+	if (!is_whole(path, OTP_STORED_CHECKPOINT, err) || !otp_checkpoint_read(path, &s, err))
 		return false;
 	add_text(o, "kind", "checkpoint");
 	add_facts(o, &s);
@@ -82,8 +94,7 @@ static bool describe_checkpoint(const char *path, cJSON *o, otp_error *err)
 /* Layers with shapes: rebuilt from the architecture, as translation does it. */
 static void add_layers(cJSON *o, const otp_stored *s)
 {
-	otp_params *params = otp_params_new();
-	otp_sample_graph probe = otp_sample_build(&s->arch, params, 0, 1, false);
+	otp_params *params = otp_sample_params(&s->arch);
 	cJSON *layers = cJSON_AddArrayToObject(o, "layers");
 	for (int k = 0; k < params->count; k++) {
 		const otp_param_info *i = &params->info[k];
@@ -92,14 +103,13 @@ static void add_layers(cJSON *o, const otp_stored *s)
 			 i->shape.c);
 		cJSON_AddItemToArray(layers, cJSON_CreateString(line));
 	}
-	otp_graph_free(probe.graph);
 	otp_params_free(params);
 }
 
 static bool describe_model(const char *path, cJSON *o, otp_error *err)
 {
 	otp_stored s;
-	if (!otp_model_read(path, &s, err))
+	if (!is_whole(path, OTP_STORED_MODEL, err) || !otp_model_read(path, &s, err))
 		return false;
 	add_text(o, "kind", "model");
 	add_facts(o, &s);
@@ -154,6 +164,24 @@ static void add_sigma_by(cJSON *o, const char *run)
 	otp_free(path);
 }
 
+/* Names the files of a run whose digests are not right; the first of them is the error. */
+static void add_damaged(cJSON *o, const char *run, const int64_t *steps, int count, otp_error *err)
+{
+	char names[512] = "none";
+	for (int i = -2; i < count; i++) {
+		char *path = i >= 0 ? otp_run_step_path(run, "checkpoints", steps[i], "h5")
+				    : otp_run_path(run, i == -2 ? "model.h5" : "model-best.h5");
+		if (otp_file_exists(path) &&
+		    !is_whole(path, i >= 0 ? OTP_STORED_CHECKPOINT : OTP_STORED_MODEL, err)) {
+			size_t used = strcmp(names, "none") == 0 ? 0 : strlen(names);
+			snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "",
+				 path + strlen(run) + 1);
+		}
+		otp_free(path);
+	}
+	add_text(o, "damaged", names);
+}
+
 static bool describe_run(const char *path, cJSON *o, otp_error *err)
 {
 	otp_config c;
@@ -175,15 +203,17 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 		add(o, "checkpoints", checkpoints);
 		if (checkpoints)
 			add(o, "last_checkpoint", (double)steps[checkpoints - 1]);
-		otp_free(steps);
-		if (otp_file_exists(history) && otp_metrics_read(history, &rows, &count, err) && count) {
+		ok = !otp_file_exists(history) || otp_metrics_read(history, &rows, &count, err);
+		if (count)
 			add_last(o, &rows[count - 1]);
-		}
+		if (ok)
+			add_damaged(o, path, steps, checkpoints, err);
+		otp_free(steps);
 		otp_free(rows);
 	}
 	otp_free(config);
 	otp_free(history);
-	return ok && !err->exit_code;
+	return ok;
 }
 
 static bool describe_data(const char *spec, cJSON *o, otp_error *err)
@@ -223,19 +253,19 @@ static bool describe_data(const char *spec, cJSON *o, otp_error *err)
 	return true;
 }
 
-static bool is_hdf5_of_ours(const char *path, otp_stored_kind *kind)
-{
-	otp_error ignored = {0};
-	return otp_file_is_regular(path) && otp_stored_identify(path, kind, &ignored);
-}
-
 static bool describe(const char *path, cJSON *o, otp_error *err)
 {
 	otp_stored_kind kind;
+	otp_error stranger = {0};
+	bool file = otp_file_exists(path) && !otp_file_is_folder(path);
 	if (otp_file_is_folder(path) && otp_run_exists(path))
 		return describe_run(path, o, err);
-	if (is_hdf5_of_ours(path, &kind))
+	if (file && otp_stored_identify(path, &kind, &stranger))
 		return (kind == OTP_STORED_MODEL ? describe_model : describe_checkpoint)(path, o, err);
+	if (stranger.exit_code == OTP_EXIT_FAILED) { /* it could not be read, so it may be ours */
+		*err = stranger;
+		return false;
+	}
 	return describe_data(path, o, err);
 }
 

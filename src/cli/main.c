@@ -1,6 +1,7 @@
 /* main: find the command, run it, turn its error into one line. */
 #include "cli/commands.h"
 #include "core/log.h"
+#include "core/mapped.h"
 #include "core/words.h"
 
 #include <signal.h>
@@ -99,6 +100,9 @@ int main(int argc, char **argv)
 	otp_error err = {0};
 	/* `otplan train ... 2>&1 | head` closes a pipe; that is no reason to drop hours of training. */
 	signal(SIGPIPE, SIG_IGN);
+	/* A file that may grow no further (ulimit -f) is an error of the write. */
+	signal(SIGXFSZ, SIG_IGN);
+	otp_mapped_guard();
 	int code = dispatch(argc, argv, &err);
 	/* Results that did not reach their reader are no success. */
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == OTP_EXIT_OK) {

@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/pool.h"
 #include "model/run.h"
+#include "train/origin.h"
 #include "train/session.h"
 
 #include <stdio.h>
@@ -39,28 +40,40 @@ static bool choose_preset(otp_config *c, otp_error *err)
 	return true;
 }
 
-/* Preset and file, "" for none, below what was said in rank. */
-static bool layer(const char *preset, const char *file, const otp_settings_said *said, otp_config *c,
-		  otp_error *err)
+/* The file, "" for none, below what was said in rank; both over what c holds. */
+static bool layer(const char *file, const otp_settings_said *said, otp_config *c, otp_error *err)
 {
-	otp_config_defaults(c);
-	return (!preset[0] || otp_config_preset(c, preset, err)) &&
-	       (!file[0] || otp_config_read(c, file, err)) && otp_options_apply(said, c, err);
+	return (!file[0] || otp_config_read(c, file, err)) && otp_options_apply(said, c, err);
+}
+
+/* What lies below both: the preset, or what the networks of --from bring. */
+static bool lay_ground(otp_config *first, otp_config *base, otp_error *err)
+{
+	if (!first->from[0])
+		return (first->preset[0] || choose_preset(first, err)) &&
+		       otp_config_preset(base, first->preset, err);
+	if (!otp_origin_settings(first->from, first->preset, base, err))
+		return false;
+	if (first->dataroot[0])
+		base->source[0] = base->target[0] = 0;
+	return true;
 }
 
 /* Command line and file name what lies below them: the file first, then the preset. */
 static bool configure_new(const otp_settings_said *said, otp_config *c, otp_error *err)
 {
-	otp_config first;
-	if (!layer("", "", said, &first, err))
+	otp_config first, base;
+	otp_config_defaults(&first);
+	otp_config_defaults(&base);
+	if (!layer("", said, &first, err))
 		return false;
 	char file[OTP_TEXT_BYTES];
 	memcpy(file, first.config, sizeof file);
-	if (file[0] && !layer("", file, said, &first, err))
+	if ((file[0] && !layer(file, said, &first, err)) || !lay_ground(&first, &base, err))
 		return false;
-	if (!first.preset[0] && !choose_preset(&first, err))
-		return false;
-	return layer(first.preset, file, said, c, err) && otp_session_resolve_dataroot(c, err);
+	*c = base;
+	return layer(file, said, c, err) && otp_session_resolve_dataroot(c, err) &&
+	       (!c->from[0] || otp_origin_check(&base, c, err));
 }
 
 /* ---- a run continued ----------------------------------------------------------- */

@@ -1,28 +1,19 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "core/file.h"
+#include "core/lock.h"
 #include "core/log.h"
 #include "data/outputs.h"
 #include "model/run.h"
 #include "report/html.h"
 #include "train/budget.h"
 #include "train/rehearse.h"
+#include "train/stop.h"
 #include "train/summary.h"
 #include "train/trainer.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-static volatile sig_atomic_t stop_asked;
-
-/* The first Ctrl-C asks for an orderly end, the second gets the default one. */
-static void on_interrupt(int signal_number)
-{
-	stop_asked = 1;
-	signal(signal_number, SIG_DFL);
-}
 
 /* The presets by size are for GPUs; who trains on a CPU should hear of the small one in time. */
 static void hint_at_small_preset(const otp_config *c)
@@ -35,7 +26,33 @@ static void hint_at_small_preset(const otp_config *c)
 			c->preset, c->image_size ? c->image_size : 32);
 }
 
-static int train_session(otp_session *s, otp_error *err)
+/* The run's folder is this process's from here on, before anything in it is touched. */
+static bool lock_run(const char *run, otp_lock **lock, otp_error *err)
+{
+	char *path = otp_run_path(run, "lock");
+	if (!*lock && otp_file_make_folder(run, err))
+		*lock = otp_lock_take(path, err);
+	otp_free(path);
+	return *lock != NULL;
+}
+
+static int train_and_sum_up(otp_session *s, otp_runtime *runtime, otp_lock **lock, otp_error *err)
+{
+	if (!lock_run(s->config.out, lock, err))
+		return otp_exit_code(err);
+	switch (otp_train(s, runtime, err)) {
+	case OTP_TRAIN_DONE:
+		return otp_summary_write(s, runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);
+	case OTP_TRAIN_STOPPED:
+		return otp_stop_exit_code();
+	case OTP_TRAIN_TIME_UP:
+		return OTP_EXIT_TIME_UP;
+	default:
+		return otp_exit_code(err);
+	}
+}
+
+static int train_session(otp_session *s, otp_lock **lock, otp_error *err)
 {
 	otp_runtime runtime;
 	otp_config *c = &s->config;
@@ -51,18 +68,8 @@ static int train_session(otp_session *s, otp_error *err)
 		code = otp_exit_code(err);
 	else if (c->dry_run && !c->plan)
 		code = otp_rehearse(s, &runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);
-	else if (!c->plan) {
-		if (c->resume)
-			otp_run_sweep(c->out);
-		signal(SIGINT, on_interrupt);
-		signal(SIGTERM, on_interrupt);
-		otp_train_outcome end = otp_train(s, &runtime, &stop_asked, err);
-		code = end == OTP_TRAIN_DONE	      ? OTP_EXIT_OK
-		       : end == OTP_TRAIN_INTERRUPTED ? OTP_EXIT_INTERRUPTED
-						      : otp_exit_code(err);
-		if (end == OTP_TRAIN_DONE && !otp_summary_write(s, &runtime, err))
-			code = otp_exit_code(err);
-	}
+	else if (!c->plan)
+		code = train_and_sum_up(s, &runtime, lock, err);
 	otp_runtime_close(&runtime);
 	return code;
 }
@@ -78,6 +85,14 @@ static void print_help(bool all)
 	if (!all)
 		puts("\n`otplan help train --all` shows every option.");
 	otp_free(options);
+}
+
+/* Pictures of a run inside its own data would make another set of them. */
+static bool is_outside(const otp_session *s, otp_error *err)
+{
+	const char *out = s->config.out;
+	return !out[0] || (otp_outputs_outside(out, s->source, "--out", err) &&
+			   otp_outputs_outside(out, s->target, "--out", err));
 }
 
 int otp_command_train(int argc, char **argv, otp_error *err)
@@ -99,12 +114,22 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 		return otp_fail(err, c.out,
 				"holds a run already; continue it with --resume or choose another --out"),
 		       OTP_EXIT_USAGE;
-	if (!otp_session_plan(&c, &s, err))
-		return otp_exit_code(err);
-	/* Pictures of a run inside its own data would make another set of them. */
-	bool outside = !c.out[0] || (otp_outputs_outside(c.out, s.source, "--out", err) &&
-				     otp_outputs_outside(c.out, s.target, "--out", err));
-	int code = outside ? train_session(&s, err) : otp_exit_code(err);
-	otp_session_close(&s);
+	otp_lock *lock = NULL;
+	double limit = 0;
+	bool writes = !c.plan && !c.dry_run;
+	otp_config_duration(c.max_time, "--max-time", &limit, err);
+	if (writes)
+		otp_stop_listen(limit);
+	if (writes && c.resume) {
+		if (!lock_run(c.out, &lock, err))
+			return otp_exit_code(err);
+		otp_run_sweep(c.out);
+	}
+	int code = otp_session_plan(&c, &s, err) ? OTP_EXIT_OK : otp_exit_code(err);
+	if (code == OTP_EXIT_OK) {
+		code = is_outside(&s, err) ? train_session(&s, &lock, err) : otp_exit_code(err);
+		otp_session_close(&s);
+	}
+	otp_lock_release(lock);
 	return code;
 }

@@ -44,6 +44,9 @@ static bool check_smoothing(const otp_config *c, otp_error *err)
 
 static bool check_schedule(const otp_config *c, otp_error *err)
 {
+	double ignored;
+	if (!otp_config_duration(c->max_time, "--max-time", &ignored, err))
+		return false;
 	if (c->parts > c->batch)
 		return otp_fail(err, "--parts", "is %d, expected at most %d, the batch", c->parts, c->batch);
 	if (c->r1_end < 0 && c->r1_end != -1)

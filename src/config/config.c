@@ -341,6 +341,28 @@ int otp_config_list(const char *text, const char *key, int *values, int max, otp
 	}
 }
 
+bool otp_config_duration(const char *text, const char *key, double *seconds, otp_error *err)
+{
+	static const struct {
+		char unit;
+		double seconds;
+	} units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+	bool ok = true;
+	*seconds = 0;
+	for (const char *at = text; ok && *at;) {
+		char *end = NULL;
+		double number = isdigit((unsigned char)*at) ? strtod(at, &end) : -1, unit = 0;
+		for (int i = 0; number >= 0 && i < 4; i++)
+			if (*end == units[i].unit)
+				unit = units[i].seconds;
+		ok = number >= 0 && (unit > 0 || (at == text && !*end));
+		*seconds += number * (unit > 0 ? unit : 1);
+		at = ok ? end + (unit > 0) : at;
+	}
+	return (ok && (*seconds > 0 || !*text) && *seconds < 1e9) ||
+	       otp_fail(err, key, "`%s' is no time, expected one like 11h50m, 2d or 90s", text);
+}
+
 int otp_config_attention(const otp_config *c, int *values, int max, otp_error *err)
 {
 	if (same_key(c->attention, "none"))

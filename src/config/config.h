@@ -97,6 +97,9 @@ const char *otp_config_difference(const otp_config *a, const otp_config *b, otp_
  * starts; an empty text) takes the value of `from`. */
 void otp_config_settle(otp_config *c, const otp_config *from, otp_scope scopes);
 
+/* "11h50m", "1d", "90s", "90" (seconds) into seconds; "" is 0. */
+bool otp_config_duration(const char *text, const char *key, double *seconds, otp_error *err);
+
 /* Checks between options: tau 0, geometric annealing to 0, and the like. */
 bool otp_config_check(const otp_config *c, otp_error *err);
 /* "1,2,2" into numbers; returns the count, or 0 with err set. */

@@ -31,7 +31,7 @@ enum {
 	OTP_EXIT_FAILED = 1,
 	OTP_EXIT_USAGE = 2,
 	OTP_EXIT_UNDECODED = 3,
-	OTP_EXIT_INTERRUPTED = 130
+	OTP_EXIT_TIME_UP = 4
 };
 
 /* The first error wins: later ones are consequences. */

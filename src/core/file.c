@@ -1,5 +1,5 @@
-/* file: whole-file reading and writing, and the temporary-sync-rename dance
- * that keeps half-written files from ever carrying a final name. */
+/* file: whole-file reading and writing, and the way of a temporary to its final name, which half-written
+ * files never carry. */
 #include "core/file.h"
 
 #include <errno.h>
@@ -8,18 +8,27 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 char *otp_file_temporary(const char *path) { return otp_format("%s.tmp-%ld", path, (long)getpid()); }
+
+bool otp_file_sync(int fd, const char *path, otp_error *err)
+{
+	int code;
+	do
+		code = fsync(fd);
+	while (code != 0 && errno == EINTR);
+	/* Some file systems refuse to sync a folder: EINVAL there is no loss of ours. */
+	return code == 0 || errno == EINVAL || errno == ENOTSUP ||
+	       otp_fail_machine(err, path, "cannot be synced to disk: %s", strerror(errno));
+}
 
 static bool sync_path(const char *path, int flags, otp_error *err)
 {
 	int fd = open(path, flags | O_CLOEXEC);
 	if (fd < 0)
 		return otp_fail_machine(err, path, "cannot be opened: %s", strerror(errno));
-	/* Some file systems refuse to sync a folder: EINVAL there is no loss of ours. */
-	bool ok = fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP;
-	if (!ok)
-		otp_fail_machine(err, path, "cannot be synced to disk: %s", strerror(errno));
+	bool ok = otp_file_sync(fd, path, err);
 	close(fd);
 	return ok;
 }
@@ -32,10 +41,15 @@ static char *parent_folder(const char *path)
 	return slash == path ? otp_strdup("/") : otp_format("%.*s", (int)(slash - path), path);
 }
 
-bool otp_file_commit(const char *temporary, const char *path, otp_error *err)
+bool otp_file_commit(const char *temporary, const char *path, otp_file_check *check, const void *meant,
+		     otp_error *err)
 {
 	char *folder = parent_folder(path);
+	otp_error found = {0};
 	bool ok = sync_path(temporary, O_RDONLY, err);
+	if (ok && !check(temporary, meant, &found))
+		ok = otp_fail_machine(
+		    err, path, "was not written as it should be (%s); what was there is kept", found.text);
 	if (ok && rename(temporary, path) != 0)
 		ok = otp_fail_machine(err, path, "cannot be renamed from %s: %s", temporary, strerror(errno));
 	if (!ok)
@@ -45,38 +59,96 @@ bool otp_file_commit(const char *temporary, const char *path, otp_error *err)
 	return ok;
 }
 
-static bool write_all(int fd, const char *path, const char *data, size_t bytes, otp_error *err)
+bool otp_file_put(int fd, const char *path, const void *data, size_t bytes, otp_error *err)
 {
-	while (bytes > 0) {
-		ssize_t done = write(fd, data, bytes);
+	for (const char *at = data; bytes > 0;) {
+		ssize_t done = write(fd, at, bytes);
 		if (done < 0 && errno == EINTR)
 			continue;
-		if (done < 0)
-			return otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
-		data += done;
+		if (done <= 0)
+			return otp_fail_machine(err, path, "cannot be written: %s",
+						done < 0 ? strerror(errno) : "the file takes no more");
+		at += done;
 		bytes -= (size_t)done;
 	}
 	return true;
 }
 
+int64_t otp_file_get(int fd, void *data, size_t bytes)
+{
+	size_t used = 0;
+	while (used < bytes) {
+		ssize_t got = read(fd, (char *)data + used, bytes - used);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			break;
+		used += (size_t)got;
+	}
+	return (int64_t)used;
+}
+
+enum { BLOCK = 1 << 16 };
+
+bool otp_file_digest(const char *path, uint64_t at, uint64_t bytes, uint64_t *digest, otp_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && lseek(fd, (off_t)at, SEEK_SET) >= 0;
+	char *block = otp_calloc(BLOCK, 1);
+	XXH3_state_t *state = XXH3_createState();
+	OTP_ASSERT(state, "no memory for a digest");
+	XXH3_64bits_reset(state);
+	int64_t got = ok ? BLOCK : -1;
+	for (uint64_t left = bytes; left > 0 && got == BLOCK; left -= (uint64_t)got) {
+		got = otp_file_get(fd, block, left < BLOCK ? (size_t)left : BLOCK);
+		if (got > 0)
+			XXH3_64bits_update(state, block, (size_t)got);
+	}
+	if (got < 0)
+		otp_file_fail_read(err, path, errno);
+	*digest = XXH3_64bits_digest(state);
+	XXH3_freeState(state);
+	otp_free(block);
+	if (fd >= 0)
+		close(fd);
+	return got >= 0;
+}
+
+static bool has_digest(const char *temporary, const void *meant, otp_error *err)
+{
+	uint64_t digest = 0;
+	return otp_file_digest(temporary, 0, OTP_FILE_REST, &digest, err) &&
+	       (digest == *(const uint64_t *)meant || otp_fail(err, temporary, "its digest differs"));
+}
+
 bool otp_file_write(const char *path, const void *data, size_t bytes, otp_error *err)
 {
 	char *temporary = otp_file_temporary(path);
+	uint64_t digest = XXH3_64bits(data, bytes);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	bool ok = fd >= 0;
 	if (!ok) {
 		otp_fail_machine(err, path, "cannot be created: %s", strerror(errno));
 		goto out;
 	}
-	ok = write_all(fd, path, data, bytes, err);
+	ok = otp_file_put(fd, path, data, bytes, err);
 	if (close(fd) != 0 && ok)
 		ok = otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
 	if (!ok)
 		unlink(temporary);
-	ok = ok && otp_file_commit(temporary, path, err);
+	ok = ok && otp_file_commit(temporary, path, has_digest, &digest, err);
 out:
 	otp_free(temporary);
 	return ok;
+}
+
+bool otp_file_fail_read(otp_error *err, const char *path, int why)
+{
+	bool named_wrongly =
+	    why == ENOENT || why == ENOTDIR || why == EISDIR || why == ELOOP || why == ENAMETOOLONG;
+	return (named_wrongly ? otp_fail : otp_fail_machine)(err, path, "cannot be read: %s", strerror(why));
 }
 
 void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
@@ -85,7 +157,7 @@ void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
 	struct stat info;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &info) != 0) {
-		otp_fail(err, path, "cannot be opened: %s", strerror(errno));
+		otp_file_fail_read(err, path, errno);
 		goto out;
 	}
 	if (S_ISDIR(info.st_mode)) {
@@ -100,7 +172,7 @@ void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
-			otp_fail(err, path, "cannot be read: %s", strerror(errno));
+			otp_file_fail_read(err, path, errno);
 			otp_free(data);
 			data = NULL;
 			goto out;

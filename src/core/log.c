@@ -115,6 +115,17 @@ void otp_log_quietly(const char *fmt, ...)
 	va_end(args);
 }
 
+void otp_log_from_signal(const char *line)
+{
+	static const char clear[] = "\r\033[K";
+	ssize_t done = 0;
+	if (*status)
+		done = write(STDERR_FILENO, clear, sizeof clear - 1);
+	done = write(STDERR_FILENO, line, strlen(line));
+	done = write(STDERR_FILENO, "\n", 1);
+	(void)done; /* there is nobody to tell */
+}
+
 void otp_log_status(const char *line)
 {
 	if (!otp_log_is_live())

@@ -21,6 +21,9 @@ void otp_log(const char *fmt, ...) OTP_PRINTF(1, 2);
 /* The same for log.txt alone. */
 void otp_log_quietly(const char *fmt, ...) OTP_PRINTF(1, 2);
 
+/* A line from a signal's handler: straight to stderr, past locks, sinks and log.txt. */
+void otp_log_from_signal(const char *line);
+
 /* Whether stderr can draw over a line, and how wide it is. */
 bool otp_log_is_live(void);
 int otp_log_columns(void);

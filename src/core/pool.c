@@ -99,6 +99,7 @@ bool otp_pool_start(otp_pool *pool)
 	/* Signals belong to the caller: Ctrl-C must interrupt it, not a worker. */
 	sigset_t all, before;
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a thread's own, and fatal where it is blocked */
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	for (; pool->running < pool->workers - 1; pool->running++) {
 		int i = pool->running + 1;

@@ -1,5 +1,6 @@
 /* array: shape rules and reading of dense arrays. */
 #include "data/array.h"
+#include "core/mapped.h"
 
 #include "core/memory.h"
 #include "data/scan.h"
@@ -160,6 +161,7 @@ bool otp_array_map(const char *path, uint64_t offset, size_t bytes, otp_array *a
 		goto out;
 	}
 	array->data = (const char *)array->mapped + lead;
+	otp_mapped_add(array->mapped, array->mapped_bytes, path);
 	ok = true;
 out:
 	if (fd >= 0)
@@ -183,6 +185,8 @@ bool otp_array_room(const char *where, size_t bytes, otp_array *array, otp_error
 
 void otp_array_release(otp_array *array)
 {
+	if (array->mapped && !array->held)
+		otp_mapped_remove(array->mapped);
 	if (array->mapped)
 		munmap(array->mapped, array->mapped_bytes);
 	array->mapped = NULL;

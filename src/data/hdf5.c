@@ -244,9 +244,10 @@ otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err)
 	char *path, *name, *found = NULL, *beside = NULL;
 	otp_source_split_name(spec->place, &path, &name);
 	hid_t file = otp_hdf5_open_file(path), set = -1;
-	if (file < 0)
+	if (file < 0) {
 		otp_fail(err, path, "cannot be opened as HDF5: not such a file, or cut short");
-	else if ((set = otp_hdf5_find(file, path, name, &found, &beside, err)) < 0)
+		otp_hdf5_fail(path, err);
+	} else if ((set = otp_hdf5_find(file, path, name, &found, &beside, err)) < 0)
 		H5Fclose(file);
 	else
 		source = open_found(file, set, path, spec, err);

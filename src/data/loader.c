@@ -139,6 +139,7 @@ static void start_threads(otp_loader *l)
 	/* Signals belong to the trainer's own thread. */
 	sigset_t all, before;
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a thread's own, and fatal where it is blocked */
 	pthread_sigmask(SIG_BLOCK, &all, &before);
 	for (int i = 0; i < l->workers; i++) {
 		int code = pthread_create(&l->threads[i], NULL, worker_main, l);

@@ -1,4 +1,5 @@
 #include "model/fields.h"
+#include "core/file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,7 @@ enum { MOST_TEXT_BYTES = 1 << 24, NAME_BYTES = 256 };
 hid_t otp_fields_create(const char *path)
 {
 	/* From 1.10 on HDF5 keeps checksums of all its own structures. */
-	hid_t create = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
+	hid_t create = H5Pcreate(H5P_FILE_CREATE), access = otp_hdf5_access();
 	H5Pset_obj_track_times(create, 0);
 	H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
 	hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
@@ -45,7 +46,7 @@ static bool write_attribute(hid_t file, const char *name, hid_t type, const void
 	const char *last = split(name, group);
 	hid_t attr = H5Acreate_by_name(file, group, last, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
 	bool ok = attr >= 0 && H5Awrite(attr, type, value) >= 0;
-	H5Aclose(attr);
+	ok = attr >= 0 && H5Aclose(attr) >= 0 && ok;
 	H5Sclose(space);
 	return ok;
 }
@@ -108,7 +109,8 @@ bool otp_fields_write_set(hid_t file, const char *name, otp_set_type type, const
 	hid_t set = H5Dcreate2(file, name, native(type), space, H5P_DEFAULT, create, H5P_DEFAULT);
 	bool ok = set >= 0 && H5Dwrite(set, native(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0 &&
 		  otp_fields_write_integer(set, "xxh3", (int64_t)XXH3_64bits(data, bytes));
-	H5Dclose(set);
+	/* HDF5 holds small sets back until they are closed. */
+	ok = set >= 0 && H5Dclose(set) >= 0 && ok;
 	H5Pclose(create);
 	H5Sclose(space);
 	return ok;
@@ -361,6 +363,45 @@ bool otp_fields_look(const otp_fields *f, const char *name, otp_set_type type, i
 	return ok;
 }
 
+/* False with an error where the set has none. */
+static bool digest_of(const otp_fields *f, hid_t set, const char *name, uint64_t *digest)
+{
+	int64_t bits = 0; /* of an unsigned number */
+	otp_error ignored = {0};
+	otp_fields own = {.file = set, .path = f->path, .err = &ignored};
+	bool ok = otp_fields_integer(&own, "xxh3", INT64_MIN, INT64_MAX, &bits);
+	*digest = (uint64_t)bits;
+	return ok || otp_fail(f->err, f->path, "set %s is damaged: it has no digest", name);
+}
+
+static bool fail_digest(const otp_fields *f, const char *name)
+{
+	return otp_fail(f->err, f->path, "set %s is damaged: its digest differs", name);
+}
+
+bool otp_fields_check_set(const otp_fields *f, const char *name)
+{
+	hid_t set = open_set(f, name);
+	if (set < 0)
+		return false;
+	uint64_t wanted = 0, found = 0, bytes = 0;
+	hid_t space = H5Dget_space(set), type = H5Dget_type(set);
+	hssize_t count = H5Sget_simple_extent_npoints(space);
+	size_t each = H5Tget_size(type);
+	H5Tclose(type);
+	H5Sclose(space);
+	bool sane = count > 0 && each > 0 && (uint64_t)count <= (uint64_t)INT64_MAX / each;
+	bytes = sane ? (uint64_t)count * each : 0;
+	bool ok = (sane && lies_inside(f, set, bytes)) ||
+		  otp_fail(f->err, f->path,
+			   "set %s is damaged: its values do not lie in this file in one piece", name);
+	ok = ok && digest_of(f, set, name, &wanted) &&
+	     otp_file_digest(f->path, H5Dget_offset(set), bytes, &found, f->err) &&
+	     (found == wanted || fail_digest(f, name));
+	H5Dclose(set);
+	return ok;
+}
+
 bool otp_fields_read_set(const otp_fields *f, const char *name, otp_set_type type, int64_t count, void *data)
 {
 	hid_t set = open_set(f, name);
@@ -370,14 +411,13 @@ bool otp_fields_read_set(const otp_fields *f, const char *name, otp_set_type typ
 	OTP_ASSERT(H5Sget_simple_extent_npoints(space) == count && has_type(set, type), "%s: not looked at",
 		   name);
 	H5Sclose(space);
-	int64_t digest = 0;
-	otp_error ignored = {0};
-	otp_fields own = {.file = set, .path = f->path, .err = &ignored};
-	bool ok = H5Dread(set, native(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0 &&
-		  otp_fields_integer(&own, "xxh3", INT64_MIN, INT64_MAX, &digest) &&
-		  digest == (int64_t)XXH3_64bits(data, bytes_each(type) * (size_t)count);
+	uint64_t digest = 0;
+	bool ok = (H5Dread(set, native(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0 ||
+		   otp_fail(f->err, f->path, "set %s is damaged: its values cannot be read", name)) &&
+		  digest_of(f, set, name, &digest) &&
+		  (digest == XXH3_64bits(data, bytes_each(type) * (size_t)count) || fail_digest(f, name));
 	H5Dclose(set);
-	return ok || otp_fail(f->err, f->path, "set %s is damaged: its digest differs", name);
+	return ok;
 }
 
 char *otp_fields_long_text(const otp_fields *f, const char *name)

@@ -52,6 +52,8 @@ bool otp_fields_has_set(const otp_fields *f, const char *name);
 bool otp_fields_look(const otp_fields *f, const char *name, otp_set_type type, int rank, int64_t *dims);
 /* The values of a set that was looked at, `count` of them. Fails where the digest differs. */
 bool otp_fields_read_set(const otp_fields *f, const char *name, otp_set_type type, int64_t count, void *data);
+/* Whether a set's bytes in the file have its digest; takes no memory for them. */
+bool otp_fields_check_set(const otp_fields *f, const char *name);
 /* Text in a set of bytes, which may be longer than an attribute. otp_free it. */
 char *otp_fields_long_text(const otp_fields *f, const char *name);
 

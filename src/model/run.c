@@ -1,5 +1,6 @@
 #include "model/run.h"
 #include "core/file.h"
+#include "core/log.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -95,14 +96,49 @@ void otp_run_sweep(const char *run)
 	}
 }
 
-void otp_run_prune(const char *run, int keep)
+void otp_run_prune(const char *run, int64_t step, int keep)
+{
+	int64_t *steps;
+	int count = otp_run_checkpoints(run, &steps), earlier = 0;
+	while (earlier < count && steps[earlier] < step)
+		earlier++;
+	for (int i = 0; i < earlier; i++)
+		if (i < earlier - (keep - 1) || steps[i] == 0) {
+			char *path = otp_run_step_path(run, "checkpoints", steps[i], "h5");
+			unlink(path);
+			otp_free(path);
+		}
+	otp_free(steps);
+}
+
+bool otp_run_newest(const char *run, int64_t most, otp_stored *s, char **path, otp_error *err)
 {
 	int64_t *steps;
 	int count = otp_run_checkpoints(run, &steps);
-	for (int i = 0; steps && i < count - keep; i++) {
-		char *path = otp_run_step_path(run, "checkpoints", steps[i], "h5");
-		unlink(path);
-		otp_free(path);
+	otp_error damage = {0};
+	bool ok = true;
+	*path = NULL;
+	memset(s, 0, sizeof *s);
+	for (int i = count - 1; ok && i >= 0 && !*path; i--) {
+		if (steps[i] > most)
+			continue;
+		otp_error why = {0};
+		char *each = otp_run_step_path(run, "checkpoints", steps[i], "h5");
+		if (otp_checkpoint_read(each, s, &why)) {
+			*path = each;
+			break;
+		}
+		otp_free(each);
+		ok = why.exit_code == OTP_EXIT_USAGE;
+		if (!ok)
+			*err = why;
+		else
+			otp_log("passed over: %s", why.text);
+		if (!damage.exit_code)
+			damage = why;
 	}
 	otp_free(steps);
+	if (ok && !*path && damage.exit_code)
+		ok = otp_fail(err, run, "has no checkpoint that is whole; of the newest: %s", damage.text);
+	return ok;
 }

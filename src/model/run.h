@@ -2,7 +2,7 @@
 #ifndef OTP_RUN_H
 #define OTP_RUN_H
 
-#include "core/base.h"
+#include "model/store.h"
 
 /* RUN/<kind>/step-0000500.<ext>. otp_free it. */
 char *otp_run_step_path(const char *run, const char *kind, int64_t step, const char *extension);
@@ -15,8 +15,14 @@ bool otp_run_exists(const char *run);
 
 /* Steps of all checkpoints, rising; returns how many. otp_free *steps. */
 int otp_run_checkpoints(const char *run, int64_t **steps);
-/* Delete all checkpoints but the newest `keep`. */
-void otp_run_prune(const char *run, int keep);
+/* The newest checkpoint of step `most` at most that is whole, read. *path (otp_free it) is NULL where the run
+ * has none. Damaged ones are passed over, and the log names them and says why. It fails where all are
+ * damaged, and where the system refuses to read one (EIO, EACCES, ENOLCK, ...): that may pass, and is no
+ * damage. */
+bool otp_run_newest(const char *run, int64_t most, otp_stored *s, char **path, otp_error *err);
+/* Delete all checkpoints before `step` but the newest `keep` - 1: that step's own is good and counts as one.
+ * That of step 0 was to show that the disk takes one; any other replaces it. */
+void otp_run_prune(const char *run, int64_t step, int keep);
 /* Delete temporaries that a killed process left; nobody else may be writing into the run. */
 void otp_run_sweep(const char *run);
 

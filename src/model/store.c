@@ -5,7 +5,6 @@
 #include "model/schema.h"
 #include "model/version1.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,7 +42,12 @@ typedef struct opened {
 	int version;
 } opened;
 
-static void close_file(opened *o) { H5Fclose(o->fields.file); }
+/* Closes after reading. A read that the system refused says nothing about the file. */
+static bool close_file(opened *o, bool ok)
+{
+	H5Fclose(o->fields.file);
+	return ok || otp_hdf5_fail(o->fields.path, o->fields.err);
+}
 
 /* Refuses what needs more than this program knows; so far nothing needs anything. */
 static bool check_needs(const otp_fields *f)
@@ -90,18 +94,15 @@ static bool check_version(opened *o)
 static bool open_file(const char *path, opened *o, otp_error *err)
 {
 	otp_hdf5_start();
-	if (access(path, R_OK) != 0)
-		return otp_fail(err, path, "cannot be read: %s", strerror(errno));
-	if (!otp_file_is_regular(path) || H5Fis_hdf5(path) <= 0)
-		return otp_fail(err, path,
-				"is no HDF5 file, expected a model or checkpoint written by otplan");
 	*o = (opened){.fields = {.file = otp_hdf5_open_file(path), .path = path, .err = err}};
-	if (o->fields.file < 0)
-		return otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it");
-	if (identify(o))
-		return true;
-	close_file(o);
-	return false;
+	if (o->fields.file >= 0)
+		return identify(o) || close_file(o, false);
+	if (otp_hdf5_errno())
+		return otp_hdf5_fail(path, err);
+	bool hdf5 = otp_file_is_regular(path) && H5Fis_hdf5(path) > 0;
+	return hdf5
+		   ? otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it")
+		   : otp_fail(err, path, "is no HDF5 file, expected a model or checkpoint written by otplan");
 }
 
 bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err)
@@ -110,8 +111,7 @@ bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err
 	if (!open_file(path, &o, err))
 		return false;
 	*kind = o.kind;
-	close_file(&o);
-	return true;
+	return close_file(&o, true);
 }
 
 static bool open_kind(const char *path, otp_stored_kind wanted, opened *o, otp_error *err)
@@ -123,8 +123,7 @@ static bool open_kind(const char *path, otp_stored_kind wanted, opened *o, otp_e
 			 FORMATS[wanted] + strlen("otplan-"));
 	else if (check_version(o))
 		return true;
-	close_file(o);
-	return false;
+	return close_file(o, false);
 }
 
 /* What both kinds hold. */
@@ -150,17 +149,18 @@ static bool read_facts(const opened *o, otp_stored *s)
 }
 
 /* Close, and let the finished temporary take the path's name. */
-static bool finish(hid_t file, bool ok, char *temporary, const char *path, otp_error *err)
+static bool finish(hid_t file, bool ok, char *temporary, const char *path, otp_file_check *check,
+		   const void *meant, otp_error *err)
 {
 	if (file >= 0)
-		ok &= H5Fclose(file) >= 0;
+		ok &= otp_hdf5_close_written(file);
 	if (file < 0 || !ok) {
-		otp_fail_machine(err, path, "could not be written: %s",
-				 errno ? strerror(errno) : "HDF5 failed");
+		int why = otp_hdf5_errno();
+		otp_fail_machine(err, path, "cannot be written: %s", why ? strerror(why) : "HDF5 failed");
 		unlink(temporary);
 		ok = false;
 	} else {
-		ok = otp_file_commit(temporary, path, err);
+		ok = otp_file_commit(temporary, path, check, meant, err);
 	}
 	otp_free(temporary);
 	return ok;
@@ -216,18 +216,63 @@ static bool read_losses(const otp_fields *f, otp_losses *losses)
 					  (long long)count, (int)LOSSES);
 }
 
+static const char *const CHECKPOINT_SETS[] = {"format",		 "settings",	     "losses",
+					      "transport/state", "transport/layout", "potential/state",
+					      "potential/layout"};
+
+/* Facts, and the digest of every set; of version 2, whose files have all of them. */
+static bool check_checkpoint(const opened *o, otp_stored *s)
+{
+	const otp_fields *f = &o->fields;
+	bool ok = read_facts(o, s) && otp_fields_real(f, "time_s", 0, 1e15, &s->time_s);
+	for (size_t i = 0; ok && i < sizeof CHECKPOINT_SETS / sizeof *CHECKPOINT_SETS; i++) {
+		const char *name = CHECKPOINT_SETS[i];
+		bool needed = strstr(name, "/state") != NULL || strcmp(name, "format") == 0;
+		ok = (!needed && !otp_fields_has_set(f, name)) || otp_fields_check_set(f, name);
+	}
+	return ok;
+}
+
+bool otp_checkpoint_check(const char *path, otp_error *err)
+{
+	opened o;
+	otp_stored s = {0};
+	if (!open_kind(path, OTP_STORED_CHECKPOINT, &o, err))
+		return false;
+	bool ok = close_file(&o, check_checkpoint(&o, &s));
+	otp_stored_free(&s);
+	return ok;
+}
+
+/* A file written a moment ago lacks nothing, and is of the step that was meant. */
+static bool check_written_checkpoint(const char *temporary, const void *meant, otp_error *err)
+{
+	opened o;
+	otp_stored s = {0};
+	if (!open_kind(temporary, OTP_STORED_CHECKPOINT, &o, err))
+		return false;
+	bool ok = check_checkpoint(&o, &s);
+	for (size_t i = 0; ok && i < sizeof CHECKPOINT_SETS / sizeof *CHECKPOINT_SETS; i++)
+		ok = otp_fields_has_set(&o.fields, CHECKPOINT_SETS[i]) ||
+		     otp_fail(err, temporary, "has no set %s", CHECKPOINT_SETS[i]);
+	ok = ok && (s.step == ((const otp_stored *)meant)->step ||
+		    otp_fail(err, temporary, "is of step %lld", (long long)s.step));
+	ok = close_file(&o, ok);
+	otp_stored_free(&s);
+	return ok;
+}
+
 bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[OTP_NETWORKS],
 			  otp_error *err)
 {
 	otp_hdf5_start();
-	errno = 0;
 	char *temporary = otp_file_temporary(path);
 	hid_t file = otp_fields_create(temporary);
 	bool ok = file >= 0 && write_facts(file, OTP_STORED_CHECKPOINT, s) &&
 		  otp_fields_write_real(file, "time_s", s->time_s) && write_losses(file, &s->losses);
 	for (otp_network network = 0; ok && network < OTP_NETWORKS; network++)
 		ok = write_network(file, s, network, params[network]);
-	return finish(file, ok, temporary, path, err);
+	return finish(file, ok, temporary, path, check_written_checkpoint, s, err);
 }
 
 static bool read_network(const otp_fields *f, otp_stored *s, otp_network network)
@@ -255,13 +300,9 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 	bool ok = read_facts(&o, s) && otp_fields_real(f, "time_s", 0, 1e15, &s->time_s) &&
 		  read_losses(f, &s->losses) && read_network(f, s, OTP_TRANSPORT) &&
 		  read_network(f, s, OTP_POTENTIAL);
-	close_file(&o);
-	if (!ok) {
-		static const char advice[] = "; delete it to go on from the one before";
-		size_t used = strlen(err->text);
-		snprintf(err->text + used, sizeof err->text - used, "%s", advice);
+	ok = close_file(&o, ok);
+	if (!ok)
 		otp_stored_free(s);
-	}
 	return ok;
 }
 
@@ -270,40 +311,6 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 static void set_name(const otp_param_info *i, char name[128])
 {
 	snprintf(name, 128, "generator/%s", i->name);
-}
-
-bool otp_model_write(const char *path, const otp_stored *s, const otp_params *params, const float *row,
-		     otp_error *err)
-{
-	otp_hdf5_start();
-	errno = 0;
-	char *temporary = otp_file_temporary(path);
-	hid_t file = otp_fields_create(temporary);
-	bool ok = file >= 0 && write_facts(file, OTP_STORED_MODEL, s) &&
-		  otp_fields_write_integer(file, "parameters", params->trainable) &&
-		  otp_fields_make_group(file, "generator");
-	for (int k = 0; ok && k < params->count; k++) {
-		const otp_param_info *i = &params->info[k];
-		char name[128];
-		set_name(i, name);
-		int64_t dims[4] = {i->shape.n, i->shape.h, i->shape.w, i->shape.c};
-		ok = otp_fields_write_set(file, name, OTP_SET_F32, row + i->offset, dims, 4);
-	}
-	return finish(file, ok, temporary, path, err);
-}
-
-bool otp_model_read(const char *path, otp_stored *s, otp_error *err)
-{
-	opened o;
-	memset(s, 0, sizeof *s);
-	if (!open_kind(path, OTP_STORED_MODEL, &o, err))
-		return false;
-	bool ok =
-	    read_facts(&o, s) && otp_fields_integer(&o.fields, "parameters", 0, INT64_MAX, &s->parameters);
-	close_file(&o);
-	if (!ok)
-		otp_stored_free(s);
-	return ok;
 }
 
 static bool has_parameter(const otp_fields *f, const otp_param_info *i)
@@ -318,6 +325,74 @@ static bool has_parameter(const otp_fields *f, const otp_param_info *i)
 	       otp_fail(f->err, f->path, "set %s is %lldx%lldx%lldx%lld, its architecture has %dx%dx%dx%d",
 			name, (long long)d[0], (long long)d[1], (long long)d[2], (long long)d[3], s.n, s.h,
 			s.w, s.c);
+}
+
+static bool check_parameters(const otp_fields *f, const otp_params *params)
+{
+	bool ok = true;
+	for (int k = 0; ok && k < params->count; k++) {
+		char name[128];
+		set_name(&params->info[k], name);
+		ok = has_parameter(f, &params->info[k]) && otp_fields_check_set(f, name);
+	}
+	return ok;
+}
+
+bool otp_model_check(const char *path, const otp_params *params, otp_error *err)
+{
+	opened o;
+	otp_stored s = {0};
+	if (!open_kind(path, OTP_STORED_MODEL, &o, err))
+		return false;
+	const otp_fields *f = &o.fields;
+	bool ok = read_facts(&o, &s) && otp_fields_integer(f, "parameters", 0, INT64_MAX, &s.parameters) &&
+		  otp_fields_check_set(f, "format") &&
+		  (!otp_fields_has_set(f, "settings") || otp_fields_check_set(f, "settings"));
+	otp_params *own = NULL;
+	if (ok && !params)
+		params = own = otp_sample_params(&s.arch);
+	ok = close_file(&o, ok && check_parameters(f, params));
+	otp_params_free(own);
+	otp_stored_free(&s);
+	return ok;
+}
+
+static bool check_written_model(const char *temporary, const void *meant, otp_error *err)
+{
+	return otp_model_check(temporary, meant, err);
+}
+
+bool otp_model_write(const char *path, const otp_stored *s, const otp_params *params, const float *row,
+		     otp_error *err)
+{
+	otp_hdf5_start();
+	char *temporary = otp_file_temporary(path);
+	hid_t file = otp_fields_create(temporary);
+	bool ok = file >= 0 && write_facts(file, OTP_STORED_MODEL, s) &&
+		  otp_fields_write_integer(file, "parameters", params->trainable) &&
+		  otp_fields_make_group(file, "generator");
+	for (int k = 0; ok && k < params->count; k++) {
+		const otp_param_info *i = &params->info[k];
+		char name[128];
+		set_name(i, name);
+		int64_t dims[4] = {i->shape.n, i->shape.h, i->shape.w, i->shape.c};
+		ok = otp_fields_write_set(file, name, OTP_SET_F32, row + i->offset, dims, 4);
+	}
+	return finish(file, ok, temporary, path, check_written_model, params, err);
+}
+
+bool otp_model_read(const char *path, otp_stored *s, otp_error *err)
+{
+	opened o;
+	memset(s, 0, sizeof *s);
+	if (!open_kind(path, OTP_STORED_MODEL, &o, err))
+		return false;
+	bool ok =
+	    read_facts(&o, s) && otp_fields_integer(&o.fields, "parameters", 0, INT64_MAX, &s->parameters);
+	ok = close_file(&o, ok);
+	if (!ok)
+		otp_stored_free(s);
+	return ok;
 }
 
 float *otp_model_read_weights(const char *path, const otp_params *params, otp_error *err)
@@ -340,8 +415,7 @@ float *otp_model_read_weights(const char *path, const otp_params *params, otp_er
 		ok = otp_fields_read_set(&o.fields, name, OTP_SET_F32, otp_shape_count(i->shape),
 					 row + i->offset);
 	}
-	close_file(&o);
-	if (ok)
+	if (close_file(&o, ok))
 		return row;
 	otp_free(row);
 	return NULL;

@@ -12,6 +12,7 @@
  *
  * Files of equal content are equal byte for byte: they hold no time of day.
  * Every byte that matters is under a digest: damage is an error, never a result.
+ * What was written is read back before it takes its name.
  */
 #ifndef OTP_STORE_H
 #define OTP_STORE_H
@@ -61,12 +62,17 @@ bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err
 bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_params *const params[OTP_NETWORKS],
 			  otp_error *err);
 bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err);
+/* Whether all of a file is there and every digest is right, without memory for the state. A damaged file is
+ * bad input (OTP_EXIT_USAGE); one that the system refuses to read is a failure of the machine. */
+bool otp_checkpoint_check(const char *path, otp_error *err);
 
 /* row: one row of the generator's parameters in the layout of `params`. */
 bool otp_model_write(const char *path, const otp_stored *s, const otp_params *params, const float *row,
 		     otp_error *err);
 /* Two steps, since the layout follows from the architecture: the facts, then the weights. */
 bool otp_model_read(const char *path, otp_stored *s, otp_error *err);
+/* The same check of a model, whose parameters are these; NULL: those that its architecture has. */
+bool otp_model_check(const char *path, const otp_params *params, otp_error *err);
 /* A row in the layout of `params`, made when every parameter was found in the file. otp_free it. */
 float *otp_model_read_weights(const char *path, const otp_params *params, otp_error *err);
 

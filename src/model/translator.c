@@ -6,22 +6,13 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* The layout of parameters follows from the architecture: build once, keep the names. */
-static otp_params *discover_params(const otp_arch *arch)
-{
-	otp_params *params = otp_params_new();
-	otp_sample_graph probe = otp_sample_build(arch, params, 0, 1, false);
-	otp_graph_free(probe.graph);
-	return params;
-}
-
 static bool load(otp_translator *t, const char *path, otp_error *err)
 {
 	if (!otp_model_read(path, &t->facts, err))
 		return false;
 	t->arch = t->facts.arch;
 	const otp_runtime *at = t->runtime;
-	t->params = discover_params(&t->arch);
+	t->params = otp_sample_params(&t->arch);
 	size_t bytes = (size_t)t->params->elements * at->backend->element_bytes[OTP_F32];
 	t->weights = at->backend->alloc(at->device, bytes);
 	if (!t->weights)

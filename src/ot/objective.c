@@ -218,3 +218,10 @@ otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t b
 	otp_builder_done(&b);
 	return sample;
 }
+
+otp_params *otp_sample_params(const otp_arch *arch)
+{
+	otp_params *params = otp_params_new();
+	otp_graph_free(otp_sample_build(arch, params, 0, 1, false).graph);
+	return params;
+}

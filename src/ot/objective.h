@@ -125,5 +125,7 @@ typedef struct otp_sample_graph {
 } otp_sample_graph;
 /* given_noise: eps is the leaf in.eps instead of a draw from the streams. */
 otp_sample_graph otp_sample_build(const otp_arch *arch, otp_params *t, int64_t base, int n, bool given_noise);
+/* The layout of a generator's parameters, which follows from its architecture. otp_params_free it. */
+otp_params *otp_sample_params(const otp_arch *arch);
 
 #endif

@@ -5,12 +5,14 @@
 #include <cjson/cJSON.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct otp_metrics_log {
-	FILE *file;
+	int fd;
 	char *path;
 };
 
@@ -67,20 +69,21 @@ static unsigned take_verdicts(const cJSON *object)
 
 otp_metrics_log *otp_metrics_open(const char *path, otp_error *err)
 {
-	FILE *file = fopen(path, "a+");
-	if (!file) {
+	char last = '\n';
+	int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd < 0) {
 		otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
 		return NULL;
 	}
-	/* "a+" reads from anywhere and writes at the end; C asks for a seek between a read and a write. */
-	bool torn = fseek(file, -1, SEEK_END) == 0 && fgetc(file) != '\n';
-	if (fseek(file, 0, SEEK_END) != 0 || (torn && fputc('\n', file) == EOF)) {
-		otp_fail_machine(err, path, "cannot be written: %s", strerror(errno));
-		fclose(file);
+	bool ok = lseek(fd, -1, SEEK_END) < 0 || otp_file_get(fd, &last, 1) >= 0 ||
+		  otp_fail_machine(err, path, "cannot be read: %s", strerror(errno));
+	ok = ok && (last == '\n' || otp_file_put(fd, path, "\n", 1, err));
+	if (!ok) {
+		close(fd);
 		return NULL;
 	}
 	otp_metrics_log *log = otp_calloc(1, sizeof *log);
-	*log = (otp_metrics_log){.file = file, .path = otp_strdup(path)};
+	*log = (otp_metrics_log){.fd = fd, .path = otp_strdup(path)};
 	return log;
 }
 
@@ -96,16 +99,20 @@ bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *e
 	char *line = cJSON_PrintUnformatted(object);
 	cJSON_Delete(object);
 	OTP_ASSERT(line, "no memory for a record");
-	bool ok = fprintf(log->file, "%s\n", line) > 0 && fflush(log->file) == 0;
+	char *ended = otp_format("%s\n", line);
+	bool ok = otp_file_put(log->fd, log->path, ended, strlen(ended), err);
+	otp_free(ended);
 	cJSON_free(line);
-	return ok || otp_fail_machine(err, log->path, "cannot be written: %s", strerror(errno));
+	return ok;
 }
+
+bool otp_metrics_sync(otp_metrics_log *log, otp_error *err) { return otp_file_sync(log->fd, log->path, err); }
 
 void otp_metrics_close(otp_metrics_log *log)
 {
 	if (!log)
 		return;
-	fclose(log->file);
+	close(log->fd);
 	otp_free(log->path);
 	otp_free(log);
 }

@@ -72,6 +72,8 @@ typedef struct otp_metrics_log otp_metrics_log;
 otp_metrics_log *otp_metrics_open(const char *path, otp_error *err);
 /* Written through at once, as one line. */
 bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *err);
+/* To the disk: what a checkpoint goes on from is there before it. */
+bool otp_metrics_sync(otp_metrics_log *log, otp_error *err);
 void otp_metrics_close(otp_metrics_log *log);
 
 /* The records that hold, by rising step; lines that are no record are passed

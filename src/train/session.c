@@ -46,7 +46,8 @@ static bool make_absolute(char spec[OTP_TEXT_BYTES], const char *where, otp_erro
 
 bool otp_session_absolute_paths(otp_config *c, otp_error *err)
 {
-	return make_absolute(c->source, "--source", err) && make_absolute(c->target, "--target", err);
+	return make_absolute(c->source, "--source", err) && make_absolute(c->target, "--target", err) &&
+	       make_absolute(c->from, "--from", err);
 }
 
 bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err)

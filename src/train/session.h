@@ -22,8 +22,8 @@ typedef struct otp_session {
 /* --dataroot ROOT becomes --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */
 bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
 
-/* Paths of --source and --target as they are named from any folder, so that a run goes on from wherever it is
- * resumed. */
+/* Paths of --source, --target and --from as they are named from any folder, so that a run goes on from
+ * wherever it is resumed. */
 bool otp_session_absolute_paths(otp_config *c, otp_error *err);
 
 /* Kind and larger side of a data set, for the choice of a preset. */

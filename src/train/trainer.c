@@ -8,6 +8,8 @@
 #include "train/evaluate.h"
 #include "train/game.h"
 #include "train/monitor.h"
+#include "train/origin.h"
+#include "train/stop.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -87,34 +89,48 @@ static void read_state(trainer *t, otp_stored *s)
 	}
 }
 
-/* The model before the checkpoint: a run killed between the two goes on from the checkpoint before and
- * writes both again, while one that finds its last checkpoint has nothing left to do. */
-static bool save_state(trainer *t)
+/* A ruined state must not take the place of a good one. */
+static bool check_finite(const trainer *t, const otp_stored *s)
 {
-	const otp_config *c = t->config;
-	otp_stored s = facts(t);
-	read_state(t, &s);
-	const otp_params *const params[OTP_NETWORKS] = {otp_engine_params(t->game.engine, OTP_TRANSPORT),
-							otp_engine_params(t->game.engine, OTP_POTENTIAL)};
-	const float *average = s.state[OTP_TRANSPORT] + OTP_ROW_EMA * s.elements[OTP_TRANSPORT];
-	char *model = otp_run_path(c->out, "model.h5");
-	char *checkpoint = otp_run_step_path(c->out, "checkpoints", t->game.step, "h5");
-	bool ok = true;
-	/* A ruined state must not take the place of a good one. */
-	for (otp_network n = 0; ok && n < OTP_NETWORKS; n++)
-		if (!all_finite(s.state[n], s.elements[n] * otp_engine_rows(n)))
-			ok = otp_fail_machine(
-			    t->err, c->out,
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		if (!all_finite(s->state[n], s->elements[n] * otp_engine_rows(n)))
+			return otp_fail_machine(
+			    t->err, t->config->out,
 			    "weights are no longer finite at step %lld; the checkpoints before it "
 			    "are good: try a lower --lr_d, or more --r1",
 			    (long long)t->game.step);
-	ok = ok && otp_model_write(model, &s, params[OTP_TRANSPORT], average, t->err) &&
-	     otp_checkpoint_write(checkpoint, &s, params, t->err);
+	return true;
+}
+
+/* The model before the checkpoint: a run killed between the two goes on from the checkpoint before and
+ * writes both again, while one that finds its last checkpoint has nothing left to do. Untrained networks
+ * make no model. */
+static bool write_state(trainer *t, const otp_stored *s)
+{
+	const otp_config *c = t->config;
+	const otp_params *const params[OTP_NETWORKS] = {otp_engine_params(t->game.engine, OTP_TRANSPORT),
+							otp_engine_params(t->game.engine, OTP_POTENTIAL)};
+	const float *average = s->state[OTP_TRANSPORT] + OTP_ROW_EMA * s->elements[OTP_TRANSPORT];
+	char *model = otp_run_path(c->out, "model.h5");
+	char *checkpoint = otp_run_step_path(c->out, "checkpoints", s->step, "h5");
+	bool ok = otp_metrics_sync(t->metrics, t->err) &&
+		  (s->step == 0 || otp_model_write(model, s, params[OTP_TRANSPORT], average, t->err)) &&
+		  otp_checkpoint_write(checkpoint, s, params, t->err);
 	if (ok)
-		otp_run_prune(c->out, c->keep);
+		otp_run_prune(c->out, s->step, c->keep);
 	otp_free(model);
 	otp_free(checkpoint);
+	return ok;
+}
+
+static bool save_state(trainer *t)
+{
+	double began = otp_seconds();
+	otp_stored s = facts(t);
+	read_state(t, &s);
+	bool ok = check_finite(t, &s) && write_state(t, &s);
 	otp_stored_free(&s);
+	otp_stop_saved(otp_seconds() - began);
 	return ok;
 }
 
@@ -177,32 +193,49 @@ static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *
 	return true;
 }
 
-static bool restore(trainer *t)
+/* A model file that is missing or damaged is written anew from the checkpoint. */
+static bool restore_model(trainer *t, const otp_stored *s)
 {
-	int64_t *steps;
-	int count = otp_run_checkpoints(t->config->out, &steps);
-	if (count == 0) {
+	const otp_params *params = otp_engine_params(t->game.engine, OTP_TRANSPORT);
+	char *path = otp_run_path(t->config->out, "model.h5");
+	otp_error why = {0};
+	bool ok = otp_model_check(path, params, &why) || why.exit_code == OTP_EXIT_USAGE;
+	if (!ok) {
+		*t->err = why;
+	} else if (why.exit_code && s->step > 0) {
+		otp_log("written anew from step %lld: %s", (long long)s->step, why.text);
+		otp_stored now = facts(t); /* a checkpoint of version 1 knows less of itself */
+		const float *average = s->state[OTP_TRANSPORT] + OTP_ROW_EMA * params->elements;
+		ok = otp_model_write(path, &now, params, average, t->err);
+		otp_stored_free(&now);
+	}
+	otp_free(path);
+	return ok;
+}
+
+static bool restore(trainer *t, bool *found)
+{
+	otp_stored s;
+	char *path;
+	if (!otp_run_newest(t->config->out, INT64_MAX, &s, &path, t->err))
+		return false;
+	*found = path != NULL;
+	if (!path) {
 		otp_log("no checkpoint yet: starting from step 0");
-		otp_free(steps);
 		return true;
 	}
-	otp_stored s;
-	char *path = otp_run_step_path(t->config->out, "checkpoints", steps[count - 1], "h5");
-	otp_free(steps);
-	bool ok = otp_checkpoint_read(path, &s, t->err);
+	bool ok = check_checkpoint(t, &s, path);
 	if (ok) {
-		ok = check_checkpoint(t, &s, path);
-		if (ok) {
-			for (otp_network n = 0; n < OTP_NETWORKS; n++)
-				otp_engine_write(t->game.engine, n, s.state[n]);
-			otp_engine_set_losses(t->game.engine, &s.losses);
-			t->game.step = s.step;
-			t->time_before = s.time_s;
-			t->sigma_by = s.sigma_by;
-			otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
-		}
-		otp_stored_free(&s);
+		for (otp_network n = 0; n < OTP_NETWORKS; n++)
+			otp_engine_write(t->game.engine, n, s.state[n]);
+		otp_engine_set_losses(t->game.engine, &s.losses);
+		t->game.step = s.step;
+		t->time_before = s.time_s;
+		t->sigma_by = s.sigma_by;
+		otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
+		ok = restore_model(t, &s);
 	}
+	otp_stored_free(&s);
 	otp_free(path);
 	return ok;
 }
@@ -331,17 +364,35 @@ static bool one_step(trainer *t)
 	return true;
 }
 
-static otp_train_outcome train_steps(trainer *t, const volatile sig_atomic_t *stop)
+/* What was wished between two steps; true where the training goes on. */
+static bool heed(trainer *t, otp_train_outcome *end)
 {
-	while (t->game.step < t->config->steps) {
-		if (!one_step(t))
-			return OTP_TRAIN_FAILED;
-		if (*stop && t->game.step < t->config->steps) {
-			bool saved = save_state(t);
-			otp_log("interrupted at step %lld; continue with --resume", (long long)t->game.step);
-			return saved ? OTP_TRAIN_INTERRUPTED : OTP_TRAIN_FAILED;
-		}
+	otp_wish wish = otp_stop_wish();
+	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
+		return true;
+	if ((wish == OTP_WISH_SAVE && !save_picture(t)) || !save_state(t))
+		return false;
+	if (wish == OTP_WISH_SAVE) {
+		otp_log("picture and checkpoint of step %lld were asked for", (long long)t->game.step);
+		return true;
 	}
+	*end = wish == OTP_WISH_STOP ? OTP_TRAIN_STOPPED : OTP_TRAIN_TIME_UP;
+	otp_log("%s at step %lld; continue with --resume",
+		wish == OTP_WISH_STOP ? "interrupted" : "--max-time is nearly up: stopped",
+		(long long)t->game.step);
+	return false;
+}
+
+static otp_train_outcome train_steps(trainer *t)
+{
+	otp_train_outcome end = OTP_TRAIN_FAILED;
+	otp_stop_begin();
+	/* So that a full disk or a folder that cannot be written to shows now, not after hours. */
+	if (t->game.step == 0 && !save_state(t))
+		return OTP_TRAIN_FAILED;
+	while (t->game.step < t->config->steps)
+		if (!one_step(t) || !heed(t, &end))
+			return end;
 	return OTP_TRAIN_DONE;
 }
 
@@ -420,15 +471,22 @@ static bool start_monitor(trainer *t)
 	return ok;
 }
 
+static bool first_state(trainer *t)
+{
+	bool found = false;
+	if (t->config->resume && !restore(t, &found))
+		return false;
+	return found || !t->config->from[0] || otp_origin_load(t->config, &t->game, t->err);
+}
+
 static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
-	/* A resumed run's config.ini has a number: its checkpoint knows. */
-	if (!t->config->resume)
-		t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
+	/* The config.ini of a resumed run has a number; its checkpoint, if there is one yet, knows more. */
+	t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);
-	if (!open_files(t) || (t->config->resume && !(restore(t) && write_config(t->config, t->err))) ||
+	if (!open_files(t) || !first_state(t) || (t->config->resume && !write_config(t->config, t->err)) ||
 	    !read_picture_data(t) || !otp_session_hint(t->session, t->err))
 		return false;
 	announce(t);
@@ -455,16 +513,16 @@ static void finish(trainer *t)
 	otp_free(t->picture_targets);
 }
 
-otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile sig_atomic_t *stop,
-			    otp_error *err)
+otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, otp_error *err)
 {
 	trainer t = {.session = s, .config = &s->config, .err = err};
 	otp_train_outcome end = OTP_TRAIN_FAILED;
 	if (start(&t, runtime)) {
 		if (t.game.step == s->config.steps)
 			otp_log("all %d steps are done already", s->config.steps);
-		end = train_steps(&t, stop);
+		end = train_steps(&t);
 	}
+	otp_stop_end();
 	finish(&t);
 	otp_log_close();
 	return end;

@@ -7,15 +7,17 @@
 #include "engine/engine.h"
 #include "train/session.h"
 
-#include <signal.h>
+typedef enum otp_train_outcome {
+	OTP_TRAIN_DONE,
+	OTP_TRAIN_STOPPED, /* by a signal, with a checkpoint */
+	OTP_TRAIN_TIME_UP, /* by --max-time, with a checkpoint */
+	OTP_TRAIN_FAILED
+} otp_train_outcome;
 
-typedef enum otp_train_outcome { OTP_TRAIN_DONE, OTP_TRAIN_INTERRUPTED, OTP_TRAIN_FAILED } otp_train_outcome;
-
-/* Trains in config.out. The session's config has been checked; with
- * config.resume the folder's newest checkpoint is where it starts. A set
- * *stop ends it after the step in hand, with a checkpoint. */
-otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, const volatile sig_atomic_t *stop,
-			    otp_error *err);
+/* Trains in config.out, which nobody else may be writing to. The session's config has been checked; with
+ * config.resume the folder's newest whole checkpoint is where it starts, else fresh weights or those of
+ * config.from. stop.h says what ends it early. */
+otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, otp_error *err);
 
 /* Bytes of memory that a picture of a run's samples takes while it is made. */
 size_t otp_train_picture_bytes(const otp_arch *arch);

@@ -63,7 +63,7 @@ equal_runs whole part
 same <(history whole) <(history part)
 
 title "SIGTERM is as good"
-interrupted TERM 130 term "${setup[@]}"
+interrupted TERM 143 term "${setup[@]}"
 does train --resume --out term
 equal_runs whole term
 
