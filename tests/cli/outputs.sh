@@ -161,7 +161,8 @@ done
 cp run/model.h5 model.h5
 exits 2 translate model.h5 stack.npy model.h5 --overwrite
 complains 'input itself'
-refuses 2 'input itself' translate run stack.npy run/model.h5 --overwrite
+exits 2 translate run stack.npy run/model.h5 --overwrite
+complains 'input itself'
 same model.h5 run/model.h5
 same photos/p.png p.kept
 missing photos/$manifest
