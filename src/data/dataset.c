@@ -185,11 +185,18 @@ static bool check_modifiers(const otp_dataset *d, otp_error *err)
 
 otp_dataset *otp_dataset_open(const char *text, uint64_t seed, otp_error *err)
 {
+	return otp_dataset_open_up_to(text, seed, OTP_IMAGE_MOST_PIXELS, err);
+}
+
+otp_dataset *otp_dataset_open_up_to(const char *text, uint64_t seed, int64_t most_pixels, otp_error *err)
+{
 	otp_spec spec;
 	if (!otp_spec_parse(text, &spec, err))
 		return NULL;
 	otp_dataset *d = otp_calloc(1, sizeof *d);
 	d->spec = spec;
+	if (!spec.most_pixels)
+		d->spec.most_pixels = most_pixels;
 	d->seed = seed;
 	d->lock = otp_calloc(1, sizeof *d->lock);
 	pthread_mutex_init(d->lock, NULL);
@@ -394,6 +401,12 @@ static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_e
 	if (d->source->kind == OTP_DATA_VECTORS)
 		return true;
 	bool bytes = image->u8 != NULL;
+	if (!d->size && (image->h != d->h || image->w != d->w)) {
+		char name[256];
+		return otp_fail(err, otp_dataset_name(d, index, name, sizeof name),
+				"is %d x %d now, %d x %d when it was opened (height x width)", image->h,
+				image->w, d->h, d->w);
+	}
 	if (image->c != d->settled_c)
 		otp_image_to_channels(image, d->settled_c);
 	if (d->size)

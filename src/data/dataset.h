@@ -47,6 +47,8 @@ typedef struct otp_dataset_info {
 
 /* Open and look: finds files, reads headers, decodes nothing big. */
 otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
+/* The same; pictures of more than `most_pixels` are left out, unless the spec has a limit of its own. */
+otp_dataset *otp_dataset_open_up_to(const char *spec, uint64_t seed, int64_t most_pixels, otp_error *err);
 /* Fix the form in which samples come out (images: size x size, or their own
  * size where 0; channels: 1 or 3 from anything, grey repeated, alpha laid over
  * white), and decide what will be held in memory. Reads no sample. */

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "data/image.h"
+#include "data/kinds.h"
 
 #include <limits.h>
 #include <string.h>
@@ -38,13 +39,13 @@ bool otp_decode_size(const otp_encoded *in, int64_t h, int64_t w, otp_head *head
 
 static const otp_codec *codec_of(const otp_encoded *in, otp_error *err)
 {
+	bool picture;
 	for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
 		if (codecs[i]->is(in->bytes, in->count))
 			return codecs[i];
-	if (in->total == 0)
-		otp_fail(err, in->where, "is empty");
-	else
-		otp_fail(err, in->where, "is no picture that can be read, expected %s", OTP_IMAGE_FORMATS);
+	const char *kind = otp_kind_of(in->bytes, in->count, &picture);
+	otp_fail(err, in->where, "is %s, expected %s", strcmp(kind, "other") == 0 ? "of no known kind" : kind,
+		 OTP_IMAGE_FORMATS);
 	return NULL;
 }
 
@@ -54,10 +55,10 @@ static bool check_limit(const otp_encoded *in, const otp_head *head, int64_t mos
 {
 	int64_t pixels = (int64_t)head->h * head->w;
 	return pixels <= most_pixels ||
-	       otp_fail(err, in->where,
-			"is %d x %d (width x height), %lld pixels; pictures of up to %lld are read: "
-			"--max-pixels, or ?max-pixels=N after the data set",
-			head->w, head->h, (long long)pixels, (long long)most_pixels);
+	       otp_fail(
+		   err, in->where,
+		   "is %d x %d (width x height), %lld pixels; pictures of up to %lld are read (max-pixels)",
+		   head->w, head->h, (long long)pixels, (long long)most_pixels);
 }
 
 static const otp_codec *look(const otp_encoded *in, int64_t most_pixels, otp_head *head, otp_error *err)

@@ -23,8 +23,8 @@ typedef struct otp_head {
 typedef struct otp_codec {
 	const char *name;
 	bool (*is)(const uint8_t *bytes, size_t count);
-	/* Of a whole file, also whether it can hold so large a picture. Of a head alone, false where more is
-	 * needed to tell. */
+	/* Also whether the file can hold so large a picture; not whether it does. Of a head alone, false
+	 * where more is needed to tell. */
 	bool (*look)(const otp_encoded *in, otp_head *head, otp_error *err);
 	/* h * w * c bytes, of a whole file that was looked at. */
 	bool (*decode)(const otp_encoded *in, const otp_head *head, uint8_t *pixels, otp_error *err);

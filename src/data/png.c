@@ -36,26 +36,41 @@ static void note_chunk(facts *f, const uint8_t *type, const uint8_t *data, size_
 	}
 }
 
-/* To the end of the file, or of what is at hand. */
-static bool walk(const otp_encoded *in, facts *f, otp_error *err)
+/* The chunk at `at`, or NULL where it is not all at hand. */
+static const uint8_t *chunk_at(const otp_encoded *in, size_t at, size_t *bytes)
 {
-	bool whole = in->count == in->total;
-	for (size_t at = sizeof signature; in->count - at >= 12;) {
-		const uint8_t *chunk = in->bytes + at;
-		size_t bytes = otp_be32(chunk);
-		if (bytes > in->count - at - 12)
-			break;
+	if (at > in->count || in->count - at < 12)
+		return NULL;
+	const uint8_t *chunk = in->bytes + at;
+	*bytes = otp_be32(chunk);
+	return *bytes <= in->count - at - 12 ? chunk : NULL;
+}
+
+/* The chunks that are at hand. A cut is for decode to find: a file is a picture by its head. */
+static bool look_around(const otp_encoded *in, facts *f, otp_error *err)
+{
+	size_t at = sizeof signature, bytes;
+	for (const uint8_t *chunk; (chunk = chunk_at(in, at, &bytes)); at += 12 + bytes)
+		note_chunk(f, chunk + 4, chunk + 8, bytes);
+	bool whole = in->count == in->total,
+	     at_picture = in->count - at >= 8 && memcmp(in->bytes + at + 4, "IDAT", 4) == 0;
+	/* Behind the picture there may be an orientation; it does not change the size of a square. */
+	bool told = (f->picture || at_picture) && (f->exif || f->w == f->h);
+	return (f->depth && (whole || told)) || otp_decode_cut(in, err);
+}
+
+/* All chunks up to the last one, with their checksums. */
+static bool check_chunks(const otp_encoded *in, otp_error *err)
+{
+	size_t at = sizeof signature, bytes;
+	for (const uint8_t *chunk; (chunk = chunk_at(in, at, &bytes)); at += 12 + bytes) {
 		if (crc32(0, chunk + 4, (uInt)bytes + 4) != otp_be32(chunk + 8 + bytes))
 			return otp_fail(err, in->where, "damaged: the checksum of its %.4s chunk is wrong",
 					(const char *)chunk + 4);
-		note_chunk(f, chunk + 4, chunk + 8, bytes);
 		if (memcmp(chunk + 4, "IEND", 4) == 0)
-			return f->picture || otp_decode_cut(in, err);
-		at += 12 + bytes;
+			return true;
 	}
-	/* Of a head, the rest may turn the picture; of a square one that does not change the size. */
-	bool told = f->picture || (in->count >= 41 && f->transparent);
-	return (!whole && f->depth && told && (f->exif || f->w == f->h)) || otp_decode_cut(in, err);
+	return otp_decode_cut(in, err);
 }
 
 static int channels(const facts *f)
@@ -77,7 +92,8 @@ static bool holds_rows(const otp_encoded *in, const facts *f, otp_error *err)
 static bool look(const otp_encoded *in, otp_head *head, otp_error *err)
 {
 	facts f = {0};
-	if (!walk(in, &f, err) || !otp_decode_size(in, f.h, f.w, head, err) || !holds_rows(in, &f, err))
+	if (!look_around(in, &f, err) || !otp_decode_size(in, f.h, f.w, head, err) ||
+	    !holds_rows(in, &f, err))
 		return false;
 	head->c = channels(&f);
 	head->deep = f.depth == 16;
@@ -95,7 +111,7 @@ static bool failed(const otp_encoded *in, int code, otp_error *err)
 static bool decode_as(const otp_encoded *in, int format, void *out, size_t bytes, otp_error *err)
 {
 	spng_ctx *context = spng_ctx_new(0);
-	/* Checksums were compared in walk. */
+	/* Checksums were compared in check_chunks. */
 	int code = context ? spng_set_crc_action(context, SPNG_CRC_USE, SPNG_CRC_USE) : SPNG_EMEM;
 	if (!code)
 		code = spng_set_png_buffer(context, in->bytes, in->count);
@@ -121,6 +137,8 @@ static void take(const otp_head *head, const void *rgba, uint8_t *to)
 static bool decode(const otp_encoded *in, const otp_head *head, uint8_t *pixels, otp_error *err)
 {
 	size_t count = (size_t)head->h * (size_t)head->w, each = head->deep ? 8 : 4;
+	if (!check_chunks(in, err))
+		return false;
 	if (head->c >= 3 && !head->deep)
 		return decode_as(in, head->c == 3 ? SPNG_FMT_RGB8 : SPNG_FMT_RGBA8, pixels,
 				 count * (size_t)head->c, err);

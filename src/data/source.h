@@ -77,6 +77,8 @@ otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err);
 void otp_source_skip(otp_source *s, const char *text);
 /* The same for a picture that cannot be decoded. */
 void otp_source_skip_picture(otp_source *s, const char *name, const char *text);
+/* The same in the lists alone: whoever calls says it for many at once. */
+void otp_source_leave_out(otp_source *s, const char *name, const char *text);
 void otp_source_note_folder(otp_source *s, const char *path);
 /* Free what the base holds and the source itself. */
 void otp_source_free(otp_source *s);

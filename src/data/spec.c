@@ -109,6 +109,11 @@ static bool set_keep(otp_spec *s, const char *value)
 	return s->keep || strcmp(value, "off") == 0;
 }
 
+static bool set_max_pixels(otp_spec *s, const char *value)
+{
+	return to_count(value, 1, INT32_MAX, &s->most_pixels);
+}
+
 static bool set_size(otp_spec *s, const char *value) { return to_int(value, 4, 4096, &s->size); }
 static bool set_d(otp_spec *s, const char *value) { return to_int(value, 1, 4096, &s->d); }
 static bool set_m(otp_spec *s, const char *value) { return to_int(value, 1, 4096, &s->m); }
@@ -127,6 +132,7 @@ static const modifier modifiers[] = {
     {"range", false, set_range, "LOW..HIGH, the stored values of black and white"},
     {"layout", false, set_layout, "nhwc or nchw, the order of an array's axes"},
     {"keep", false, set_keep, "on or off"},
+    {"max-pixels", false, set_max_pixels, "a count from 1 to 2147483647"},
     {"size", true, set_size, "pixels from 4 to 4096"},
     {"d", true, set_d, "a dimension from 1 to 4096"},
     {"m", true, set_m, "a dimension from 1 to 4096"},

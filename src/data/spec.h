@@ -19,6 +19,7 @@ typedef struct otp_spec {
 	double low, high;    /* stored values that stand for -1 and 1; equal: found out */
 	otp_layout layout;   /* order of an array's axes */
 	bool keep;	     /* decoded images may stay in memory */
+	int64_t most_pixels; /* larger pictures are refused; 0: not said */
 	bool look;	     /* only kind and size are asked for: read headers, say nothing */
 	/* synth: */
 	int size, d, m, strata;

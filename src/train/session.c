@@ -78,10 +78,10 @@ static bool open_sides(otp_session *s, otp_error *err)
 		return otp_fail(err, "--source", "no source data set was given");
 	if (!c->target[0])
 		return otp_fail(err, "--target", "no target data set was given");
-	s->source = otp_dataset_open(c->source, c->seed, err);
+	s->source = otp_dataset_open_up_to(c->source, c->seed, c->max_pixels, err);
 	if (!s->source)
 		return false;
-	s->target = otp_dataset_open(c->target, c->seed, err);
+	s->target = otp_dataset_open_up_to(c->target, c->seed, c->max_pixels, err);
 	return s->target != NULL;
 }
 

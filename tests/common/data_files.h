@@ -26,6 +26,10 @@ void put_idx(const char *name, const char *mode, int count, int missing);
 void put_zip(const char *name, const char *const *entries, const void *const *data, const size_t *bytes,
 	     int count);
 
+/* The same, locked with a password. */
+void put_locked_zip(const char *name, const char *const *entries, const void *const *data,
+		    const size_t *bytes, int count);
+
 /* Keep so many eighths of a file. */
 void cut(const char *from, const char *to, int eighths);
 
