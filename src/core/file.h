@@ -5,7 +5,8 @@
 
 #include "core/base.h"
 
-/* ".tmp-<pid>-<hash of the name>" in the folder of `path`: where a library is to write before otp_file_commit. otp_free it. */
+/* ".tmp-<pid>-<hash of the name>" in the folder of `path`: where a library is to write before
+ * otp_file_commit. otp_free it. */
 char *otp_file_temporary(const char *path);
 /* Reads a temporary back: whether it holds what was meant. If not, err says what differs. */
 typedef bool otp_file_check(const char *temporary, const void *meant, otp_error *err);

@@ -394,6 +394,30 @@ char *otp_dataset_place(const otp_dataset *d)
 
 /* ---- the first stage ------------------------------------------------------------- */
 
+/* A file may be another one since it was opened. */
+static bool keeps_size(const otp_dataset *d, uint64_t index, const otp_image *image, otp_error *err)
+{
+	char name[256];
+	return d->size || (image->h == d->h && image->w == d->w) ||
+	       otp_fail(err, otp_dataset_name(d, index, name, sizeof name),
+			"is %d x %d now, %d x %d when it was opened (height x width)", image->h, image->w,
+			d->h, d->w);
+}
+
+/* Channels and size are made over as floats, which take more than the file's picture did. */
+static bool can_reshape(const otp_dataset *d, uint64_t index, const otp_image *image, otp_error *err)
+{
+	const size_t small = (size_t)64 << 20;
+	if (image->c == d->settled_c && (!d->size || (image->h == d->size && image->w == d->size)))
+		return true;
+	size_t pixels = otp_mul_size((size_t)image->h, (size_t)image->w);
+	size_t needed = otp_mul_size(pixels, (size_t)(image->c + 2 * d->settled_c) * sizeof(float));
+	char name[256];
+	return needed <= small || otp_memory_can_have(needed) ||
+	       otp_fail_memory(err, otp_dataset_name(d, index, name, sizeof name), needed,
+			       "a picture as floats", otp_memory_available());
+}
+
 static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_error *err)
 {
 	if (!d->source->ops->read(d->source, number_in_source(d, index), image, err))
@@ -401,11 +425,9 @@ static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_e
 	if (d->source->kind == OTP_DATA_VECTORS)
 		return true;
 	bool bytes = image->u8 != NULL;
-	if (!d->size && (image->h != d->h || image->w != d->w)) {
-		char name[256];
-		return otp_fail(err, otp_dataset_name(d, index, name, sizeof name),
-				"is %d x %d now, %d x %d when it was opened (height x width)", image->h,
-				image->w, d->h, d->w);
+	if (!keeps_size(d, index, image, err) || !can_reshape(d, index, image, err)) {
+		otp_image_free(image);
+		return false;
 	}
 	if (image->c != d->settled_c)
 		otp_image_to_channels(image, d->settled_c);

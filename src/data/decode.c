@@ -13,6 +13,7 @@
 static const otp_codec *const codecs[] = {&otp_codec_jpeg, &otp_codec_png, &otp_codec_webp, &otp_codec_gif,
 					  &otp_codec_bmp,  &otp_codec_pnm, &otp_codec_tga};
 
+#undef otp_decode_cut
 bool otp_decode_cut(const otp_encoded *in, otp_error *err)
 {
 	return otp_fail(err, in->where, "damaged: ends before its picture does");

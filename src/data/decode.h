@@ -34,7 +34,10 @@ extern const otp_codec otp_codec_jpeg, otp_codec_png, otp_codec_webp, otp_codec_
     otp_codec_pnm, otp_codec_tga;
 
 /* Errors that several formats have. */
-bool otp_decode_cut(const otp_encoded *in, otp_error *err);
+bool otp_decode_cut(const otp_encoded *in, otp_error *err); /* false, as otp_fail */
+#ifdef __clang_analyzer__
+#define otp_decode_cut(...) (otp_decode_cut(__VA_ARGS__), false)
+#endif
 /* Whether `needed` bytes can lie in the file. */
 bool otp_decode_holds(const otp_encoded *in, uint64_t needed, otp_error *err);
 /* Sizes from 1 x 1 on that an int holds; only then are h and w set. */

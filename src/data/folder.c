@@ -267,29 +267,32 @@ static bool has_hidden_part(const char *name)
 	return false;
 }
 
-/* One line for the archive, not one for each file. */
-static void say_locked(folder *f, int64_t encrypted, int64_t packed, int method)
+/* One line for the archive, not one for each file: an error where no picture is left. */
+static bool say_locked(folder *f, int64_t encrypted, int64_t packed, int method, otp_error *err)
 {
-	char *text;
-	if (encrypted) {
-		text = otp_format("%s: %lld of its pictures %s encrypted, which is not read", f->root,
-				  (long long)encrypted, encrypted == 1 ? "is" : "are");
-		otp_source_skip(&f->base, text);
-		otp_free(text);
-	}
-	if (packed) {
-		text = otp_format(
-		    "%s: %lld of its pictures %s packed by method %d%s, which cannot be unpacked here",
-		    f->root, (long long)packed, packed == 1 ? "is" : "are", method,
-		    method == 14  ? " (LZMA)"
-		    : method == 9 ? " (Deflate64)"
-				  : "");
-		otp_source_skip(&f->base, text);
-		otp_free(text);
-	}
+	const char *left = f->count ? "" : ", and it holds no others";
+	otp_error trouble = {0};
+	if (encrypted)
+		otp_fail(&trouble, f->root, "%lld of its pictures are encrypted, which are not read%s",
+			 (long long)encrypted, left);
+	else if (packed)
+		otp_fail(&trouble, f->root,
+			 "%lld of its pictures are packed by method %d%s, which cannot be unpacked here%s",
+			 (long long)packed, method,
+			 method == 14  ? " (LZMA)"
+			 : method == 9 ? " (Deflate64)"
+				       : "",
+			 left);
+	if (!encrypted && !packed)
+		return true;
+	if (!f->count)
+		*err = trouble;
+	else
+		otp_source_skip(&f->base, trouble.text);
+	return f->count > 0;
 }
 
-static void walk_zip(folder *f)
+static bool walk_zip(folder *f, otp_error *err)
 {
 	otp_archived e;
 	int64_t encrypted = 0, packed = 0;
@@ -306,7 +309,7 @@ static void walk_zip(folder *f)
 			note_file(f, otp_strdup(e.name), i, e.bytes);
 		}
 	}
-	say_locked(f, encrypted, packed, method);
+	return say_locked(f, encrypted, packed, method, err);
 }
 
 /* By stem, then extension, so that files that share a stem are neighbours. */
@@ -607,6 +610,8 @@ otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
 		return NULL;
 	folder *f = folder_new(spec, spec->place);
 	f->archive = archive;
-	walk_zip(f);
-	return folder_finish(f, spec, err);
+	if (walk_zip(f, err))
+		return folder_finish(f, spec, err);
+	folder_close(&f->base);
+	return NULL;
 }
