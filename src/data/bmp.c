@@ -118,6 +118,8 @@ static bool look(const otp_encoded *in, otp_head *head, otp_error *err)
 static uint8_t scaled(uint32_t pixel, uint32_t mask)
 {
 	uint32_t low = mask & -mask;
+	if (!low)
+		return 0;
 	uint64_t most = mask / low, value = (pixel & mask) / low;
 	return (uint8_t)((value * 255 + most / 2) / most);
 }
