@@ -287,9 +287,18 @@ static bool say_locked(folder *f, int64_t encrypted, int64_t packed, int method,
 		return true;
 	if (!f->count)
 		*err = trouble;
-	else
-		otp_source_skip(&f->base, trouble.text);
+	else if (!f->base.quiet)
+		otp_log("otplan: skipped: %s", trouble.text);
 	return f->count > 0;
+}
+
+static void leave_locked(folder *f, const otp_archived *e)
+{
+	char *text =
+	    otp_format("%s/%s: %s", f->root, e->name,
+		       e->encrypted ? "is encrypted" : "is packed by a method that is not known here");
+	otp_source_leave_out(&f->base, e->name, text);
+	otp_free(text);
 }
 
 static bool walk_zip(folder *f, otp_error *err)
@@ -305,6 +314,7 @@ static bool walk_zip(folder *f, otp_error *err)
 			encrypted += e.encrypted;
 			packed += !e.encrypted;
 			method = e.encrypted ? method : e.method;
+			leave_locked(f, &e);
 		} else {
 			note_file(f, otp_strdup(e.name), i, e.bytes);
 		}
