@@ -46,7 +46,7 @@ otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
  * size where 0; channels: 1 or 3 from anything, grey repeated, alpha laid over
  * white), and decide what will be held in memory. Reads no sample. */
 bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
-/* Load into memory what was decided, with `threads` threads. */
+/* Load into memory what was decided, with `threads` threads; once is enough. */
 bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err);
 /* Both. */
 bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err);
