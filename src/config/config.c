@@ -247,13 +247,8 @@ static bool fail_unknown(const char *key, const char *where, otp_error *err)
 		       : otp_fail(err, where, "unknown option \"%s\", see `otplan help train`", key);
 }
 
-bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err)
+static bool set(otp_config *c, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
-	const otp_option *o = find(key);
-	if (!o)
-		return otp_config_is_retired(key) ? set_retired(c, key, value, where, err)
-						  : fail_unknown(key, where, err);
-	c->said[o - otp_option_rows] = true;
 	switch (o->kind) {
 	case OTP_OPTION_GROUP:
 		break;
@@ -273,6 +268,18 @@ bool otp_config_set(otp_config *c, const char *key, const char *value, const cha
 	}
 	OTP_ASSERT(false, "option %s of no kind", o->key);
 	return false;
+}
+
+bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err)
+{
+	const otp_option *o = find(key);
+	if (!o)
+		return otp_config_is_retired(key) ? set_retired(c, key, value, where, err)
+						  : fail_unknown(key, where, err);
+	if (!set(c, o, value, where, err))
+		return false;
+	c->said[o - otp_option_rows] = true;
+	return true;
 }
 
 void otp_config_defaults(otp_config *c)
