@@ -36,8 +36,9 @@ bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err
 bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *err);
 
 /* Opens both data sets and settles what the configuration leaves to them, from headers and, for points, a
- * sample of the source: enough to say what will be trained and what it takes. Samples can be had after otp_session_load, which reads what is to
- * lie in memory and settles --sigma-end auto. On failure nothing stays open. */
+ * sample of the source: enough to say what will be trained and what it takes. Samples can be had after
+ * otp_session_load, which reads what is to lie in memory and settles --sigma-end auto. On failure nothing
+ * stays open. */
 bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err);
 bool otp_session_load(otp_session *s, otp_error *err);
 /* Both. */
