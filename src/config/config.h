@@ -58,6 +58,7 @@ OTP_CHOICE(otp_start);
 enum {
 	OTP_OPTION_ROWS = 0
 #define GROUP(title) +1
+#define OPEN(key, field, scope, tier, min, max, help) +1
 #define INT(key, field, scope, tier, value, min, max, help) +1
 #define REAL(key, field, scope, tier, value, min, max, help) +1
 #define AUTO(key, field, scope, tier, value, min, max, help) +1
