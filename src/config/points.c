@@ -10,7 +10,7 @@
  * layers that bend faster than usual, and with rates that start high and fall early and far. R1 shortens
  * displacements by 2 tau r1: 0.6 % at the end. docs/method.md has the trials. */
 static const char *const MAP_LINES[][2] = {
-    {"steps", "8000"},	  {"precision", "bf16"}, {"width", "256"},	{"potential-width", "256"},
+    {"steps", "9000"},	  {"precision", "bf16"}, {"width", "256"},	{"potential-width", "256"},
     {"k-transport", "3"}, {"lr_g", "1e-3"},	 {"decay-from", "0.2"}, {"decay-to", "0.005"},
     {"ema", "0.999"},	  {"r1-end", "3e-3"},	 {"sharpness", "2"},	{"potential-sharpness", "3"},
 };
