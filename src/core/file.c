@@ -213,6 +213,12 @@ bool otp_file_is_folder(const char *path)
 	return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool otp_file_is_regular(const char *path)
+{
+	struct stat info;
+	return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 bool otp_file_make_folder(const char *path, otp_error *err)
 {
 	char *partial = otp_strdup(path);

@@ -31,6 +31,8 @@ void *otp_file_read(const char *path, size_t *bytes, otp_error *err);
 bool otp_file_fail_read(otp_error *err, const char *path, int why);
 bool otp_file_exists(const char *path);
 bool otp_file_is_folder(const char *path);
+/* A plain file, or a link to one: no pipe, device or folder, which may never end or never begin. */
+bool otp_file_is_regular(const char *path);
 /* Like mkdir -p. */
 bool otp_file_make_folder(const char *path, otp_error *err);
 

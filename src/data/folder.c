@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +41,11 @@ typedef struct folder {
 	otp_source base;
 	char *root;
 	archive *archive; /* NULL: a folder */
+	uint64_t former;  /* digest of kind OTP_DIGEST_HEADS */
 	entry *entries;
 	size_t count, room;
-	struct { /* what else lies there, for the message when nothing can be used */
+	atomic_uint_fast64_t *content; /* (count) hash of each file's bytes; 0: not read yet */
+	struct {		       /* what else lies there, for the message when nothing can be used */
 		char extension[12];
 		int64_t count;
 	} others[MOST_KINDS];
@@ -188,6 +191,13 @@ static void *read_bytes(const folder *f, const entry *e, size_t most, size_t *by
 	return data;
 }
 
+/* Readers of a const folder note what they find: it is the same, whoever finds it. */
+static void note_content(const folder *f, uint64_t index, const void *data, size_t bytes)
+{
+	uint64_t hash = XXH3_64bits(data, bytes);
+	atomic_store(&f->content[index], hash ? hash : 1);
+}
+
 static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, otp_error *err)
 {
 	const folder *f = (const folder *)base;
@@ -196,6 +206,7 @@ static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, 
 	void *data = read_bytes(f, e, SIZE_MAX, &bytes, err);
 	if (!data)
 		return false;
+	note_content(f, index, data, bytes);
 	char *path = path_of(f, e);
 	bool ok = otp_image_decode(data, bytes, path, out, err);
 	otp_free(path);
@@ -223,6 +234,7 @@ static void folder_close(otp_source *base)
 	for (size_t i = 0; i < f->count; i++)
 		otp_free(f->entries[i].name);
 	otp_free(f->entries);
+	otp_free(f->content);
 	otp_free(f->root);
 	if (f->archive) {
 		zip_discard(f->archive->zip);
@@ -248,8 +260,7 @@ static bool look(folder *f, const entry *e, otp_error *err)
 			return false;
 		known = otp_image_look(data, bytes, &h, &w, &c, &deep);
 		if (known)
-			f->base.digest =
-			    XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->base.digest);
+			f->former = XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->former);
 		otp_free(data);
 		if (bytes >= e->bytes)
 			break;
@@ -261,7 +272,7 @@ static bool look(folder *f, const entry *e, otp_error *err)
 		otp_free(path);
 		return false;
 	}
-	f->base.digest = XXH3_64bits_withSeed(e->name, strlen(e->name), f->base.digest ^ e->bytes);
+	f->former = XXH3_64bits_withSeed(e->name, strlen(e->name), f->former ^ e->bytes);
 	otp_data_survey *s = &f->base.survey;
 	bool first = s->grey + s->colour == 0;
 	s->grey += c <= 2;
@@ -295,8 +306,61 @@ static bool fail_empty(const folder *f, otp_error *err)
 	return otp_fail(err, f->root, "holds no files, expected images: %s", OTP_IMAGE_EXTENSIONS);
 }
 
-static const otp_source_ops folder_ops = {
-    .read = folder_read, .close = folder_close, .name = folder_name, .file = folder_file};
+/* ---- digest ------------------------------------------------------------------- */
+
+typedef struct reading {
+	const folder *f;
+	const int64_t *chosen;
+	int64_t count;
+	atomic_int_fast64_t next;
+} reading;
+
+/* Files that nothing has decoded yet. One that cannot be read counts as empty; decoding will name it. */
+static void read_rest(void *argument, int worker)
+{
+	(void)worker;
+	reading *r = argument;
+	for (int64_t i; (i = atomic_fetch_add(&r->next, 1)) < r->count;) {
+		uint64_t index = (uint64_t)r->chosen[i];
+		otp_error ignored = {0};
+		size_t bytes = 0;
+		if (atomic_load(&r->f->content[index]))
+			continue;
+		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &ignored);
+		note_content(r->f, index, data ? data : "", data ? bytes : 0);
+		otp_free(data);
+	}
+}
+
+static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, otp_pool *pool,
+			otp_error *err)
+{
+	(void)err;
+	folder *f = (folder *)base;
+	reading r = {.f = f, .chosen = chosen, .count = count};
+	otp_pool_run(pool, read_rest, &r);
+	base->digest = (uint64_t)count;
+	for (int64_t i = 0; i < count; i++) {
+		const entry *e = &f->entries[chosen[i]];
+		uint64_t content = atomic_load(&f->content[chosen[i]]);
+		base->digest = XXH3_64bits_withSeed(&content, sizeof content, base->digest);
+		base->digest = XXH3_64bits_withSeed(e->name, strlen(e->name), base->digest);
+	}
+	return true;
+}
+
+static bool folder_former(const otp_source *base, uint64_t *digest)
+{
+	*digest = ((const folder *)base)->former;
+	return true;
+}
+
+static const otp_source_ops folder_ops = {.read = folder_read,
+					  .close = folder_close,
+					  .name = folder_name,
+					  .file = folder_file,
+					  .scan = folder_scan,
+					  .former = folder_former};
 
 static folder *folder_new(const otp_spec *spec, const char *root)
 {
@@ -306,7 +370,8 @@ static folder *folder_new(const otp_spec *spec, const char *root)
 			       .kind = OTP_DATA_IMAGES,
 			       .costly = true,
 			       .brightness = 1,
-			       .digest_kind = OTP_DIGEST_FILES};
+			       .digest_kind = OTP_DIGEST_FILES,
+			       .former_kind = OTP_DIGEST_HEADS};
 	f->root = otp_strdup(root);
 	return f;
 }
@@ -372,6 +437,7 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 	}
 	const otp_data_survey *s = &f->base.survey;
 	bool one_size = s->h_min == s->h_max && s->w_min == s->w_max;
+	f->content = otp_calloc(f->count, sizeof *f->content);
 	f->base.count = (int64_t)f->count;
 	f->base.h = one_size ? s->h_min : 0;
 	f->base.w = one_size ? s->w_min : 0;

@@ -43,6 +43,8 @@ void otp_source_free(otp_source *s)
 	free_list(s->skipped, s->skipped_count);
 	free_list(s->undecoded, s->undecoded_count);
 	free_list(s->folders, s->folder_count);
+	otp_free(s->set);
+	otp_free(s->beside);
 	otp_free(s);
 }
 

@@ -173,8 +173,10 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 
 bool otp_session_load(otp_session *s, otp_error *err)
 {
-	bool ok = otp_dataset_load(s->source, s->config.workers, err) &&
-		  otp_dataset_load(s->target, s->config.workers, err) &&
+	int threads = s->config.workers;
+	bool ok = otp_dataset_load(s->source, threads, err) && otp_dataset_load(s->target, threads, err) &&
+		  otp_dataset_digest(s->source, threads, err) &&
+		  otp_dataset_digest(s->target, threads, err) &&
 		  otp_sigma_end_settle(&s->config, s->source, &s->sigma_end, err);
 	if (!ok) {
 		otp_session_close(s);

@@ -487,9 +487,8 @@ static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
-	/* A resumed run's config.ini has a number: its checkpoint knows. */
-	if (!t->config->resume)
-		t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
+	/* The config.ini of a resumed run has a number; its checkpoint, if there is one yet, knows more. */
+	t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);
 	if (!open_files(t) || !first_state(t) || (t->config->resume && !write_config(t->config, t->err)) ||
 	    !read_picture_data(t) || !otp_session_hint(t->session, t->err))

@@ -99,6 +99,15 @@ otp_dataset *open_set(const char *spec)
 	return d;
 }
 
+otp_dataset *digested(const char *spec)
+{
+	otp_error err = {0};
+	otp_dataset *d = open_set(spec);
+	if (!otp_dataset_digest(d, 2, &err))
+		fail_msg("%s", err.text);
+	return d;
+}
+
 otp_dataset *ready(const char *spec, int size, int channels)
 {
 	otp_error err = {0};

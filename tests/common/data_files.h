@@ -32,6 +32,8 @@ void cut(const char *from, const char *to, int eighths);
 /* ---- sets ---- */
 
 otp_dataset *open_set(const char *spec);
+/* Opened, and all its bytes in the digest. */
+otp_dataset *digested(const char *spec);
 
 /* Opened and prepared. */
 otp_dataset *ready(const char *spec, int size, int channels);
