@@ -612,6 +612,8 @@ bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err)
 {
 	otp_source *s = d->source;
 	OTP_ASSERT(d->prepared, "otp_dataset_shape comes first");
+	if (d->loaded)
+		return true;
 	if ((s->ops->load && !s->ops->load(s, err)) || (s->scaled && !scan(d, threads, err)))
 		return false;
 	say_choices(d);

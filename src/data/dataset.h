@@ -55,7 +55,7 @@ otp_dataset *otp_dataset_open_up_to(const char *spec, uint64_t seed, int64_t mos
 bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
 /* Load into memory what was decided, with `threads` threads. Floats are all looked at: NaN and infinity are
  * refused, and images' range is settled. Says on stderr which set, axes and range were chosen, where another
- * choice was possible. */
+ * choice was possible. Once is enough. */
 bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err);
 /* Digest of all bytes of the set's samples, with `threads` threads. What load has read is not read again;
  * before load everything is read, and nothing kept. */

@@ -156,7 +156,8 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 	memset(s, 0, sizeof *s);
 	s->config = *c;
 	bool ok = open_sides(s, err) && shape(s, err) &&
-		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
+		  otp_points_settle(&s->config, s->source, &s->points, err) &&
+		  otp_settings_arch(&s->config, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
 				    s->source_info.w, s->source_info.c, &s->arch, err) &&
 		  otp_session_absolute_paths(&s->config, err);
 	if (!ok) {
@@ -165,7 +166,7 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 	}
 	settle_form(s);
 	otp_settings_settle(&s->config);
-	s->objective = otp_settings_objective(c, &s->arch);
+	s->objective = otp_settings_objective(&s->config, &s->arch);
 	s->smoothing = c->smoothing;
 	return true;
 }

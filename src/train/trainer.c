@@ -431,9 +431,13 @@ static void announce(const trainer *t)
 		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 		t->game.runtime->backend->name, otp_pool_workers(t->game.runtime->pool), t->config->parts,
 		OTP_CHOICE_NAME(otp_precision, t->config->precision));
-	char *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
+	char *points = otp_points_text(t->config, &s->points),
+	     *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
+	if (points)
+		otp_log("%s", points);
 	if (sigma_end)
 		otp_log("%s", sigma_end);
+	otp_free(points);
 	otp_free(sigma_end);
 	if (t->config->steps > t->config->schedule_steps)
 		otp_log(
