@@ -42,8 +42,8 @@ typedef struct folder {
 	entry *entries;
 	size_t count, room;
 	atomic_uint_fast64_t *content; /* (count) hash of each file's bytes; 0: not read yet */
-	void *seen;   /* tsearch: folders that were listed */
-	char **links; /* to folders, still to be followed */
+	void *seen;		       /* tsearch: folders that were listed */
+	char **links;		       /* to folders, still to be followed */
 	size_t link_count;
 	otp_kinds unread;     /* what else lies there */
 	char *unread_picture; /* the first of these that is one; NULL: none is */
