@@ -82,7 +82,7 @@ static void file_read_says_why_not(void **state)
 	assert_non_null(strstr(err.text, "is a folder"));
 	err = (otp_error){0};
 	assert_null(otp_file_read("/no/such/file", &bytes, &err));
-	assert_non_null(strstr(err.text, "/no/such/file: cannot be opened"));
+	assert_non_null(strstr(err.text, "/no/such/file: cannot be read"));
 	assert_int_equal(err.exit_code, OTP_EXIT_USAGE);
 	/* A file without a size, longer than the first guess: over 64 KiB in any process with libraries. */
 	err = (otp_error){0};
