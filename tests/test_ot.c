@@ -9,8 +9,11 @@
 #include "core/base.h"
 #include "core/rng.h"
 #include "ot/assignment.h"
+#include "ot/distance.h"
 #include "ot/gaussian.h"
+#include "ot/patches.h"
 #include "ot/truth.h"
+#include "scalar.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -195,9 +198,85 @@ static void test_ks(void **state)
 	assert_close(otp_ks_uniform(outside, 3), 1, 1e-12);
 }
 
+/* ---- patches ------------------------------------------------------------------ */
+
+enum { SHOWN = 64, EDGE = 32, SHOWN_VALUES = EDGE * EDGE * 3 };
+
+static float normal(uint32_t which, uint32_t i)
+{
+	float value, other;
+	otp_philox words = otp_philox_block(otp_stream_make(11, which, 0), OTP_PURPOSE_EVAL, i);
+	otp_normal_pair(words.v[0], words.v[1], &value, &other);
+	return value;
+}
+
+/* Pictures as photos are: light and colour of the whole vary most, a ramp less, single pixels least. `detail`
+ * is the pixels' standard deviation, `warmth` is added to red and taken from blue. */
+static float *make_pictures(uint32_t which, double detail, double warmth)
+{
+	float *all = otp_calloc((size_t)SHOWN * SHOWN_VALUES, sizeof *all);
+	for (uint32_t i = 0; i < SHOWN; i++)
+		for (uint32_t at = 0; at < SHOWN_VALUES; at++) {
+			uint32_t channel = at % 3, column = at / 3 % EDGE;
+			double ramp = 0.2 * (double)normal(which, 4 * i) * ((double)column / EDGE - 0.5);
+			double colour = 0.04 * (double)normal(which, 4 * i + 1 + channel);
+			double pixel = detail * (double)normal(which + 100, i * EDGE * EDGE + at / 3);
+			double light = 0.3 * (double)normal(which + 200, i);
+			all[i * SHOWN_VALUES + at] =
+			    (float)(light + ramp + colour + pixel + warmth * (1 - (double)channel));
+		}
+	return all;
+}
+
+/* What patches tell apart and whole pictures do not: detail that is lost, detail that is added, a tint. */
+static void test_patches(void **state)
+{
+	(void)state;
+	float *reference = make_pictures(1, 0.03, 0), *same = make_pictures(2, 0.03, 0);
+	float *changed[] = {make_pictures(2, 0, 0), make_pictures(2, 0.06, 0), make_pictures(2, 0.03, 0.03)};
+	otp_patches *p = otp_patches_new(reference, SHOWN, EDGE, EDGE, 3, 5);
+	assert_close(otp_patches_distance(p, reference), 0, 0);
+	double floor = otp_patches_distance(p, same);
+	double whole_floor = otp_sliced_w2(same, reference, SHOWN, SHOWN_VALUES, 64, 5);
+	for (size_t k = 0; k < sizeof changed / sizeof *changed; k++) {
+		double whole = otp_sliced_w2(changed[k], reference, SHOWN, SHOWN_VALUES, 64, 5);
+		double patches = otp_patches_distance(p, changed[k]);
+		assert_true(patches > 3 * floor);
+		assert_true(whole < 1.2 * whole_floor);
+		otp_free(changed[k]);
+	}
+	otp_patches_free(p);
+	otp_free(reference);
+	otp_free(same);
+}
+
+/* Sizes that halve unevenly, one colour, pictures smaller than a patch; the unit, where it is known. */
+static void test_patches_unit(void **state)
+{
+	(void)state;
+	const struct {
+		int h, w, c;
+	} cases[] = {{33, 21, 3}, {17, 40, 4}, {5, 6, 1}, {1, 9, 2}};
+	for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+		size_t n = 48, d = (size_t)cases[k].h * (size_t)cases[k].w * (size_t)cases[k].c;
+		float *noise = otp_calloc(n * d, sizeof *noise), *none = otp_calloc(n * d, sizeof *none);
+		for (size_t i = 0; i < n * d; i++)
+			noise[i] = normal(7, (uint32_t)i);
+		otp_patches *p = otp_patches_new(noise, n, cases[k].h, cases[k].w, cases[k].c, 3);
+		/* Against zero it is the mean square of the projections: of whitened values 1, each
+		 * direction's by (c * side^2) values of n * PLACES patches that overlap. */
+		assert_close(otp_patches_distance(p, none), 1, 0.1);
+		otp_patches_free(p);
+		otp_free(noise);
+		otp_free(none);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_patches),
+	    cmocka_unit_test(test_patches_unit),
 	    cmocka_unit_test(test_assignment_brute_force),
 	    cmocka_unit_test(test_assignment_on_the_line),
 	    cmocka_unit_test(test_bures_map),

@@ -147,6 +147,11 @@ static void test_verdicts(void **state)
 	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
 	assert_string_equal(
 	    line, "step 1000/2000  50%  identity collapse, noise ignored  target 0.25  floor 0.125");
+	m.patch_distance = 0.5;
+	m.patch_floor = 0.0625;
+	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
+	assert_string_equal(
+	    line, "step 1000/2000  50%  identity collapse, noise ignored  patches 0.5  floor 0.0625");
 }
 
 static void test_progress_line(void **state)

@@ -136,6 +136,8 @@ static void add_last(cJSON *o, const otp_metrics *m)
 	    {"transport_cost", m->transport_cost},
 	    {"target_distance", m->target_distance},
 	    {"target_floor", m->target_floor},
+	    {"patch_distance", m->patch_distance},
+	    {"patch_floor", m->patch_floor},
 	    {"to_identity", m->to_identity},
 	    {"output_spread", m->output_spread},
 	    {"noise_spread", m->noise_spread},

@@ -29,6 +29,9 @@
 	METRIC(transport_cost)	/* E |x - T|^2, from x, on the held-out batch */                             \
 	METRIC(target_distance) /* W2^2(T, nu): exact for vectors, sliced for images */                      \
 	METRIC(target_floor)	/* the same between two target samples */                                    \
+	METRIC(                                                                                              \
+	    patch_distance) /* of patches of every scale, in the target's variance (ot/patches.h); images */ \
+	METRIC(patch_floor) /* the same between two target samples */                                        \
 	METRIC(source_distance) /* the same between source and target: what doing nothing leaves */          \
 	METRIC(to_identity)	/* how far T moves over how far it must at least; 0: it does nothing */      \
 	METRIC(output_spread)	/* rms spread of all outputs over the target's */                            \

@@ -220,6 +220,7 @@ char *otp_plot_training(const otp_metrics *rows, size_t count)
 	    {"transport cost", offsetof(otp_metrics, cost), false, true},
 	    {"sigma", offsetof(otp_metrics, sigma), false, false},
 	    {"target distance", offsetof(otp_metrics, target_distance), true, false},
+	    {"patch distance to the target", offsetof(otp_metrics, patch_distance), true, false},
 	    {"distance to identity", offsetof(otp_metrics, to_identity), false, false},
 	    {"spread of outputs", offsetof(otp_metrics, output_spread), false, false},
 	    {"spread over noise", offsetof(otp_metrics, noise_spread), false, false},

@@ -74,8 +74,11 @@ void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left,
 	add_figure(line, room, "loss T", "%+.4g", m->loss_transport);
 	add_figure(line, room, "V", "%+.4g", m->loss_potential);
 	add_figure(line, room, "cost", "%.4g", m->cost);
-	add_figure(line, room, "target", "%.3g", m->target_distance);
-	add_figure(line, room, "floor", "%.3g", m->target_floor);
+	/* Of pictures what their patches show: whole ones hardly move. */
+	bool patches = isfinite(m->patch_distance);
+	add_figure(line, room, patches ? "patches" : "target", "%.3g",
+		   patches ? m->patch_distance : m->target_distance);
+	add_figure(line, room, "floor", "%.3g", patches ? m->patch_floor : m->target_floor);
 	add_figure(line, room, "images/s", "%.0f", m->images_per_s);
 }
 

@@ -40,7 +40,7 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	s.config.batch = batch;
 	s.config.parts = s.config.parts < batch ? s.config.parts : batch;
 	const otp_dataset_info *sides[] = {&s.source_info, &s.target_info};
-	size_t values = (size_t)s.arch.h * (size_t)s.arch.w * (size_t)s.arch.c, held = 0;
+	size_t held = 0;
 	otp_engine_settings settings = otp_game_engine_settings(&s, runtime);
 	otp_budget b = {.engine = otp_engine_plan(runtime, &settings)};
 	b.drawing = otp_sampler_plan(runtime, &s.arch);
@@ -57,7 +57,7 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	b.model = (size_t)b.engine.elements[OTP_TRANSPORT] * sizeof(float);
 	b.picture = otp_train_picture_bytes(&s.arch);
 	b.ending = otp_evaluate_bytes(otp_evaluate_count(&s.source_info, &s.target_info, OTP_SUMMARY_INPUTS),
-				      OTP_SUMMARY_INPUTS, values);
+				      OTP_SUMMARY_INPUTS, &s.arch);
 	for (int side = 0; side < 2; side++) {
 		b.data += sides[side]->memory_bytes;
 		held += sides[side]->memory_bytes - sides[side]->unloaded_bytes;

@@ -1,6 +1,7 @@
 #include "train/evaluate.h"
 #include "ot/assignment.h"
 #include "ot/distance.h"
+#include "ot/patches.h"
 
 #include "scalar.h"
 
@@ -92,6 +93,16 @@ static double distance(const evaluator *e, const float *a, const float *b)
 			      : otp_sliced_w2(a, b, e->n, e->d, DIRECTIONS, e->options.seed);
 }
 
+/* Images: patches of the outputs and of other targets, against the targets'. */
+static void measure_patches(const evaluator *e, otp_evaluation *out)
+{
+	otp_dataset_info info = otp_dataset_describe(e->target);
+	otp_patches *p = otp_patches_new(e->targets, e->n, info.h, info.w, info.c, e->options.seed);
+	out->patch_distance = otp_patches_distance(p, e->y);
+	out->patch_floor = otp_patches_distance(p, e->targets + e->n * e->d);
+	otp_patches_free(p);
+}
+
 static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 {
 	if (!read_samples(e->source, OTP_SOURCE, e->n, e->d, e->x, err) ||
@@ -106,6 +117,8 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	out->exact = e->pixels == 1;
 	out->target_distance = distance(e, e->y, e->targets);
 	out->floor = distance(e, second, e->targets);
+	if (!out->exact)
+		measure_patches(e, out);
 	out->optimal_cost = out->exact ? distance(e, e->x, e->targets) : 0;
 	out->grey_source = e->channels == 3 && is_grey(e);
 	measure_inputs(e, out);
@@ -126,10 +139,12 @@ int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_inf
 	return target->count && target->count / 2 < n ? target->count / 2 : n;
 }
 
-size_t otp_evaluate_bytes(int64_t n, int per_input, size_t values)
+size_t otp_evaluate_bytes(int64_t n, int per_input, const otp_arch *arch)
 {
-	size_t each = values * sizeof(float);
-	return (5 * (size_t)n + 2 * (size_t)per_input) * each; /* x, y, eps, 2 targets; x, y of one input */
+	size_t each = (size_t)arch->h * (size_t)arch->w * (size_t)arch->c * sizeof(float);
+	size_t patches = arch->vectors ? 0 : otp_patches_bytes((size_t)n, arch->h, arch->w);
+	/* x, y, eps, 2 targets; x, y of one input */
+	return (5 * (size_t)n + 2 * (size_t)per_input) * each + patches;
 }
 
 bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *target,

@@ -12,6 +12,8 @@ typedef struct otp_evaluation {
 	double transport_cost;	/* E |x - T|^2, from x, summed over values */
 	double target_distance; /* W2^2 between outputs and targets: sliced for images, exact for vectors */
 	double floor;		/* the same between two fresh target samples */
+	double patch_distance;	/* images: the same of patches of every scale, in the target's variance */
+	double patch_floor;	/* ... between two fresh target samples */
 	bool exact;		/* vectors: by assignment, on a subsample where n is large */
 	double
 	    optimal_cost; /* vectors: exact W2^2 between sources and targets, what transport_cost should be */
@@ -37,8 +39,8 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
 /* How many inputs are measured where `most` are asked for: at most what the source has, and half of the
  * target, whose halves are compared with each other. */
 int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_info *target, int64_t most);
-/* Bytes of memory that measuring n samples of `values` takes, with so many of one input. */
-size_t otp_evaluate_bytes(int64_t n, int per_input, size_t values);
+/* Bytes of memory that measuring n samples of that architecture takes, with so many of one input. */
+size_t otp_evaluate_bytes(int64_t n, int per_input, const otp_arch *arch);
 
 /* Outputs against known images: of a benchmark's map, or of pictures that are paired after all. */
 typedef struct otp_map_error {

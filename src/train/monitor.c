@@ -2,6 +2,7 @@
 #include "core/log.h"
 #include "ot/assignment.h"
 #include "ot/distance.h"
+#include "ot/patches.h"
 #include "train/evaluate.h"
 #include "train/verdicts.h"
 
@@ -17,6 +18,7 @@ typedef struct facts {
 	double floor, source_distance;
 	double partners;  /* how far apart the partners of neighbouring sources lie (partners_apart) */
 	double stretched; /* how far a map may have brought neighbours apart */
+	double patch_floor; /* NAN for vectors */
 	double target_rms, target_pair; /* rms distance from the mean; mean distance of two */
 	double random_cost;		/* E|x - y|^2 of independent x, y */
 } facts;
@@ -32,6 +34,7 @@ struct otp_monitor {
 	float *others;	    /* (n, d): other inputs, vectors only */
 	otp_stream *streams;
 	facts facts;
+	otp_patches *patches; /* of the targets; NULL for vectors */
 	otp_metrics *history; /* of the steps that were measured */
 	size_t count, room;
 };
@@ -42,6 +45,12 @@ static double law_distance(const otp_monitor *m, const float *a, const float *b)
 {
 	return m->vectors ? otp_assignment_w2(a, b, (int)m->n, (int)m->d, NULL)
 			  : otp_sliced_w2(a, b, m->n, m->d, DIRECTIONS, m->session->config.seed);
+}
+
+/* n pictures' patches against the targets' */
+static double patch_distance(const otp_monitor *m, const float *pictures)
+{
+	return m->patches ? otp_patches_distance(m->patches, pictures) : NAN;
 }
 
 /* ---- data ---- */
@@ -139,10 +148,14 @@ static bool find_facts(otp_monitor *m, otp_error *err)
 	if (!read_law(m, OTP_SOURCE, 0, 1, m->x, err) || !read_law(m, OTP_TARGET, 0, blocks, m->targets, err))
 		return false;
 	memcpy(m->x + m->n * m->d, m->x, m->n * m->d * sizeof *m->x);
+	const otp_arch *a = &m->session->arch;
+	if (!m->vectors)
+		m->patches = otp_patches_new(m->targets, m->n, a->h, a->w, a->c, m->session->config.seed);
 	for (size_t k = 1; k < blocks; k++) {
 		if (!read_law(m, OTP_TARGET, k, blocks, m->y, err))
 			return false;
 		f->floor += law_distance(m, m->y, m->targets) / (double)(blocks - 1);
+		f->patch_floor += patch_distance(m, m->y) / (double)(blocks - 1);
 		f->target_pair += otp_mean_distance(m->y, m->targets, m->n, m->d) / (double)(blocks - 1);
 	}
 	f->target_rms = sqrt(otp_variance(m->targets, m->n, m->d));
@@ -191,6 +204,8 @@ static void measure(otp_monitor *m, otp_metrics *row)
 	row->transport_cost = otp_squared_distance(m->x, m->y, 2 * nd) / (double)(2 * m->n);
 	row->target_distance = law_distance(m, m->y, m->targets);
 	row->target_floor = f->floor;
+	row->patch_distance = patch_distance(m, m->y);
+	row->patch_floor = f->patch_floor;
 	row->source_distance = f->source_distance;
 	/* Who returns x' does nothing, and who takes the noise out of it neither. A projection shortens
 	 * squared distances d-fold on average: so much a sliced distance asks for. */
@@ -210,6 +225,8 @@ static void repeat(const otp_monitor *m, otp_metrics *row)
 	row->transport_cost = last->transport_cost;
 	row->target_distance = last->target_distance;
 	row->target_floor = last->target_floor;
+	row->patch_distance = last->patch_distance;
+	row->patch_floor = last->patch_floor;
 	row->source_distance = last->source_distance;
 	row->to_identity = last->to_identity;
 	row->output_spread = last->output_spread;
@@ -297,8 +314,10 @@ static size_t batch_size(const otp_session *s)
 
 size_t otp_monitor_bytes(const otp_session *s)
 {
-	size_t blocks = 2 + 1 + 2 + 2 + (s->arch.vectors ? 1 : 0); /* x, targets, y, eps, others */
-	return blocks * batch_size(s) * values_of(&s->arch) * sizeof(float);
+	const otp_arch *a = &s->arch;
+	size_t n = batch_size(s), blocks = 2 + 1 + 2 + 2 + (a->vectors ? 1 : 0); /* x, targets, y, eps, others */
+	size_t patches = a->vectors ? 0 : otp_patches_bytes(n, a->h, a->w);
+	return blocks * n * values_of(a) * sizeof(float) + patches;
 }
 
 otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_error *err)
@@ -336,5 +355,6 @@ void otp_monitor_free(otp_monitor *m)
 	otp_free(m->others);
 	otp_free(m->streams);
 	otp_free(m->history);
+	otp_patches_free(m->patches);
 	otp_free(m);
 }

@@ -24,6 +24,12 @@ int otp_evaluation_figures(const otp_evaluation *e, otp_figure each[OTP_MAX_FIGU
 			e->exact ? "target distance (exact W2^2)" : "target distance (sliced W2^2)",
 			e->target_distance, truth);
 	otp_figures_add(&f, "floor", "... between two target samples", e->floor, "");
+	if (!e->exact) {
+		snprintf(truth, sizeof truth, "floor %.3g", e->patch_floor);
+		otp_figures_add(&f, "patch_distance", "patch distance (in the target's variance)",
+				e->patch_distance, truth);
+		otp_figures_add(&f, "patch_floor", "... between two target samples", e->patch_floor, "");
+	}
 	otp_figures_add(&f, "identity_distance", "distance to identity (rms)", e->identity_distance, "");
 	otp_figures_add(&f, "diversity", "spread over noise (rms)", e->diversity, "");
 	if (e->grey_source) {

@@ -8,7 +8,7 @@ does train "${lines[@]}" "${points[@]}" --out points
 title "eval"
 keys=(n transport_cost target_distance floor identity_distance diversity)
 does eval run --count 64 --samples 16 --json
-json out "${keys[@]}" n=64 grey_rmse hue_resultant hue_agreement chroma shape_rmse shape_random
+json out "${keys[@]}" patch_distance patch_floor n=64 grey_rmse hue_resultant hue_agreement chroma shape_rmse shape_random
 cp out first
 does eval run/model.h5 --count 64 --samples 16 --json --threads 3
 same first out
@@ -19,7 +19,7 @@ json out "${keys[@]}" grey_rmse hue_resultant
 ! grep -q hue_agreement out || fail "only isoluminant targets have a closed form"
 does eval points --count 64 --json
 json out "${keys[@]}"
-! grep -q grey out || fail "vectors have no grey"
+! grep -q "grey\|patch" out || fail "vectors have no grey and no patches"
 "$PROBE" images isoluminant.npy 16 16 16 3
 does eval run --count 8 --samples 4 --json --source synth:digits --target isoluminant.npy
 json out n=8 grey_rmse

@@ -7,7 +7,7 @@ does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --l
 files run config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
 	checkpoints/step-000000{2,4,6}.h5
 json run/metrics.jsonl step verdicts time_s sigma loss_potential loss_transport cost r1 lr_g lr_d potential_gap \
-	potential_slope measured_at transport_cost target_distance target_floor source_distance to_identity \
+	potential_slope measured_at transport_cost target_distance target_floor patch_distance patch_floor source_distance to_identity \
 	output_spread noise_spread noise_needed images_per_s
 [[ $(grep -o '"measured_at":[0-9]*' run/metrics.jsonl | tr '\n' ' ') == \
 	'"measured_at":1 "measured_at":1 "measured_at":1 "measured_at":6 ' ]] || fail "when was measured"
