@@ -264,7 +264,7 @@ static void test_patches_unit(void **state)
 			noise[i] = normal(7, (uint32_t)i);
 		otp_patches *p = otp_patches_new(noise, n, cases[k].h, cases[k].w, cases[k].c, 3);
 		/* Against zero it is the mean square of the projections: of whitened values 1, each
-		 * direction's by (c * side^2) values of n * PLACES patches that overlap. */
+		 * direction's by (c * side^2) values of n * 16 patches that overlap. */
 		assert_close(otp_patches_distance(p, none), 1, 0.1);
 		otp_patches_free(p);
 		otp_free(noise);

@@ -8,23 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A level is halved while both of its sides are at least twice LEAST_SIDE. From every level of a picture
- * PLACES patches are taken, and each is seen from DIRECTIONS. */
-enum { SIDE = 7, LEAST_SIDE = 8, PLACES = 16, DIRECTIONS = 64, MOST_LEVELS = 12, MOST_COLOURS = 4 };
+/* A level is halved while both of its sides are at least twice LEAST_SIDE. A level of a picture gives up to
+ * MOST_PLACES patches, fewer where all pictures together would give more than ENOUGH; each is seen from
+ * DIRECTIONS. */
+enum { SIDE = 7, LEAST_SIDE = 8, MOST_PLACES = 16, ENOUGH = 2048, DIRECTIONS = 64 };
+enum { MOST_LEVELS = 12, MOST_COLOURS = 4 };
 
-/* Added to a level's colour covariance, as a share of its mean variance and absolutely (about 8-bit rounding):
- * a colour that the reference hardly has must not outweigh the others. */
+/* Added to a level's colour covariance, as a share of its mean variance and absolutely (about 8-bit
+ * rounding): a colour that the reference hardly has must not outweigh the others. */
 static const double LEAST_SHARE = 1e-3, LEAST_VARIANCE = 2e-6;
 
 typedef struct level {
 	int h, w, side;
 	size_t first;	   /* of its values in a picture's pyramid */
 	float *directions; /* (side * side * c, DIRECTIONS), scale of the colours included */
-	float *sorted;	   /* (DIRECTIONS, n * PLACES), of the reference */
+	float *sorted;	   /* (DIRECTIONS, n * places), of the reference */
 } level;
 
 struct otp_patches {
-	size_t n, values; /* values: of one picture's pyramid */
+	size_t n, places, values; /* places: patches of a picture's level; values: of its pyramid */
 	int c, count;
 	uint64_t seed;
 	level levels[MOST_LEVELS];
@@ -113,9 +115,9 @@ static void factor_colours(const otp_patches *p, const level *l, const float *py
 				for (int a = 0; a < c; a++)
 					for (int b = 0; b <= (about_mean ? a : 0); b++)
 						*(about_mean ? &factor[a][b] : &mean[a]) +=
-						    (about_mean ? ((double)v[a] - mean[a]) *
-								      ((double)v[b] - mean[b])
-								: (double)v[a]) /
+						    (about_mean
+							 ? ((double)v[a] - mean[a]) * ((double)v[b] - mean[b])
+							 : (double)v[a]) /
 						    count;
 			}
 	for (int a = 0; a < c; a++)
@@ -130,8 +132,8 @@ static void factor_colours(const otp_patches *p, const level *l, const float *py
 		}
 }
 
-/* Random unit vectors u over whitened patches, as vectors over plain ones: <u, L^-1 v> = <L^-T u, v>, pixel by
- * pixel. */
+/* Random unit vectors u over whitened patches, as vectors over plain ones: <u, L^-1 v> = <L^-T u, v>, pixel
+ * by pixel. */
 static void draw_directions(const otp_patches *p, level *l, int which,
 			    double factor[MOST_COLOURS][MOST_COLOURS])
 {
@@ -180,20 +182,19 @@ static void project(const level *l, int c, const float *corner, int row, float o
 		}
 }
 
-/* (DIRECTIONS, n * PLACES), each row sorted. Picture i's patches lie at the same places whatever it shows. */
+/* (DIRECTIONS, n * places), each row sorted. Picture i's patches lie at the same places whatever it shows. */
 static void project_level(const otp_patches *p, int which, const float *pyramids, float *out)
 {
 	const level *l = &p->levels[which];
-	size_t patches = p->n * PLACES;
+	size_t patches = p->n * p->places;
 	int row = l->w * p->c;
 	float seen[DIRECTIONS];
 	for (size_t i = 0; i < patches; i++) {
-		otp_stream stream =
-		    otp_stream_make(p->seed ^ 0x70617463u, (uint32_t)i, (uint32_t)which);
+		otp_stream stream = otp_stream_make(p->seed ^ 0x70617463u, (uint32_t)i, (uint32_t)which);
 		otp_philox words = otp_philox_block(stream, OTP_PURPOSE_EVAL, 0);
 		size_t top = words.v[0] % (uint32_t)(l->h - l->side + 1),
 		       left = words.v[1] % (uint32_t)(l->w - l->side + 1);
-		const float *at = pyramids + i / PLACES * p->values + l->first;
+		const float *at = pyramids + i / p->places * p->values + l->first;
 		project(l, p->c, at + top * (size_t)row + left * (size_t)p->c, row, seen);
 		for (size_t k = 0; k < DIRECTIONS; k++)
 			out[k * patches + i] = seen[k];
@@ -204,7 +205,7 @@ static void project_level(const otp_patches *p, int which, const float *pyramids
 
 double otp_patches_distance(const otp_patches *p, const float *pictures)
 {
-	size_t count = DIRECTIONS * p->n * PLACES;
+	size_t count = DIRECTIONS * p->n * p->places;
 	float *pyramids = build_pyramids(p, pictures), *sorted = otp_calloc(count, sizeof *sorted);
 	double total = 0;
 	for (int i = 0; i < p->count; i++) {
@@ -221,6 +222,12 @@ double otp_patches_distance(const otp_patches *p, const float *pictures)
 
 /* ---- set-up ---- */
 
+static size_t places_of(size_t n)
+{
+	size_t places = ENOUGH / (n ? n : 1);
+	return places > MOST_PLACES ? MOST_PLACES : places ? places : 1;
+}
+
 static int least(int a, int b) { return a < b ? a : b; }
 
 /* Sizes of all levels; the number of pixels in a pyramid. */
@@ -228,7 +235,8 @@ static size_t lay_out(level levels[MOST_LEVELS], int *count, int h, int w)
 {
 	size_t pixels = 0;
 	for (*count = 0; *count < MOST_LEVELS; h = (h + 1) / 2, w = (w + 1) / 2) {
-		levels[(*count)++] = (level){.h = h, .w = w, .side = least(SIDE, least(h, w)), .first = pixels};
+		levels[(*count)++] =
+		    (level){.h = h, .w = w, .side = least(SIDE, least(h, w)), .first = pixels};
 		pixels += (size_t)h * (size_t)w;
 		if (least(h, w) < 2 * LEAST_SIDE)
 			break;
@@ -240,7 +248,7 @@ size_t otp_patches_bytes(size_t n, int h, int w)
 {
 	level levels[MOST_LEVELS];
 	int count;
-	size_t pixels = lay_out(levels, &count, h, w), sorted = DIRECTIONS * n * PLACES;
+	size_t pixels = lay_out(levels, &count, h, w), sorted = DIRECTIONS * n * places_of(n);
 	size_t directions = (size_t)count * SIDE * SIDE * DIRECTIONS * MOST_COLOURS;
 	return (((size_t)count + 1) * sorted + directions + (n + 1) * pixels * MOST_COLOURS) * sizeof(float);
 }
@@ -249,7 +257,7 @@ otp_patches *otp_patches_new(const float *reference, size_t n, int h, int w, int
 {
 	OTP_ASSERT(c >= 1 && c <= MOST_COLOURS, "%d colours", c);
 	otp_patches *p = otp_calloc(1, sizeof *p);
-	*p = (otp_patches){.n = n, .c = c, .seed = seed};
+	*p = (otp_patches){.n = n, .places = places_of(n), .c = c, .seed = seed};
 	p->values = lay_out(p->levels, &p->count, h, w) * (size_t)c;
 	for (int i = 0; i < p->count; i++)
 		p->levels[i].first *= (size_t)c;
@@ -259,7 +267,7 @@ otp_patches *otp_patches_new(const float *reference, size_t n, int h, int w, int
 		double factor[MOST_COLOURS][MOST_COLOURS];
 		size_t d = (size_t)l->side * (size_t)l->side * (size_t)c;
 		l->directions = otp_calloc(d * DIRECTIONS, sizeof *l->directions);
-		l->sorted = otp_calloc(DIRECTIONS * n * PLACES, sizeof *l->sorted);
+		l->sorted = otp_calloc(DIRECTIONS * n * p->places, sizeof *l->sorted);
 		factor_colours(p, l, pyramids, factor);
 		draw_directions(p, l, i, factor);
 		project_level(p, i, pyramids, l->sorted);
