@@ -38,6 +38,7 @@ class Arch:
     vectors: bool = False
     condition_noise: bool = False
     noise_features: int = 0
+    noise_halvings: int = 0
     latent: int = 0
     embedding: int = 0
     residual: bool = True
@@ -250,6 +251,7 @@ class UNet(nn.Module):
         self.out = from_patches(c, a.c, a.patch)
         self.out.norm = Norm(c, e)
         self.resample = Resample(a.filter)
+        self.interpolate = Resample("fir") if a.noise_halvings else None
 
     def _side(self, name):
         self.add_module(name, nn.ModuleDict())
@@ -264,10 +266,18 @@ class UNet(nn.Module):
         h = side[f"block{i}"](h, e)
         return side[f"attention{i}"](h) if f"attention{i}" in side else h
 
+    def _coarse(self, eps):
+        for _ in range(self.a.noise_halvings):
+            eps = 2 * F.avg_pool2d(eps, 2)
+        for _ in range(self.a.noise_halvings):
+            eps = self.interpolate.up(eps)
+        return eps
+
     def _see(self, picture, eps, z):
         """The input's channels and the embedding."""
         seen, e = [picture], self.latent(z) if self.a.latent else None
         if self.a.condition_noise:
+            eps = self._coarse(eps)
             seen.append(eps)
         if hasattr(self, "noise"):
             seen.append(self.noise.products(picture, eps))

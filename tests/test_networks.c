@@ -10,7 +10,9 @@
 #include "common/places.h"
 #include "nn/networks.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char NETWORKS[] = "networks.h5";
 
@@ -216,11 +218,91 @@ static void network_is_pytorchs(void **state)
 	}
 }
 
+/* ---- coarse noise ---- */
+
+enum { SIDE = 8, CELL = 4, COLOURS = 3, VALUES = SIDE * SIDE * COLOURS };
+
+/* T's answers to eps, with weights that are drawn, zero-initialised ones too. */
+static void answer_to_noise(int halvings, const float eps[VALUES], double y[VALUES])
+{
+	const network_case c = {.n = 1,
+				.arch = {.h = SIDE,
+					 .w = SIDE,
+					 .c = COLOURS,
+					 .condition_noise = true,
+					 .noise_features = 4,
+					 .embedding = 8,
+					 .noise_halvings = halvings,
+					 .patch = 1,
+					 .width = 8,
+					 .blocks = 1,
+					 .levels = 2,
+					 .residual = true,
+					 .multipliers = {1, 1},
+					 .filter = OTP_FILTER_BOX}};
+	place at = place_open("ref");
+	network_graph n = {.graph = otp_graph_new(), .params = otp_params_new()};
+	build_transport(&n, &c);
+	size_t row = (size_t)n.params->elements;
+	void *spans[OTP_MAX_SPANS] = {NULL};
+	for (int i = 0; i < SPAN_USED; i++)
+		spans[i] = at.backend->alloc(at.device, row * at.backend->element_bytes[OTP_F32]);
+	float *weights = otp_calloc(row, sizeof *weights), zeros[VALUES] = {0};
+	otp_stream stream = otp_stream_make(3, 0, 0);
+	for (size_t i = 0; i < row; i++)
+		weights[i] = 0.4f * ((float)otp_random_uniform(stream, OTP_PURPOSE_EVAL, (uint32_t)i) - 0.5f);
+	at.backend->upload(at.device, spans[SPAN_PARAMS], OTP_F32, weights, n.params->elements);
+	otp_program *p = otp_program_new(at.backend, at.device, n.graph, spans, (otp_program_options){0});
+	for (int i = 0; i < n.leaf_count; i++)
+		otp_program_write(p, n.leaf[i], strcmp(n.leaf[i]->name, "eps") == 0 ? eps : zeros);
+	otp_program_run(p);
+	double *got = fetch(at.backend, at.device, otp_program_data(p, n.result[0]), VALUES);
+	memcpy(y, got, VALUES * sizeof *y);
+	otp_free(got);
+	otp_free(weights);
+	otp_program_free(p);
+	for (int i = 0; i < SPAN_USED; i++)
+		at.backend->release(at.device, spans[i]);
+	otp_params_free(n.params);
+	otp_graph_free(n.graph);
+	at.backend->close(at.device);
+}
+
+static double largest_difference(const double a[VALUES], const double b[VALUES])
+{
+	double most = 0;
+	for (int i = 0; i < VALUES; i++)
+		most = fmax(most, fabs(a[i] - b[i]));
+	return most;
+}
+
+/* Noise that sums to 0 over every cell has no say where the cell is what T sees; other noise has. */
+static void coarse_noise_hides_the_fine(void **state)
+{
+	(void)state;
+	float none[VALUES] = {0}, fine[VALUES], coarse[VALUES];
+	double at_none[VALUES], at_fine[VALUES], at_coarse[VALUES];
+	for (int i = 0; i < VALUES; i++) {
+		int row = i / COLOURS / SIDE, column = i / COLOURS % SIDE;
+		fine[i] = (row + column) % 2 ? 1 : -1;
+		coarse[i] = row / CELL == column / CELL ? 1 : -1;
+	}
+	answer_to_noise(2, none, at_none);
+	answer_to_noise(2, fine, at_fine);
+	answer_to_noise(2, coarse, at_coarse);
+	assert_true(largest_difference(at_fine, at_none) == 0);
+	assert_true(largest_difference(at_coarse, at_none) > 0.01);
+	answer_to_noise(0, none, at_none);
+	answer_to_noise(0, fine, at_fine);
+	assert_true(largest_difference(at_fine, at_none) > 0.01);
+}
+
 int main(void)
 {
-	struct CMUnitTest tests[NETWORK_COUNT];
+	struct CMUnitTest tests[NETWORK_COUNT + 1];
 	for (int i = 0; i < NETWORK_COUNT; i++)
 		tests[i] = (struct CMUnitTest){"network_is_pytorchs", network_is_pytorchs, NULL, NULL,
 					       (void *)&NETWORK_CASES[i]};
+	tests[NETWORK_COUNT] = (struct CMUnitTest)cmocka_unit_test(coarse_noise_hides_the_fine);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,6 +63,7 @@ static const field FIELDS[] = {
     {"architecture/sharpness", FIELD_FLOAT, VECTORS, AT(arch.sharpness), 1e-6, 1e6},
     {"noise/condition", FIELD_FLAG, ALWAYS, AT(arch.condition_noise)},
     {"noise/features", FIELD_INT, IMAGES, AT(arch.noise_features), 0, 1024},
+    {"noise/halvings", FIELD_INT, NOT_NEEDED, AT(arch.noise_halvings), 0, 8},
     {"noise/latent", FIELD_INT, ALWAYS, AT(arch.latent), 0, 4096},
     {"smoothing/kind", FIELD_WORD, ALWAYS, AT(smoothing), .words = "additive|vp"},
     {"smoothing/sigma", FIELD_REAL, ALWAYS, AT(sigma), 0, 100},

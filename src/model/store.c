@@ -16,6 +16,9 @@ static const char *const FORMATS[] = {"otplan-checkpoint", "otplan-model"};
  */
 enum { FORMAT_VERSION = 2, MOST_NEEDS = 1024 };
 
+/* The word of noise/halvings: who ignores it gives the generator another noise than it was trained with. */
+static const char NOISE_HALVINGS[] = "noise-halvings";
+
 static const char *const NETWORKS[OTP_NETWORKS] = {"transport", "potential"};
 static const int ROWS[OTP_NETWORKS] = {4, 3};
 
@@ -49,12 +52,12 @@ static bool close_file(opened *o, bool ok)
 	return ok || otp_hdf5_fail(o->fields.path, o->fields.err);
 }
 
-/* Refuses what needs more than this program knows; so far nothing needs anything. */
+/* Refuses what needs more than this program knows. */
 static bool check_needs(const otp_fields *f)
 {
 	char *needs = otp_fields_text(f, "needs", MOST_NEEDS);
 	bool ok =
-	    needs && (!*needs ||
+	    needs && (!*needs || strcmp(needs, NOISE_HALVINGS) == 0 ||
 		      otp_fail(f->err, f->path,
 			       "needs `%s', which this program does not know; a newer one reads it", needs));
 	otp_free(needs);
@@ -131,8 +134,8 @@ static bool write_facts(hid_t file, otp_stored_kind kind, const otp_stored *s)
 {
 	return otp_fields_write_long_text(file, "format", FORMATS[kind]) &&
 	       otp_fields_write_integer(file, "version", FORMAT_VERSION) &&
-	       otp_fields_write_text(file, "needs", "") && otp_schema_write(file, s) &&
-	       otp_fields_write_long_text(file, "settings", s->settings);
+	       otp_fields_write_text(file, "needs", s->arch.noise_halvings ? NOISE_HALVINGS : "") &&
+	       otp_schema_write(file, s) && otp_fields_write_long_text(file, "settings", s->settings);
 }
 
 static bool read_facts(const opened *o, otp_stored *s)

@@ -24,6 +24,10 @@ bool otp_arch_check(const otp_arch *a, otp_error *err)
 {
 	if (a->vectors)
 		return true;
+	int cell = 1 << a->noise_halvings;
+	if (a->h % cell || a->w % cell)
+		return otp_fail(err, "--noise-scale", "%d needs sizes that are multiples of it, not %dx%d",
+				cell, a->w, a->h);
 	return check_halvings(a, a->levels, "--multipliers", err) &&
 	       check_halvings(a, a->potential_levels, "--potential-multipliers", err);
 }

@@ -14,7 +14,9 @@ typedef struct otp_arch {
 	int h, w, c;	      /* of one sample; vectors: 1, 1, d */
 	bool condition_noise; /* T sees eps, beside x (images) or x' (vectors) */
 	int noise_features;   /* images: products of x' and eps that T sees too; 0: none */
-	int latent;	      /* dimension of z; 0: none */
+	int noise_halvings; /* images: how often eps is halved in size before T sees it, smoothed; 0: as it is
+			     */
+	int latent;	    /* dimension of z; 0: none */
 	int embedding;
 	bool residual; /* T = x + network where eps is seen, x' + network where not */
 	int patch;     /* images: both networks work on patches of this size */
@@ -33,6 +35,9 @@ typedef struct otp_arch {
 	float quadratic_gain;	   /* ... their initial weights over the usual ones */
 	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];
 } otp_arch;
+
+/* Values of one sample. */
+static inline int otp_arch_values(const otp_arch *a) { return a->h * a->w * a->c; }
 
 /* Whether the sizes fit each other: halvings, attention, depth. */
 bool otp_arch_check(const otp_arch *a, otp_error *err);

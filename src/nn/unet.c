@@ -32,6 +32,17 @@ static otp_node *dense_stack(otp_builder *b, const otp_arch *a, const char *pref
 	return h;
 }
 
+/* What is left of eps at a coarser scale, interpolated. Each coarse value is the sum of four, of unit
+ * variance again. The fine rest has no say in the outputs, so it cannot pass into them. */
+static otp_node *coarse_noise(const otp_arch *a, otp_node *eps)
+{
+	for (int i = 0; i < a->noise_halvings; i++)
+		eps = otp_down2(eps, OTP_FILTER_BOX, 2);
+	for (int i = 0; i < a->noise_halvings; i++)
+		eps = otp_up2(eps, OTP_FILTER_FIR, 4);
+	return eps;
+}
+
 static otp_node *noise_products(otp_builder *b, const otp_arch *a, const otp_transport_input *in)
 {
 	/* x + 1 is intensity: no light, no product. */
@@ -135,6 +146,8 @@ otp_node *otp_unet_build(otp_builder *b, const otp_arch *a, otp_transport_input 
 	unet u = {.b = b, .a = a};
 	/* With eps at hand x and x' tell the same; x is the one that needs no cleaning. */
 	otp_node *seen = a->condition_noise ? in.clean : in.smoothed;
+	if (a->condition_noise)
+		in.eps = coarse_noise(a, in.eps);
 	otp_node *h = a->condition_noise ? otp_concat(seen, in.eps, OTP_AXIS_C) : seen;
 	otp_node *products = a->condition_noise && a->noise_features ? noise_products(b, a, &in) : NULL;
 	u.embedding = embed(b, a, in.z, products);
