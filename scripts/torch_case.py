@@ -34,12 +34,26 @@ def read_config(preset, changes=()):
     values = {key.replace("-", "_"): word(value) if kind == "PICK" else value for kind, key, _, value in row.findall(table)}
     values["preset"] = preset
     presets = (ROOT / "src/config/presets.def").read_text()
-    body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n((?:\s*".*\n?)+)', presets)
+    body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n(.*?)\)\n', presets, re.S)
     if not body:
         sys.exit(f"src/config/presets.def has no preset {preset}")
-    for key, value in [*re.findall(r'"([\w-]+) = (.*?)\\n"', body[1]), *changes]:
+    shared = dict(re.findall(r"#define (\w+) +\\\n((?:.*\\\n)*.*\n)", presets))
+    lines = "".join(shared[name] for name in re.findall(r"\bPHOTOS\w*", body[1])) + body[1]
+    for key, value in [*re.findall(r'"([\w-]+) = (.*?)\\n"', lines), *changes]:
         values[key.replace("-", "_")] = value
     return values
+
+
+def settle_rules(config, arch, batch):
+    """What src/config/rules.c makes of auto, of what is looked at here."""
+    by_batch = 32 * (batch / 16) ** 0.5
+    if config["tau"] == "auto":
+        config["tau"] = 12 / (arch.h * arch.w * arch.c)
+    if config["r1"] == "auto":
+        config["r1"] = 0.002 / float(config["tau"])
+    for key, rate, width in (("lr_g", 4e-4, arch.width), ("lr_d", 2e-4, arch.potential_width)):
+        if config[key] == "auto":
+            config[key] = rate * by_batch / width
 
 
 def numbers(text):
@@ -61,6 +75,7 @@ def make_arch(config):
         size, size, int(config["channels"]) or (2 if vectors else 3), vectors, **on, **{key: int(config[key]) for key in whole},
         multipliers=numbers(config["multipliers"]), attention=numbers(config["attention"]),
         sharpness=settled(config["sharpness"]), potential_sharpness=settled(config["potential_sharpness"]),
+        noise_halvings=int(config["noise_scale"]).bit_length() - 1,
         filter=config["resample"], potential_multipliers=numbers(config["potential_multipliers"]),
     )  # fmt: skip
 
@@ -76,6 +91,7 @@ class Case:
         self.preset, self.batch, self.device, self.changes = preset, batch, device, tuple(changes)
         self.config = read_config(preset, self.changes)
         self.a = make_arch(self.config)
+        settle_rules(self.config, self.a, batch)
         self.o = model.Objective(tau=float(self.config["tau"]), batch=batch, refine=int(self.config["refine"]))
         self.sigma, self.r1 = f32(0.1), float(self.config["r1"])
         torch.manual_seed(SEED)

@@ -16,6 +16,7 @@
  *             reports of each outer step in one line.
  */
 #include "cli/options.h"
+#include "config/rules.h"
 #include "core/file.h"
 #include "train/game.h"
 
@@ -243,6 +244,7 @@ static bool open_engine(replay *r, otp_error *err)
 	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	if (!otp_settings_arch(c, vectors, size, size, channels, &r->arch, err) ||
+	    !otp_rules_settle(c, vectors, otp_arch_values(&r->arch), err) ||
 	    !otp_session_open_runtime(c, &r->place, err))
 		return false;
 	otp_engine_settings settings = {.objective = otp_settings_objective(c, &r->arch),

@@ -110,7 +110,7 @@ static void test_refusals(void **state)
 	assert_refused("tau", "0", "out of range");
 	assert_refused("tau", "nan", "not a number");
 	assert_refused("tau", "inf", "out of range");
-	assert_refused("tau", "auto", "expected 1e-08 to 1000000");
+	assert_refused("beta2", "auto", "expected 0 to 0.99999");
 	assert_refused("sigma-end", "automatic", "expected 0 to 100 or auto");
 	assert_refused("sigma-end", "-1", "expected 0 to 100 or auto");
 	assert_refused("seed", "-1", "expected 0 to 18446744073709551615");
@@ -283,7 +283,7 @@ static void test_read(void **state)
 	otp_config c = defaults();
 	otp_error err = {0};
 	assert_false(otp_config_read(&c, path, &err));
-	assert_non_null(strstr(err.text, ":2: tau = x is not a number, expected 1e-08 to 1000000"));
+	assert_non_null(strstr(err.text, ":2: tau = x is not a number, expected 1e-08 to 1000000 or auto"));
 	assert_int_equal(c.steps, 9);
 	unlink(path);
 	err = (otp_error){0};
@@ -295,7 +295,8 @@ static void test_read(void **state)
 static void test_presets(void **state)
 {
 	(void)state;
-	static const char *const names[] = {"quickstart", "32", "64", "128", "256", "vector"};
+	static const char *const names[] = {"quickstart", "photo-32", "photo-64", "32",
+					    "64",	  "128",      "256",	  "vector"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		otp_config c = defaults();
 		otp_error err = {0};
@@ -308,8 +309,9 @@ static void test_presets(void **state)
 	otp_config c = defaults();
 	otp_error err = {0};
 	assert_false(otp_config_preset(&c, "33", &err));
-	assert_non_null(
-	    strstr(err.text, "33 is unknown, expected one of quickstart, 32, 64, 128, 256, vector"));
+	assert_non_null(strstr(
+	    err.text,
+	    "33 is unknown, expected one of quickstart, photo-32, photo-64, 32, 64, 128, 256, vector"));
 }
 
 static void assert_check_fails(otp_config *c, const char *lines, const char *where)

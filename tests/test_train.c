@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "common/close.h"
+#include "config/rules.h"
 #include "config/settings.h"
 #include "data/colour.h"
 #include "model/translator.h"
@@ -153,14 +154,66 @@ static void aimed_networks_are_sharp(void **state)
 static void data_choose_the_preset(void **state)
 {
 	(void)state;
-	assert_string_equal(otp_settings_preset_for(true, 1), "vector");
+	assert_string_equal(otp_settings_preset_for(true, 1, true), "vector");
 	const struct {
 		int size;
-		const char *preset;
-	} cases[] = {{8, "quickstart"}, {16, "quickstart"}, {28, "32"},	  {32, "32"},
-		     {64, "64"},	{100, "128"},	    {1024, "256"}};
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-		assert_string_equal(otp_settings_preset_for(false, cases[i].size), cases[i].preset);
+		const char *on_gpu, *on_cpu;
+	} cases[] = {{8, "quickstart", "quickstart"}, {16, "quickstart", "quickstart"},
+		     {28, "32", "photo-32"},	      {32, "32", "photo-32"},
+		     {64, "64", "photo-64"},	      {100, "128", "photo-64"},
+		     {1024, "256", "photo-64"}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		assert_string_equal(otp_settings_preset_for(false, cases[i].size, true), cases[i].on_gpu);
+		assert_string_equal(otp_settings_preset_for(false, cases[i].size, false), cases[i].on_cpu);
+	}
+}
+
+/* Settings under the rules for samples of size x size x 3. */
+static otp_config ruled(const char *lines, int size)
+{
+	otp_error err = {0};
+	otp_config c =
+	    settings("tau = auto\nr1 = auto\nlr_g = auto\nlr_d = auto\nwarmup = auto\nema = auto\n");
+	assert_true(otp_config_parse(&c, lines, "lines", &err));
+	assert_true(otp_rules_settle(&c, false, size * size * 3, &err));
+	return c;
+}
+
+static void rules_follow_size_batch_and_length(void **state)
+{
+	(void)state;
+	otp_config c = ruled("batch = 16\nwidth = 32\npotential-width = 32\nsteps = 4000\n", 32);
+	assert_close(c.tau, 12.0 / 3072, 1e-12);
+	assert_close(2 * c.tau * c.r1, 0.004, 1e-12);
+	assert_close(c.lr_g, 4e-4, 1e-12);
+	assert_close(c.lr_d, 2e-4, 1e-12);
+	assert_close(c.warmup, 80, 0);
+	assert_close(c.ema, 1 - 1 / 400.0, 1e-12);
+
+	c = ruled("batch = 64\nwidth = 128\npotential-width = 64\nsteps = 300000\n", 64);
+	assert_close(c.tau, 12.0 / 12288, 1e-12);
+	assert_close(2 * c.tau * c.r1, 0.004, 1e-12);
+	assert_close(c.lr_g, 2e-4, 1e-12);
+	assert_close(c.lr_d, 2e-4, 1e-12);
+	assert_close(c.warmup, 1000, 0);
+	assert_close(c.ema, 0.9999, 0);
+
+	/* What is said stays, and R1 follows the tau that is said; longer runs keep their values. */
+	c = ruled("tau = 0.5\nema = 0.9\nlr_d = 0\n", 32);
+	assert_close(c.tau, 0.5, 0);
+	assert_close(c.r1, 0.004, 1e-12);
+	assert_close(c.ema, 0.9, 0);
+	assert_close(c.lr_d, 0, 0);
+	otp_config longer = c;
+	otp_error err = {0};
+	longer.steps *= 2;
+	assert_true(otp_rules_settle(&longer, false, 3072, &err));
+	assert_close(longer.warmup, c.warmup, 0);
+
+	assert_close(ruled("steps = 3\n", 32).ema, 0, 0);
+	c = settings("lr_g = auto\n");
+	assert_false(otp_rules_settle(&c, true, 2, &err));
+	assert_non_null(strstr(err.text, "--lr_g: auto is for images"));
 }
 
 static void unbalanced_means_a_g(void **state)
@@ -428,6 +481,7 @@ int main(void)
 	    cmocka_unit_test(r1_follows_the_annealing),
 	    cmocka_unit_test(rates_rise_and_fall),
 	    cmocka_unit_test(data_choose_the_preset),
+	    cmocka_unit_test(rules_follow_size_batch_and_length),
 	    cmocka_unit_test(schedules_are_held_at_their_end),
 	    cmocka_unit_test(aimed_networks_are_sharp),
 	    cmocka_unit_test(unbalanced_means_a_g),

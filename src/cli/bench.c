@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/options.h"
+#include "config/rules.h"
 #include "train/game.h"
 
 #include <stdio.h>
@@ -238,9 +239,10 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	otp_session s = {.config = *c};
 	otp_runtime runtime;
 	if (!otp_settings_arch(c, vectors, size, size, channels, &s.arch, err) ||
+	    !otp_rules_settle(&s.config, vectors, otp_arch_values(&s.arch), err) ||
 	    !otp_session_open_runtime(&s.config, &runtime, err))
 		return false;
-	s.objective = otp_settings_objective(c, &s.arch);
+	s.objective = otp_settings_objective(&s.config, &s.arch);
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;
 	bench b = {.config = &s.config,

@@ -2,6 +2,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/pool.h"
+#include "engine/runtime.h"
 #include "model/run.h"
 #include "train/origin.h"
 #include "train/session.h"
@@ -26,7 +27,20 @@ bool otp_options_apply(const otp_settings_said *said, otp_config *c, otp_error *
 
 /* ---- a new run ----------------------------------------------------------------- */
 
-/* Where no preset is named, the data's kind and size choose it. */
+/* Whether --device means a GPU: auto asks whether one can be opened. */
+static bool has_gpu(const otp_config *c)
+{
+	otp_error ignored = {0};
+	otp_runtime runtime;
+	if (c->device != OTP_WHERE_AUTO)
+		return c->device != OTP_WHERE_CPU;
+	bool gpu = otp_runtime_open("auto", "f32", 1, &runtime, &ignored) &&
+		   runtime.backend->memory_free(runtime.device) > 0; /* the host has none of its own */
+	otp_runtime_close(&runtime);
+	return gpu;
+}
+
+/* Where no preset is named, the data's kind and size and the device choose it. */
 static bool choose_preset(otp_config *c, otp_error *err)
 {
 	bool vectors = false;
@@ -36,7 +50,7 @@ static bool choose_preset(otp_config *c, otp_error *err)
 		return false;
 	if (resolved.source[0] && !otp_session_look(resolved.source, &vectors, size ? &(int){0} : &size, err))
 		return false;
-	snprintf(c->preset, sizeof c->preset, "%s", otp_settings_preset_for(vectors, size));
+	snprintf(c->preset, sizeof c->preset, "%s", otp_settings_preset_for(vectors, size, has_gpu(c)));
 	return true;
 }
 

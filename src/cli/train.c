@@ -15,15 +15,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The presets by size are for GPUs; who trains on a CPU should hear of the small one in time. */
+/* The presets named by size alone are for GPUs; who trains by one on a CPU should hear of the others in time.
+ */
 static void hint_at_small_preset(const otp_config *c)
 {
 	otp_error ignored = {0};
 	const otp_preset *preset = otp_preset_find(c->preset, &ignored);
 	if (preset && preset->for_gpu && c->device == OTP_WHERE_CPU)
-		otp_log("preset %s is made for a GPU; on a CPU --preset quickstart --image-size %d trains in "
-			"minutes",
-			c->preset, c->image_size ? c->image_size : 32);
+		otp_log("preset %s is made for a GPU; on a CPU --preset %s trains in minutes", c->preset,
+			otp_settings_preset_for(false, c->image_size ? c->image_size : 32, false));
 }
 
 /* The run's folder is this process's from here on, before anything in it is touched. */

@@ -57,7 +57,9 @@ static bool check_schedule(const otp_config *c, otp_error *err)
 
 static bool check_networks(const otp_config *c, otp_error *err)
 {
-	int values[16];
+	int values[16], scale = c->noise_scale;
+	if (scale & (scale - 1))
+		return otp_fail(err, "--noise-scale", "%d is no power of two", scale);
 	return otp_config_list(c->multipliers, "--multipliers", values, 16, err) &&
 	       otp_config_list(c->potential_multipliers, "--potential-multipliers", values, 16, err) &&
 	       (!*c->attention || otp_config_attention(c, values, 16, err) >= 0);

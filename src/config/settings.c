@@ -25,6 +25,8 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->c = channels;
 	arch->condition_noise = c->condition_noise && c->formulation != OTP_FORMULATION_OTM;
 	arch->noise_features = c->noise_features;
+	for (int scale = c->noise_scale; scale > 1 && !vectors; scale /= 2)
+		arch->noise_halvings++;
 	arch->patch = c->patch;
 	arch->latent = c->latent;
 	arch->embedding = c->embedding;
@@ -56,6 +58,7 @@ otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch)
 				     [OTP_FORMULATION_OTM] = OTP_G_LINEAR,
 				     [OTP_FORMULATION_UOTM] = OTP_G_SOFTPLUS,
 				     [OTP_FORMULATION_UOTM_KL] = OTP_G_KL};
+	OTP_ASSERT(c->tau > 0, "tau is not settled");
 	return (otp_objective){
 	    .arch = *arch,
 	    .tau = c->tau,
@@ -119,7 +122,7 @@ double otp_settings_r1(const otp_config *c, int64_t step)
 
 double otp_settings_rate(const otp_config *c, int64_t step)
 {
-	double rise = c->warmup > 0 && step < c->warmup ? (double)step / c->warmup : 1;
+	double rise = (double)step < c->warmup ? (double)step / c->warmup : 1;
 	double length = otp_settings_schedule(c), begin = c->decay_from * length;
 	double t = ((double)scheduled(c, step) - begin) / (length - begin > 0 ? length - begin : 1);
 	if (t <= 0 || c->decay == OTP_DECAY_CONSTANT)
@@ -135,13 +138,13 @@ int otp_settings_parts(const otp_config *c, int workers)
 	return workers < c->batch ? workers : c->batch;
 }
 
-const char *otp_settings_preset_for(bool vectors, int size)
+const char *otp_settings_preset_for(bool vectors, int size, bool gpu)
 {
 	if (vectors)
 		return "vector";
-	return size <= 16    ? "quickstart"
-	       : size <= 32  ? "32"
-	       : size <= 64  ? "64"
-	       : size <= 128 ? "128"
-			     : "256";
+	if (size <= 16)
+		return "quickstart";
+	if (!gpu)
+		return size <= 32 ? "photo-32" : "photo-64";
+	return size <= 32 ? "32" : size <= 64 ? "64" : size <= 128 ? "128" : "256";
 }

@@ -29,7 +29,7 @@ double otp_settings_rate(const otp_config *c, int64_t step);
 /* Into how many parts a batch is cut: as asked, or one for each worker, at most the batch. */
 int otp_settings_parts(const otp_config *c, int workers);
 
-/* The preset for data of this kind and size. */
-const char *otp_settings_preset_for(bool vectors, int size);
+/* The preset for data of this kind and size, on a GPU or on the CPU alone. */
+const char *otp_settings_preset_for(bool vectors, int size, bool gpu);
 
 #endif

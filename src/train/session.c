@@ -1,4 +1,5 @@
 #include "train/session.h"
+#include "config/rules.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "data/spec.h"
@@ -160,12 +161,13 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 		  otp_settings_arch(&s->config, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
 				    s->source_info.w, s->source_info.c, &s->arch, err) &&
 		  otp_session_absolute_paths(&s->config, err);
-	if (!ok) {
+	if (ok)
+		otp_settings_settle(&s->config);
+	if (!ok || !otp_rules_settle(&s->config, s->arch.vectors, otp_arch_values(&s->arch), err)) {
 		otp_session_close(s);
 		return false;
 	}
 	settle_form(s);
-	otp_settings_settle(&s->config);
 	s->objective = otp_settings_objective(&s->config, &s->arch);
 	s->smoothing = c->smoothing;
 	return true;
