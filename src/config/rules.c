@@ -6,8 +6,8 @@
 /* tau E|x - y|^2 and 2 tau r1, by which R1 shrinks displacements, are the same at every size. */
 static const double COST = 12, R1_BIAS = 0.004;
 
-/* Adam's rates at BATCH and WIDTH: noise of gradients falls as 1 / sqrt(batch), and a step of all weights moves
- * a layer's output in proportion to its width. */
+/* Adam's rates at BATCH and WIDTH: noise of gradients falls as 1 / sqrt(batch), and a step of all weights
+ * moves a layer's output in proportion to its width. */
 static const double RATE_G = 4e-4, RATE_D = 2e-4, BATCH = 16, WIDTH = 32;
 
 static const double WARMUP_SHARE = 0.02, MOST_WARMUP = 1000; /* steps */
@@ -35,7 +35,8 @@ bool otp_rules_settle(otp_config *c, bool vectors, int values, otp_error *err)
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
 		if (*rules[i].to == OTP_AUTO) {
 			if (vectors)
-				return otp_fail(err, rules[i].key, "auto is for images, and these are vectors");
+				return otp_fail(err, rules[i].key,
+						"auto is for images, and these are vectors");
 			*rules[i].to = rules[i].value;
 		}
 	return true;
