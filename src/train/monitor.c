@@ -16,8 +16,8 @@ enum { INPUTS = 256, PICTURES = 64, MOST_FLOATS = 1 << 22, DIRECTIONS = 64, FLOO
 /* What the data alone says, found once. */
 typedef struct facts {
 	double floor, source_distance;
-	double partners;  /* how far apart the partners of neighbouring sources lie (partners_apart) */
-	double stretched; /* how far a map may have brought neighbours apart */
+	double partners;    /* how far apart the partners of neighbouring sources lie (partners_apart) */
+	double stretched;   /* how far a map may have brought neighbours apart */
 	double patch_floor; /* NAN for vectors */
 	double target_rms, target_pair; /* rms distance from the mean; mean distance of two */
 	double random_cost;		/* E|x - y|^2 of independent x, y */
@@ -315,7 +315,8 @@ static size_t batch_size(const otp_session *s)
 size_t otp_monitor_bytes(const otp_session *s)
 {
 	const otp_arch *a = &s->arch;
-	size_t n = batch_size(s), blocks = 2 + 1 + 2 + 2 + (a->vectors ? 1 : 0); /* x, targets, y, eps, others */
+	size_t n = batch_size(s),
+	       blocks = 2 + 1 + 2 + 2 + (a->vectors ? 1 : 0); /* x, targets, y, eps, others */
 	size_t patches = a->vectors ? 0 : otp_patches_bytes(n, a->h, a->w);
 	return blocks * n * values_of(a) * sizeof(float) + patches;
 }
