@@ -79,6 +79,8 @@ static content make(uint32_t draw)
 			       .seed = UINT64_C(0xf123456789abcdef),
 			       .arch = arch,
 			       .sigma = 0.1,
+			       .rate_factor = 0.25,
+			       .rollbacks = 2,
 			       .source = side("a#b", UINT64_C(0xfedcba9876543210)),
 			       .target = side("synth:digits", 7),
 			       .settings = otp_strdup("width = 8\nsource = \"a#b\"\n")}};

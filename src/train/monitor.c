@@ -217,6 +217,12 @@ void otp_monitor_recall(otp_monitor *m, const otp_metrics *rows, size_t count)
 			remember(m, &rows[i]);
 }
 
+void otp_monitor_forget(otp_monitor *m, int64_t step)
+{
+	while (m->count > 0 && m->history[m->count - 1].step > step)
+		m->count--;
+}
+
 static bool is_due(const otp_monitor *m, int64_t step)
 {
 	return step == 1 || step % m->every == 0 || step == m->session->config.steps;
