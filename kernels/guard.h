@@ -4,7 +4,7 @@
  * 2 OTP_GUARD_KEPT on it counts from OTP_GUARD_KEPT again), and the last OTP_GUARD_KEPT of them. A norm that
  * is not finite, or larger than so many times the median of these, stops it for good: it keeps the norm, its
  * bound and the slot. Of 15 norms the median follows a gradient that grows for eight steps, so that it tells
- * a jump from growth; healthy runs stayed below 15 times it, and jumps of runs that broke were above 100.
+ * a jump from growth; healthy runs stayed below 12 times it, and jumps of runs that broke were above 100.
  */
 #ifndef OTP_GUARD_H
 #define OTP_GUARD_H
