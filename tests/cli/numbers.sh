@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 newest() { find "$1/checkpoints" -name 'step-*.h5' | sort | tail -n 1; }
-rollbacks() { grep -c '"rollback":' "$1/metrics.jsonl" 2>/dev/null || true; }
+rollbacks() { cat "$1/metrics.jsonl" 2>/dev/null | grep -c '"rollback":' || true; }
 # all_finite RUN: whatever was saved; the model is the last checkpoint's average.
 all_finite() {
 	local path
