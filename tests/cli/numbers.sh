@@ -69,7 +69,7 @@ title "curves are those of what holds"
 "$PROBE" vectors a.npy 53 3
 grep -v '"rollback":' whole/metrics.jsonl | tail -n 1 >last
 json last step=300 lr_g lr_d
-does report whole
+exists whole/report.html
 
 title "--clip-norm: no bound, a bound that is never met, a bound that is"
 plain=("${lines[@]}" "${points[@]}" --steps 30 --snapshot-every 10)
