@@ -40,6 +40,7 @@ static int remove_folder(void **state)
 					    "samples/step-0000500.png",
 					    "samples",
 					    "metrics.jsonl",
+					    "rolled.jsonl",
 					    "report.html",
 					    "points.png",
 					    "log.txt"};
