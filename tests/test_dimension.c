@@ -189,6 +189,60 @@ static void twins_do_bounded_harm(void **state)
 	assert_within(estimate(twins, N, 2).m, 0.746 * 2, four_errors(0.746 * 2, N) + edge);
 }
 
+/* ---- densities -------------------------------------------------------------------- */
+
+static bool has_density(const float *points, int n, int d)
+{
+	otp_dimension dimension;
+	assert_true(otp_dimension_estimate(points, n, d, &dimension));
+	otp_density found = otp_density_estimate(points, n, d);
+	return otp_density_holds(&found, &dimension, n);
+}
+
+/* TwoNN alone says 11 of 16, 17 of 32. */
+static void densities_of_any_dimension(void **state)
+{
+	(void)state;
+	static float points[N * 32];
+	static const int dimensions[] = {1, 2, 3, 8, 16, 32};
+	for (size_t k = 0; k < sizeof dimensions / sizeof *dimensions; k++) {
+		int d = dimensions[k];
+		for (int i = 0; i < N * d; i++)
+			points[i] = (float)normal(i / d, i % d);
+		assert_true(has_density(points, N, d));
+		for (int i = 0; i < N * d; i++)
+			points[i] = (float)uniform(i / d, i % d);
+		assert_true(has_density(points, N, d));
+		for (int i = 0; i < N * d; i++) /* three clusters, unequal directions */
+			points[i] = (float)(3 * normal(9000 + i / d % 3, i % d) +
+					    0.4 * normal(i / d, i % d) / (1 + i % d % 5));
+		assert_true(has_density(points, N, d));
+	}
+}
+
+static void sets_without_density(void **state)
+{
+	(void)state;
+	static float points[N * 16];
+	for (int i = 0; i < N; i++) { /* half a circle */
+		points[2 * i] = (float)cos(OTP_PI * uniform(i, 0));
+		points[2 * i + 1] = (float)sin(OTP_PI * uniform(i, 0));
+	}
+	assert_false(has_density(points, N, 2));
+	for (int i = 0; i < N; i++) /* a curved surface of 4 dimensions in 16 */
+		for (int j = 0; j < 16; j++)
+			points[16 * i + j] = (float)sin(2 * normal(i, j % 4) + normal(i, (j + j / 4) % 4));
+	assert_false(has_density(points, N, 16));
+	for (int i = 0; i < N; i++) /* a plane in space */
+		for (int j = 0; j < 3; j++)
+			points[3 * i + j] = (float)(j < 2 ? normal(i, j) : normal(i, 0) - normal(i, 1));
+	assert_false(has_density(points, N, 3));
+	for (int i = 0; i < N; i++) /* every point twice */
+		for (int j = 0; j < 8; j++)
+			points[8 * i + j] = (float)normal(i / 2, j);
+	assert_false(has_density(points, N, 8));
+}
+
 static void few_points_are_refused(void **state)
 {
 	(void)state;
@@ -262,6 +316,7 @@ int main(void)
 	    cmocka_unit_test(torus_in_many_dimensions),	   cmocka_unit_test(spheres),
 	    cmocka_unit_test(scale_changes_lengths_alone), cmocka_unit_test(duplicates_count_once),
 	    cmocka_unit_test(lattices_fill_space),	   cmocka_unit_test(twins_do_bounded_harm),
+	    cmocka_unit_test(densities_of_any_dimension),  cmocka_unit_test(sets_without_density),
 	    cmocka_unit_test(few_points_are_refused),	   cmocka_unit_test(samples_are_bounded),
 	    cmocka_unit_test(sigma_falls_with_samples),	   cmocka_unit_test(repetitions_are_counted),
 	};

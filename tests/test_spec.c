@@ -91,7 +91,7 @@ static void digest_follows_content(void **state)
 	for (int i = 0; i < 4; i++) {
 		if (i == 2)
 			put_png("g2/a.png", 2, 4, 4, 1);
-		otp_dataset *d = open_set(at(i == 0 ? "g1" : i == 3 ? "g1?grey" : "g2"));
+		otp_dataset *d = digested(at(i == 0 ? "g1" : i == 3 ? "g1?grey" : "g2"));
 		digest[i] = otp_dataset_describe(d).digest;
 		otp_dataset_close(d);
 	}

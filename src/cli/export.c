@@ -261,7 +261,8 @@ static bool run(job *j, otp_error *err)
 		    j->source
 			? otp_translator_open_data(&t, j->o->target ? j->o->target : t.facts.target.spec, err)
 			: NULL;
-		ok = j->target && write_sides(j, err);
+		ok = j->target && otp_dataset_digest(j->source, 1, err) &&
+		     otp_dataset_digest(j->target, 1, err) && write_sides(j, err);
 		for (int i = 0; ok && i < 2; i++)
 			j->undecoded += otp_dataset_describe(i ? j->target : j->source).undecoded;
 		if (j->source)

@@ -14,6 +14,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void add_text(cJSON *o, const char *key, const char *value) { cJSON_AddStringToObject(o, key, value); }
 static void add(cJSON *o, const char *key, double value) { cJSON_AddNumberToObject(o, key, value); }
@@ -217,9 +218,12 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 
 static bool describe_data(const char *spec, cJSON *o, otp_error *err)
 {
+	int threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	otp_dataset *d = otp_dataset_open(spec, 1, err);
-	if (!d)
+	if (!d || !otp_dataset_digest(d, threads, err)) {
+		otp_dataset_close(d);
 		return false;
+	}
 	otp_dataset_info i = otp_dataset_describe(d);
 	add_text(o, "kind", "data set");
 	add_text(o, "format", i.format);
@@ -231,7 +235,20 @@ static bool describe_data(const char *spec, cJSON *o, otp_error *err)
 	}
 	add(o, "channels", i.c);
 	add(o, "skipped", (double)i.skipped);
+	if (i.stored)
+		add_text(o, "stored", i.stored);
+	if (i.set)
+		add_text(o, "set", i.set);
+	if (i.beside)
+		add_text(o, "beside", i.beside);
+	if (i.low < i.high) {
+		add(o, "black", i.low);
+		add(o, "white", i.high);
+		add(o, "least", i.least);
+		add(o, "most", i.most);
+	}
 	add_digest(o, "digest", i.digest);
+	add_text(o, "digest_kind", i.digest_kind);
 	otp_dataset_close(d);
 	return true;
 }

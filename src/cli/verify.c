@@ -152,7 +152,12 @@ static bool verify_problem(const request *r, const otp_problem *p, int *missed, 
 {
 	otp_config c;
 	otp_runtime runtime;
-	if (!configure(r, p, &c, err) || !otp_session_open_runtime(&c, &runtime, err))
+	otp_session seen;
+	if (!configure(r, p, &c, err) || !otp_session_plan(&c, &seen, err))
+		return false;
+	c = seen.config; /* with what the data decide: steps and precision too */
+	otp_session_close(&seen);
+	if (!otp_session_open_runtime(&c, &runtime, err))
 		return false;
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = true;

@@ -10,6 +10,11 @@
 #include <lapacke.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <jpeglib.h>
+
+#include <spng.h>
+#include <webp/decode.h>
 #include <xxhash.h>
 #include <zip.h>
 #include <zlib.h>
@@ -36,6 +41,10 @@ static void print_libraries(void)
 	printf("HDF5             %u.%u.%u\n", major, minor, release);
 	printf("zlib             %s\n", zlibVersion());
 	printf("libzip           %s\n", zip_libzip_version());
+	printf("libjpeg          API %d\n", JPEG_LIB_VERSION);
+	printf("libspng          %s\n", spng_version_string());
+	int webp = WebPGetDecoderVersion();
+	printf("libwebp          %d.%d.%d\n", webp >> 16, webp >> 8 & 255, webp & 255);
 	lapack_int lapack[3] = {0};
 	LAPACKE_ilaver(&lapack[0], &lapack[1], &lapack[2]);
 	printf("LAPACK           %d.%d.%d\n", (int)lapack[0], (int)lapack[1], (int)lapack[2]);

@@ -44,7 +44,8 @@ const otp_option otp_option_rows[] = {
 #define TEXT(k, f, s, t, v, h) SCOPED(OTP_OPTION_TEXT, k, f, s, t, 0, 0, NULL, h)
 #include "config/config.def"
 };
-const int otp_option_count = sizeof otp_option_rows / sizeof *otp_option_rows;
+const int otp_option_count = OTP_OPTION_ROWS;
+_Static_assert(sizeof otp_option_rows / sizeof *otp_option_rows == OTP_OPTION_ROWS, "rows");
 
 /* Names under which other trainers' users know an option; '_' and '-' are equal anyway. */
 static const struct {
@@ -118,6 +119,13 @@ bool otp_config_is_retired(const char *key)
 		if (same_key(key, retired[i].key))
 			return true;
 	return false;
+}
+
+bool otp_config_said(const otp_config *c, const char *key)
+{
+	const otp_option *o = find(key);
+	OTP_ASSERT(o, "no option %s", key);
+	return c->said[o - otp_option_rows];
 }
 
 bool otp_config_knows(const char *key) { return find(key) || otp_config_is_retired(key); }
@@ -239,12 +247,8 @@ static bool fail_unknown(const char *key, const char *where, otp_error *err)
 		       : otp_fail(err, where, "unknown option \"%s\", see `otplan help train`", key);
 }
 
-bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err)
+static bool set(otp_config *c, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
-	const otp_option *o = find(key);
-	if (!o)
-		return otp_config_is_retired(key) ? set_retired(c, key, value, where, err)
-						  : fail_unknown(key, where, err);
 	switch (o->kind) {
 	case OTP_OPTION_GROUP:
 		break;
@@ -264,6 +268,18 @@ bool otp_config_set(otp_config *c, const char *key, const char *value, const cha
 	}
 	OTP_ASSERT(false, "option %s of no kind", o->key);
 	return false;
+}
+
+bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err)
+{
+	const otp_option *o = find(key);
+	if (!o)
+		return otp_config_is_retired(key) ? set_retired(c, key, value, where, err)
+						  : fail_unknown(key, where, err);
+	if (!set(c, o, value, where, err))
+		return false;
+	c->said[o - otp_option_rows] = true;
+	return true;
 }
 
 void otp_config_defaults(otp_config *c)
@@ -467,9 +483,12 @@ bool otp_config_preset(otp_config *c, const char *name, otp_error *err)
 	const otp_preset *preset = otp_preset_find(name, err);
 	if (!preset)
 		return false;
+	bool said[OTP_OPTION_ROWS];
+	memcpy(said, c->said, sizeof said);
 	char *where = otp_format("preset %s", name);
 	bool ok =
 	    otp_config_parse(c, preset->lines, where, err) && otp_config_set(c, "preset", name, where, err);
+	memcpy(c->said, said, sizeof said);
 	otp_free(where);
 	return ok;
 }

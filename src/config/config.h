@@ -54,6 +54,21 @@ OTP_CHOICE(otp_start);
 
 /* ---- settings ------------------------------------------------------------ */
 
+/* Rows of config.def, groups included. */
+enum {
+	OTP_OPTION_ROWS = 0
+#define GROUP(title) +1
+#define OPEN(key, field, scope, tier, min, max, help) +1
+#define INT(key, field, scope, tier, value, min, max, help) +1
+#define REAL(key, field, scope, tier, value, min, max, help) +1
+#define AUTO(key, field, scope, tier, value, min, max, help) +1
+#define SEED(key, field, scope, tier, value, help) +1
+#define PICK(key, field, scope, tier, value, type, help) +1
+#define FLAG(key, field, scope, tier, value, help) +1
+#define TEXT(key, field, scope, tier, value, help) +1
+#include "config/config.def"
+};
+
 typedef struct otp_config {
 #define GROUP(title)
 #define INT(key, field, scope, tier, value, min, max, help) int field;
@@ -65,6 +80,9 @@ typedef struct otp_config {
 #define FLAG(key, field, scope, tier, value, help) bool field;
 #define TEXT(key, field, scope, tier, value, help) char field[OTP_TEXT_BYTES];
 #include "config/config.def"
+	/* Rows of config.def that a file or a command line has set; what a preset sets is open to better
+	 * knowledge. */
+	bool said[OTP_OPTION_ROWS];
 } otp_config;
 
 /* How far an option reaches (config.def); a set of scopes is their sum. */
@@ -80,6 +98,9 @@ void otp_config_defaults(otp_config *c);
  * they mean now). `where` names the origin for the error ("--batch", "run.ini:7"). */
 bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err);
 bool otp_config_knows(const char *key);
+/* Whether a file or the command line has set the option, be it to its default; a preset's lines do not count.
+ */
+bool otp_config_said(const otp_config *c, const char *key);
 /* Whether key is a name of earlier versions: it adds to what others say, so it is set after them. */
 bool otp_config_is_retired(const char *key);
 /* Whether key is a FLAG (its value may be left out on the command line); false for unknown keys. */

@@ -6,19 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A part of the source, the same whatever the run's seed is. */
-static bool read_sample(const otp_dataset *source, int n, int64_t d, float *points, otp_error *err)
-{
-	int64_t count = otp_dataset_describe(source).count;
-	for (int i = 0; i < n; i++) {
-		uint64_t index =
-		    n < count ? otp_loader_index(0, OTP_SOURCE, (uint64_t)i, (uint64_t)count) : (uint64_t)i;
-		if (!otp_dataset_get(source, index, 0, points + i * d, err))
-			return false;
-	}
-	return true;
-}
-
 static bool estimate(const otp_dataset *source, otp_sigma_end *found, otp_error *err)
 {
 	otp_dataset_info info = otp_dataset_describe(source);
@@ -30,7 +17,7 @@ static bool estimate(const otp_dataset *source, otp_sigma_end *found, otp_error 
 	int64_t d = (int64_t)info.h * info.w * info.c;
 	int n = otp_dimension_sample(info.count, d);
 	float *points = otp_calloc((size_t)n, (size_t)d * sizeof *points);
-	bool ok = read_sample(source, n, d, points, err);
+	bool ok = otp_loader_survey(source, n, points, err);
 	if (ok && !otp_dimension_estimate(points, n, d, &found->dimension))
 		ok = otp_fail(
 		    err, "--sigma-end",

@@ -10,7 +10,15 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-char *otp_file_temporary(const char *path) { return otp_format("%s.tmp-%ld", path, (long)getpid()); }
+/* Short, whatever the length of the name that the file is to have; files of other names have others. */
+char *otp_file_temporary(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	uint32_t hash = 2166136261u; /* FNV-1a */
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (uint8_t)*c) * 16777619u;
+	return otp_format("%.*s.tmp-%ld-%08x", (int)(name - path), path, (long)getpid(), (unsigned)hash);
+}
 
 bool otp_file_sync(int fd, const char *path, otp_error *err)
 {
@@ -155,7 +163,7 @@ void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
 {
 	char *data = NULL;
 	struct stat info;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe would be waited for */
 	if (fd < 0 || fstat(fd, &info) != 0) {
 		otp_file_fail_read(err, path, errno);
 		goto out;
@@ -164,7 +172,11 @@ void *otp_file_read(const char *path, size_t *bytes, otp_error *err)
 		otp_fail(err, path, "is a folder, a file was expected");
 		goto out;
 	}
-	/* The size is a first guess only: pipes have none, and a file may grow. */
+	if (!S_ISREG(info.st_mode)) {
+		otp_fail(err, path, "is a pipe, device or socket, a file was expected");
+		goto out;
+	}
+	/* The size is a first guess only: files of /proc have none, and a file may grow. */
 	size_t room = (info.st_size > 0 ? (size_t)info.st_size : 65536) + 1, used = 0;
 	data = otp_calloc(room, 1);
 	for (;;) {
@@ -211,6 +223,12 @@ bool otp_file_is_folder(const char *path)
 {
 	struct stat info;
 	return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool otp_file_is_regular(const char *path)
+{
+	struct stat info;
+	return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
 bool otp_file_make_folder(const char *path, otp_error *err)

@@ -5,7 +5,8 @@
 
 #include "core/base.h"
 
-/* "<path>.tmp-<pid>": where a library is to write before otp_file_commit. otp_free it. */
+/* ".tmp-<pid>-<hash of the name>" in the folder of `path`: where a library is to write before
+ * otp_file_commit. otp_free it. */
 char *otp_file_temporary(const char *path);
 /* Reads a temporary back: whether it holds what was meant. If not, err says what differs. */
 typedef bool otp_file_check(const char *temporary, const void *meant, otp_error *err);
@@ -24,13 +25,15 @@ int64_t otp_file_get(int fd, void *data, size_t bytes);
 /* The XXH3 of `bytes` bytes of a file, `at` and after, or of all up to its end (OTP_FILE_REST). */
 #define OTP_FILE_REST UINT64_MAX
 bool otp_file_digest(const char *path, uint64_t at, uint64_t bytes, uint64_t *digest, otp_error *err);
-/* The whole file, with a zero byte after it. otp_free it. */
+/* The whole file, no pipe or device, with a zero byte after it. otp_free it. */
 void *otp_file_read(const char *path, size_t *bytes, otp_error *err);
 /* "cannot be read: WHY": bad input where there is no such file, else a failure of the machine, which may
  * pass. */
 bool otp_file_fail_read(otp_error *err, const char *path, int why);
 bool otp_file_exists(const char *path);
 bool otp_file_is_folder(const char *path);
+/* A plain file, or a link to one: no pipe, device or folder, which may never end or never begin. */
+bool otp_file_is_regular(const char *path);
 /* Like mkdir -p. */
 bool otp_file_make_folder(const char *path, otp_error *err);
 

@@ -72,6 +72,12 @@ static size_t left_by_space(void)
 
 size_t otp_memory_available(void) { return less(left_by_machine(), less(left_by_group(), left_by_space())); }
 
+size_t otp_memory_peak(void)
+{
+	size_t kib = 0;
+	return read_number("/proc/self/status", "VmHWM:", &kib) ? kib * 1024 : otp_memory_resident();
+}
+
 size_t otp_memory_resident(void)
 {
 	size_t space, resident;

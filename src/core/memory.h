@@ -14,6 +14,8 @@ extern "C" {
 size_t otp_memory_available(void);
 /* Bytes that this process keeps in memory now. */
 size_t otp_memory_resident(void);
+/* The most that it kept so far. */
+size_t otp_memory_peak(void);
 /* Bytes of the heap in use now; 0 where the C library does not say. */
 size_t otp_memory_in_use(void);
 

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { PIECES = 10 };
+enum { PIECES = 30 };
 
 /* STRETCH: share of x that T keeps. SHARPNESS: b. SHIFT: standard deviation of the t_k. */
-static const double STRETCH = 0.2, SHARPNESS = 4, SHIFT = 0.5;
+static const double STRETCH = 0.2, SHARPNESS = 8, SHIFT = 0.5;
 
 struct otp_convex {
 	int d;

@@ -9,6 +9,7 @@
 
 #include "core/base.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "core/memory.h"
 #include "core/pool.h"
 #include "data/permute.h"
@@ -31,9 +32,10 @@ struct otp_dataset {
 	otp_colour_law colour;
 	double brightness;
 	int64_t count;	 /* 0: without end */
+	int64_t wanted;	 /* count before skipping */
 	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
 			    made by formula */
-	bool prepared, loaded;
+	bool prepared, loaded, scanned;
 	bool exact;    /* sieved: no sample stands in for another */
 	int size;      /* asked for; 0: as stored */
 	int h, w, c;   /* of a finished sample */
@@ -67,6 +69,15 @@ static const struct {
     {".h5", "HDF5", otp_hdf5_open}, {".hdf5", "HDF5", otp_hdf5_open},
 };
 
+/* A pipe or a device would be waited for, or never end. */
+static bool check_file(const char *path, otp_error *err)
+{
+	if (!otp_file_exists(path))
+		return otp_fail(err, path, "no such file or folder");
+	return otp_file_is_regular(path) ||
+	       otp_fail(err, path, "is a pipe, device or socket, expected a file or folder");
+}
+
 static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *err)
 {
 	otp_source *source = NULL;
@@ -81,18 +92,16 @@ static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *e
 	for (size_t i = 0; !format && i < sizeof formats / sizeof *formats; i++)
 		if (ends_with(file, formats[i].ending) && !otp_file_is_folder(file)) {
 			format = formats[i].format;
-			if (!otp_file_exists(file))
-				otp_fail(err, file, "no such file");
-			else
+			if (check_file(file, err))
 				source = formats[i].open(spec, err);
 		}
 	if (format)
 		goto out;
-	if (!otp_file_exists(spec->place)) {
-		otp_fail(err, spec->place, "no such file or folder");
-	} else if (otp_file_is_folder(spec->place)) {
+	if (otp_file_is_folder(spec->place)) {
 		format = "folder";
 		source = otp_folder_open(spec, err);
+	} else if (!check_file(spec->place, err)) {
+		goto out;
 	} else if (otp_image_name_fits(spec->place)) {
 		format = "picture";
 		source = otp_picture_open(spec, err);
@@ -137,6 +146,7 @@ static bool choose(otp_dataset *d, otp_error *err)
 				(long long)spec->part, (long long)spec->parts, (long long)whole);
 	if (spec->limit && d->count > spec->limit)
 		d->count = spec->limit;
+	d->wanted = d->count;
 	d->chosen = otp_calloc((size_t)d->count, sizeof *d->chosen);
 	for (int64_t j = 0; j < d->count; j++)
 		d->chosen[j] = (int64_t)position_in_whole(spec, (uint64_t)j, (uint64_t)whole);
@@ -164,19 +174,29 @@ static bool check_modifiers(const otp_dataset *d, otp_error *err)
 	    (d->source->c == 2 || d->source->c > 4))
 		return otp_fail(err, s->text, "grey and colorize need 1, 3 or 4 channels, this set has %d",
 				d->source->c);
-	if (s->low < s->high && d->source->low == d->source->high)
+	if (s->low < s->high && !d->source->scaled)
 		return otp_fail(err, s->text,
-				"modifier `range' is for images stored as floats, this set holds bytes");
+				"modifier `range' is for images stored as floats or 16-bit numbers, this set "
+				"holds bytes");
+	if (s->layout != OTP_LAYOUT_GUESSED && !d->source->stored[0])
+		return otp_fail(err, s->text, "modifier `layout' is for arrays, this set is none");
 	return true;
 }
 
 otp_dataset *otp_dataset_open(const char *text, uint64_t seed, otp_error *err)
+{
+	return otp_dataset_open_up_to(text, seed, OTP_IMAGE_MOST_PIXELS, err);
+}
+
+otp_dataset *otp_dataset_open_up_to(const char *text, uint64_t seed, int64_t most_pixels, otp_error *err)
 {
 	otp_spec spec;
 	if (!otp_spec_parse(text, &spec, err))
 		return NULL;
 	otp_dataset *d = otp_calloc(1, sizeof *d);
 	d->spec = spec;
+	if (!spec.most_pixels)
+		d->spec.most_pixels = most_pixels;
 	d->seed = seed;
 	d->lock = otp_calloc(1, sizeof *d->lock);
 	pthread_mutex_init(d->lock, NULL);
@@ -190,9 +210,6 @@ otp_dataset *otp_dataset_open(const char *text, uint64_t seed, otp_error *err)
 	d->h = d->source->h;
 	d->w = d->source->w;
 	d->c = natural_channels(d);
-	char *modifiers = otp_spec_modifiers(&d->spec);
-	d->digest = XXH3_64bits_withSeed(modifiers, strlen(modifiers), d->source->digest);
-	otp_free(modifiers);
 	return d;
 fail:
 	otp_dataset_close(d);
@@ -247,8 +264,13 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .spec = d->spec.text,
 	    .one_size = s->h > 0,
 	    .format = s->format,
+	    .stored = s->stored[0] ? s->stored : NULL,
+	    .set = s->set,
+	    .beside = s->beside,
 	    .low = s->low,
 	    .high = s->high,
+	    .least = s->least,
+	    .most = s->most,
 	    .survey = s->survey,
 	    .memory_bytes =
 		d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
@@ -256,12 +278,66 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	};
 }
 
+/* ---- digests --------------------------------------------------------------------- */
+
+static uint64_t with_modifiers(const otp_dataset *d, uint64_t content)
+{
+	char *modifiers = otp_spec_modifiers(&d->spec);
+	uint64_t digest = XXH3_64bits_withSeed(modifiers, strlen(modifiers), content);
+	otp_free(modifiers);
+	return digest;
+}
+
+static otp_pool *start_pool(const otp_dataset *d, int threads, otp_error *err)
+{
+	otp_pool *pool = otp_pool_new(threads > 0 ? threads : 1);
+	if (otp_pool_start(pool))
+		return pool;
+	otp_pool_free(pool);
+	otp_fail_machine(err, d->spec.text, "%d threads cannot be started", threads);
+	return NULL;
+}
+
+/* What only all stored bytes tell, of the samples as they were chosen, broken ones too. */
+static bool scan(otp_dataset *d, int threads, otp_error *err)
+{
+	otp_source *s = d->source;
+	if (d->scanned)
+		return true;
+	if (s->ops->scan) {
+		otp_pool *pool = start_pool(d, threads, err);
+		if (!pool)
+			return false;
+		int64_t *wanted = otp_calloc((size_t)d->wanted, sizeof *wanted);
+		for (int64_t j = 0; j < d->wanted; j++)
+			wanted[j] = (int64_t)position_in_whole(&d->spec, (uint64_t)j, (uint64_t)s->count);
+		d->scanned = s->ops->scan(s, wanted, d->wanted, pool, err);
+		otp_free(wanted);
+		otp_pool_free(pool);
+	} else {
+		d->scanned = true;
+	}
+	d->digest = with_modifiers(d, s->digest);
+	return d->scanned;
+}
+
+bool otp_dataset_digest(otp_dataset *d, int threads, otp_error *err) { return scan(d, threads, err); }
+
 otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, uint64_t digest)
 {
-	static const char *const KINDS[] = {OTP_DIGEST_FILES, OTP_DIGEST_ARRAY, OTP_DIGEST_FIRST,
-					    OTP_DIGEST_GENERATED};
-	if (!kind || strcmp(kind, d->source->digest_kind) == 0)
+	static const char *const KINDS[] = {OTP_DIGEST_FILES, OTP_DIGEST_SAMPLES, OTP_DIGEST_GENERATED,
+					    OTP_DIGEST_HEADS, OTP_DIGEST_BLOCKS,  OTP_DIGEST_FIRST};
+	const otp_source *s = d->source;
+	const char *former = s->former_kind ? s->former_kind : s->digest_kind;
+	uint64_t content;
+	OTP_ASSERT(d->scanned, "otp_dataset_digest comes first");
+	kind = kind ? kind : former;
+	if (strcmp(kind, s->digest_kind) == 0)
 		return digest == d->digest ? OTP_DIGEST_EQUAL : OTP_DIGEST_DIFFERS;
+	if (strcmp(kind, former) == 0)
+		return s->ops->former(s, &content) && digest == with_modifiers(d, content)
+			   ? OTP_DIGEST_EQUAL
+			   : OTP_DIGEST_DIFFERS;
 	for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
 		if (strcmp(kind, KINDS[i]) == 0) /* of a set of another format */
 			return OTP_DIGEST_DIFFERS;
@@ -318,6 +394,30 @@ char *otp_dataset_place(const otp_dataset *d)
 
 /* ---- the first stage ------------------------------------------------------------- */
 
+/* A file may be another one since it was opened. */
+static bool keeps_size(const otp_dataset *d, uint64_t index, const otp_image *image, otp_error *err)
+{
+	char name[256];
+	return d->size || (image->h == d->h && image->w == d->w) ||
+	       otp_fail(err, otp_dataset_name(d, index, name, sizeof name),
+			"is %d x %d now, %d x %d when it was opened (height x width)", image->h, image->w,
+			d->h, d->w);
+}
+
+/* Channels and size are made over as floats, which take more than the file's picture did. */
+static bool can_reshape(const otp_dataset *d, uint64_t index, const otp_image *image, otp_error *err)
+{
+	const size_t small = (size_t)64 << 20;
+	if (image->c == d->settled_c && (!d->size || (image->h == d->size && image->w == d->size)))
+		return true;
+	size_t pixels = otp_mul_size((size_t)image->h, (size_t)image->w);
+	size_t needed = otp_mul_size(pixels, (size_t)(image->c + 2 * d->settled_c) * sizeof(float));
+	char name[256];
+	return needed <= small || otp_memory_can_have(needed) ||
+	       otp_fail_memory(err, otp_dataset_name(d, index, name, sizeof name), needed,
+			       "a picture as floats", otp_memory_available());
+}
+
 static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_error *err)
 {
 	if (!d->source->ops->read(d->source, number_in_source(d, index), image, err))
@@ -325,6 +425,10 @@ static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_e
 	if (d->source->kind == OTP_DATA_VECTORS)
 		return true;
 	bool bytes = image->u8 != NULL;
+	if (!keeps_size(d, index, image, err) || !can_reshape(d, index, image, err)) {
+		otp_image_free(image);
+		return false;
+	}
 	if (image->c != d->settled_c)
 		otp_image_to_channels(image, d->settled_c);
 	if (d->size)
@@ -393,7 +497,7 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, ot
 
 static bool stores_bytes(const otp_source *s)
 {
-	return s->kind == OTP_DATA_IMAGES && s->count > 0 && s->low == s->high;
+	return s->kind == OTP_DATA_IMAGES && s->count > 0 && !s->scaled;
 }
 
 /* Bytes are worth keeping where a read costs more than a copy, and where half
@@ -415,13 +519,11 @@ static bool read_through(otp_dataset *d, int threads, otp_error *err)
 	int64_t count = d->count;
 	filling f = {.d = d, .sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c};
 	f.why = otp_calloc((size_t)count, sizeof *f.why);
-	otp_pool *pool = otp_pool_new(threads > 0 ? threads : 1);
-	bool started = otp_pool_start(pool);
-	if (started)
+	otp_pool *pool = start_pool(d, threads, err);
+	if (pool)
 		otp_pool_run(pool, fill, &f);
 	otp_pool_free(pool);
-	bool ok = started ? close_gaps(d, f.sample_bytes, f.why, err)
-			  : otp_fail_machine(err, d->spec.text, "%d threads cannot be started", threads);
+	bool ok = pool && close_gaps(d, f.sample_bytes, f.why, err);
 	for (int64_t i = 0; i < count; i++)
 		otp_free(f.why[i]);
 	otp_free(f.why);
@@ -490,17 +592,38 @@ bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
 	return true;
 }
 
+/* What was chosen where something else could have been meant. */
+static void say_choices(const otp_dataset *d)
+{
+	const otp_source *s = d->source;
+	bool images = s->kind == OTP_DATA_IMAGES, ranged = images && s->scaled && s->low < s->high;
+	if (s->beside)
+		otp_log("%s: reads %s, the first; to read another of %s, write '%s:%.*s'", d->spec.text,
+			s->set, s->beside, d->spec.place, (int)strcspn(s->beside, ","), s->beside);
+	if (ranged)
+		otp_log("%s: %s; values from %.9g to %.9g are read as %g..%g (range=)%s", d->spec.text,
+			s->stored, s->least, s->most, s->low, s->high,
+			s->least < s->low || s->most > s->high ? ", cut off there" : "");
+	else if (s->channel_axis)
+		otp_log("%s: %s", d->spec.text, s->stored);
+}
+
 bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err)
 {
 	otp_source *s = d->source;
 	OTP_ASSERT(d->prepared, "otp_dataset_shape comes first");
-	if (s->ops->load && !s->ops->load(s, err))
+	if (d->loaded)
+		return true;
+	if ((s->ops->load && !s->ops->load(s, err)) || (s->scaled && !scan(d, threads, err)))
 		return false;
+	say_choices(d);
 	d->loaded = true;
 	if (!d->kept_bytes)
 		return true;
-	d->kept =
-	    otp_calloc_for("decoded pictures (?keep=off after the data set takes nothing)", d->kept_bytes, 1);
+	d->kept = otp_try_calloc(d->kept_bytes, 1);
+	if (!d->kept)
+		return otp_fail_memory(err, d->spec.text, d->kept_bytes,
+				       "its decoded pictures (?keep=off takes none)", otp_memory_available());
 	return read_through(d, threads, err);
 }
 

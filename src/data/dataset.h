@@ -28,13 +28,18 @@ typedef struct otp_dataset_info {
 	int h, w, c;	   /* of one sample; h = w = 0 before prepare where sizes differ */
 	int64_t skipped;   /* files that could not be read, each named on stderr once */
 	int64_t undecoded; /* of these, pictures that cannot be decoded */
-	uint64_t digest;   /* of modifiers and content, by the rule digest_kind */
+	uint64_t digest; /* of modifiers and content, by the rule digest_kind; 0 before otp_dataset_digest */
 	const char *digest_kind;
 	otp_colour_law colour; /* OTP_COLOUR_NONE: samples keep the colours they are stored with */
 	const char *spec;
-	bool one_size;		/* every sample has the same h, w as stored */
-	const char *format;	/* "folder", "picture", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
-	double low, high;	/* images stored as floats: the values that became -1 and 1; 0, 0 otherwise */
+	bool one_size;	    /* every sample has the same h, w as stored */
+	const char *format; /* "folder", "picture", "zip", "IDX", "npy", "npz", "HDF5", "synth" */
+	const char *stored; /* arrays: size, type, order of axes, for people; NULL: files or generated */
+	const char *set,
+	    *beside; /* the set of a file of several that is read, and those that are not; NULL: none */
+	/* Of images stored as floats or 16-bit numbers, once loaded or digested: what becomes -1 and 1 (0, 0:
+	 * other sets) and the values that there are. What lies outside is cut off. */
+	double low, high, least, most;
 	size_t memory_bytes;	/* held by the set once it is loaded; */
 	size_t unloaded_bytes;	/* of these, not taken yet */
 	otp_data_survey survey; /* of the whole source, before part= and limit= */
@@ -42,12 +47,19 @@ typedef struct otp_dataset_info {
 
 /* Open and look: finds files, reads headers, decodes nothing big. */
 otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
+/* The same; pictures of more than `most_pixels` are left out, unless the spec has a limit of its own. */
+otp_dataset *otp_dataset_open_up_to(const char *spec, uint64_t seed, int64_t most_pixels, otp_error *err);
 /* Fix the form in which samples come out (images: size x size, or their own
  * size where 0; channels: 1 or 3 from anything, grey repeated, alpha laid over
  * white), and decide what will be held in memory. Reads no sample. */
 bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
-/* Load into memory what was decided, with `threads` threads. */
+/* Load into memory what was decided, with `threads` threads. Floats are all looked at: NaN and infinity are
+ * refused, and images' range is settled. Says on stderr which set, axes and range were chosen, where another
+ * choice was possible. Once is enough. */
 bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err);
+/* Digest of all bytes of the set's samples, with `threads` threads. What load has read is not read again;
+ * before load everything is read, and nothing kept. */
+bool otp_dataset_digest(otp_dataset *d, int threads, otp_error *err);
 /* Both. */
 bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err);
 /* For inference, after load: decodes what is not kept in memory once, and leaves out the samples that cannot
@@ -77,13 +89,17 @@ int otp_dataset_stored_channels(const otp_dataset *d);
 bool otp_dataset_get_bytes(const otp_dataset *d, uint64_t index, uint8_t *out, otp_error *err);
 
 /* How digests of a set's content are made. Whoever keeps a digest keeps its kind with it; a rule that
- * changes gets another name. Each is hashed with the modifiers of the spec (otp_spec_modifiers). */
-#define OTP_DIGEST_FILES "names-sizes-heads-1" /* of files: each name, size and first 4096 bytes */
-#define OTP_DIGEST_ARRAY "sampled-blocks-1"    /* shape and bytes; over 4 MiB 1024 blocks of 4096 bytes */
-#define OTP_DIGEST_FIRST                                                                                     \
-	"first-256-samples-1"		       /* packed HDF5: shape and first samples, by sampled-blocks-1  \
-						*/
+ * changes gets another name. Each is hashed with the modifiers of the spec (otp_spec_modifiers). All are
+ * XXH3. */
+#define OTP_DIGEST_FILES "names-and-bytes-2"   /* of the chosen files: names and all bytes */
+#define OTP_DIGEST_SAMPLES "every-sample-2"    /* of arrays: shape, type and all bytes of all samples */
 #define OTP_DIGEST_GENERATED "name-and-seed-1" /* generated sets */
+/* Of runs made before 0.2, still compared by these: */
+#define OTP_DIGEST_HEADS "names-sizes-heads-1" /* of files: each name, size and first 4096 bytes */
+#define OTP_DIGEST_BLOCKS "sampled-blocks-1"   /* shape and bytes; over 4 MiB 1024 blocks of 4096 bytes */
+#define OTP_DIGEST_FIRST                                                                                     \
+	"first-256-samples-1" /* packed HDF5: shape and first samples, by sampled-blocks-1                   \
+			       */
 
 typedef enum otp_digest_verdict {
 	OTP_DIGEST_EQUAL,
@@ -91,7 +107,7 @@ typedef enum otp_digest_verdict {
 	OTP_DIGEST_UNKNOWN
 } otp_digest_verdict;
 /* Is this the set that had this digest? UNKNOWN: this program has no rule of that kind. kind NULL: kept by
- * format version 1, whose rule for each format is the one of today. */
+ * format version 1, by the former rule of each format. After otp_dataset_digest. */
 otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, uint64_t digest);
 
 /* "FILE: what is wrong" of the i-th skipped file, i < skipped. Each was on stderr once. */

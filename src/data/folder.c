@@ -1,24 +1,28 @@
 /* folder: a folder of images with its sub-folders, or a zip of one. Sorted by
- * name, hidden files left out; files that cannot be read are named and skipped.
+ * name, hidden files left out; files that cannot be read are named and skipped,
+ * and what is not read at all is counted by kind.
  */
 #include "data/source.h"
 
 #include "core/file.h"
+#include "core/log.h"
+#include "core/memory.h"
+#include "data/archive.h"
+#include "data/kinds.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <search.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include <zip.h>
 
-typedef struct entry {
+typedef struct file_entry {   /* <search.h> has a struct entry */
 	char *name;	      /* below the folder, with extension */
 	size_t stem;	      /* length without extension */
 	bool keeps_extension; /* in the names of outputs: a.jpg beside a.png */
@@ -27,49 +31,112 @@ typedef struct entry {
 } entry;
 
 /* A look reads so many headers: a run needs one size for all files unless it is told one. */
-enum { MOST_KINDS = 8, LOOKED_AT = 64 };
-enum { NAME_BYTES = 4096 };
-
-/* A zip; apart from the folder, so that readers of a const one can lock it. */
-typedef struct archive {
-	zip_t *zip;
-	pthread_mutex_t lock; /* libzip serves one thread */
-} archive;
+enum { LOOKED_AT = 64, NAME_BYTES = 4096 };
 
 typedef struct folder {
 	otp_source base;
 	char *root;
-	archive *archive; /* NULL: a folder */
+	int64_t most_pixels;
+	otp_archive *archive; /* NULL: a folder */
+	uint64_t former;      /* digest of kind OTP_DIGEST_HEADS */
 	entry *entries;
 	size_t count, room;
-	struct { /* what else lies there, for the message when nothing can be used */
-		char extension[12];
-		int64_t count;
-	} others[MOST_KINDS];
+	atomic_uint_fast64_t *content; /* (count) hash of each file's bytes; 0: not read yet */
+	void *seen;		       /* tsearch: folders that were listed */
+	char **links;		       /* to folders, still to be followed */
+	size_t link_count;
+	otp_kinds unread;     /* what else lies there */
+	char *unread_picture; /* the first of these that is one; NULL: none is */
 } folder;
+
+static char *path_of(const folder *f, const char *name) { return otp_format("%s/%s", f->root, name); }
+
+static void skip(folder *f, const char *name, const char *why)
+{
+	char *text = otp_format("%s/%s: %s", f->root, name, why);
+	otp_source_skip(&f->base, text);
+	otp_free(text);
+}
+
+/* ---- reading ------------------------------------------------------------------ */
+
+/* A file may have become a pipe since it was found: opening must not wait. */
+static bool read_file(const char *path, uint8_t *to, size_t bytes, otp_error *err)
+{
+	struct stat info;
+	size_t done = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+		otp_fail(err, path, "cannot be opened: %s", fd < 0 ? strerror(errno) : "no file");
+	} else {
+		for (ssize_t got = 1; done < bytes && got != 0; done += got > 0 ? (size_t)got : 0) {
+			got = read(fd, to + done, bytes - done);
+			if (got < 0 && errno != EINTR)
+				break;
+		}
+		if (done < bytes)
+			otp_fail(err, path, "cannot be read to its end");
+	}
+	if (fd >= 0)
+		close(fd);
+	return done == bytes && fd >= 0 && err->exit_code == 0;
+}
+
+/* An entry's bytes, `most` at most. otp_free it. */
+static void *read_bytes(const folder *f, const entry *e, size_t most, size_t *bytes, otp_error *err)
+{
+	enum { MOST_BYTES = INT32_MAX }; /* libraries count in int */
+	char *path = path_of(f, e->name);
+	uint8_t *data = NULL;
+	bool ok = false;
+	*bytes = e->bytes < most ? (size_t)e->bytes : most;
+	if (*bytes > MOST_BYTES)
+		otp_fail(err, path, "is %zu bytes long, pictures of up to 2 GiB can be read", *bytes);
+	else if (!(data = otp_try_calloc(*bytes + 1, 1)))
+		otp_fail_memory(err, path, *bytes, "a file", otp_memory_available());
+	else
+		ok = f->archive ? otp_archive_read(f->archive, e->in_zip, data, *bytes, path, err)
+				: read_file(path, data, *bytes, err);
+	if (!ok) {
+		otp_free(data);
+		data = NULL;
+	}
+	otp_free(path);
+	return data;
+}
 
 /* ---- what is there ---------------------------------------------------------- */
 
 static bool is_hidden(const char *name) { return name[0] == '.' || strcmp(name, "__MACOSX") == 0; }
 
-static void count_other(folder *f, const char *name)
+/* Count what no picture's name says it is. Its first bytes tell the kind. */
+static void note_unread(folder *f, const entry *e)
 {
-	const char *base = strrchr(name, '/'), *dot = strrchr(base ? base : name, '.');
-	char extension[12];
-	snprintf(extension, sizeof extension, "%s", dot ? dot : "(none)");
-	for (int i = 0; i < MOST_KINDS; i++)
-		if (!f->others[i].count || strcasecmp(f->others[i].extension, extension) == 0) {
-			strcpy(f->others[i].extension, extension);
-			f->others[i].count++;
-			return;
-		}
+	otp_error trouble = {0};
+	size_t bytes;
+	bool picture = false;
+	if (f->base.quiet)
+		return;
+	uint8_t *head = read_bytes(f, e, OTP_KIND_BYTES, &bytes, &trouble);
+	otp_kinds_add(&f->unread, head ? otp_kind_of(head, bytes, &picture) : "unreadable");
+	otp_free(head);
+	if (!picture)
+		return;
+	char *path = path_of(f, e->name), *text = otp_format("%s: is of a format that is not read", path);
+	otp_source_leave_out(&f->base, e->name, text);
+	otp_free(text);
+	if (!f->unread_picture)
+		f->unread_picture = path;
+	else
+		otp_free(path);
 }
 
 /* Takes `name` over. */
 static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
 {
+	entry e = {.name = name, .in_zip = in_zip, .bytes = bytes};
 	if (!otp_image_name_fits(name)) {
-		count_other(f, name);
+		note_unread(f, &e);
 		otp_free(name);
 		return;
 	}
@@ -78,66 +145,181 @@ static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
 		f->entries = otp_realloc(f->entries, f->count * sizeof(entry), room * sizeof(entry));
 		f->room = room;
 	}
-	f->entries[f->count++] = (entry){
-	    .name = name, .stem = (size_t)(strrchr(name, '.') - name), .in_zip = in_zip, .bytes = bytes};
+	e.stem = (size_t)(strrchr(name, '.') - name);
+	f->entries[f->count++] = e;
 }
 
-/* The folders above the one being read: a link to one of them would never end. */
-typedef struct above {
+static void say_unread(const folder *f)
+{
+	if (!f->unread.files)
+		return;
+	char *text = otp_kinds_text(&f->unread);
+	otp_log("%s: %lld file%s not read: %s%s%s", f->root, (long long)f->unread.files,
+		f->unread.files == 1 ? " is" : "s are", text,
+		f->unread_picture ? "; the first picture of these is " : "",
+		f->unread_picture ? f->unread_picture : "");
+	otp_free(text);
+}
+
+/* ---- in a folder -------------------------------------------------------------- */
+
+typedef struct identity {
 	dev_t device;
 	ino_t inode;
-	const struct above *next;
-} above;
+} identity;
 
-static bool walk(folder *f, const char *below, const above *up, otp_error *err)
+static int by_identity(const void *a, const void *b)
 {
-	struct stat info;
-	char *path = *below ? otp_format("%s/%s", f->root, below) : otp_strdup(f->root);
-	bool ok = true;
-	DIR *dir = opendir(path);
-	if (!dir || fstat(dirfd(dir), &info) != 0) {
-		ok = otp_fail(err, path, "cannot be listed: %s", strerror(errno));
-		goto out;
-	}
-	above here = {info.st_dev, info.st_ino, up};
-	for (const above *a = up; a; a = a->next)
-		if (a->device == here.device && a->inode == here.inode)
-			goto out;
-	otp_source_note_folder(&f->base, path);
-	for (struct dirent *e; ok && (e = readdir(dir));) {
-		if (is_hidden(e->d_name))
-			continue;
-		char *name = *below ? otp_format("%s/%s", below, e->d_name) : otp_strdup(e->d_name);
-		if (fstatat(dirfd(dir), e->d_name, &info, 0) != 0) {
-			char *text = otp_format("%s/%s: %s", f->root, name, strerror(errno));
-			otp_source_skip(&f->base, text);
-			otp_free(text);
-			otp_free(name);
-		} else if (S_ISDIR(info.st_mode)) {
-			ok = walk(f, name, &here, err);
-			otp_free(name);
-		} else {
-			note_file(f, name, 0, (uint64_t)info.st_size);
-		}
-	}
-out:
-	if (dir)
-		closedir(dir);
-	otp_free(path);
-	return ok;
+	const identity *p = a, *q = b;
+	return p->device != q->device ? (p->device > q->device) - (p->device < q->device)
+				      : (p->inode > q->inode) - (p->inode < q->inode);
 }
 
-static void walk_zip(folder *f)
+/* Whether a folder is met for the first time: links lead to one by many ways, or back to one above. */
+static bool is_new(folder *f, const struct stat *info)
 {
-	zip_int64_t count = zip_get_num_entries(f->archive->zip, 0);
-	for (zip_int64_t i = 0; i < count; i++) {
-		zip_stat_t info;
-		if (zip_stat_index(f->archive->zip, (zip_uint64_t)i, 0, &info) != 0)
-			continue;
-		const char *slash = strrchr(info.name, '/'), *base = slash ? slash + 1 : info.name;
-		if (*base && !is_hidden(base) && !is_hidden(info.name))
-			note_file(f, otp_strdup(info.name), (uint64_t)i, info.size);
+	identity *key = otp_calloc(1, sizeof *key);
+	*key = (identity){info->st_dev, info->st_ino};
+	identity **found = tsearch(key, &f->seen, by_identity);
+	if (found && *found == key)
+		return true;
+	otp_free(key);
+	return false;
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static void walk(folder *f, const char *below);
+
+/* One name of a folder. A link to a folder waits until all that is no link was
+ * walked: a folder that has a name of its own goes by that. Takes `name` over. */
+static void visit(folder *f, char *name)
+{
+	struct stat info;
+	char *path = path_of(f, name);
+	bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+	bool there = stat(path, &info) == 0;
+	if (!there) {
+		skip(f, name, strerror(errno));
+	} else if (S_ISDIR(info.st_mode) && link) {
+		f->links = otp_realloc(f->links, f->link_count * sizeof *f->links,
+				       (f->link_count + 1) * sizeof *f->links);
+		f->links[f->link_count++] = name;
+		name = NULL;
+	} else if (S_ISDIR(info.st_mode)) {
+		walk(f, name);
+	} else if (S_ISREG(info.st_mode)) {
+		note_file(f, name, 0, (uint64_t)info.st_size);
+		name = NULL;
+	} else if (otp_image_name_fits(name)) {
+		skip(f, name, "is a pipe, device or socket, no file");
+	} else {
+		otp_kinds_add(&f->unread, "pipe or device");
 	}
+	otp_free(name);
+	otp_free(path);
+}
+
+/* The files of one folder and of those in it, in the order of their names. */
+static void walk(folder *f, const char *below)
+{
+	struct stat info;
+	struct dirent **names = NULL;
+	char *path = *below ? path_of(f, below) : otp_strdup(f->root);
+	bool there = stat(path, &info) == 0;
+	if (there && !is_new(f, &info)) {
+		otp_free(path);
+		return;
+	}
+	int count = there ? scandir(path, &names, NULL, by_bytes) : -1;
+	if (count < 0) {
+		char *text = otp_format("%s: this folder cannot be listed: %s", path, strerror(errno));
+		otp_source_skip(&f->base, text);
+		otp_free(text);
+	}
+	if (count >= 0)
+		otp_source_note_folder(&f->base, path);
+	for (int i = 0; i < count; i++) {
+		const char *name = names[i]->d_name;
+		if (!is_hidden(name))
+			visit(f, *below ? otp_format("%s/%s", below, name) : otp_strdup(name));
+		free(names[i]);
+	}
+	free(names);
+	otp_free(path);
+}
+
+/* ---- in a zip ------------------------------------------------------------------ */
+
+static bool has_hidden_part(const char *name)
+{
+	for (const char *part = name; part; part = strchr(part, '/')) {
+		part += *part == '/';
+		char *one = otp_format("%.*s", (int)strcspn(part, "/"), part);
+		bool hidden = is_hidden(one);
+		otp_free(one);
+		if (hidden)
+			return true;
+	}
+	return false;
+}
+
+/* One line for the archive, not one for each file: an error where no picture is left. */
+static bool say_locked(folder *f, int64_t encrypted, int64_t packed, int method, otp_error *err)
+{
+	const char *left = f->count ? "" : ", and it holds no others";
+	otp_error trouble = {0};
+	if (encrypted)
+		otp_fail(&trouble, f->root, "%lld of its pictures are encrypted, which are not read%s",
+			 (long long)encrypted, left);
+	else if (packed)
+		otp_fail(&trouble, f->root,
+			 "%lld of its pictures are packed by method %d%s, which cannot be unpacked here%s",
+			 (long long)packed, method,
+			 method == 14  ? " (LZMA)"
+			 : method == 9 ? " (Deflate64)"
+				       : "",
+			 left);
+	if (!encrypted && !packed)
+		return true;
+	if (!f->count)
+		*err = trouble;
+	else if (!f->base.quiet)
+		otp_log("otplan: skipped: %s", trouble.text);
+	return f->count > 0;
+}
+
+static void leave_locked(folder *f, const otp_archived *e)
+{
+	char *text =
+	    otp_format("%s/%s: %s", f->root, e->name,
+		       e->encrypted ? "is encrypted" : "is packed by a method that is not known here");
+	otp_source_leave_out(&f->base, e->name, text);
+	otp_free(text);
+}
+
+static bool walk_zip(folder *f, otp_error *err)
+{
+	otp_archived e;
+	int64_t encrypted = 0, packed = 0;
+	int method = 0;
+	for (uint64_t i = 0; i < otp_archive_count(f->archive); i++) {
+		if (!otp_archive_entry(f->archive, i, &e) || has_hidden_part(e.name))
+			continue;
+		bool locked = e.encrypted || !e.can_unpack;
+		if (locked && otp_image_name_fits(e.name)) {
+			encrypted += e.encrypted;
+			packed += !e.encrypted;
+			method = e.encrypted ? method : e.method;
+			leave_locked(f, &e);
+		} else {
+			note_file(f, otp_strdup(e.name), i, e.bytes);
+		}
+	}
+	return say_locked(f, encrypted, packed, method, err);
 }
 
 /* By stem, then extension, so that files that share a stem are neighbours. */
@@ -151,41 +333,13 @@ static int by_name(const void *a, const void *b)
 	return order ? order : strcmp(p->name + p->stem, q->name + q->stem);
 }
 
-/* ---- reading ------------------------------------------------------------------ */
+/* ---- samples ------------------------------------------------------------------ */
 
-static char *path_of(const folder *f, const entry *e) { return otp_format("%s/%s", f->root, e->name); }
-
-/* An entry's bytes, `most` at most. otp_free it. */
-static void *read_bytes(const folder *f, const entry *e, size_t most, size_t *bytes, otp_error *err)
+/* Readers of a const folder note what they find: it is the same, whoever finds it. */
+static void note_content(const folder *f, uint64_t index, const void *data, size_t bytes)
 {
-	char *path = path_of(f, e);
-	size_t room = e->bytes < most ? (size_t)e->bytes : most, done = 0;
-	char *data = NULL;
-	if (f->archive) {
-		pthread_mutex_lock(&f->archive->lock);
-		zip_file_t *file = zip_fopen_index(f->archive->zip, e->in_zip, 0);
-		data = otp_calloc(room + 1, 1);
-		for (zip_int64_t got = 1; file && done < room && got > 0; done += got > 0 ? (size_t)got : 0)
-			got = zip_fread(file, data + done, room - done);
-		if (file)
-			zip_fclose(file);
-		pthread_mutex_unlock(&f->archive->lock);
-	} else {
-		FILE *file = fopen(path, "rb");
-		if (file) {
-			data = otp_calloc(room + 1, 1);
-			done = fread(data, 1, room, file);
-			fclose(file);
-		}
-	}
-	if (!data || done < room) {
-		otp_fail(err, path, "cannot be read%s", data ? " to its end" : "");
-		otp_free(data);
-		data = NULL;
-	}
-	*bytes = done;
-	otp_free(path);
-	return data;
+	uint64_t hash = XXH3_64bits(data, bytes);
+	atomic_store(&f->content[index], hash ? hash : 1);
 }
 
 static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, otp_error *err)
@@ -196,8 +350,9 @@ static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, 
 	void *data = read_bytes(f, e, SIZE_MAX, &bytes, err);
 	if (!data)
 		return false;
-	char *path = path_of(f, e);
-	bool ok = otp_image_decode(data, bytes, path, out, err);
+	note_content(f, index, data, bytes);
+	char *path = path_of(f, e->name);
+	bool ok = otp_image_decode(data, bytes, path, f->most_pixels, out, err);
 	otp_free(path);
 	otp_free(data);
 	return ok;
@@ -223,12 +378,14 @@ static void folder_close(otp_source *base)
 	for (size_t i = 0; i < f->count; i++)
 		otp_free(f->entries[i].name);
 	otp_free(f->entries);
+	otp_free(f->content);
+	for (size_t i = 0; i < f->link_count; i++)
+		otp_free(f->links[i]);
+	otp_free(f->links);
+	tdestroy(f->seen, otp_free);
 	otp_free(f->root);
-	if (f->archive) {
-		zip_discard(f->archive->zip);
-		pthread_mutex_destroy(&f->archive->lock);
-		otp_free(f->archive);
-	}
+	otp_free(f->unread_picture);
+	otp_archive_close(f->archive);
 	otp_source_free(base);
 }
 
@@ -239,64 +396,112 @@ static bool look(folder *f, const entry *e, otp_error *err)
 {
 	enum { HEAD = 1 << 16 };
 	size_t bytes;
-	int h = 0, w = 0, c = 0;
-	bool deep = false, known = false;
+	otp_image_facts is;
+	bool known = false;
+	otp_error trouble = {0};
+	char *path = path_of(f, e->name);
 	/* A JPEG may carry more than a head's worth of notes before it tells its size. */
 	for (size_t most = HEAD; !known; most = SIZE_MAX) {
 		void *data = read_bytes(f, e, most, &bytes, err);
 		if (!data)
-			return false;
-		known = otp_image_look(data, bytes, &h, &w, &c, &deep);
+			break;
+		trouble = (otp_error){0};
+		known = otp_image_look(data, bytes, e->bytes, path, f->most_pixels, &is, &trouble);
 		if (known)
-			f->base.digest =
-			    XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->base.digest);
+			f->former = XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->former);
 		otp_free(data);
 		if (bytes >= e->bytes)
 			break;
 	}
-	if (!known) {
-		char *path = path_of(f, e);
-		otp_fail(err, path, "is not an image that can be read, or is cut short (%llu bytes)",
-			 (unsigned long long)e->bytes);
-		otp_free(path);
+	otp_free(path);
+	if (!known && !err->exit_code)
+		*err = trouble;
+	if (!known)
 		return false;
-	}
-	f->base.digest = XXH3_64bits_withSeed(e->name, strlen(e->name), f->base.digest ^ e->bytes);
+	f->former = XXH3_64bits_withSeed(e->name, strlen(e->name), f->former ^ e->bytes);
 	otp_data_survey *s = &f->base.survey;
 	bool first = s->grey + s->colour == 0;
-	s->grey += c <= 2;
-	s->colour += c > 2;
-	s->alpha += c % 2 == 0;
-	s->deep += deep;
-	s->h_min = first || h < s->h_min ? h : s->h_min;
-	s->w_min = first || w < s->w_min ? w : s->w_min;
-	s->h_max = h > s->h_max ? h : s->h_max;
-	s->w_max = w > s->w_max ? w : s->w_max;
+	s->grey += is.c <= 2;
+	s->colour += is.c > 2;
+	s->alpha += is.c % 2 == 0;
+	s->deep += is.deep;
+	s->h_min = first || is.h < s->h_min ? is.h : s->h_min;
+	s->w_min = first || is.w < s->w_min ? is.w : s->w_min;
+	s->h_max = is.h > s->h_max ? is.h : s->h_max;
+	s->w_max = is.w > s->w_max ? is.w : s->w_max;
 	return true;
 }
 
 static bool fail_empty(const folder *f, otp_error *err)
 {
-	char found[256] = "";
-	for (int i = 0; i < MOST_KINDS && f->others[i].count; i++) {
-		char *one = otp_format("%s%lld %s", i ? ", " : "", (long long)f->others[i].count,
-				       f->others[i].extension);
-		strncat(found, one, sizeof found - strlen(found) - 1);
-		otp_free(one);
-	}
-	if (f->base.skipped_count)
-		return otp_fail(err, f->root,
-				"holds no usable image: %lld file%s cannot be read, the first is %s",
-				(long long)f->base.skipped_count, f->base.skipped_count == 1 ? "" : "s",
-				f->base.skipped[0]);
-	if (*found)
-		return otp_fail(err, f->root, "holds no images, found %s files; expected %s", found,
-				OTP_IMAGE_EXTENSIONS);
-	return otp_fail(err, f->root, "holds no files, expected images: %s", OTP_IMAGE_EXTENSIONS);
+	char *found = otp_kinds_text(&f->unread);
+	int64_t skipped = f->base.skipped_count;
+	if (skipped)
+		otp_fail(err, f->root, "holds no usable image: %lld cannot be read, the first is %s",
+			 (long long)skipped, f->base.skipped[0]);
+	else if (*found)
+		otp_fail(err, f->root, "holds no images, found %s; expected %s", found, OTP_IMAGE_EXTENSIONS);
+	else
+		otp_fail(err, f->root, "holds no files, expected images: %s", OTP_IMAGE_EXTENSIONS);
+	otp_free(found);
+	return false;
 }
 
-static const otp_source_ops folder_ops = {
-    .read = folder_read, .close = folder_close, .name = folder_name, .file = folder_file};
+/* ---- digest ------------------------------------------------------------------- */
+
+typedef struct reading {
+	const folder *f;
+	const int64_t *chosen;
+	int64_t count;
+	atomic_int_fast64_t next;
+} reading;
+
+/* Files that nothing has decoded yet. One that cannot be read counts as empty; decoding will name it. */
+static void read_rest(void *argument, int worker)
+{
+	(void)worker;
+	reading *r = argument;
+	for (int64_t i; (i = atomic_fetch_add(&r->next, 1)) < r->count;) {
+		uint64_t index = (uint64_t)r->chosen[i];
+		otp_error ignored = {0};
+		size_t bytes = 0;
+		if (atomic_load(&r->f->content[index]))
+			continue;
+		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &ignored);
+		note_content(r->f, index, data ? data : "", data ? bytes : 0);
+		otp_free(data);
+	}
+}
+
+static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, otp_pool *pool,
+			otp_error *err)
+{
+	(void)err;
+	folder *f = (folder *)base;
+	reading r = {.f = f, .chosen = chosen, .count = count};
+	otp_pool_run(pool, read_rest, &r);
+	base->digest = (uint64_t)count;
+	for (int64_t i = 0; i < count; i++) {
+		const entry *e = &f->entries[chosen[i]];
+		uint64_t content = atomic_load(&f->content[chosen[i]]);
+		base->digest = XXH3_64bits_withSeed(&content, sizeof content, base->digest);
+		base->digest = XXH3_64bits_withSeed(e->name, strlen(e->name), base->digest);
+	}
+	return true;
+}
+
+static bool folder_former(const otp_source *base, uint64_t *digest)
+{
+	*digest = ((const folder *)base)->former;
+	return true;
+}
+
+static const otp_source_ops folder_ops = {.read = folder_read,
+					  .close = folder_close,
+					  .name = folder_name,
+					  .file = folder_file,
+					  .scan = folder_scan,
+					  .former = folder_former};
 
 static folder *folder_new(const otp_spec *spec, const char *root)
 {
@@ -306,8 +511,13 @@ static folder *folder_new(const otp_spec *spec, const char *root)
 			       .kind = OTP_DATA_IMAGES,
 			       .costly = true,
 			       .brightness = 1,
-			       .digest_kind = OTP_DIGEST_FILES};
+			       .digest_kind = OTP_DIGEST_FILES,
+			       .former_kind = OTP_DIGEST_HEADS};
 	f->root = otp_strdup(root);
+	/* A look takes no memory for pixels. */
+	f->most_pixels = spec->look	     ? INT64_MAX
+			 : spec->most_pixels ? spec->most_pixels
+					     : OTP_IMAGE_MOST_PIXELS;
 	return f;
 }
 
@@ -370,8 +580,10 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 		folder_close(&f->base);
 		return NULL;
 	}
+	say_unread(f);
 	const otp_data_survey *s = &f->base.survey;
 	bool one_size = s->h_min == s->h_max && s->w_min == s->w_max;
+	f->content = otp_calloc(f->count, sizeof *f->content);
 	f->base.count = (int64_t)f->count;
 	f->base.h = one_size ? s->h_min : 0;
 	f->base.w = one_size ? s->w_min : 0;
@@ -382,10 +594,10 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 otp_source *otp_folder_open(const otp_spec *spec, otp_error *err)
 {
 	folder *f = folder_new(spec, spec->place);
-	if (walk(f, "", NULL, err))
-		return folder_finish(f, spec, err);
-	folder_close(&f->base);
-	return NULL;
+	walk(f, "");
+	for (size_t i = 0; i < f->link_count; i++)
+		walk(f, f->links[i]);
+	return folder_finish(f, spec, err);
 }
 
 /* One file as a folder that holds nothing else. */
@@ -403,16 +615,13 @@ otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
 
 otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
 {
-	int code = 0;
-	zip_t *zip = zip_open(spec->place, ZIP_RDONLY, &code);
-	if (!zip) {
-		otp_fail(err, spec->place, "cannot be opened as a zip: damaged or cut short");
+	otp_archive *archive = otp_archive_open(spec->place, err);
+	if (!archive)
 		return NULL;
-	}
 	folder *f = folder_new(spec, spec->place);
-	f->archive = otp_calloc(1, sizeof *f->archive);
-	f->archive->zip = zip;
-	pthread_mutex_init(&f->archive->lock, NULL);
-	walk_zip(f);
-	return folder_finish(f, spec, err);
+	f->archive = archive;
+	if (walk_zip(f, err))
+		return folder_finish(f, spec, err);
+	folder_close(&f->base);
+	return NULL;
 }

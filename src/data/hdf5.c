@@ -3,92 +3,21 @@
  * sample by sample otherwise.
  */
 #include "core/memory.h"
-#include "data/array.h"
-#include "data/hdf5_library.h"
+#include "data/hdf5_find.h"
+#include "data/scan.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct hdf5_source {
 	otp_source base;
+	const otp_spec *spec; /* the data set's, which outlives its source */
 	hid_t file, set;
-	hid_t memory_type; /* borrowed: native uchar or float */
+	hid_t memory_type; /* borrowed: native uchar, ushort or float */
 	int rank;
-	hsize_t dim[4];
-	size_t value_bytes, values; /* values: of one sample */
-	void *loaded;		    /* the whole set, or NULL */
-	bool rescale;
+	hsize_t dim[4], rows_at_once; /* rows_at_once: of a chunk */
+	otp_array_form form;
+	otp_array loaded; /* the whole set, or no data */
 } hdf5_source;
-
-/* ---- which set --------------------------------------------------------------- */
-
-typedef struct search {
-	const char *file;
-	char found[128]; /* the first usable set */
-	char list[512];	 /* everything, for the message */
-} search;
-
-static bool usable(hid_t set, int *rank_out, hsize_t dim[4])
-{
-	hid_t space = H5Dget_space(set), type = H5Dget_type(set);
-	int rank = H5Sget_simple_extent_ndims(space);
-	H5T_class_t class = H5Tget_class(type);
-	bool bytes = class == H5T_INTEGER && H5Tget_size(type) == 1 && H5Tget_sign(type) == H5T_SGN_NONE;
-	bool ok = rank >= 2 && rank <= 4 && (class == H5T_FLOAT || (bytes && rank > 2));
-	if (rank >= 1 && rank <= 4)
-		H5Sget_simple_extent_dims(space, dim, NULL);
-	*rank_out = rank;
-	H5Sclose(space);
-	H5Tclose(type);
-	return ok;
-}
-
-static herr_t visit(hid_t root, const char *name, const H5O_info_t *info, void *context)
-{
-	search *s = context;
-	if (info->type != H5O_TYPE_DATASET)
-		return 0;
-	hid_t set = H5Dopen2(root, name, H5P_DEFAULT);
-	hsize_t dim[4] = {0};
-	int rank = 0;
-	if (set < 0)
-		return 0;
-	if (usable(set, &rank, dim) && !*s->found && strlen(name) < sizeof s->found)
-		strcpy(s->found, name);
-	char *entry = otp_format("%s/%s (", *s->list ? ", " : "", name);
-	if (strlen(s->list) + strlen(entry) + 100 < sizeof s->list) {
-		strcat(s->list, entry);
-		for (int i = 0; i < rank && i < 4; i++) {
-			char *size = otp_format("%s%llu", i ? " x " : "", (unsigned long long)dim[i]);
-			strcat(s->list, size);
-			otp_free(size);
-		}
-		strcat(s->list, ")");
-	}
-	otp_free(entry);
-	H5Dclose(set);
-	return 0;
-}
-
-static hid_t open_set(hid_t file, const char *path, const char *name, otp_error *err)
-{
-	search s = {.file = path};
-	hid_t set = -1;
-	if (name)
-		set = H5Dopen2(file, name, H5P_DEFAULT);
-	if (set >= 0)
-		return set;
-	H5Ovisit(file, H5_INDEX_NAME, H5_ITER_INC, visit, &s);
-	if (name)
-		otp_fail(err, path, "holds no data set `%s', found: %s", name, *s.list ? s.list : "none");
-	else if (!*s.found)
-		otp_fail(err, path,
-			 "holds no N x H x W[ x C] uint8 or float set and no N x d float set, found: %s",
-			 *s.list ? s.list : "no data sets");
-	else
-		set = H5Dopen2(file, s.found, H5P_DEFAULT);
-	return set;
-}
 
 /* ---- reading ------------------------------------------------------------------- */
 
@@ -105,42 +34,30 @@ static bool read_samples(const hdf5_source *s, uint64_t first, uint64_t count, v
 	return ok;
 }
 
+static bool fail_damaged(const hdf5_source *s, otp_error *err)
+{
+	return otp_fail(err, s->spec->place, "cannot be read: damaged, or a filter is not installed");
+}
+
 static bool hdf5_read(const otp_source *base, uint64_t index, otp_image *out, otp_error *err)
 {
 	const hdf5_source *s = (const hdf5_source *)base;
-	size_t bytes = s->values * s->value_bytes;
-	*out = (otp_image){.h = base->h, .w = base->w, .c = base->c};
-	const void *data = s->loaded ? (const char *)s->loaded + index * bytes : NULL;
-	if (!data || s->rescale) {
-		out->owned = otp_calloc(bytes, 1);
-		if (data)
-			memcpy(out->owned, data, bytes);
-		else if (!read_samples(s, index, 1, out->owned)) {
-			otp_image_free(out);
-			return otp_fail_machine(err, "HDF5", "sample %llu cannot be read",
-						(unsigned long long)index);
-		}
-		data = out->owned;
-	}
-	if (s->value_bytes == 1) {
-		out->u8 = data;
+	size_t bytes = otp_array_sample_bytes(&s->form);
+	if (s->loaded.data) {
+		otp_array_image(base, &s->form, (const char *)s->loaded.data + index * bytes, out);
 		return true;
 	}
-	out->f32 = data;
-	float *values = out->owned;
-	for (size_t i = 0; s->rescale && i < s->values; i++)
-		values[i] = (float)(2 * ((double)values[i] - base->low) / (base->high - base->low) - 1);
-	return true;
-}
-
-/* look() saw the first samples only. */
-static bool all_finite(const hdf5_source *s, otp_error *err)
-{
-	const float *values = s->loaded;
-	for (size_t i = 0; i < (size_t)s->base.count * s->values; i++)
-		if (!isfinite(values[i]))
-			return otp_fail(err, "HDF5", "sample %zu of the set holds values that are not finite",
-					i / s->values);
+	void *stored = otp_calloc(bytes, 1);
+	if (!read_samples(s, index, 1, stored)) {
+		otp_free(stored);
+		return otp_fail_machine(err, s->spec->place, "sample %llu cannot be read",
+					(unsigned long long)index);
+	}
+	otp_array_image(base, &s->form, stored, out);
+	if (out->owned)
+		otp_free(stored);
+	else
+		out->owned = stored;
 	return true;
 }
 
@@ -148,8 +65,8 @@ static bool hdf5_prepare(otp_source *base, int size, otp_error *err)
 {
 	(void)size;
 	hdf5_source *s = (hdf5_source *)base;
-	size_t bytes = otp_mul_size((size_t)base->count, s->values * s->value_bytes);
-	if (s->loaded)
+	size_t bytes = otp_mul_size((size_t)base->count, otp_array_sample_bytes(&s->form));
+	if (s->loaded.data)
 		return true;
 	if (bytes <= otp_memory_available() / 2) {
 		base->memory_bytes = base->unloaded_bytes = bytes;
@@ -157,9 +74,11 @@ static bool hdf5_prepare(otp_source *base, int size, otp_error *err)
 	}
 	hbool_t safe = false;
 	H5is_library_threadsafe(&safe);
-	return safe || otp_fail(err, "HDF5",
-				"the set does not fit into memory and this HDF5 library serves one thread "
-				"only; pack it without chunks (otplan pack)");
+	return safe ||
+	       otp_fail(err, s->spec->place,
+			"does not fit into memory (%zu bytes), and this HDF5 library serves one thread "
+			"only; pack it without chunks: h5repack -l CONTI IN.h5 OUT.h5",
+			bytes);
 }
 
 static bool hdf5_load(otp_source *base, otp_error *err)
@@ -167,115 +86,153 @@ static bool hdf5_load(otp_source *base, otp_error *err)
 	hdf5_source *s = (hdf5_source *)base;
 	if (!base->unloaded_bytes)
 		return true;
-	s->loaded = otp_calloc_for("the data set", base->unloaded_bytes, 1);
+	if (!otp_array_room(s->spec->place, base->unloaded_bytes, &s->loaded, err))
+		return false;
 	base->unloaded_bytes = 0;
-	if (!read_samples(s, 0, (uint64_t)base->count, s->loaded))
-		return otp_fail(err, "HDF5",
-				"the data set cannot be read: damaged, or a filter is not installed");
-	return s->value_bytes == 1 || all_finite(s, err);
+	return read_samples(s, 0, (uint64_t)base->count, s->loaded.mapped) || fail_damaged(s, err);
+}
+
+/* What is not in memory passes through it, whole chunks at a time. */
+static bool scan_file(const hdf5_source *s, otp_scan *scan, otp_pool *pool, otp_error *err)
+{
+	const size_t piece = (size_t)64 << 20, sample = otp_array_sample_bytes(&s->form);
+	uint64_t rows = otp_round_up(piece / sample + 1, (size_t)s->rows_at_once),
+		 all = (uint64_t)s->base.count;
+	rows = rows < all ? rows : all;
+	otp_array room = {0};
+	bool ok = otp_array_room(s->spec->place, otp_mul_size((size_t)rows, sample), &room, err);
+	for (uint64_t first = 0; ok && first < all; first += rows) {
+		uint64_t count = all - first < rows ? all - first : rows;
+		ok = read_samples(s, first, count, room.mapped) || fail_damaged(s, err);
+		if (ok)
+			otp_scan_add(scan, room.data, (int64_t)count, pool);
+	}
+	otp_array_release(&room);
+	return ok;
+}
+
+static bool hdf5_scan(otp_source *base, const int64_t *chosen, int64_t count, otp_pool *pool, otp_error *err)
+{
+	(void)chosen;
+	(void)count;
+	hdf5_source *s = (hdf5_source *)base;
+	otp_scan scan;
+	bool ok = true;
+	otp_scan_begin(&scan, base, &s->form);
+	if (s->loaded.data)
+		otp_scan_add(&scan, s->loaded.data, base->count, pool);
+	else
+		ok = scan_file(s, &scan, pool, err);
+	return otp_scan_end(&scan, s->spec, ok ? base : NULL, err);
+}
+
+static bool hdf5_former(const otp_source *base, uint64_t *digest)
+{
+	const hdf5_source *s = (const hdf5_source *)base;
+	uint64_t count = base->count < 256 ? (uint64_t)base->count : 256;
+	size_t bytes = otp_mul_size((size_t)count, otp_array_sample_bytes(&s->form));
+	otp_array room = {0};
+	otp_error ignored = {0};
+	bool ok =
+	    otp_array_room(s->spec->place, bytes, &room, &ignored) && read_samples(s, 0, count, room.mapped);
+	if (ok)
+		*digest = otp_array_former_digest(room.data, bytes, base);
+	otp_array_release(&room);
+	return ok;
 }
 
 static void hdf5_close(otp_source *base)
 {
 	hdf5_source *s = (hdf5_source *)base;
-	otp_free(s->loaded);
-	if (s->set >= 0)
-		H5Dclose(s->set);
-	if (s->file >= 0)
-		H5Fclose(s->file);
+	otp_array_release(&s->loaded);
+	H5Dclose(s->set);
+	H5Fclose(s->file);
 	otp_source_free(base);
 }
 
-static const otp_source_ops hdf5_ops = {
-    .read = hdf5_read, .close = hdf5_close, .prepare = hdf5_prepare, .load = hdf5_load};
+static const otp_source_ops hdf5_ops = {.read = hdf5_read,
+					.close = hdf5_close,
+					.prepare = hdf5_prepare,
+					.load = hdf5_load,
+					.scan = hdf5_scan,
+					.former = hdf5_former};
 
 /* ---- opening ------------------------------------------------------------------- */
 
-static bool native_type(hid_t set, otp_array_type *out)
+/* Whether values lie as the processor has them; 64-bit floats then stay what they are. */
+static bool is_native(hid_t set, otp_array_type *type)
 {
-	hid_t type = H5Dget_type(set);
-	bool u8 = H5Tequal(type, H5T_NATIVE_UCHAR) > 0, f32 = H5Tequal(type, H5T_NATIVE_FLOAT) > 0,
-	     f64 = H5Tequal(type, H5T_NATIVE_DOUBLE) > 0;
-	*out = u8 ? OTP_ARRAY_U8 : f32 ? OTP_ARRAY_F32 : OTP_ARRAY_F64;
-	H5Tclose(type);
-	return u8 || f32 || f64;
+	hid_t stored = H5Dget_type(set);
+	bool f64 = H5Tequal(stored, H5T_NATIVE_DOUBLE) > 0;
+	bool native = f64 || H5Tequal(stored, H5T_NATIVE_UCHAR) > 0 ||
+		      H5Tequal(stored, H5T_NATIVE_USHORT) > 0 || H5Tequal(stored, H5T_NATIVE_FLOAT) > 0;
+	H5Tclose(stored);
+	if (f64)
+		*type = OTP_ARRAY_F64;
+	return native;
 }
 
-/* A set that lies in one piece in the file's own bytes. */
-static bool lies_flat(hid_t set, uint64_t *offset)
+/* A set that lies in one piece in the file's own bytes is mapped there. NULL without err: it does not. */
+static otp_source *open_mapped(const hdf5_source *s, otp_array array, const char *path, otp_error *err)
 {
-	hid_t create = H5Dget_create_plist(set);
-	bool flat = H5Pget_layout(create) == H5D_CONTIGUOUS && H5Pget_external_count(create) == 0;
-	haddr_t at = flat ? H5Dget_offset(set) : HADDR_UNDEF;
+	hid_t create = H5Dget_create_plist(s->set);
+	bool flat = H5Pget_layout(create) == H5D_CONTIGUOUS && is_native(s->set, &array.type);
 	H5Pclose(create);
-	*offset = at;
-	return at != HADDR_UNDEF;
+	if (!flat)
+		return NULL;
+	size_t bytes = otp_mul_size((size_t)s->base.count,
+				    otp_mul_size(s->form.values, otp_array_type_bytes(array.type)));
+	return otp_array_map(path, H5Dget_offset(s->set), bytes, &array, err)
+		   ? otp_array_source(array, s->spec, err)
+		   : NULL;
 }
 
-/* Range and digest from the first samples: more would mean decoding the set. */
-static bool look(hdf5_source *s, const otp_spec *spec, otp_error *err)
+static hsize_t rows_of_chunk(hid_t set)
 {
-	uint64_t count = s->base.count < 256 ? (uint64_t)s->base.count : 256;
-	size_t values = otp_mul_size((size_t)count, s->values), bytes = otp_mul_size(values, s->value_bytes);
-	/* A file of a few bytes may claim samples of any size. */
-	if (bytes > otp_memory_available() / 2)
-		return otp_fail(err, spec->place,
-				"claims samples of %zu values, for which there is no memory", s->values);
-	void *data = otp_calloc(bytes, 1);
-	bool ok = read_samples(s, 0, count, data);
-	if (!ok)
-		otp_fail(err, spec->place, "its data cannot be read: damaged, or a filter is not installed");
-	if (ok && s->value_bytes > 1) {
-		const float *v = data;
-		double least = (double)v[0], most = (double)v[0];
-		for (size_t i = 1; i < values; i++) {
-			least = !((double)v[i] >= least) ? (double)v[i] : least;
-			most = !((double)v[i] <= most) ? (double)v[i] : most;
-		}
-		ok = otp_array_range(spec->place, spec, least, most, &s->base, err);
-		s->rescale = s->base.kind == OTP_DATA_IMAGES && !(s->base.low == -1 && s->base.high == 1);
-	}
-	s->base.digest_kind = OTP_DIGEST_FIRST;
-	s->base.digest = ok ? otp_array_digest(data, bytes, &s->base) : 0;
-	otp_free(data);
-	return ok;
+	hsize_t chunk[4] = {1};
+	hid_t create = H5Dget_create_plist(set);
+	bool chunked = H5Pget_layout(create) == H5D_CHUNKED && H5Pget_chunk(create, 4, chunk) > 0;
+	H5Pclose(create);
+	return chunked ? chunk[0] : 1;
 }
 
+/* Takes file and set over. */
 static otp_source *open_found(hid_t file, hid_t set, const char *path, const otp_spec *spec, otp_error *err)
 {
 	hdf5_source *s = otp_calloc(1, sizeof *s);
-	s->base = (otp_source){.ops = &hdf5_ops, .brightness = 1};
+	s->base = (otp_source){.ops = &hdf5_ops,
+			       .brightness = 1,
+			       .digest_kind = OTP_DIGEST_SAMPLES,
+			       .former_kind = OTP_DIGEST_FIRST};
+	s->spec = spec;
 	s->file = file;
 	s->set = set;
 	otp_array array = {0};
-	if (!usable(set, &s->rank, s->dim)) {
-		otp_fail(err, spec->place,
-			 "is neither an N x H x W[ x C] uint8 or float set nor an N x d float set");
+	hid_t type = H5Dget_type(set);
+	size_t stored_bytes = H5Tget_size(type);
+	H5Tclose(type);
+	if (!otp_hdf5_usable(set, &array)) {
+		otp_hdf5_refuse(set, spec->place, err);
 		goto fail;
 	}
-	array.rank = s->rank;
-	for (int i = 0; i < s->rank; i++)
-		array.dim[i] = (int64_t)s->dim[i];
-	if (!otp_array_shape(spec->place, array.rank, array.dim, &s->base, err))
+	if (!otp_array_shape(spec, &array, &s->base, &s->form, err))
 		goto fail;
-	s->values = (size_t)s->base.h * (size_t)s->base.w * (size_t)s->base.c;
-
-	uint64_t offset;
-	if (native_type(set, &array.type) && lies_flat(set, &offset)) {
-		size_t bytes = (size_t)s->base.count * s->values * otp_array_type_bytes(array.type);
-		otp_source *mapped = otp_array_map(path, offset, bytes, &array, err)
-					 ? otp_array_source(spec->place, array, spec, err)
-					 : NULL;
+	uint64_t values = (uint64_t)s->base.count * s->form.values;
+	if (!otp_hdf5_check_storage(file, set, otp_mul_size(values, stored_bytes), spec->place, err))
+		goto fail;
+	otp_source *mapped = spec->look ? NULL : open_mapped(s, array, path, err);
+	if (mapped || err->exit_code) {
 		hdf5_close(&s->base);
 		return mapped;
 	}
-	hid_t type = H5Dget_type(set);
-	bool floats = H5Tget_class(type) == H5T_FLOAT;
-	H5Tclose(type);
-	s->memory_type = floats ? H5T_NATIVE_FLOAT : H5T_NATIVE_UCHAR;
-	s->value_bytes = floats ? sizeof(float) : 1;
-	if (look(s, spec, err))
-		return &s->base;
+	s->rank = array.rank;
+	for (int i = 0; i < 4; i++)
+		s->dim[i] = (hsize_t)array.dim[i];
+	s->rows_at_once = rows_of_chunk(set);
+	s->memory_type = array.type == OTP_ARRAY_U8    ? H5T_NATIVE_UCHAR
+			 : array.type == OTP_ARRAY_U16 ? H5T_NATIVE_USHORT
+						       : H5T_NATIVE_FLOAT;
+	return &s->base;
 fail:
 	hdf5_close(&s->base);
 	return NULL;
@@ -284,19 +241,22 @@ fail:
 otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err)
 {
 	otp_source *source = NULL;
-	char *path, *name;
+	char *path, *name, *found = NULL, *beside = NULL;
 	otp_source_split_name(spec->place, &path, &name);
-	otp_hdf5_start();
-	hid_t file = otp_hdf5_open_file(path);
+	hid_t file = otp_hdf5_open_file(path), set = -1;
 	if (file < 0) {
 		otp_fail(err, path, "cannot be opened as HDF5: not such a file, or cut short");
 		otp_hdf5_fail(path, err);
+	} else if ((set = otp_hdf5_find(file, path, name, &found, &beside, err)) < 0)
+		H5Fclose(file);
+	else
+		source = open_found(file, set, path, spec, err);
+	if (source) {
+		source->set = found;
+		source->beside = beside;
 	} else {
-		hid_t set = open_set(file, path, name, err);
-		if (set < 0)
-			H5Fclose(file);
-		else
-			source = open_found(file, set, path, spec, err);
+		otp_free(found);
+		otp_free(beside);
 	}
 	otp_free(path);
 	otp_free(name);

@@ -1,6 +1,6 @@
 #include "data/hdf5_library.h"
-
 #include "core/file.h"
+#include "data/hdf5_driver.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +36,12 @@ void otp_hdf5_start(void)
 
 int otp_hdf5_errno(void) { return failed_call; }
 
+void otp_hdf5_note_failed(int why)
+{
+	if (!failed_call)
+		failed_call = why;
+}
+
 bool otp_hdf5_fail(const char *path, otp_error *err)
 {
 	if (failed_call) {
@@ -60,7 +66,12 @@ bool otp_hdf5_close_written(hid_t file)
 
 hid_t otp_hdf5_open_file(const char *path)
 {
-	hid_t access = otp_hdf5_access(), file = H5Fopen(path, H5F_ACC_RDONLY, access);
+	otp_hdf5_start();
+	hid_t driver = otp_hdf5_driver(), access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
+	if (driver >= 0 && H5Pset_driver(access, driver, NULL) >= 0)
+		file = H5Fopen(path, H5F_ACC_RDONLY, access);
 	H5Pclose(access);
+	if (driver >= 0)
+		H5FDunregister(driver);
 	return file;
 }

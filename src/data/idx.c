@@ -59,6 +59,7 @@ otp_source *otp_idx_open(const otp_spec *spec, otp_error *err)
 {
 	const char *path = spec->place;
 	otp_array array = {.type = OTP_ARRAY_U8};
+	otp_array_form form;
 	otp_source shape = {0}, *source = NULL;
 	struct stat info;
 	gzFile file = gzopen(path, "rb");
@@ -67,26 +68,24 @@ otp_source *otp_idx_open(const otp_spec *spec, otp_error *err)
 		goto out;
 	}
 	gzbuffer(file, 1 << 17);
-	if (!read_header(file, path, &array, err) ||
-	    !otp_array_shape(path, array.rank, array.dim, &shape, err))
+	if (!read_header(file, path, &array, err) || !otp_array_shape(spec, &array, &shape, &form, err))
 		goto out;
 	if (spec->look) {
-		source = otp_array_source(path, array, spec, err);
+		source = otp_array_source(array, spec, err);
 		goto out;
 	}
-	size_t bytes =
-	    otp_mul_size((size_t)array.dim[0], (size_t)shape.h * (size_t)shape.w * (size_t)shape.c);
+	size_t bytes = otp_mul_size((size_t)shape.count, otp_array_sample_bytes(&form));
 	/* No gzip member packs tighter than about 1032:1: a header that asks for more is damaged. */
 	if (bytes / 1040 > (size_t)info.st_size) {
 		otp_fail(err, path, "is %lld bytes long, but its header speaks of %zu",
 			 (long long)info.st_size, bytes);
 		goto out;
 	}
-	array.data = array.owned = otp_calloc(bytes, 1);
-	if (read_exact(file, path, array.owned, bytes, "images", err))
-		source = otp_array_source(path, array, spec, err);
+	if (otp_array_room(path, bytes, &array, err) &&
+	    read_exact(file, path, array.mapped, bytes, "images", err))
+		source = otp_array_source(array, spec, err);
 	else
-		otp_free(array.owned);
+		otp_array_release(&array);
 out:
 	if (file)
 		gzclose(file);

@@ -1,22 +1,14 @@
-/* image: decoding and PNG writing by stb, resampling and channel arithmetic.
+/* image: PNG writing by stb, resampling and channel arithmetic.
  * All arithmetic is on floats in [-1, 1]; bytes come back by one rounding. */
 #include "data/image.h"
 
 #include "core/file.h"
 #include "scalar.h"
 
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 #include <strings.h>
 
-#define STB_IMAGE_IMPLEMENTATION
-#define STBI_NO_STDIO
-#define STBI_NO_HDR
-#define STBI_NO_LINEAR
-#define STBI_NO_PIC
-#define STBI_NO_PSD
-#include <stb_image.h>
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
 #include <stb_image_write.h>
@@ -32,7 +24,7 @@ size_t otp_image_values(const otp_image *image)
 	return otp_mul_size(otp_mul_size((size_t)image->h, (size_t)image->w), (size_t)image->c);
 }
 
-/* ---- decoding ------------------------------------------------------------ */
+/* ---- names --------------------------------------------------------------- */
 
 bool otp_image_name_fits(const char *name)
 {
@@ -46,85 +38,6 @@ bool otp_image_name_fits(const char *name)
 		at += length + (at[length] == ' ');
 	}
 	return false;
-}
-
-/* A Huffman segment's tables, each 1 + 16 + (sum of the 16) bytes, of at most 256
- * codes: stb_image as packaged writes beyond its own where a damaged one has more. */
-static bool huffman_fits(const uint8_t *b, size_t count)
-{
-	for (size_t at = 0; at + 17 <= count;) {
-		size_t codes = 0;
-		for (int i = 1; i <= 16; i++)
-			codes += b[at + (size_t)i];
-		if (codes > 256)
-			return false;
-		at += 17 + codes;
-	}
-	return true;
-}
-
-/* What stb_image does not notice in a JPEG: NULL or the trouble. It fills what is
- * missing at the end with grey, so a file cut short is told by the end marker it
- * lacks. Thumbnails have end markers of their own, but lie within segments, which
- * are stepped over; within a scan every 0xff that is no marker is followed by 0. */
-static const char *jpeg_trouble(const uint8_t *b, size_t count)
-{
-	enum { END = 0xd9, HUFFMAN = 0xc4, RESTART_0 = 0xd0, RESTART_7 = 0xd7 };
-	for (size_t at = 2; at + 1 < count;) {
-		uint8_t marker = b[at + 1];
-		if (b[at] != 0xff || marker == 0 || marker == 0xff ||
-		    (marker >= RESTART_0 && marker <= RESTART_7)) {
-			at++;
-			continue;
-		}
-		if (marker == END)
-			return NULL;
-		size_t left = count - at - 2, length = left < 2 ? 0 : (size_t)b[at + 2] << 8 | b[at + 3];
-		if (length < 2 || length > left)
-			break;
-		if (marker == HUFFMAN && !huffman_fits(b + at + 4, length - 2))
-			return "JPEG is damaged: a Huffman table of more than 256 codes";
-		at += 2 + length;
-	}
-	return "JPEG ends early: its end marker is missing";
-}
-
-bool otp_image_decode(const void *bytes, size_t count, const char *where, otp_image *out, otp_error *err)
-{
-	int h, w, c;
-	if (count > INT_MAX)
-		return otp_fail(err, where, "is %zu bytes long, images of up to 2 GiB can be read", count);
-	const uint8_t *b = bytes;
-	const char *trouble = count > 2 && b[0] == 0xff && b[1] == 0xd8 ? jpeg_trouble(b, count) : NULL;
-	if (trouble)
-		return otp_fail(err, where, "%s", trouble);
-	uint8_t *pixels = stbi_load_from_memory(bytes, (int)count, &w, &h, &c, 0);
-	if (!pixels)
-		return otp_fail(err, where, "cannot be decoded (%s), expected a whole image: %s",
-				stbi_failure_reason(), OTP_IMAGE_EXTENSIONS);
-	*out = (otp_image){.h = h, .w = w, .c = c};
-	size_t values = otp_image_values(out);
-	out->u8 = out->owned = memcpy(otp_calloc(values, 1), pixels, values);
-	stbi_image_free(pixels);
-	return true;
-}
-
-bool otp_image_read(const char *path, otp_image *out, otp_error *err)
-{
-	size_t count;
-	void *bytes = otp_file_read(path, &count, err);
-	bool ok = bytes && otp_image_decode(bytes, count, path, out, err);
-	otp_free(bytes);
-	return ok;
-}
-
-bool otp_image_look(const void *bytes, size_t count, int *h, int *w, int *c, bool *deep)
-{
-	int length = count < INT_MAX ? (int)count : INT_MAX;
-	if (!stbi_info_from_memory(bytes, length, w, h, c))
-		return false;
-	*deep = stbi_is_16_bit_from_memory(bytes, length) != 0;
-	return true;
 }
 
 /* ---- bytes and floats ------------------------------------------------------ */

@@ -17,14 +17,29 @@ typedef struct otp_image {
 void otp_image_free(otp_image *image);
 size_t otp_image_values(const otp_image *image); /* h * w * c */
 
-/* What stb_image reads, from bytes: 16-bit becomes 8-bit. `where` names it in errors. */
-bool otp_image_decode(const void *bytes, size_t count, const char *where, otp_image *out, otp_error *err);
+/* Pictures that are larger are refused, unless a user says otherwise (--max-pixels): 2^28, 1 GiB with alpha.
+ */
+#define OTP_IMAGE_MOST_PIXELS (INT64_C(1) << 28)
+#define OTP_IMAGE_FORMATS "JPEG, PNG, WebP, GIF, BMP, TGA or PNM"
+
+/* A whole picture from the bytes of a file, whose content tells its format: turned as EXIF says, 16 bits
+ * rounded to 8, of an animation the first frame. What is damaged or cut short is refused. Thread-safe.
+ * `where` names it in errors. */
+bool otp_image_decode(const void *bytes, size_t count, const char *where, int64_t most_pixels, otp_image *out,
+		      otp_error *err);
 bool otp_image_read(const char *path, otp_image *out, otp_error *err);
-/* Size and channels from the head of a file; deep: more than 8 bits a channel. */
-bool otp_image_look(const void *bytes, size_t count, int *h, int *w, int *c, bool *deep);
+
+typedef struct otp_image_facts {
+	int h, w, c; /* as decoding gives them */
+	bool deep;   /* stored with more than 8 bits a channel */
+} otp_image_facts;
+/* The same without its pixels, from the first `count` of the `total` bytes of a file. Where count < total,
+ * false may mean that these do not tell. */
+bool otp_image_look(const void *bytes, size_t count, size_t total, const char *where, int64_t most_pixels,
+		    otp_image_facts *out, otp_error *err);
 /* Does a file of this name claim to be an image that can be decoded? */
 bool otp_image_name_fits(const char *name);
-#define OTP_IMAGE_EXTENSIONS "png jpg jpeg bmp gif tga ppm pgm"
+#define OTP_IMAGE_EXTENSIONS "png jpg jpeg webp bmp gif tga ppm pgm pbm pnm"
 
 /* Each of these replaces the image's pixels by new ones. */
 void otp_image_to_float(otp_image *image);

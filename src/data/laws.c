@@ -139,7 +139,7 @@ static void around(const draw *s, double x, double y, double *out)
 static void convex(const draw *s, double *out)
 {
 	enum { CENTRES = 3 };
-	const double apart = 0.6, spread = 0.8;
+	const double apart = 1, spread = 0.45;
 	int d = s->law->d;
 	uint32_t centre = (uint32_t)(CENTRES * uniform(s, (uint32_t)d + 1));
 	otp_stream at = stream_of(s->law->seed, STREAM_CENTRES, centre);

@@ -44,6 +44,20 @@ uint64_t otp_loader_index(uint64_t seed, otp_side side, uint64_t position, uint6
 	return otp_permute(key, position % count, count);
 }
 
+bool otp_loader_survey(const otp_dataset *set, int n, float *samples, otp_error *err)
+{
+	otp_dataset_info info = otp_dataset_describe(set);
+	size_t values = (size_t)info.h * (size_t)info.w * (size_t)info.c;
+	for (int i = 0; i < n; i++) {
+		uint64_t index = n < info.count
+				     ? otp_loader_index(0, OTP_SOURCE, (uint64_t)i, (uint64_t)info.count)
+				     : (uint64_t)i;
+		if (!otp_dataset_get(set, index, 0, samples + (size_t)i * values, err))
+			return false;
+	}
+	return true;
+}
+
 /* ---- filling --------------------------------------------------------------------- */
 
 static void mirror(float *image, int h, int w, int c)

@@ -34,4 +34,8 @@ void otp_loader_picks(otp_walk walk, uint64_t count, uint32_t draw, uint32_t *pi
 /* The sample index at one position of the walk over `count` samples. */
 uint64_t otp_loader_index(uint64_t seed, otp_side side, uint64_t position, uint64_t count);
 
+/* n samples (n, values), the same whatever a run's seed is: spread over a set with an end, the first ones
+ * elsewhere. */
+bool otp_loader_survey(const otp_dataset *set, int n, float *samples, otp_error *err);
+
 #endif

@@ -1,4 +1,4 @@
-/* npy: NumPy's array files, mapped. Little-endian float32, float64 and uint8 in
+/* npy: NumPy's array files, mapped. Little-endian float32, float64, uint16 and uint8 in
  * C order; what else there is gets a sentence on how to save it again. */
 #include "data/npy.h"
 
@@ -34,8 +34,8 @@ static bool parse_shape(const char *where, const char *text, otp_array *array, o
 	return true;
 }
 
-bool otp_npy_header(const char *where, const void *data, size_t count, otp_array *array, size_t *data_at,
-		    otp_error *err)
+bool otp_npy_header(const otp_spec *spec, const char *where, const void *data, size_t count, otp_array *array,
+		    size_t *data_at, otp_error *err)
 {
 	const uint8_t *b = data;
 	char header[4096];
@@ -54,21 +54,25 @@ bool otp_npy_header(const char *where, const void *data, size_t count, otp_array
 	const char *type = value_of(header, "'descr'"), *order = value_of(header, "'fortran_order'");
 	if (type && (strncmp(type, "'|u1'", 5) == 0 || strncmp(type, "'<u1'", 5) == 0))
 		array->type = OTP_ARRAY_U8;
+	else if (type && strncmp(type, "'<u2'", 5) == 0)
+		array->type = OTP_ARRAY_U16;
 	else if (type && strncmp(type, "'<f4'", 5) == 0)
 		array->type = OTP_ARRAY_F32;
 	else if (type && strncmp(type, "'<f8'", 5) == 0)
 		array->type = OTP_ARRAY_F64;
 	else
-		return otp_fail(err, where,
-				"has the type %.*s, expected uint8, float32 or float64 (little-endian): save "
-				"a.astype(\"float32\")",
-				type ? (int)strcspn(type, ",}") : 6, type ? type : "(none)");
+		return otp_fail(
+		    err, where,
+		    "has the type %.*s, expected uint8, uint16, float32 or float64 (little-endian): save "
+		    "a.astype(\"float32\")",
+		    type ? (int)strcspn(type, ",}") : 6, type ? type : "(none)");
 	if (order && strncmp(order, "False", 5) != 0)
 		return otp_fail(err, where,
 				"is in Fortran order, expected C order: save numpy.ascontiguousarray(a)");
 	otp_source shape;
+	otp_array_form form;
 	return parse_shape(where, value_of(header, "'shape'"), array, err) &&
-	       otp_array_shape(where, array->rank, array->dim, &shape, err);
+	       otp_array_shape(spec, array, &shape, &form, err);
 }
 
 size_t otp_npy_bytes(const otp_array *array)
@@ -92,8 +96,8 @@ otp_source *otp_npy_open(const otp_spec *spec, otp_error *err)
 	}
 	size_t got = fread(head, 1, sizeof head, file);
 	fclose(file);
-	if (!otp_npy_header(path, head, got, &array, &data_at, err) ||
+	if (!otp_npy_header(spec, path, head, got, &array, &data_at, err) ||
 	    !otp_array_map(path, data_at, otp_npy_bytes(&array), &array, err))
 		return NULL;
-	return otp_array_source(path, array, spec, err);
+	return otp_array_source(array, spec, err);
 }

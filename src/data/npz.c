@@ -2,123 +2,176 @@
  * name the first array that can serve is taken. */
 #include "data/npy.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zip.h>
 
 enum { NPY_HEAD = 8192 }; /* bytes that hold any npy header */
 
-/* One entry, `most` bytes at most. otp_free it. */
-static void *read_entry(zip_t *zip, zip_uint64_t entry, const char *where, size_t most, size_t *bytes,
-			otp_error *err)
+/* The first `most` bytes of an entry, which are at least as many, or all of it. */
+static bool read_entry(zip_t *zip, zip_uint64_t entry, const char *where, char *data, size_t most, bool whole,
+		       otp_error *err)
 {
-	zip_stat_t info;
-	zip_file_t *file = NULL;
-	char *data = NULL;
-	if (zip_stat_index(zip, entry, 0, &info) != 0 || !(file = zip_fopen_index(zip, entry, 0))) {
-		otp_fail(err, where, "cannot be unpacked: %s", zip_strerror(zip));
-		return NULL;
-	}
-	size_t size = info.size < most ? (size_t)info.size : most, done = 0;
-	data = otp_calloc(size + 1, 1);
-	while (done < size) {
-		zip_int64_t got = zip_fread(file, data + done, size - done);
-		if (got <= 0)
-			break;
-		done += (size_t)got;
-	}
-	if (done < size) {
-		otp_fail(err, where, "is damaged: %zu of %zu bytes could be unpacked (%s)", done, size,
-			 zip_file_strerror(file));
-		otp_free(data);
-		data = NULL;
-	}
-	zip_fclose(file);
-	*bytes = done;
-	return data;
-}
-
-/* Enough of an entry for its npy header. */
-static bool usable(zip_t *zip, zip_uint64_t entry, char *why, size_t room)
-{
-	uint8_t head[NPY_HEAD];
-	otp_array array;
-	size_t data_at;
-	otp_error trouble = {0};
+	size_t done = 0;
+	zip_int64_t got = 1;
 	zip_file_t *file = zip_fopen_index(zip, entry, 0);
-	zip_int64_t got = file ? zip_fread(file, head, sizeof head) : -1;
-	if (file)
-		zip_fclose(file);
-	bool ok = got >= 0 &&
-		  otp_npy_header(zip_get_name(zip, entry, 0), head, (size_t)got, &array, &data_at, &trouble);
-	if (!ok && why[0] == 0)
-		snprintf(why, room, "%.400s", got < 0 ? "an entry cannot be unpacked" : trouble.text);
+	if (!file)
+		return otp_fail(err, where, "cannot be unpacked: %s", zip_strerror(zip));
+	while (done < most && (got = zip_fread(file, data + done, most - done)) > 0)
+		done += (size_t)got;
+	/* The checksum is compared where the end is met: one byte more is asked for. */
+	char beyond;
+	if (whole && done == most)
+		got = zip_fread(file, &beyond, 1);
+	bool ok = done == most && (!whole || got == 0);
+	if (!ok && got > 0)
+		otp_fail(err, where, "is damaged: it unpacks to more than the %zu bytes it claims", most);
+	else if (!ok)
+		otp_fail(err, where, "is damaged: %zu of %zu bytes could be unpacked (%s)", done, most,
+			 got < 0 ? zip_file_strerror(file) : "it ends there");
+	zip_fclose(file);
 	return ok;
 }
 
-static zip_int64_t find_entry(zip_t *zip, const otp_spec *spec, const char *file, const char *name,
-			      otp_error *err)
+/* What an entry says of its size, against the bytes that the zip has for it. */
+static bool check_entry(const zip_stat_t *info, uint64_t file_bytes, const char *where, otp_error *err)
 {
-	zip_int64_t count = zip_get_num_entries(zip, 0), found = -1;
-	char names[512] = "", why[512] = "";
-	for (zip_int64_t i = 0; i < count && found < 0; i++) {
-		const char *entry = zip_get_name(zip, (zip_uint64_t)i, 0);
-		size_t length = entry ? strlen(entry) : 0;
-		bool npy = length > 4 && strcmp(entry + length - 4, ".npy") == 0;
-		if (npy && strlen(names) + length + 2 < sizeof names) {
+	if (info->encryption_method != ZIP_EM_NONE)
+		return otp_fail(err, where, "is encrypted, which is not read");
+	if (info->comp_method != ZIP_CM_STORE && info->comp_method != ZIP_CM_DEFLATE)
+		return otp_fail(
+		    err, where,
+		    "is packed by method %d, expected stored or deflated: save it with numpy.savez "
+		    "or numpy.savez_compressed",
+		    (int)info->comp_method);
+	/* Deflate packs no tighter than about 1032:1. */
+	uint64_t most = info->comp_method == ZIP_CM_STORE ? 1 : 1040;
+	return (info->comp_size <= file_bytes && info->size / most <= info->comp_size) ||
+	       otp_fail(err, where, "claims %llu bytes, packed into %llu of a file of %llu",
+			(unsigned long long)info->size, (unsigned long long)info->comp_size,
+			(unsigned long long)file_bytes);
+}
+
+typedef struct npz {
+	const otp_spec *spec;
+	char *file, *name; /* name NULL: any */
+	uint64_t file_bytes;
+	zip_t *zip;
+} npz;
+
+/* Shape, type and size of an entry, nothing unpacked but its head. */
+static bool look(const npz *z, zip_uint64_t entry, otp_array *array, size_t *data_at, size_t *bytes,
+		 otp_error *err)
+{
+	char head[NPY_HEAD];
+	zip_stat_t info;
+	const char *name = zip_get_name(z->zip, entry, 0);
+	char *where = otp_format("%s:%.*s", z->file, (int)strlen(name) - 4, name);
+	bool ok = zip_stat_index(z->zip, entry, 0, &info) == 0 ||
+		  otp_fail(err, where, "cannot be unpacked: %s", zip_strerror(z->zip));
+	size_t most = ok && info.size < NPY_HEAD ? (size_t)info.size : NPY_HEAD;
+	ok = ok && check_entry(&info, z->file_bytes, where, err) &&
+	     read_entry(z->zip, entry, where, head, most, false, err) &&
+	     otp_npy_header(z->spec, where, head, most, array, data_at, err);
+	if (ok && info.size - *data_at < otp_npy_bytes(array))
+		ok = otp_fail(err, where, "ends early: %llu bytes of data, %zu expected by its header",
+			      (unsigned long long)(info.size - *data_at), otp_npy_bytes(array));
+	*bytes = ok ? (size_t)info.size : 0;
+	otp_free(where);
+	return ok;
+}
+
+/* The entry NAME.npy, or the first that can serve; `beside` gets the others that can. */
+static zip_int64_t find_entry(const npz *z, char **beside, otp_error *err)
+{
+	zip_int64_t count = zip_get_num_entries(z->zip, 0), found = -1;
+	char names[512] = "", others[256] = "";
+	otp_error why = {0};
+	for (zip_int64_t i = 0; i < count && !(z->name && found >= 0); i++) {
+		const char *entry = zip_get_name(z->zip, (zip_uint64_t)i, 0);
+		size_t length = entry ? strlen(entry) : 0, data_at, bytes;
+		otp_array array;
+		if (length <= 4 || strcmp(entry + length - 4, ".npy") != 0)
+			continue;
+		if (strlen(names) + length + 2 < sizeof names) {
 			strcat(names, *names ? ", " : "");
 			strncat(names, entry, length - 4);
 		}
-		if (name ? npy && strlen(name) == length - 4 && strncmp(entry, name, length - 4) == 0
-			 : npy && usable(zip, (zip_uint64_t)i, why, sizeof why))
+		if (z->name ? strlen(z->name) != length - 4 || strncmp(entry, z->name, length - 4) != 0
+			    : !look(z, (zip_uint64_t)i, &array, &data_at, &bytes, &why))
+			continue;
+		if (found < 0)
 			found = i;
+		else if (strlen(others) + length + 2 < sizeof others) {
+			strcat(others, *others ? ", " : "");
+			strncat(others, entry, length - 4);
+		}
 	}
-	if (found < 0 && name)
-		otp_fail(err, file, "holds no array `%s', found: %s", name, *names ? names : "no arrays");
+	*beside = *others ? otp_strdup(others) : NULL;
+	if (found < 0 && z->name)
+		otp_fail(err, z->file, "holds no array `%s', found: %s", z->name,
+			 *names ? names : "no arrays");
 	else if (found < 0)
-		otp_fail(err, spec->place, "holds no array of images or vectors, found: %s%s%s",
-			 *names ? names : "no arrays", *why ? "; " : "", why);
+		otp_fail(err, z->spec->place, "holds no array of images or vectors, found: %s%s%.400s",
+			 *names ? names : "no arrays", *why.text ? "; " : "", why.text);
 	return found;
+}
+
+static bool open_zip(npz *z, otp_error *err)
+{
+	struct stat info;
+	int code = 0;
+	z->zip = zip_open(z->file, ZIP_RDONLY, &code);
+	if (!z->zip) {
+		zip_error_t why;
+		zip_error_init_with_code(&why, code);
+		otp_fail(err, z->file, "cannot be opened as npz: %s", zip_error_strerror(&why));
+		zip_error_fini(&why);
+		return false;
+	}
+	if (stat(z->file, &info) != 0)
+		return otp_fail(err, z->file, "cannot be opened: %s", strerror(errno));
+	z->file_bytes = (uint64_t)info.st_size;
+	return true;
+}
+
+static otp_source *open_entry(const npz *z, zip_uint64_t entry, otp_error *err)
+{
+	otp_array array = {0};
+	size_t data_at, bytes;
+	if (!look(z, entry, &array, &data_at, &bytes, err))
+		return NULL;
+	if (z->spec->look)
+		return otp_array_source(array, z->spec, err);
+	if (!otp_array_room(z->spec->place, bytes, &array, err) ||
+	    !read_entry(z->zip, entry, z->spec->place, array.mapped, bytes, true, err)) {
+		otp_array_release(&array);
+		return NULL;
+	}
+	array.data = (const char *)array.mapped + data_at;
+	return otp_array_source(array, z->spec, err);
 }
 
 otp_source *otp_npz_open(const otp_spec *spec, otp_error *err)
 {
 	otp_source *source = NULL;
-	char *file, *name;
-	int code = 0;
-	otp_source_split_name(spec->place, &file, &name);
-	zip_t *zip = zip_open(file, ZIP_RDONLY, &code);
-	if (!zip) {
-		zip_error_t why;
-		zip_error_init_with_code(&why, code);
-		otp_fail(err, file, "cannot be opened as npz: %s", zip_error_strerror(&why));
-		zip_error_fini(&why);
-		goto out;
+	npz z = {.spec = spec};
+	char *beside = NULL;
+	otp_source_split_name(spec->place, &z.file, &z.name);
+	zip_int64_t entry = open_zip(&z, err) ? find_entry(&z, &beside, err) : -1;
+	if (entry >= 0)
+		source = open_entry(&z, (zip_uint64_t)entry, err);
+	if (source) {
+		const char *name = zip_get_name(z.zip, (zip_uint64_t)entry, 0);
+		source->set = otp_format("%.*s", (int)strlen(name) - 4, name);
+		source->beside = beside;
+		beside = NULL;
 	}
-	zip_int64_t entry = find_entry(zip, spec, file, name, err);
-	if (entry < 0)
-		goto out;
-	otp_array array = {0};
-	size_t bytes = 0, data_at;
-	size_t most = spec->look ? NPY_HEAD : SIZE_MAX;
-	char *data = read_entry(zip, (zip_uint64_t)entry, spec->place, most, &bytes, err);
-	if (!data)
-		goto out;
-	if (!otp_npy_header(spec->place, data, bytes, &array, &data_at, err)) {
-		otp_free(data);
-	} else if (!spec->look && bytes - data_at < otp_npy_bytes(&array)) {
-		otp_fail(err, spec->place, "ends early: %zu bytes of data, %zu expected by its header",
-			 bytes - data_at, otp_npy_bytes(&array));
-		otp_free(data);
-	} else {
-		array.owned = data;
-		array.data = data + data_at;
-		source = otp_array_source(spec->place, array, spec, err);
-	}
-out:
-	if (zip)
-		zip_discard(zip);
-	otp_free(file);
-	otp_free(name);
+	if (z.zip)
+		zip_discard(z.zip);
+	otp_free(beside);
+	otp_free(z.file);
+	otp_free(z.name);
 	return source;
 }

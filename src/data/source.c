@@ -29,6 +29,12 @@ void otp_source_skip_picture(otp_source *s, const char *name, const char *text)
 	append(&s->undecoded, &s->undecoded_count, name);
 }
 
+void otp_source_leave_out(otp_source *s, const char *name, const char *text)
+{
+	append(&s->skipped, &s->skipped_count, text);
+	append(&s->undecoded, &s->undecoded_count, name);
+}
+
 void otp_source_note_folder(otp_source *s, const char *path) { append(&s->folders, &s->folder_count, path); }
 
 static void free_list(char **list, int64_t count)
@@ -43,6 +49,8 @@ void otp_source_free(otp_source *s)
 	free_list(s->skipped, s->skipped_count);
 	free_list(s->undecoded, s->undecoded_count);
 	free_list(s->folders, s->folder_count);
+	otp_free(s->set);
+	otp_free(s->beside);
 	otp_free(s);
 }
 

@@ -4,6 +4,7 @@
 #ifndef OTP_SOURCE_H
 #define OTP_SOURCE_H
 
+#include "core/pool.h"
 #include "data/dataset.h"
 #include "data/image.h"
 #include "data/spec.h"
@@ -24,6 +25,11 @@ typedef struct otp_source_ops {
 	/* Called once after prepare, to read in bulk what prepare announced in unloaded_bytes. NULL: nothing.
 	 */
 	bool (*load)(otp_source *s, otp_error *err);
+	/* Read every stored byte that nothing has read yet: sets the digest and, where `scaled`, the range.
+	 * Files are read of the `count` samples `chosen`, arrays whole. NULL: opening has set the digest. */
+	bool (*scan)(otp_source *s, const int64_t *chosen, int64_t count, otp_pool *pool, otp_error *err);
+	/* The digest of kind former_kind; false where it cannot be had. NULL: there was no other kind. */
+	bool (*former)(const otp_source *s, uint64_t *digest);
 } otp_source_ops;
 
 /* First member of each format's own struct. */
@@ -33,11 +39,17 @@ struct otp_source {
 	int64_t count;
 	int h, w, c; /* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted */
 	bool costly; /* a read decodes: worth keeping the result */
-	uint64_t digest;	 /* of the content */
-	const char *digest_kind; /* the rule by which it was made */
-	double low, high;	 /* images stored as floats: what stands for -1 and 1 */
-	double brightness;	 /* brightness unless the spec says otherwise */
-	otp_colour_law colour;	 /* colouring that belongs to the set itself */
+	uint64_t digest;	 /* of the content, once scanned */
+	const char *digest_kind; /* the rule by which it is made */
+	const char *former_kind; /* the rule of programs before 0.2, kept for their runs; NULL: the same */
+	bool scaled; /* stored as floats or 16-bit numbers: for images, a scan settles what they stand for */
+	double low, high;      /* of such images: what stands for -1 and 1, once scanned */
+	double least, most;    /* the values there are, once scanned */
+	bool channel_axis;     /* arrays: which axis holds channels was a choice */
+	char stored[160];      /* of arrays: size, type and order of axes, for people; empty: files */
+	char *set, *beside;    /* of containers: the set that is read; others that could be, NULL: none */
+	double brightness;     /* brightness unless the spec says otherwise */
+	otp_colour_law colour; /* colouring that belongs to the set itself */
 	otp_data_survey survey;
 	const char *format;
 	size_t memory_bytes;   /* that the source holds, or will hold after load; */
@@ -65,6 +77,8 @@ otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err);
 void otp_source_skip(otp_source *s, const char *text);
 /* The same for a picture that cannot be decoded. */
 void otp_source_skip_picture(otp_source *s, const char *name, const char *text);
+/* The same in the lists alone: whoever calls says it for many at once. */
+void otp_source_leave_out(otp_source *s, const char *name, const char *text);
 void otp_source_note_folder(otp_source *s, const char *path);
 /* Free what the base holds and the source itself. */
 void otp_source_free(otp_source *s);

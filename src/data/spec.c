@@ -50,14 +50,14 @@ static bool to_int(const char *text, int low, int high, int *out)
 }
 
 /* "a<separator>b" into two texts. */
-static bool split(const char *value, char separator, char first[32], char second[32])
+static bool split(const char *value, const char *separator, char first[32], char second[32])
 {
-	const char *mark = strchr(value, separator);
-	if (!mark || mark - value >= 32 || strlen(mark + 1) >= 32)
+	const char *mark = strstr(value, separator), *rest = mark ? mark + strlen(separator) : NULL;
+	if (!mark || mark - value >= 32 || strlen(rest) >= 32)
 		return false;
 	memcpy(first, value, (size_t)(mark - value));
 	first[mark - value] = 0;
-	strcpy(second, mark + 1);
+	strcpy(second, rest);
 	return true;
 }
 
@@ -82,7 +82,7 @@ static bool set_brightness(otp_spec *s, const char *value) { return to_real(valu
 static bool set_part(otp_spec *s, const char *value)
 {
 	char part[32], parts[32];
-	return split(value, '/', part, parts) && to_count(parts, 1, INT64_C(1) << 31, &s->parts) &&
+	return split(value, "/", part, parts) && to_count(parts, 1, INT64_C(1) << 31, &s->parts) &&
 	       to_count(part, 1, s->parts, &s->part);
 }
 
@@ -91,14 +91,27 @@ static bool set_limit(otp_spec *s, const char *value) { return to_count(value, 1
 static bool set_range(otp_spec *s, const char *value)
 {
 	char low[32], high[32];
-	return split(value, ':', low, high) && to_real(low, -1e30, 1e30, &s->low) &&
-	       to_real(high, -1e30, 1e30, &s->high) && s->low < s->high;
+	return (split(value, "..", low, high) || split(value, ":", low, high)) &&
+	       to_real(low, -1e30, 1e30, &s->low) && to_real(high, -1e30, 1e30, &s->high) && s->low < s->high;
+}
+
+static bool set_layout(otp_spec *s, const char *value)
+{
+	s->layout = strcmp(value, "nchw") == 0	 ? OTP_LAYOUT_NCHW
+		    : strcmp(value, "nhwc") == 0 ? OTP_LAYOUT_NHWC
+						 : OTP_LAYOUT_GUESSED;
+	return s->layout != OTP_LAYOUT_GUESSED;
 }
 
 static bool set_keep(otp_spec *s, const char *value)
 {
 	s->keep = strcmp(value, "on") == 0;
 	return s->keep || strcmp(value, "off") == 0;
+}
+
+static bool set_max_pixels(otp_spec *s, const char *value)
+{
+	return to_count(value, 1, INT32_MAX, &s->most_pixels);
 }
 
 static bool set_size(otp_spec *s, const char *value) { return to_int(value, 4, 4096, &s->size); }
@@ -116,8 +129,10 @@ static const modifier modifiers[] = {
     {"level", false, set_brightness, "a number from 0 to 1"}, /* its name in earlier versions */
     {"part", false, set_part, "K/M, the K-th of M parts, K from 1"},
     {"limit", false, set_limit, "a count from 1"},
-    {"range", false, set_range, "LOW:HIGH, the stored values of black and white"},
+    {"range", false, set_range, "LOW..HIGH, the stored values of black and white"},
+    {"layout", false, set_layout, "nhwc or nchw, the order of an array's axes"},
     {"keep", false, set_keep, "on or off"},
+    {"max-pixels", false, set_max_pixels, "a count from 1 to 2147483647"},
     {"size", true, set_size, "pixels from 4 to 4096"},
     {"d", true, set_d, "a dimension from 1 to 4096"},
     {"m", true, set_m, "a dimension from 1 to 4096"},
@@ -205,12 +220,20 @@ void otp_spec_free(otp_spec *spec)
 	*spec = (otp_spec){0};
 }
 
+char *otp_spec_with(const otp_spec *spec, const char *more)
+{
+	bool first = strlen(spec->text) == strlen(spec->place);
+	return otp_format("%s%c%s", spec->text, first ? '?' : '&', more);
+}
+
 /* Digests are made of this text, so its words stay as they were (level: brightness). */
 char *otp_spec_modifiers(const otp_spec *s)
 {
+	/* What came later is named only where it is said, so that digests of other sets stay. */
+	static const char *const layouts[] = {"", " layout=nhwc", " layout=nchw"};
 	return otp_format("grey=%d colour=%d hue=%.9g level=%.9g part=%lld/%lld limit=%lld range=%.9g:%.9g "
-			  "size=%d d=%d m=%d strata=%d cond=%.9g noise=%.9g",
+			  "size=%d d=%d m=%d strata=%d cond=%.9g noise=%.9g%s",
 			  s->grey, (int)s->colour, s->hue, s->brightness, (long long)s->part,
 			  (long long)s->parts, (long long)s->limit, s->low, s->high, s->size, s->d, s->m,
-			  s->strata, s->cond, s->noise);
+			  s->strata, s->cond, s->noise, layouts[s->layout]);
 }

@@ -100,10 +100,10 @@ static bool open_file(const char *path, opened *o, otp_error *err)
 		return identify(o) || close_file(o, false);
 	if (otp_hdf5_errno())
 		return otp_hdf5_fail(path, err);
-	bool hdf5 = H5Fis_hdf5(path) > 0;
-	return hdf5 ? otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it")
-		    : otp_fail(err, path,
-			       "is not an HDF5 file, expected a model or checkpoint written by otplan");
+	bool hdf5 = otp_file_is_regular(path) && H5Fis_hdf5(path) > 0;
+	return hdf5
+		   ? otp_fail(err, path, "is damaged or truncated: HDF5 cannot open it")
+		   : otp_fail(err, path, "is no HDF5 file, expected a model or checkpoint written by otplan");
 }
 
 bool otp_stored_identify(const char *path, otp_stored_kind *kind, otp_error *err)

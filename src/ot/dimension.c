@@ -1,5 +1,9 @@
 #include "ot/dimension.h"
 #include "core/base.h"
+#include "core/rng.h"
+#include "ot/gaussian.h"
+
+#include "scalar.h"
 
 #include <float.h>
 #include <math.h>
@@ -160,6 +164,56 @@ bool otp_dimension_estimate(const float *points, int n, int64_t d, otp_dimension
 	}
 	otp_free(rows);
 	return enough;
+}
+
+/* ---- density ------------------------------------------------------------------ */
+
+/* Normal points with these variances along the axes, the same whatever the run's seed is. */
+static float *draw_normal(const double *variances, int n, int64_t d)
+{
+	float *points = otp_calloc((size_t)n, (size_t)d * sizeof *points);
+	for (int i = 0; i < n; i++)
+		for (int64_t j = 0; j < d; j++) {
+			float pair[2];
+			otp_philox words = otp_philox_block(otp_stream_make(0, (uint32_t)i, 0),
+							    OTP_PURPOSE_EVAL, (uint32_t)j);
+			otp_normal_pair(words.v[0], words.v[1], &pair[0], &pair[1]);
+			points[i * d + j] = (float)sqrt(fmax(0, variances[j])) * pair[0];
+		}
+	return points;
+}
+
+otp_density otp_density_estimate(const float *points, int n, int64_t d)
+{
+	otp_density found = {0};
+	if (d > OTP_DENSITY_MOST_VALUES)
+		return found;
+	int values = (int)d;
+	double *mean = otp_calloc((size_t)d, sizeof *mean),
+	       *covariance = otp_calloc((size_t)(d * d), sizeof *covariance),
+	       *variances = otp_calloc((size_t)d, sizeof *variances), total = 0;
+	otp_gaussian_moments(points, n, values, mean, covariance);
+	otp_symmetric_eigen(covariance, values, variances, covariance);
+	for (int j = 0; j < values; j++)
+		total += fmax(0, variances[j]);
+	float *normal = draw_normal(variances, n, d);
+	otp_dimension dimension;
+	if (otp_dimension_estimate(normal, n, d, &dimension))
+		found.normal_m = dimension.m;
+	if (total > 0)
+		found.flattest = sqrt(fmax(0, variances[0]) * values / total);
+	otp_free(normal);
+	otp_free(variances);
+	otp_free(covariance);
+	otp_free(mean);
+	return found;
+}
+
+bool otp_density_holds(const otp_density *found, const otp_dimension *dimension, int n)
+{
+	const double full = 0.75, flat = 0.02, repeated = 0.01;
+	return found->normal_m > 0 && dimension->m >= full * found->normal_m && found->flattest >= flat &&
+	       dimension->points >= (1 - repeated) * n;
 }
 
 /* ---- sigma from dimension and diameter ---------------------------------------- */

@@ -1,5 +1,6 @@
 /* dimension: what a sample says about the set it lies on, for the choice of
- * where annealing ends: intrinsic dimension and diameter.
+ * where annealing ends: intrinsic dimension, diameter, and whether it has a
+ * density.
  *
  * TwoNN (Facco, d'Errico, Rodriguez, Laio, Scientific Reports 7, 2017): where
  * the density hardly changes between a point's two nearest neighbours, the log
@@ -34,6 +35,24 @@ bool otp_dimension_estimate(const float *points, int n, int64_t d, otp_dimension
 /* Of how many distinct samples a set seems to consist, if `distinct` of n draws from it differ: all of
  * `count` where all differ. */
 double otp_dimension_distinct(int64_t count, int n, int distinct);
+
+/* Whether a law seems to have a density, which makes the optimal plan from it a map (Brenier) and smoothing
+ * needless. TwoNN is short in many dimensions, and by how much depends on the number of points and on how
+ * unequal the directions are; so it is compared with what it makes of as many points of a normal law of the
+ * same covariance. Laws with a density come to 0.8 of that or more, clusters to over 1, sets on curves or
+ * surfaces to 0.7 or less (docs/method.md has the trials). A flat set, inside a subspace, is seen by its
+ * covariance, and one that repeats its points by its duplicates. */
+typedef struct otp_density {
+	double
+	    normal_m; /* TwoNN of the normal law; 0 where d is above OTP_DENSITY_MOST_VALUES: none is found */
+	double flattest; /* least standard deviation over directions, in units of their rms */
+} otp_density;
+
+enum { OTP_DENSITY_MOST_VALUES = 1024 };
+
+/* From the n points (n, d) of the estimate of their dimension. */
+otp_density otp_density_estimate(const float *points, int n, int64_t d);
+bool otp_density_holds(const otp_density *found, const otp_dimension *dimension, int n);
 
 /* Where annealing may end for so many samples of d values (docs/method.md has the sweep behind it):
  *   sigma = 1/3 diameter samples^(-1/max(m, 4)) / sqrt(d)

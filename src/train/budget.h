@@ -14,7 +14,8 @@ typedef struct otp_budget {
 	size_t data;			  /* on the host: what is held of both data sets */
 	size_t batches;			  /* on the host, on their way to the device */
 	size_t measuring;		  /* on the host: the monitor's samples */
-	size_t saving;	/* on the host: the copy of the state that a checkpoint is written from */
+	size_t saving;	/* on the host: the copy of the state that a checkpoint is written from, and what is
+			   read back of it */
 	size_t picture; /* on the host: a picture of samples, while it is made */
 	size_t ending;	/* on the host: the samples of the last evaluation, when training's memory is free
 			   again */

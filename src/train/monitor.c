@@ -14,7 +14,9 @@ enum { INPUTS = 256, PICTURES = 64, MOST_FLOATS = 1 << 22, DIRECTIONS = 64, FLOO
 
 /* What the data alone says, found once. */
 typedef struct facts {
-	double floor, source_distance, noise_needed;
+	double floor, source_distance;
+	double partners;  /* how far apart the partners of neighbouring sources lie (partners_apart) */
+	double stretched; /* how far a map may have brought neighbours apart */
 	double target_rms, target_pair; /* rms distance from the mean; mean distance of two */
 	double random_cost;		/* E|x - y|^2 of independent x, y */
 } facts;
@@ -27,6 +29,7 @@ struct otp_monitor {
 	int every;
 	float *x, *targets; /* (2n, d): every input twice; (n, d) */
 	float *y, *eps;	    /* (2n, d): under the first noise, then under the second */
+	float *others;	    /* (n, d): other inputs, vectors only */
 	otp_stream *streams;
 	facts facts;
 	otp_metrics *history; /* of the steps that were measured */
@@ -64,35 +67,66 @@ static bool read_law(const otp_monitor *m, otp_side side, size_t which, size_t b
 	return true;
 }
 
-/* How far apart two outputs of one input should be, judged by the best pairing of the sample: how far apart
- * the partners of neighbouring sources lie. A map that stretches relative distances no more than twofold
- * accounts for twice the sources' own distance; in many dimensions, where neighbours are far, that is all
- * there is, and nothing can be told. */
-static double needed_spread(const otp_monitor *m, double target_pair)
+/* Whether the sample tells what spread over noise the plan should have; of pictures too little is known. */
+static bool judges_noise(const otp_monitor *m) { return m->vectors && m->n > 2; }
+
+/* The nearest other source of source i. */
+static size_t neighbour(const otp_monitor *m, size_t i)
 {
-	enum { STRETCH = 2 };
+	size_t nearest = i;
+	double least = INFINITY;
+	for (size_t k = 0; k < m->n; k++) {
+		double square = otp_squared_distance(m->x + i * m->d, m->x + k * m->d, m->d);
+		if (k != i && square < least) {
+			least = square;
+			nearest = k;
+		}
+	}
+	return nearest;
+}
+
+/* Mean distance of the partners that the best pairing with `targets` (n, d) gives to neighbouring sources, in
+ * units of two targets' distance. */
+static double partners_apart(const otp_monitor *m, const float *targets)
+{
 	size_t n = m->n, d = m->d;
 	int *to = otp_calloc(n, sizeof *to);
-	double near = 0, far = 0, partners = 0;
-	otp_assignment_w2(m->x, m->targets, (int)n, (int)d, to);
-	for (size_t i = 0; i < n; i++) {
-		size_t nearest = i;
-		double least = INFINITY;
-		for (size_t k = 0; k < n; k++) {
-			double square = otp_squared_distance(m->x + i * d, m->x + k * d, d);
-			far += sqrt(square) / (double)n;
-			if (k != i && square < least) {
-				least = square;
-				nearest = k;
-			}
-		}
-		near += sqrt(otp_squared_distance(m->x + i * d, m->x + nearest * d, d));
-		partners += sqrt(otp_squared_distance(m->targets + (size_t)to[i] * d,
-						      m->targets + (size_t)to[nearest] * d, d));
-	}
+	double sum = 0;
+	otp_assignment_w2(m->x, targets, (int)n, (int)d, to);
+	for (size_t i = 0; i < n; i++)
+		sum += sqrt(otp_squared_distance(targets + (size_t)to[i] * d,
+						 targets + (size_t)to[neighbour(m, i)] * d, d));
 	otp_free(to);
-	double stretched = STRETCH * near / far, seen = partners / (double)n / target_pair;
-	return sqrt(fmax(0, seen * seen - stretched * stretched));
+	return sum / (double)n / m->facts.target_pair;
+}
+
+/* A map that stretches relative distances no more than twofold brings neighbours so far apart. */
+static double stretched_apart(const otp_monitor *m)
+{
+	enum { STRETCH = 2 };
+	double near = 0, far = 0;
+	for (size_t i = 0; i < m->n; i++) {
+		near += sqrt(otp_squared_distance(m->x + i * m->d, m->x + neighbour(m, i) * m->d, m->d));
+		for (size_t k = 0; k < m->n; k++)
+			far +=
+			    sqrt(otp_squared_distance(m->x + i * m->d, m->x + k * m->d, m->d)) / (double)m->n;
+	}
+	return STRETCH * near / far;
+}
+
+/* How far apart two outputs of one input should be: how far apart the best pairing of the sample puts the
+ * partners of neighbours, less what a map may account for. Where T is a map, what it accounts for itself is
+ * known: it is paired with its outputs for other inputs, as many as there are targets. (In many dimensions
+ * all neighbours are far, and the best pairing tears them apart whatever the plan is.) */
+static double needed_spread(otp_monitor *m, double sigma, double noise_spread)
+{
+	const facts *f = &m->facts;
+	double needed = sqrt(fmax(0, f->partners * f->partners - f->stretched * f->stretched));
+	if (noise_spread > needed / 2)
+		return needed;
+	otp_sampler_run(m->sampler, m->others, m->streams, (int64_t)m->n, sigma, m->y, m->eps);
+	double own = fmax(f->stretched, partners_apart(m, m->y));
+	return sqrt(fmax(0, f->partners * f->partners - own * own));
 }
 
 static bool find_facts(otp_monitor *m, otp_error *err)
@@ -118,8 +152,11 @@ static bool find_facts(otp_monitor *m, otp_error *err)
 		f->random_cost +=
 		    otp_squared_distance(m->x + i * m->d, m->targets + (i + m->n / 2) % m->n * m->d, m->d) /
 		    (double)m->n;
-	f->noise_needed = m->vectors && m->n > 2 ? needed_spread(m, f->target_pair) : NAN;
-	return true;
+	if (!judges_noise(m))
+		return true;
+	f->partners = partners_apart(m, m->targets);
+	f->stretched = stretched_apart(m);
+	return read_law(m, OTP_SOURCE, 1, 2, m->others, err);
 }
 
 /* ---- measuring ---- */
@@ -161,7 +198,7 @@ static void measure(otp_monitor *m, otp_metrics *row)
 	row->to_identity = sqrt(moved / (f->source_distance * (m->vectors ? 1 : (double)m->d)));
 	row->output_spread = sqrt(otp_variance(m->y, 2 * m->n, m->d)) / f->target_rms;
 	row->noise_spread = otp_mean_distance(m->y, m->y + nd, m->n, m->d) / f->target_pair;
-	row->noise_needed = f->noise_needed;
+	row->noise_needed = judges_noise(m) ? needed_spread(m, row->sigma, row->noise_spread) : NAN;
 }
 
 static void repeat(const otp_monitor *m, otp_metrics *row)
@@ -266,7 +303,8 @@ static size_t batch_size(const otp_session *s)
 
 size_t otp_monitor_bytes(const otp_session *s)
 {
-	return (2 + 1 + 2 + 2) * batch_size(s) * values_of(&s->arch) * sizeof(float); /* x, targets, y, eps */
+	size_t blocks = 2 + 1 + 2 + 2 + (s->arch.vectors ? 1 : 0); /* x, targets, y, eps, others */
+	return blocks * batch_size(s) * values_of(&s->arch) * sizeof(float);
 }
 
 otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_error *err)
@@ -282,6 +320,7 @@ otp_monitor *otp_monitor_new(const otp_session *s, otp_sampler *sampler, otp_err
 	m->targets = otp_calloc(m->n * m->d, sizeof *m->targets);
 	m->y = otp_calloc(2 * m->n * m->d, sizeof *m->y);
 	m->eps = otp_calloc(2 * m->n * m->d, sizeof *m->eps);
+	m->others = m->vectors ? otp_calloc(m->n * m->d, sizeof *m->others) : NULL;
 	m->streams = otp_calloc(2 * m->n, sizeof *m->streams);
 	for (size_t i = 0; i < 2 * m->n; i++)
 		m->streams[i] = otp_stream_make(s->config.seed ^ 0x6d6f6e69746f72u, (uint32_t)(i % m->n),
@@ -300,6 +339,7 @@ void otp_monitor_free(otp_monitor *m)
 	otp_free(m->targets);
 	otp_free(m->y);
 	otp_free(m->eps);
+	otp_free(m->others);
 	otp_free(m->streams);
 	otp_free(m->history);
 	otp_free(m);

@@ -92,9 +92,13 @@ bool otp_rehearse(const otp_session *s, otp_runtime *runtime, otp_error *err)
 	int steps = 0;
 	print_side("source", &s->source_info);
 	print_side("target", &s->target_info);
-	char *sigma_end = otp_sigma_end_text(&s->config, &s->sigma_end);
+	char *points = otp_points_text(&s->config, &s->points),
+	     *sigma_end = otp_sigma_end_text(&s->config, &s->sigma_end);
+	if (points)
+		printf("points      %s\n", points);
 	if (sigma_end)
 		printf("annealing   %s\n", sigma_end);
+	otp_free(points);
 	otp_free(sigma_end);
 	fflush(stdout);
 	bool ok = otp_game_open(&game, s, runtime, err) && otp_game_start(&game, err) &&

@@ -78,10 +78,10 @@ static bool open_sides(otp_session *s, otp_error *err)
 		return otp_fail(err, "--source", "no source data set was given");
 	if (!c->target[0])
 		return otp_fail(err, "--target", "no target data set was given");
-	s->source = otp_dataset_open(c->source, c->seed, err);
+	s->source = otp_dataset_open_up_to(c->source, c->seed, c->max_pixels, err);
 	if (!s->source)
 		return false;
-	s->target = otp_dataset_open(c->target, c->seed, err);
+	s->target = otp_dataset_open_up_to(c->target, c->seed, c->max_pixels, err);
 	return s->target != NULL;
 }
 
@@ -156,7 +156,8 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 	memset(s, 0, sizeof *s);
 	s->config = *c;
 	bool ok = open_sides(s, err) && shape(s, err) &&
-		  otp_settings_arch(c, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
+		  otp_points_settle(&s->config, s->source, &s->points, err) &&
+		  otp_settings_arch(&s->config, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
 				    s->source_info.w, s->source_info.c, &s->arch, err) &&
 		  otp_session_absolute_paths(&s->config, err);
 	if (!ok) {
@@ -165,15 +166,17 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 	}
 	settle_form(s);
 	otp_settings_settle(&s->config);
-	s->objective = otp_settings_objective(c, &s->arch);
+	s->objective = otp_settings_objective(&s->config, &s->arch);
 	s->smoothing = c->smoothing;
 	return true;
 }
 
 bool otp_session_load(otp_session *s, otp_error *err)
 {
-	bool ok = otp_dataset_load(s->source, s->config.workers, err) &&
-		  otp_dataset_load(s->target, s->config.workers, err) &&
+	int threads = s->config.workers;
+	bool ok = otp_dataset_load(s->source, threads, err) && otp_dataset_load(s->target, threads, err) &&
+		  otp_dataset_digest(s->source, threads, err) &&
+		  otp_dataset_digest(s->target, threads, err) &&
 		  otp_sigma_end_settle(&s->config, s->source, &s->sigma_end, err);
 	if (!ok) {
 		otp_session_close(s);

@@ -4,6 +4,7 @@
 #ifndef OTP_SESSION_H
 #define OTP_SESSION_H
 
+#include "config/points.h"
 #include "config/sigma_end.h"
 #include "config/settings.h"
 #include "data/dataset.h"
@@ -16,6 +17,7 @@ typedef struct otp_session {
 	otp_arch arch;
 	otp_objective objective;
 	otp_smoothing smoothing;
+	otp_points points;	 /* what --preset vector took from the data */
 	otp_sigma_end sigma_end; /* why config.sigma_end is what it is, where it was auto */
 } otp_session;
 
@@ -33,9 +35,10 @@ bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err
  * threads these are. */
 bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *err);
 
-/* Opens both data sets and settles what the configuration leaves to them, from headers alone: enough to say
- * what will be trained and what it takes. Samples can be had after otp_session_load, which reads what is to
- * lie in memory and settles --sigma-end auto. On failure nothing stays open. */
+/* Opens both data sets and settles what the configuration leaves to them, from headers and, for points, a
+ * sample of the source: enough to say what will be trained and what it takes. Samples can be had after
+ * otp_session_load, which reads what is to lie in memory and settles --sigma-end auto. On failure nothing
+ * stays open. */
 bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err);
 bool otp_session_load(otp_session *s, otp_error *err);
 /* Both. */

@@ -466,9 +466,13 @@ static void announce(const trainer *t)
 		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 		t->game.runtime->backend->name, otp_pool_workers(t->game.runtime->pool), t->config->parts,
 		OTP_CHOICE_NAME(otp_precision, t->config->precision));
-	char *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
+	char *points = otp_points_text(t->config, &s->points),
+	     *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
+	if (points)
+		otp_log("%s", points);
 	if (sigma_end)
 		otp_log("%s", sigma_end);
+	otp_free(points);
 	otp_free(sigma_end);
 	if (t->config->steps > t->config->schedule_steps)
 		otp_log(
@@ -518,9 +522,8 @@ static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
-	/* A resumed run's config.ini has a number: its checkpoint knows. */
-	if (!t->config->resume)
-		t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
+	/* The config.ini of a resumed run has a number; its checkpoint, if there is one yet, knows more. */
+	t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);
 	if (!open_files(t) || !first_state(t) || (t->config->resume && !write_config(t->config, t->err)) ||
 	    !read_picture_data(t) || !otp_session_hint(t->session, t->err))

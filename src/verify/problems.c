@@ -9,7 +9,7 @@
 	{                                                                                                    \
 		.name = "gaussian-" #d_, .truth = OTP_TRUTH_GAUSSIAN, .d = d_, .law = "gaussian-source",     \
 		.source = "synth:gaussian-source?d=" #d_, .target = "synth:gaussian-target?d=" #d_,          \
-		.preset = "vector", .settings = SMOOTH lines, .bars = {                                      \
+		.preset = "vector", .settings = lines, .bars = {                                             \
 			{"l2_uvp", 0, uvp}                                                                   \
 		}                                                                                            \
 	}
@@ -55,11 +55,6 @@
 	"width = 64\npotential-width = 64\nk-transport = 1\n"                                                \
 	"anneal-fraction = 0.5\ndecay-from = 0.2\ndecay-to = 0.005\nema = 0.999\n"
 
-/* Sources with a density need no smoothing; what carries them is mostly linear. */
-#define SMOOTH                                                                                               \
-	SHARED "sigma-start = 0\nsigma-end = 0\nanneal = none\ncondition-noise = off\n"                      \
-	       "r1-end = 1e-3\nlr_g = 1e-3\nlr_d = 1e-3\n"
-
 /* Sources without: tau 4 makes a step of the potential small beside what
  * decides between sides; pairs of +-eps keep a batch's sides even. */
 #define SINGULAR                                                                                             \
@@ -67,8 +62,8 @@
 	       "tau = 4\nr1 = 0.03\nr1-end = 3e-4\nlr_g = 5e-4\nlr_d = 1e-4\npotential-gain = 3\n"
 
 const otp_problem otp_problems[] = {
-    GAUSSIAN(2, "steps = 3000\npotential-quadratic = 8\n", 1),
-    GAUSSIAN(16, "steps = 3000\npotential-quadratic = 32\n", 1),
+    GAUSSIAN(2, "steps = 3000\n", 1),
+    GAUSSIAN(16, "steps = 3000\n", 1),
     GAUSSIAN(64, "steps = 2500\nwidth = 128\npotential-quadratic = 128\n", 3),
     GAUSSIAN(256, "steps = 2500\nwidth = 256\npotential-quadratic = 512\n", 5),
     {.name = "perpendicular-1",
@@ -133,7 +128,7 @@ const otp_problem otp_problems[] = {
      .source = "synth:gaussian?d=2",
      .target = "synth:8gaussians?d=2",
      .preset = "vector",
-     .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
+     .settings = "steps = 4000\n",
      .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
     {.name = "moons-to-spiral",
      .truth = OTP_TRUTH_SAMPLES,
@@ -141,7 +136,7 @@ const otp_problem otp_problems[] = {
      .source = "synth:moons?d=2",
      .target = "synth:spiral?d=2",
      .preset = "vector",
-     .settings = SMOOTH "steps = 4000\nlr_d = 5e-4\npotential-gain = 2\npotential-quadratic = 8\n",
+     .settings = "steps = 4000\n",
      .bars = {{"target_excess", -INFINITY, 0.05}, {"cost_error", 0, 0.1}}},
     {.name = "isoluminant",
      .truth = OTP_TRUTH_COLOURING,

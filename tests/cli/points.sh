@@ -5,7 +5,8 @@
 
 "$PROBE" vectors a.npy 90 3
 "$PROBE" vectors b.h5 80 3
-own=(--source a.npy --target b.h5 "${points[@]}")
+plain=(--source a.npy --target b.h5 "${points[@]}")
+own=("${plain[@]}" --sigma-start 1) # whoever says where it starts wants smoothing
 sigma_end() { sed -n 's/^sigma-end = //p' "$1/config.ini"; }
 
 title "sigma-end auto: said, stored, read back"
@@ -35,10 +36,31 @@ refuses 2 --sigma-end train --resume --out run --sigma-end 0.1
 title "sigma-end is the data's: another seed has the same, half of the samples another"
 does train "${own[@]}" --sigma-end auto --seed 5 --out seed
 [[ $(sigma_end seed) == "$(sigma_end run)" ]] || fail "the seed changes sigma-end"
-does train --source 'a.npy?part=1/2' --target b.h5 "${points[@]}" --sigma-end auto --out half
+does train --source 'a.npy?part=1/2' --target b.h5 "${points[@]}" --sigma-start 1 --sigma-end auto --out half
 [[ $(sigma_end half) != "$(sigma_end run)" ]] || fail "the number of samples does not change sigma-end"
 does train "${own[@]}" --sigma-end auto --dry-run
 says '^annealing   sigma ends at '
+
+title "a source with a density: a map without smoothing, said and kept, and every choice can be overridden"
+setting() { sed -n "s/^$2 = //p" "$1/config.ini"; }
+does train --source a.npy --target b.h5 --preset vector --batch 8 --steps 2 --out map_run
+warns '^the source has a density, so the best plan is a map: no smoothing.*width 256'
+for line in sigma-end=0 anneal=none condition-noise=off width=256 k-transport=3 lr_g=0.001; do
+	[[ $(setting map_run "${line%=*}") == "${line#*=}" ]] || fail "$line is not in config.ini"
+done
+does train --resume --out map_run --steps 3
+! grep -q 'has a density' err || fail "a resumed run decides again"
+does train "${plain[@]}" --sigma-end auto --out map_auto
+[[ $(setting map_auto sigma-end) == 0 && $(setting map_auto width) == 8 ]] || fail "auto, or a width that was said"
+does train "${plain[@]}" --sigma-end 0.2 --out smoothed
+[[ $(setting smoothed sigma-end) == 0.2 && $(setting smoothed condition-noise) == on ]] || fail "sigma-end was said"
+echo 'k-transport = 2' >k.ini
+does train --config k.ini --source a.npy --target b.h5 --width 16 --batch 8 --steps 2 --out mixed
+[[ $(setting mixed k-transport) == 2 && $(setting mixed width) == 16 && $(setting mixed potential-width) == 256 ]] ||
+	fail "what a file or the command line says comes first"
+does train "${lines[@]}" --batch 8 --steps 2 --out thin
+warns '^the source has no density'
+[[ $(setting thin sigma-end) == 0.1 && $(setting thin condition-noise) == on ]] || fail "a thin set is smoothed"
 
 title "bounds of sigma-end"
 does train "${own[@]}" --sigma-end auto --sigma-start 0.001 --out low

@@ -200,6 +200,24 @@ static int check_size(int argc, char **argv)
 	return 0;
 }
 
+/* FILE...: of each a line, "H W C" with the pixels' bytes after it, or what is wrong. */
+static int write_pixels(int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		otp_error err = {0};
+		otp_image image;
+		if (!otp_image_read(argv[i], &image, &err)) {
+			printf("refused %s\n", err.text);
+			continue;
+		}
+		printf("%d %d %d\n", image.h, image.w, image.c);
+		if (fwrite(image.u8, 1, otp_image_values(&image), stdout) != otp_image_values(&image))
+			fail("stdout: cannot be written");
+		otp_image_free(&image);
+	}
+	return 0;
+}
+
 /* A B: checkpoints of the same step with the same weights, moments and average. */
 static int check_state(int argc, char **argv)
 {
@@ -358,9 +376,9 @@ int main(int argc, char **argv)
 	} COMMANDS[] = {
 	    {"png", 4, make_png},	{"images", 5, make_images},  {"vectors", 3, make_vectors},
 	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
-	    {"size", 4, check_size},	{"state", 2, check_state},   {"nudge", 2, nudge},
-	    {"near", 3, check_near},	{"arrays", 3, check_arrays}, {"peak", 1, peak},
-	    {"names", 1, check_names},	{"finite", 1, check_finite},
+	    {"size", 4, check_size},	{"pixels", 1, write_pixels}, {"state", 2, check_state},
+	    {"nudge", 2, nudge},	{"near", 3, check_near},     {"arrays", 3, check_arrays},
+	    {"peak", 1, peak},		{"names", 1, check_names},   {"finite", 1, check_finite},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)

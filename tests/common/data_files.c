@@ -76,8 +76,8 @@ void put_idx(const char *name, const char *mode, int count, int missing)
 	gzclose(out);
 }
 
-void put_zip(const char *name, const char *const *entries, const void *const *data, const size_t *bytes,
-	     int count)
+static void make_zip(const char *name, const char *const *entries, const void *const *data,
+		     const size_t *bytes, int count, const char *password)
 {
 	int code;
 	zip_t *z = zip_open(at(name), ZIP_CREATE | ZIP_TRUNCATE, &code);
@@ -86,8 +86,23 @@ void put_zip(const char *name, const char *const *entries, const void *const *da
 		zip_int64_t n = zip_file_add(z, entries[i], zip_source_buffer(z, data[i], bytes[i], 0), 0);
 		assert_true(n >= 0);
 		zip_set_file_compression(z, (zip_uint64_t)n, i % 2 ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0);
+		if (password)
+			assert_int_equal(
+			    zip_file_set_encryption(z, (zip_uint64_t)n, ZIP_EM_AES_256, password), 0);
 	}
 	assert_int_equal(zip_close(z), 0);
+}
+
+void put_zip(const char *name, const char *const *entries, const void *const *data, const size_t *bytes,
+	     int count)
+{
+	make_zip(name, entries, data, bytes, count, NULL);
+}
+
+void put_locked_zip(const char *name, const char *const *entries, const void *const *data,
+		    const size_t *bytes, int count)
+{
+	make_zip(name, entries, data, bytes, count, "word");
 }
 
 otp_dataset *open_set(const char *spec)
@@ -95,6 +110,15 @@ otp_dataset *open_set(const char *spec)
 	otp_error err = {0};
 	otp_dataset *d = otp_dataset_open(spec, 7, &err);
 	if (!d)
+		fail_msg("%s", err.text);
+	return d;
+}
+
+otp_dataset *digested(const char *spec)
+{
+	otp_error err = {0};
+	otp_dataset *d = open_set(spec);
+	if (!otp_dataset_digest(d, 2, &err))
 		fail_msg("%s", err.text);
 	return d;
 }

@@ -26,12 +26,18 @@ void put_idx(const char *name, const char *mode, int count, int missing);
 void put_zip(const char *name, const char *const *entries, const void *const *data, const size_t *bytes,
 	     int count);
 
+/* The same, locked with a password. */
+void put_locked_zip(const char *name, const char *const *entries, const void *const *data,
+		    const size_t *bytes, int count);
+
 /* Keep so many eighths of a file. */
 void cut(const char *from, const char *to, int eighths);
 
 /* ---- sets ---- */
 
 otp_dataset *open_set(const char *spec);
+/* Opened, and all its bytes in the digest. */
+otp_dataset *digested(const char *spec);
 
 /* Opened and prepared. */
 otp_dataset *ready(const char *spec, int size, int channels);
