@@ -206,7 +206,6 @@ static void a_plan_is_lost_where_sigma_falls_too_fast(void **state)
 				    {"sigma-end", "0.02"},
 				    {"tau", "1"},
 				    {NULL, NULL}};
-	/* Its map puts neighbours on either side, which accounts for what the best pairing asks of noise. */
 	expect("annealing", train("annealing", "one-to-many", settings), ANNEALING | NOISE,
 	       ANNEALING | NOISE);
 }
