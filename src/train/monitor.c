@@ -120,9 +120,10 @@ static double stretched_apart(const otp_monitor *m)
  * all neighbours are far, and the best pairing tears them apart whatever the plan is.) */
 static double needed_spread(otp_monitor *m, double sigma, double noise_spread)
 {
+	const double map_like = 0.1;
 	const facts *f = &m->facts;
 	double needed = sqrt(fmax(0, f->partners * f->partners - f->stretched * f->stretched));
-	if (noise_spread > needed / 2)
+	if (noise_spread > map_like)
 		return needed;
 	otp_sampler_run(m->sampler, m->others, m->streams, (int64_t)m->n, sigma, m->y, m->eps);
 	double own = fmax(f->stretched, partners_apart(m, m->y));
