@@ -43,7 +43,8 @@ static void write_model(const char *path, int size)
 	/* Nobody parses the settings: options come and go. */
 	otp_stored s = {.settings = otp_strdup("an-option-that-is-gone = 7\nwidth = nothing\n"),
 			.arch = arch,
-			.sigma = 0.1};
+			.sigma = 0.1,
+			.rate_factor = 1};
 	for (int side = 0; side < 2; side++)
 		*(side ? &s.target : &s.source) =
 		    (otp_data_facts){.spec = otp_strdup("synth:digits"),

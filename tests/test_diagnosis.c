@@ -141,12 +141,26 @@ static void a_cost_too_dear_holds_everything(void **state)
 static void a_generator_that_outruns_the_potential_collapses(void **state)
 {
 	(void)state;
-	const setting settings[] = {
-	    {"steps", "400"},	       {"batch", "128"},	{"width", "32"},
-	    {"potential-width", "32"}, {"potential-gain", "1"}, {"potential-quadratic", "0"},
-	    {"k-transport", "20"},     {"tau", "1e-4"},		{"r1", "1"},
-	    {"r1-end", "-1"},	       {"lr_g", "2e-3"},	{"lr_d", "1e-3"},
-	    {"decay", "constant"},     {"ema", "0.5"},		{NULL, NULL}};
+	const setting settings[] = {{"steps", "400"},
+				    {"batch", "128"},
+				    {"width", "32"},
+				    {"sharpness", "1"},
+				    {"potential-sharpness", "1"},
+				    {"precision", "f32"},
+				    {"decay-from", "0.2"},
+				    {"decay-to", "0.005"},
+				    {"potential-width", "32"},
+				    {"potential-gain", "1"},
+				    {"potential-quadratic", "0"},
+				    {"k-transport", "20"},
+				    {"tau", "1e-4"},
+				    {"r1", "1"},
+				    {"r1-end", "-1"},
+				    {"lr_g", "2e-3"},
+				    {"lr_d", "1e-3"},
+				    {"decay", "constant"},
+				    {"ema", "0.5"},
+				    {NULL, NULL}};
 	expect("modes", train("modes", "gaussian-to-8gaussians", settings), MODES, MODES);
 }
 

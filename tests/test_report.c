@@ -40,6 +40,7 @@ static int remove_folder(void **state)
 					    "samples/step-0000500.png",
 					    "samples",
 					    "metrics.jsonl",
+					    "rolled.jsonl",
 					    "report.html",
 					    "points.png",
 					    "log.txt"};
@@ -106,6 +107,35 @@ static void test_metrics(void **state)
 	otp_free(text);
 	assert_false(otp_metrics_read(path_of("absent"), &rows, &count, &err));
 	assert_null(rows);
+}
+
+/* What a rollback takes back: the lines before it that are of later steps than it went back to. */
+static void test_rollback(void **state)
+{
+	(void)state;
+	otp_error err = {0};
+	const char *path = path_of("rolled.jsonl");
+	append(path, 100, 1);
+	append(path, 200, 2);
+	append(path, 300, 3);
+	otp_metrics_log *log = otp_metrics_open(path, &err);
+	const otp_rollback_record record = {200, 310, 1, 0.5, "a \"reason\""};
+	assert_ok(otp_metrics_append_rollback(log, &record, &err), &err);
+	otp_metrics_close(log);
+	append(path, 250, 4);
+
+	otp_metrics *rows = NULL;
+	size_t count = 0, bytes = 0;
+	assert_ok(otp_metrics_read(path, &rows, &count, &err), &err);
+	assert_int_equal(count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(rows[i].step, i == 2 ? 250 : 100 * (i + 1));
+		assert_true(rows[i].cost == (i == 2 ? 4 : (double)(i + 1)));
+	}
+	otp_free(rows);
+	char *text = otp_file_read(path, &bytes, &err);
+	assert_non_null(strstr(text, "\"rollback\":1,\"from_step\":310,\"rate_factor\":0.5"));
+	otp_free(text);
 }
 
 /* Verdicts are names in the file, so that a later version may know more. */
@@ -341,11 +371,11 @@ static void test_page(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_metrics),	  cmocka_unit_test(test_verdicts),
-	    cmocka_unit_test(test_progress_line), cmocka_unit_test(test_log),
-	    cmocka_unit_test(test_ticks),	  cmocka_unit_test(test_plot),
-	    cmocka_unit_test(test_pictures),	  cmocka_unit_test(test_text),
-	    cmocka_unit_test(test_page),
+	    cmocka_unit_test(test_metrics),  cmocka_unit_test(test_rollback),
+	    cmocka_unit_test(test_verdicts), cmocka_unit_test(test_progress_line),
+	    cmocka_unit_test(test_log),	     cmocka_unit_test(test_ticks),
+	    cmocka_unit_test(test_plot),     cmocka_unit_test(test_pictures),
+	    cmocka_unit_test(test_text),     cmocka_unit_test(test_page),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -79,10 +79,14 @@ static content make(uint32_t draw)
 			       .seed = UINT64_C(0xf123456789abcdef),
 			       .arch = arch,
 			       .sigma = 0.1,
+			       .rate_factor = 0.25,
+			       .rollbacks = 2,
 			       .source = side("a#b", UINT64_C(0xfedcba9876543210)),
 			       .target = side("synth:digits", 7),
 			       .settings = otp_strdup("width = 8\nsource = \"a#b\"\n")}};
 	for (int kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		for (int k = 0; k < OTP_GUARD_ROW; k++)
+			c.facts.guard[OTP_GUARD_HEAD + kind * OTP_GUARD_ROW + k] = 7 + (float)k / 8;
 		c.facts.losses.count[kind] = 3 + kind;
 		for (int k = 0; k < OTP_REPORT_COUNT; k++)
 			c.facts.losses.sum[kind][k] = 1.0 / (1 + kind * OTP_REPORT_COUNT + k);
@@ -181,9 +185,35 @@ static void checkpoint_comes_back(void **state)
 	assert_facts(&back, &c.facts);
 	assert_true(back.time_s == c.facts.time_s);
 	assert_memory_equal(&back.losses, &c.facts.losses, sizeof back.losses);
+	assert_memory_equal(back.guard, c.facts.guard, sizeof back.guard);
+	assert_true(back.rate_factor == 0.25 && back.rollbacks == 2);
 	assert_true(same_state(&back, &c.facts));
 	otp_stored_free(&back);
 	release(&c);
+}
+
+/* Counts become indices, and one that stopped would never train again. */
+static void a_guard_that_cannot_be_is_refused(void **state)
+{
+	(void)state;
+	const struct {
+		int at;
+		float value;
+	} wrong[] = {{OTP_GUARD_STOPPED, 1},
+		     {OTP_GUARD_HEAD, 2 * OTP_GUARD_KEPT},
+		     {OTP_GUARD_HEAD, -1},
+		     {OTP_GUARD_HEAD + OTP_GUARD_ROW, NAN},
+		     {OTP_GUARD_VALUES - 1, INFINITY}};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		otp_error err = {0};
+		otp_stored back;
+		content c = make(0);
+		c.facts.guard[wrong[i].at] = wrong[i].value;
+		write_checkpoint(at("guard.h5"), &c);
+		assert_false(otp_checkpoint_read(at("guard.h5"), &back, &err));
+		assert_non_null(strstr(err.text, "set guard"));
+		release(&c);
+	}
 }
 
 static void model_comes_back(void **state)
@@ -607,11 +637,17 @@ static int remove_root(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(checkpoint_comes_back),	    cmocka_unit_test(model_comes_back),
-	    cmocka_unit_test(equal_content_is_equal_bytes), cmocka_unit_test(damage_is_found),
-	    cmocka_unit_test(strangers_are_refused),	    cmocka_unit_test(other_networks_are_refused),
-	    cmocka_unit_test(failed_writes_leave_nothing),  cmocka_unit_test(wrong_attributes_are_refused),
-	    cmocka_unit_test(additions_are_ignored),	    cmocka_unit_test(what_is_missing_is_named),
+	    cmocka_unit_test(checkpoint_comes_back),
+	    cmocka_unit_test(a_guard_that_cannot_be_is_refused),
+	    cmocka_unit_test(model_comes_back),
+	    cmocka_unit_test(equal_content_is_equal_bytes),
+	    cmocka_unit_test(damage_is_found),
+	    cmocka_unit_test(strangers_are_refused),
+	    cmocka_unit_test(other_networks_are_refused),
+	    cmocka_unit_test(failed_writes_leave_nothing),
+	    cmocka_unit_test(wrong_attributes_are_refused),
+	    cmocka_unit_test(additions_are_ignored),
+	    cmocka_unit_test(what_is_missing_is_named),
 	    cmocka_unit_test(wrong_sets_are_refused),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);

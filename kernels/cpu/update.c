@@ -1,8 +1,10 @@
 /* update.c (cpu): random draws, stored data, the ring of losses and the optimiser's step. */
 #include "cpu/cpu.h"
+#include "guard.h"
 #include "scalar.h"
 #include "tree.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { CHUNK = 64 }; /* Philox blocks drawn together, four elements each */
@@ -168,7 +170,7 @@ OTP_SIMD static void step_block(const adam_block *a, const float *g)
 }
 
 /* A block of state and gradients stays in the first cache. */
-enum { ADAM_COLUMNS = 1024 };
+enum { ADAM_COLUMNS = OTP_NORM_COLUMNS };
 
 OTP_SIMD static void add_to(float *sum, const float *more, int count)
 {
@@ -200,12 +202,84 @@ static int64_t share_begin(int64_t columns, int share, int shares)
 	return begin < columns ? begin : columns;
 }
 
+/* In lanes of their own: the same sum whatever a vector's width. */
+OTP_SIMD static float sum_squares(const float *g, int count)
+{
+	enum { LANES = 16 };
+	float lane[LANES] = {0}, sum = 0;
+	int whole = count / LANES * LANES;
+	for (int i = 0; i < whole; i += LANES) {
+#pragma omp simd
+		for (int k = 0; k < LANES; k++)
+			lane[k] += g[i + k] * g[i + k];
+	}
+	for (int i = whole; i < count; i++)
+		lane[i - whole] += g[i] * g[i];
+	for (int k = 0; k < LANES; k++)
+		sum += lane[k];
+	return sum;
+}
+
+OTP_CPU_KERNEL(squares)
+{
+	const float *grads = call->in[0].data;
+	float *squares = call->out.data;
+	int64_t columns = call->in[0].shape.c, blocks = call->out.shape.c;
+	int parts = call->in[0].shape.w, shares = call->shares > 0 ? call->shares : 1;
+	int64_t end = blocks * (call->share + 1) / shares;
+	float stack[OTP_TREE_LEVELS][ADAM_COLUMNS];
+	for (int64_t block = blocks * call->share / shares; block < end; block++) {
+		const float *g = grads + block * OTP_NORM_COLUMNS;
+		int count = (int)least(columns - block * OTP_NORM_COLUMNS, OTP_NORM_COLUMNS);
+		if (parts > 1)
+			add_parts(stack, g, columns, parts, count);
+		squares[block] = sum_squares(parts > 1 ? stack[0] : g, count);
+	}
+}
+
+OTP_CPU_KERNEL(guard)
+{
+	const float *squares = call->in[1].data, *hyper = call->in[2].data;
+	float *guard = call->out.data, median = 0;
+	float *row = guard + OTP_GUARD_HEAD + call->attr.guard.kind * OTP_GUARD_ROW;
+	double sum = 0;
+	if (guard != call->in[0].data)
+		memcpy(guard, call->in[0].data, (size_t)call->out.shape.c * sizeof *guard);
+	for (int block = 0; block < call->in[1].shape.c; block++)
+		sum += (double)squares[block];
+	for (int i = 1; i <= OTP_GUARD_KEPT; i++)
+		median = otp_guard_is_median_f(row, i) ? row[i] : median;
+	otp_guard_next_f(guard, row, (float)sqrt(sum), median, call->attr.guard.times, hyper[OTP_HYPER_CLIP],
+			 hyper[OTP_HYPER_SLOT]);
+}
+
+OTP_SIMD static void scale_to(float *y, const float *x, float factor, int count)
+{
+#pragma omp simd
+	for (int i = 0; i < count; i++)
+		y[i] = factor * x[i];
+}
+
+/* The state that a guard that stopped leaves as it was. */
+static void keep_state(const otp_call *call, int64_t begin, int64_t end)
+{
+	const float *state = call->in[0].data;
+	float *out = call->out.data;
+	for (int row = 0; row < call->in[0].shape.w && out != state; row++) {
+		int64_t at = row * (int64_t)call->in[0].shape.c + begin;
+		memcpy(out + at, state + at, (size_t)(end - begin) * sizeof *out);
+	}
+}
+
 OTP_CPU_KERNEL(adam)
 {
 	const float *state = call->in[0].data, *grads = call->in[1].data, *hyper = call->in[2].data;
+	const float *guard = call->in[3].data;
 	int64_t columns = call->in[0].shape.c;
 	int parts = call->in[1].shape.w, shares = call->shares > 0 ? call->shares : 1;
+	int64_t begin = share_begin(columns, call->share, shares);
 	int64_t end = share_begin(columns, call->share + 1, shares);
+	float factor = guard[OTP_GUARD_FACTOR];
 	float stack[OTP_TREE_LEVELS][ADAM_COLUMNS];
 	adam_block a = {.stride = columns,
 			.ema = call->attr.adam.ema,
@@ -216,12 +290,23 @@ OTP_CPU_KERNEL(adam)
 			.correct2 = hyper[OTP_HYPER_CORRECT2],
 			.eps = call->attr.adam.eps,
 			.decay = hyper[OTP_HYPER_EMA]};
-	for (int64_t i = share_begin(columns, call->share, shares); i < end; i += ADAM_COLUMNS) {
+	if (guard[OTP_GUARD_STOPPED] != 0) {
+		keep_state(call, begin, end);
+		return;
+	}
+	for (int64_t i = begin; i < end; i += ADAM_COLUMNS) {
+		const float *g = grads + i;
 		a.in = state + i;
 		a.out = (float *)call->out.data + i;
 		a.count = (int)least(end - i, ADAM_COLUMNS);
-		if (parts > 1)
-			add_parts(stack, grads + i, columns, parts, a.count);
-		step_block(&a, parts > 1 ? stack[0] : grads + i);
+		if (parts > 1) {
+			add_parts(stack, g, columns, parts, a.count);
+			g = stack[0];
+		}
+		if (factor != 1) {
+			scale_to(stack[0], g, factor, a.count);
+			g = stack[0];
+		}
+		step_block(&a, g);
 	}
 }

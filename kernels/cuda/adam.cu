@@ -1,8 +1,9 @@
-/* adam.cu: the optimiser's step and the average of weights, one launch over
- * whole spans. Step, rate and decay are read on the device, so that a captured
- * launch can be repeated. Where the program keeps the weights in bfloat16 too,
- * that copy is written in the same pass. */
+/* adam.cu: the gradient's norm with the guard that judges it, and the optimiser's
+ * step with the average of weights, one launch over whole spans. Step, rate and decay are read on the device,
+ * so that a captured launch can be repeated. Where the program keeps the weights in bfloat16 too, that copy
+ * is written in the same pass. */
 #include "cuda/launch.cuh"
+#include "guard.h"
 #include "scalar.h"
 #include "tree.h"
 
@@ -11,7 +12,7 @@ namespace
 
 /* Rows of the state and of the gradients are `columns` apart. */
 struct update {
-	const float *in, *grads, *hyper;
+	const float *in, *grads, *hyper, *guard;
 	float *out;
 	view rounded; /* of the weights; data NULL: none */
 	int64_t columns, begin, end;
@@ -28,31 +29,105 @@ template <int W> __device__ pack<W> sum_of(pack<W> a, const pack<W> &b)
 }
 
 /* The parts' gradients, added in the order of the tree. */
-template <int W> __device__ pack<W> summed_gradient(const update &u, int64_t at)
+template <int W>
+__device__ pack<W> summed_gradient(const float *grads, int64_t columns, int parts, int64_t at)
 {
-	pack<W> stack[OTP_TREE_LEVELS], sum = load<W>(u.grads + at);
+	pack<W> stack[OTP_TREE_LEVELS], sum = load<W>(grads + at);
 	int depth = 0;
-	for (int part = 1; part < u.parts; part++) {
+	for (int part = 1; part < parts; part++) {
 		stack[depth++] = sum;
-		sum = load<W>(u.grads + part * u.columns + at);
-		for (int merges = otp_tree_merges(part, u.parts); merges > 0; merges--)
+		sum = load<W>(grads + part * columns + at);
+		for (int merges = otp_tree_merges(part, parts); merges > 0; merges--)
 			sum = sum_of(stack[--depth], sum);
 	}
 	return sum;
 }
 
+/* The block's sum, in thread 0: always the same tree. */
+template <class T> __device__ T block_sum(T value)
+{
+	__shared__ T room[OTP_WARPS];
+	value = warp_sum(value);
+	__syncthreads(); /* of the sum before */
+	if (threadIdx.x % OTP_WARP == 0)
+		room[threadIdx.x / OTP_WARP] = value;
+	__syncthreads();
+	T sum = 0;
+	for (int warp = 0; warp < OTP_WARPS && threadIdx.x == 0; warp++)
+		sum += room[warp];
+	return sum;
+}
+
+/* A thread's columns, next to each other: the same whether they are read as packs or one by one. */
+enum { SQUARES_A_THREAD = OTP_NORM_COLUMNS / OTP_THREADS };
+
+template <int W>
+__global__ void squares(float *y, const float *grads, int64_t columns, int parts, int begin, int end)
+{
+	for (int block = begin + (int)blockIdx.x; block < end; block += (int)gridDim.x) {
+		int64_t first = (int64_t)block * OTP_NORM_COLUMNS + threadIdx.x * SQUARES_A_THREAD;
+		float sum = 0;
+		for (int k = 0; k < SQUARES_A_THREAD && first + k < columns; k += W) {
+			pack<W> g = summed_gradient<W>(grads, columns, parts, first + k);
+			for (int i = 0; i < W; i++)
+				sum += g.v[i] * g.v[i];
+		}
+		sum = block_sum(sum);
+		if (threadIdx.x == 0)
+			y[block] = sum;
+	}
+}
+
+/* One block of threads. after and before may be the same. */
+__global__ void guard(float *after, const float *before, int values, int kind, float times,
+		      const float *squares, int blocks, const float *hyper)
+{
+	__shared__ float median;
+	float *row = after + OTP_GUARD_HEAD + kind * OTP_GUARD_ROW;
+	int thread = (int)threadIdx.x;
+	double sum = 0;
+	for (int i = thread; i < values && after != before; i += OTP_THREADS)
+		after[i] = before[i];
+	for (int i = thread; i < blocks; i += OTP_THREADS)
+		sum += (double)squares[i];
+	if (thread == 0)
+		median = 0;
+	sum = block_sum(sum); /* and a barrier */
+	if (thread < OTP_GUARD_KEPT && otp_guard_is_median_f(row, thread + 1))
+		median = row[thread + 1];
+	__syncthreads();
+	if (thread == 0)
+		otp_guard_next_f(after, row, (float)sqrt(sum), median, times, hyper[OTP_HYPER_CLIP],
+				 hyper[OTP_HYPER_SLOT]);
+}
+
+/* The state that a guard that stopped leaves as it was. */
+__device__ void keep_state(const update &u)
+{
+	int rows = u.ema ? OTP_ROW_EMA + 1 : OTP_ROW_EMA;
+	for (int row = 0; row < rows && u.out != u.in; row++)
+		for (int64_t at = u.begin + otp_first_item(); at < u.end; at += otp_item_step())
+			u.out[row * u.columns + at] = u.in[row * u.columns + at];
+}
+
 template <int W> __global__ void step(update u)
 {
+	float factor = u.guard[OTP_GUARD_FACTOR];
+	if (u.guard[OTP_GUARD_STOPPED] != 0) {
+		keep_state(u);
+		return;
+	}
 	float rate = u.hyper[OTP_HYPER_RATE], c1 = u.hyper[OTP_HYPER_CORRECT1],
 	      c2 = u.hyper[OTP_HYPER_CORRECT2];
 	float decay = u.hyper[OTP_HYPER_EMA];
 	for (int64_t at = u.begin + W * otp_first_item(); at < u.end; at += W * otp_item_step()) {
-		pack<W> g = summed_gradient<W>(u, at), p = load<W>(u.in + OTP_ROW_PARAM * u.columns + at);
+		pack<W> g = summed_gradient<W>(u.grads, u.columns, u.parts, at);
+		pack<W> p = load<W>(u.in + OTP_ROW_PARAM * u.columns + at);
 		pack<W> m = load<W>(u.in + OTP_ROW_M * u.columns + at);
 		pack<W> v = load<W>(u.in + OTP_ROW_V * u.columns + at);
 		for (int k = 0; k < W; k++)
-			p.v[k] = otp_adam_step_f(p.v[k], g.v[k], &m.v[k], &v.v[k], rate, u.beta1, u.beta2, c1,
-						 c2, u.eps);
+			p.v[k] = otp_adam_step_f(p.v[k], factor * g.v[k], &m.v[k], &v.v[k], rate, u.beta1,
+						 u.beta2, c1, c2, u.eps);
 		store(u.out + OTP_ROW_PARAM * u.columns + at, p);
 		store(u.out + OTP_ROW_M * u.columns + at, m);
 		store(u.out + OTP_ROW_V * u.columns + at, v);
@@ -76,6 +151,29 @@ int64_t share_begin(int64_t columns, int share, int shares)
 
 } // namespace
 
+OTP_CUDA_KERNEL(squares)
+{
+	const float *grads = floats(call->in[0]);
+	float *y = floats(call->out);
+	int64_t columns = call->in[0].shape.c, blocks = call->out.shape.c;
+	int parts = call->in[0].shape.w, shares = call->shares > 0 ? call->shares : 1;
+	int begin = (int)(blocks * call->share / shares), end = (int)(blocks * (call->share + 1) / shares);
+	if (begin == end)
+		return;
+	unsigned grid = otp_blocks(end - begin, 1);
+	if (columns % 4 == 0 && otp_aligned(grads))
+		OTP_LAUNCH(call, squares<4>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
+	else
+		OTP_LAUNCH(call, squares<1>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
+}
+
+OTP_CUDA_KERNEL(guard)
+{
+	OTP_LAUNCH(call, guard, 1, OTP_THREADS, 0, floats(call->out), floats(call->in[0]), call->out.shape.c,
+		   call->attr.guard.kind, call->attr.guard.times, floats(call->in[1]), call->in[1].shape.c,
+		   floats(call->in[2]));
+}
+
 OTP_CUDA_KERNEL(adam)
 {
 	const otp_attr &attr = call->attr;
@@ -84,6 +182,7 @@ OTP_CUDA_KERNEL(adam)
 	update u = {floats(call->in[0]),
 		    floats(call->in[1]),
 		    floats(call->in[2]),
+		    floats(call->in[3]),
 		    floats(call->out),
 		    view{call->out.rounded, true},
 		    columns,

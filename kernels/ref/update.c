@@ -1,5 +1,6 @@
 /* update.c (ref): random draws, stored data, the ring of losses and the optimiser's step. */
 #include "ref/ref.h"
+#include "guard.h"
 #include "scalar.h"
 #include "tree.h"
 
@@ -60,15 +61,47 @@ static double sum_parts(const otp_tensor *grads, int c)
 	return sum[0];
 }
 
-/* The first share updates all columns: shares are a matter of speed. */
+/* The first share does all columns, here and below: shares are a matter of speed. */
+OTP_REF_KERNEL(squares)
+{
+	const otp_tensor *grads = &call->in[0];
+	for (int block = 0; block < call->out.shape.c && call->share == 0; block++) {
+		int begin = block * OTP_NORM_COLUMNS, end = begin + OTP_NORM_COLUMNS;
+		double sum = 0;
+		for (int c = begin; c < end && c < grads->shape.c; c++)
+			sum += sum_parts(grads, c) * sum_parts(grads, c);
+		*otp_ref_at(&call->out, otp_shape4(0, 0, 0, block)) = sum;
+	}
+}
+
+OTP_REF_KERNEL(guard)
+{
+	const double *before = call->in[0].data, *squares = call->in[1].data, *hyper = call->in[2].data;
+	double *after = call->out.data, sum = 0, median = 0;
+	double *row = after + OTP_GUARD_HEAD + call->attr.guard.kind * OTP_GUARD_ROW;
+	for (int k = 0; k < call->out.shape.c; k++)
+		after[k] = before[k];
+	for (int block = 0; block < call->in[1].shape.c; block++)
+		sum += squares[block];
+	for (int i = 1; i <= OTP_GUARD_KEPT; i++)
+		median = otp_guard_is_median_d(row, i) ? row[i] : median;
+	otp_guard_next_d(after, row, sqrt(sum), median, call->attr.guard.times, hyper[OTP_HYPER_CLIP],
+			 hyper[OTP_HYPER_SLOT]);
+}
+
 OTP_REF_KERNEL(adam)
 {
 	const otp_tensor *state = &call->in[0], *grads = &call->in[1];
-	const double *hyper = call->in[2].data;
+	const double *hyper = call->in[2].data, *guard = call->in[3].data;
 	if (call->share != 0)
 		return;
+	if (guard[OTP_GUARD_STOPPED] != 0) {
+		OTP_REF_EACH (i, state->shape)
+			*otp_ref_at(&call->out, i) = *otp_ref_at(state, i);
+		return;
+	}
 	for (int c = 0; c < state->shape.c; c++) {
-		double g = sum_parts(grads, c);
+		double g = guard[OTP_GUARD_FACTOR] * sum_parts(grads, c);
 		double row[4] = {0};
 		for (int k = 0; k < state->shape.w; k++)
 			row[k] = *otp_ref_at(state, otp_shape4(0, 0, k, c));

@@ -13,7 +13,10 @@
 /* Short, whatever the length of the name that the file is to have; files of other names have others. */
 char *otp_file_temporary(const char *path)
 {
+	enum { ROOM = 220 }; /* of the 255 bytes that a name may have */
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	if (strlen(name) <= ROOM)
+		return otp_format("%s.tmp-%ld", path, (long)getpid());
 	uint32_t hash = 2166136261u; /* FNV-1a */
 	for (const char *c = name; *c; c++)
 		hash = (hash ^ (uint8_t)*c) * 16777619u;

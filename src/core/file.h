@@ -5,7 +5,7 @@
 
 #include "core/base.h"
 
-/* ".tmp-<pid>-<hash of the name>" in the folder of `path`: where a library is to write before
+/* "<path>.tmp-<pid>", of a long name a hash instead: where a library is to write before
  * otp_file_commit. otp_free it. */
 char *otp_file_temporary(const char *path);
 /* Reads a temporary back: whether it holds what was meant. If not, err says what differs. */

@@ -2,11 +2,15 @@
 #include "core/memory.h"
 #include "tree.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Losses of so many steps stay on the device; then they are fetched, whether anybody asks or not. */
-enum { LOSS_SLOTS = 1024, SPAN_LOSSES = OTP_SPANS_OF_STEPS };
+enum { LOSS_SLOTS = 1024, SPAN_LOSSES = OTP_SPANS_OF_STEPS, SPAN_GUARD };
+
+/* A gradient's norm so many times the median of the last ones of its kind of step is an explosion. */
+static const float EXPLOSION = 100;
 
 /* A part of the batch, [first, first + shard), and the programs of its steps. */
 typedef struct batch_part {
@@ -16,12 +20,13 @@ typedef struct batch_part {
 	uint32_t *words; /* (shard, OTP_WORD_COUNT) */
 } batch_part;
 
-/* Of several parts, the update waits for all gradients; each worker updates its share of the columns. One
- * part alone updates in its step. */
+/* Of several parts, an update waits for all gradients, then takes three stages: each worker squares its share
+ * of the columns, one worker judges the norm, each updates its share. One part alone updates in its step. */
+typedef enum stage { STAGE_SQUARES, STAGE_GUARD, STAGE_ADAM, STAGES } stage;
 typedef struct update {
-	otp_graph *graph;
-	otp_node *hyper;
-	otp_program **program; /* by worker */
+	otp_graph *graph[STAGES];
+	otp_node *hyper[STAGES];       /* NULL where a stage does not read it */
+	otp_program **program[STAGES]; /* by worker */
 } update;
 
 struct otp_engine {
@@ -32,11 +37,14 @@ struct otp_engine {
 	otp_rounded rounded[OTP_MAX_SPANS]; /* the networks' weights, where programs round operands */
 	int workers;
 	batch_part *parts; /* settings.parts of them */
-	update updates[OTP_NETWORKS];
+	update updates[OTP_STEP_KINDS];
 	otp_losses losses; /* of steps before those in the ring */
 	int recorded;	   /* steps in the ring */
-	uint8_t kinds[LOSS_SLOTS];
+	otp_step_kind kinds[LOSS_SLOTS];
+	int64_t counts[LOSS_SLOTS];
 	float *fetched; /* (parts, LOSS_SLOTS, OTP_REPORT_COUNT): the ring on the host */
+	otp_refusal refusal;
+	bool refused;
 };
 
 int otp_engine_rows(otp_network network) { return network == OTP_TRANSPORT ? 4 : 3; }
@@ -45,8 +53,39 @@ void *otp_engine_state(otp_engine *e, otp_network network) { return e->spans[otp
 
 /* ---- building ---- */
 
-/* state' = adam(state, all parts' gradients, hyper), in place. */
-static void add_update(const otp_engine *e, otp_graph *g, otp_network n, otp_node *hyper)
+/* The guard's span: the guard, then the squares of each network. */
+static int64_t squares_base(const otp_engine *e, otp_network n)
+{
+	return n == 0 ? OTP_GUARD_VALUES : OTP_GUARD_VALUES + otp_norm_blocks(e->params[0]->elements);
+}
+
+static otp_node *view_guard(otp_graph *g)
+{
+	return otp_view(g, "guard", SPAN_GUARD, 0, otp_shape4(1, 1, 1, OTP_GUARD_VALUES));
+}
+
+static otp_node *view_grads(const otp_engine *e, otp_graph *g, otp_network n)
+{
+	int elements = (int)e->params[n]->elements;
+	return otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->settings.parts, elements));
+}
+
+static void add_squares(const otp_engine *e, otp_graph *g, otp_network n)
+{
+	otp_output(otp_squares(view_grads(e, g, n)), SPAN_GUARD, squares_base(e, n));
+}
+
+/* guard' = guard(guard, squares, hyper), in place. */
+static void add_guard(const otp_engine *e, otp_graph *g, otp_step_kind kind, otp_node *hyper)
+{
+	otp_network n = otp_step_network(kind);
+	otp_node *squares = otp_view(g, "squares", SPAN_GUARD, squares_base(e, n),
+				     otp_shape4(1, 1, 1, otp_norm_blocks(e->params[n]->elements)));
+	otp_output(otp_guard(view_guard(g), squares, hyper, (int)kind, EXPLOSION), SPAN_GUARD, 0);
+}
+
+/* state' = adam(state, all parts' gradients, hyper, guard), in place. */
+static void add_adam(const otp_engine *e, otp_graph *g, otp_network n, otp_node *hyper)
 {
 	int elements = (int)e->params[n]->elements, span = otp_state_span(n);
 	otp_attr attr = {.adam = {.ema = n == OTP_TRANSPORT,
@@ -54,9 +93,7 @@ static void add_update(const otp_engine *e, otp_graph *g, otp_network n, otp_nod
 				  .beta2 = (float)e->settings.beta2,
 				  .eps = 1e-8f}};
 	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(n), elements));
-	otp_node *grads =
-	    otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->settings.parts, elements));
-	otp_output(otp_adam(state, grads, hyper, attr), span, 0);
+	otp_output(otp_adam(state, view_grads(e, g, n), hyper, view_guard(g), attr), span, 0);
 }
 
 /* The report goes into the part's ring, in the slot that the first sample's words name. */
@@ -87,19 +124,32 @@ static void build_steps(otp_engine *e, batch_part *part, int index)
 						   : otp_potential_step(o, t, v, part->shard, batch, base,
 									kind == OTP_STEP_POTENTIAL_R1);
 		add_record(step, index);
-		if (e->settings.parts == 1)
-			add_update(e, step->graph, otp_step_network(kind), step->in.numbers);
+		if (e->settings.parts > 1)
+			continue;
+		otp_network n = otp_step_network(kind);
+		add_squares(e, step->graph, n);
+		add_guard(e, step->graph, kind, step->in.numbers);
+		add_adam(e, step->graph, n, step->in.numbers);
 	}
 }
 
-static void build_update(otp_engine *e, otp_network n)
+static void build_update(otp_engine *e, otp_step_kind kind)
 {
-	update *u = &e->updates[n];
-	u->graph = otp_graph_new();
-	u->hyper = otp_input(u->graph, "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
-	u->program = otp_calloc((size_t)e->workers, sizeof *u->program);
-	add_update(e, u->graph, n, u->hyper);
+	update *u = &e->updates[kind];
+	for (stage s = 0; s < STAGES; s++) {
+		u->graph[s] = otp_graph_new();
+		u->program[s] = otp_calloc((size_t)e->workers, sizeof *u->program[s]);
+		if (s != STAGE_SQUARES)
+			u->hyper[s] =
+			    otp_input(u->graph[s], "hyper", OTP_F32, otp_shape4(1, 1, 1, OTP_HYPER_COUNT));
+	}
+	add_squares(e, u->graph[STAGE_SQUARES], otp_step_network(kind));
+	add_guard(e, u->graph[STAGE_GUARD], kind, u->hyper[STAGE_GUARD]);
+	add_adam(e, u->graph[STAGE_ADAM], otp_step_network(kind), u->hyper[STAGE_ADAM]);
 }
+
+/* How many workers take part. */
+static int workers_of(const otp_engine *e, stage s) { return s == STAGE_GUARD ? 1 : e->workers; }
 
 static int words_per_picture(const otp_engine *e, otp_side side)
 {
@@ -135,8 +185,8 @@ static size_t rounded_bytes(const otp_engine *e, otp_network n)
 
 static const char *span_purpose(int span)
 {
-	if (span == SPAN_LOSSES)
-		return "losses";
+	if (span == SPAN_LOSSES || span == SPAN_GUARD)
+		return "losses and norms";
 	if (span >= otp_data_span(0) && span < otp_data_span(OTP_SIDES))
 		return "the data set (--data-on-device off takes nothing)";
 	if (span >= otp_grads_span(0) && span < otp_grads_span(OTP_NETWORKS))
@@ -173,6 +223,8 @@ static void allocate_spans(otp_engine *e)
 			    (otp_rounded){take(e, "weights rounded to bfloat16", rounded_bytes(e, n)),
 					  e->params[n]->elements};
 	elements[SPAN_LOSSES] = (size_t)e->settings.parts * LOSS_SLOTS * OTP_REPORT_COUNT;
+	elements[SPAN_GUARD] = (size_t)squares_base(e, OTP_NETWORKS - 1) +
+			       (size_t)otp_norm_blocks(e->params[OTP_NETWORKS - 1]->elements);
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
 			e->spans[span] =
@@ -223,10 +275,13 @@ static void build_work(void *argument, int worker)
 	otp_program_options options = program_options(e);
 	options.share = worker;
 	options.shares = e->workers;
-	for (otp_network n = 0; n < OTP_NETWORKS; n++)
-		if (e->updates[n].graph)
-			e->updates[n].program[worker] =
-			    otp_program_new(at->backend, at->device, e->updates[n].graph, e->spans, options);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		for (stage s = 0; s < STAGES; s++) {
+			const update *u = &e->updates[kind];
+			if (u->graph[s] && worker < workers_of(e, s))
+				u->program[s][worker] =
+				    otp_program_new(at->backend, at->device, u->graph[s], e->spans, options);
+		}
 }
 
 /* Parameters, shares of the batch and graphs: all that is known before there is memory. */
@@ -248,8 +303,9 @@ static otp_engine *describe(otp_runtime *runtime, const otp_engine_settings *set
 		part->words = otp_calloc((size_t)part->shard * OTP_WORD_COUNT, sizeof *part->words);
 		build_steps(e, part, i);
 	}
-	for (otp_network n = 0; n < OTP_NETWORKS && parts > 1; n++)
-		build_update(e, n);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS && parts > 1; kind++)
+		if (used(settings, kind))
+			build_update(e, kind);
 	return e;
 }
 
@@ -272,10 +328,12 @@ static void free_part(batch_part *part)
 
 static void free_update(update *u, int workers)
 {
-	for (int i = 0; u->program && i < workers; i++)
-		otp_program_free(u->program[i]);
-	otp_free(u->program);
-	otp_graph_free(u->graph);
+	for (stage s = 0; s < STAGES && u->graph[s]; s++) {
+		for (int i = 0; i < workers; i++)
+			otp_program_free(u->program[s][i]);
+		otp_free(u->program[s]);
+		otp_graph_free(u->graph[s]);
+	}
 }
 
 void otp_engine_free(otp_engine *e)
@@ -284,8 +342,8 @@ void otp_engine_free(otp_engine *e)
 		return;
 	for (int i = 0; i < e->settings.parts; i++)
 		free_part(&e->parts[i]);
-	for (otp_network n = 0; n < OTP_NETWORKS; n++)
-		free_update(&e->updates[n], e->workers);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		free_update(&e->updates[kind], e->workers);
 	for (int span = 0; span < OTP_MAX_SPANS; span++) {
 		e->runtime->backend->release(e->runtime->device, e->spans[span]);
 		e->runtime->backend->release(e->runtime->device, e->rounded[span].memory);
@@ -310,6 +368,7 @@ void otp_engine_init(otp_engine *e, uint64_t seed)
 		otp_engine_write(e, n, state);
 		otp_free(state);
 	}
+	otp_engine_set_guard(e, NULL);
 }
 
 void otp_engine_read(otp_engine *e, otp_network network, float *state)
@@ -345,6 +404,29 @@ void otp_engine_wait(otp_engine *e) { e->runtime->backend->wait(e->runtime->devi
 
 /* ---- losses ---- */
 
+static void download_guard(otp_engine *e, float *guard, int values)
+{
+	const otp_runtime *at = e->runtime;
+	at->backend->download(at->device, guard, OTP_F32, e->spans[SPAN_GUARD], values);
+}
+
+/* Steps in the ring that were updates: all but the first that was refused, and those after it. */
+static int find_refused(otp_engine *e)
+{
+	float guard[OTP_GUARD_HEAD];
+	if (e->refused)
+		return 0;
+	download_guard(e, guard, OTP_GUARD_HEAD);
+	int slot = (int)guard[OTP_GUARD_STOPPED] - 1;
+	if (slot < 0)
+		return e->recorded;
+	e->refused = true;
+	float bound = guard[OTP_GUARD_BOUND];
+	e->refusal = (otp_refusal){e->kinds[slot], e->counts[slot], (double)guard[OTP_GUARD_NORM],
+				   bound < FLT_MAX ? (double)(bound / EXPLOSION) : 0};
+	return slot;
+}
+
 static void fetch_losses(otp_engine *e)
 {
 	const otp_runtime *at = e->runtime;
@@ -355,8 +437,9 @@ static void fetch_losses(otp_engine *e)
 				      (char *)e->spans[SPAN_LOSSES] +
 					  (size_t)(i * ring) * at->backend->element_bytes[OTP_F32],
 				      (int64_t)e->recorded * OTP_REPORT_COUNT);
-	for (int slot = 0; slot < e->recorded; slot++) {
-		otp_step_kind kind = (otp_step_kind)e->kinds[slot];
+	int updates = find_refused(e);
+	for (int slot = 0; slot < updates; slot++) {
+		otp_step_kind kind = e->kinds[slot];
 		e->losses.count[kind]++;
 		for (int k = 0; k < OTP_REPORT_COUNT; k++) {
 			double mean = 0;
@@ -379,6 +462,23 @@ void otp_engine_set_losses(otp_engine *e, const otp_losses *losses)
 {
 	e->recorded = 0;
 	e->losses = losses ? *losses : (otp_losses){0};
+}
+
+const otp_refusal *otp_engine_refusal(const otp_engine *e) { return e->refused ? &e->refusal : NULL; }
+
+void otp_engine_read_guard(otp_engine *e, float *guard)
+{
+	otp_engine_wait(e);
+	download_guard(e, guard, OTP_GUARD_VALUES);
+}
+
+void otp_engine_set_guard(otp_engine *e, const float *guard)
+{
+	const otp_runtime *at = e->runtime;
+	const float fresh[OTP_GUARD_VALUES] = {0};
+	e->refused = false;
+	at->backend->upload(at->device, e->spans[SPAN_GUARD], OTP_F32, guard ? guard : fresh,
+			    OTP_GUARD_VALUES);
 }
 
 /* One value of every part, `stride` apart, added as adam adds them. */
@@ -470,8 +570,10 @@ static double power(double base, int64_t exponent)
 	return result;
 }
 
-static void fill_numbers(const otp_engine_settings *s, const otp_update *u, float *numbers)
+static void fill_numbers(const otp_engine_settings *s, const otp_update *u, int slot, float *numbers)
 {
+	numbers[OTP_HYPER_CLIP] = (float)s->clip_norm;
+	numbers[OTP_HYPER_SLOT] = (float)slot;
 	numbers[OTP_HYPER_RATE] = (float)u->rate;
 	numbers[OTP_HYPER_CORRECT1] = (float)(1 / (1 - power(s->beta1, u->count)));
 	numbers[OTP_HYPER_CORRECT2] = (float)(1 / (1 - power(s->beta2, u->count)));
@@ -481,12 +583,25 @@ static void fill_numbers(const otp_engine_settings *s, const otp_update *u, floa
 	numbers[OTP_NUMBER_R1] = (float)u->r1;
 }
 
-static void run_update(void *argument, int worker)
+static void run_stage(const step_task *task, stage s, int worker)
 {
-	const step_task *task = argument;
-	const update *u = &task->e->updates[otp_step_network(task->kind)];
-	otp_program_write(u->program[worker], u->hyper, task->numbers);
-	otp_program_run(u->program[worker]);
+	const update *u = &task->e->updates[task->kind];
+	otp_program *p = u->program[s][worker];
+	if (u->hyper[s])
+		otp_program_write(p, u->hyper[s], task->numbers);
+	otp_program_run(p);
+}
+
+static void run_squares(void *argument, int worker) { run_stage(argument, STAGE_SQUARES, worker); }
+static void run_adam(void *argument, int worker) { run_stage(argument, STAGE_ADAM, worker); }
+
+static void update_by_all(const step_task *task)
+{
+	otp_pool *pool = task->e->runtime->pool;
+	step_task shared = *task;
+	otp_pool_run(pool, run_squares, &shared);
+	run_stage(task, STAGE_GUARD, 0);
+	otp_pool_run(pool, run_adam, &shared);
 }
 
 static void step(step_task task)
@@ -495,11 +610,12 @@ static void step(step_task task)
 	OTP_ASSERT(e->parts[0].program[task.kind], "a potential step of a kind that was not announced");
 	if (e->recorded == LOSS_SLOTS)
 		fetch_losses(e);
-	fill_numbers(&e->settings, task.u, task.numbers);
+	fill_numbers(&e->settings, task.u, e->recorded, task.numbers);
 	otp_pool_run(e->runtime->pool, run_step, &task);
 	if (e->settings.parts > 1)
-		otp_pool_run(e->runtime->pool, run_update, &task);
-	e->kinds[e->recorded++] = (uint8_t)task.kind;
+		update_by_all(&task);
+	e->kinds[e->recorded] = task.kind;
+	e->counts[e->recorded++] = task.u->count;
 }
 
 void otp_engine_transport_step(otp_engine *e, otp_batch x, const otp_update *u)
@@ -552,9 +668,10 @@ otp_engine_size otp_engine_measure(const otp_engine *e)
 		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
 			if (e->parts[i].program[kind])
 				add_program(&size, otp_program_measure(e->parts[i].program[kind]));
-	for (otp_network n = 0; n < OTP_NETWORKS; n++)
-		for (int i = 0; e->updates[n].graph && i < e->workers; i++)
-			add_program(&size, otp_program_measure(e->updates[n].program[i]));
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++)
+			for (int i = 0; i < workers_of(e, s); i++)
+				add_program(&size, otp_program_measure(e->updates[kind].program[s][i]));
 	return size;
 }
 
@@ -583,13 +700,12 @@ static void plan_programs(const otp_engine *e, otp_engine_size *size)
 			add_program(size, each[k]);
 		}
 	}
-	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
-		if (!e->updates[n].graph)
-			continue;
-		otp_program_size one = plan_program(e, e->updates[n].graph);
-		for (int i = 0; i < e->workers; i++)
-			add_program(size, one);
-	}
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++) {
+			otp_program_size one = plan_program(e, e->updates[kind].graph[s]);
+			for (int i = 0; i < workers_of(e, s); i++)
+				add_program(size, one);
+		}
 }
 
 otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings *settings)
@@ -620,7 +736,8 @@ void otp_engine_work(const otp_engine *e, otp_step_kind kind, otp_peaks peaks, o
 	memset(by_op, 0, OTP_OP_COUNT * sizeof *by_op);
 	for (int i = 0; i < e->settings.parts; i++)
 		otp_program_add_work(e->parts[i].program[kind], peaks, by_op);
-	const update *u = &e->updates[otp_step_network(kind)];
-	for (int i = 0; u->program && i < e->workers; i++)
-		otp_program_add_work(u->program[i], peaks, by_op);
+	const update *u = &e->updates[kind];
+	for (stage s = 0; s < STAGES && u->graph[s]; s++)
+		for (int i = 0; i < workers_of(e, s); i++)
+			otp_program_add_work(u->program[s][i], peaks, by_op);
 }

@@ -10,6 +10,11 @@
  * A step is issued, not waited for: a part alone has its update in the step's
  * own program, inputs go up in a few transfers, losses stay on the device in a
  * ring. Reading losses or state is what waits.
+ *
+ * Every update is guarded on the device (kernels/guard.h): from the first
+ * gradient on whose norm is not finite, or 100 times the median of the last ones
+ * of its kind, updates leave both networks as they are. The host learns of it
+ * when it reads losses.
  */
 #ifndef OTP_ENGINE_H
 #define OTP_ENGINE_H
@@ -26,12 +31,13 @@ typedef struct otp_engine_settings {
 	int batch, parts;	  /* parts: 1 to the batch, at most OTP_MOST_PARTS */
 	bool r1_used, plain_used; /* which kinds of potential step will run: with R1, without */
 	double beta1, beta2;
+	double clip_norm; /* most of a gradient's norm, larger ones are scaled down; 0: any */
 } otp_engine_settings;
 
 otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings);
 void otp_engine_free(otp_engine *e);
 
-/* Fresh weights; EMA starts as a copy, moments at zero. */
+/* Fresh weights; EMA starts as a copy, moments at zero, the guard has seen nothing. */
 void otp_engine_init(otp_engine *e, uint64_t seed);
 
 /* One update's numbers. */
@@ -57,6 +63,20 @@ void otp_engine_potential_step(otp_engine *e, otp_batch x, otp_batch y, const ot
 /* Reports of all steps since the sums were last set, each the mean over its batch; zero at first. */
 otp_losses otp_engine_losses(otp_engine *e);
 void otp_engine_set_losses(otp_engine *e, const otp_losses *losses); /* after a wait; NULL: zero */
+
+/* The update that the guard refused first. */
+typedef struct otp_refusal {
+	otp_step_kind kind;
+	int64_t count;	     /* as its otp_update said */
+	double norm, median; /* NaN, Inf, or 100 times the median of the norms before; 0: there were none */
+} otp_refusal;
+
+/* Of the steps whose losses were read; NULL: none. Never waits. */
+const otp_refusal *otp_engine_refusal(const otp_engine *e);
+/* OTP_GUARD_VALUES of them, a part of the run's state. */
+void otp_engine_read_guard(otp_engine *e, float *guard);
+/* After a wait, with the losses. NULL: one that has seen nothing. Updates go on where it had stopped them. */
+void otp_engine_set_guard(otp_engine *e, const float *guard);
 
 /* Rows [first, first + count) of a side's set on the device, as op gather takes them. */
 void otp_engine_load(otp_engine *e, otp_side side, int64_t first, int64_t count, const uint32_t *words);

@@ -368,8 +368,19 @@ otp_node *otp_record(otp_node *ring, otp_node *row, otp_node *words, int column)
 	return otp_node_new(OTP_OP_record, attr, in, 3);
 }
 
-otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_attr attr)
+otp_node *otp_squares(otp_node *grads) { return node1(OTP_OP_squares, NONE, grads); }
+
+otp_node *otp_guard(otp_node *guard, otp_node *squares, otp_node *hyper, int kind, float times)
 {
-	otp_node *in[] = {state, grads, hyper};
-	return otp_node_new(OTP_OP_adam, attr, in, 3);
+	otp_attr attr = NONE;
+	attr.guard.kind = kind;
+	attr.guard.times = times;
+	otp_node *in[] = {guard, squares, hyper};
+	return otp_node_new(OTP_OP_guard, attr, in, 3);
+}
+
+otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_node *guard, otp_attr attr)
+{
+	otp_node *in[] = {state, grads, hyper, guard};
+	return otp_node_new(OTP_OP_adam, attr, in, 4);
 }

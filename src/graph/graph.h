@@ -109,7 +109,10 @@ otp_node *otp_normal(otp_node *words, otp_shape to, enum otp_purpose purpose);
 otp_node *otp_gather(otp_node *bytes, otp_node *words, otp_shape to, int stored, int column);
 
 otp_node *otp_record(otp_node *ring, otp_node *row, otp_node *words, int column);
-otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_attr attr);
+otp_node *otp_squares(otp_node *grads);
+/* kind: which row of the guard; times: how many times its median is still believed. */
+otp_node *otp_guard(otp_node *guard, otp_node *squares, otp_node *hyper, int kind, float times);
+otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_node *guard, otp_attr attr);
 
 /* d y / d wrt[i] for a one-element y, as nodes (NULL where y does not depend
  * on wrt[i]). Differentiating the result again is allowed and exact. */

@@ -99,13 +99,40 @@ typedef union otp_attr {
 		int column;
 	} record;
 	struct {
+		int kind;
+		float times; /* a norm may be so many times the median of its kind */
+	} guard;
+	struct {
 		bool ema;
 		float beta1, beta2, eps;
 	} adam;
 } otp_attr;
 
-/* Columns of adam's hyper tensor, (1, 1, 1, 8). correct1 = 1/(1 - beta1^t), correct2 likewise. */
-enum { OTP_HYPER_RATE, OTP_HYPER_CORRECT1, OTP_HYPER_CORRECT2, OTP_HYPER_EMA, OTP_HYPER_COUNT = 8 };
+/* Columns of the hyper tensor, (1, 1, 1, OTP_HYPER_COUNT), of ops adam and guard. correct1 = 1/(1 - beta1^t),
+ * correct2 likewise; clip: a gradient of a larger norm is scaled down to it, 0: none is; slot: what a guard
+ * that stops will name. What a graph reads beside these follows from OTP_HYPER_FREE on. */
+enum {
+	OTP_HYPER_RATE,
+	OTP_HYPER_CORRECT1,
+	OTP_HYPER_CORRECT2,
+	OTP_HYPER_EMA,
+	OTP_HYPER_CLIP,
+	OTP_HYPER_SLOT,
+	OTP_HYPER_FREE,
+	OTP_HYPER_COUNT = 12
+};
+/* A guard tensor, (1, 1, 1, OTP_GUARD_HEAD + kinds OTP_GUARD_ROW): its head, then a row for each kind of step
+ * (kernels/guard.h). STOPPED: 1 + the slot of the first norm that was refused; BOUND: what NORM was held
+ * against. */
+enum { OTP_GUARD_NORM, OTP_GUARD_FACTOR, OTP_GUARD_STOPPED, OTP_GUARD_BOUND, OTP_GUARD_HEAD };
+enum { OTP_GUARD_KEPT = 15, OTP_GUARD_ROW = 1 + OTP_GUARD_KEPT };
+/* Columns of a gradient whose squares op squares adds up: never a worker's share of them, so that the norm
+ * does not depend on how a run is laid out. */
+enum { OTP_NORM_COLUMNS = 1024 };
+static inline int otp_norm_blocks(int64_t columns)
+{
+	return (int)((columns + OTP_NORM_COLUMNS - 1) / OTP_NORM_COLUMNS);
+}
 enum { OTP_ROW_PARAM, OTP_ROW_M, OTP_ROW_V, OTP_ROW_EMA };
 
 const char *otp_op_name(otp_op op);
@@ -141,7 +168,7 @@ typedef struct otp_call {
 	otp_precision precision;
 	otp_device *device; /* where it runs */
 	bool planned;	    /* bound for its scratch alone and never run: bind may leave out all else */
-	int share, shares;  /* adam alone: which share of the columns this call updates */
+	int share, shares;  /* squares and adam: which share of the columns is this call's */
 	void *scratch;	    /* scratch_bytes(call) bytes, contents undefined */
 	void *bound;	    /* what the kernel's bind made; NULL without bind */
 } otp_call;

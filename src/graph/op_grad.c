@@ -285,6 +285,8 @@ FIRST_ORDER_ONLY(norm_dgrad)
 NO_GRADIENT(normal)
 NO_GRADIENT(gather)
 FIRST_ORDER_ONLY(record)
+FIRST_ORDER_ONLY(squares)
+FIRST_ORDER_ONLY(guard)
 FIRST_ORDER_ONLY(adam)
 
 otp_grad_rule *const otp_grad_rules[OTP_OP_COUNT] = {

@@ -330,14 +330,39 @@ RULE(record)
 	return ring;
 }
 
+RULE(squares)
+{
+	(void)attr;
+	OTP_ASSERT(in[0].n == 1 && in[0].h == 1 && in[0].w <= OTP_MOST_PARTS, "squares: gradients " SHAPE_FMT,
+		   SHAPE_ARGS(in[0]));
+	return otp_shape4(1, 1, 1, otp_norm_blocks(in[0].c));
+}
+
+static bool is_hyper(otp_shape s) { return otp_shape_equal(s, otp_shape4(1, 1, 1, OTP_HYPER_COUNT)); }
+static bool is_guard(otp_shape s, int kind)
+{
+	return otp_shape_equal(s, otp_shape4(1, 1, 1, s.c)) && kind >= 0 &&
+	       s.c >= OTP_GUARD_HEAD + (kind + 1) * OTP_GUARD_ROW;
+}
+
+RULE(guard)
+{
+	otp_shape squares = in[1];
+	OTP_ASSERT(is_guard(in[0], attr->guard.kind) &&
+		       otp_shape_equal(squares, otp_shape4(1, 1, 1, squares.c)) && is_hyper(in[2]),
+		   "guard: guard " SHAPE_FMT ", squares " SHAPE_FMT ", hyper " SHAPE_FMT, SHAPE_ARGS(in[0]),
+		   SHAPE_ARGS(squares), SHAPE_ARGS(in[2]));
+	return in[0];
+}
+
 RULE(adam)
 {
 	otp_shape state = in[0], grads = in[1];
 	OTP_ASSERT(otp_shape_equal(state, otp_shape4(1, 1, attr->adam.ema ? 4 : 3, grads.c)) &&
 		       grads.n == 1 && grads.h == 1 && grads.w <= OTP_MOST_PARTS,
 		   "adam: state " SHAPE_FMT ", gradients " SHAPE_FMT, SHAPE_ARGS(state), SHAPE_ARGS(grads));
-	OTP_ASSERT(otp_shape_equal(in[2], otp_shape4(1, 1, 1, OTP_HYPER_COUNT)), "adam: hyper " SHAPE_FMT,
-		   SHAPE_ARGS(in[2]));
+	OTP_ASSERT(is_hyper(in[2]) && is_guard(in[3], 0), "adam: hyper " SHAPE_FMT ", guard " SHAPE_FMT,
+		   SHAPE_ARGS(in[2]), SHAPE_ARGS(in[3]));
 	return state;
 }
 

@@ -80,6 +80,8 @@ static double products(const otp_call *call)
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:
+	case OTP_OP_squares:
+	case OTP_OP_guard:
 	case OTP_OP_adam:
 	case OTP_OP_LEAF:
 	case OTP_OP_COUNT:
@@ -88,10 +90,11 @@ static double products(const otp_call *call)
 	return 0;
 }
 
-/* The part of adam's columns that is this call's. */
+/* The part of the columns that is this call's. */
 static double share(const otp_call *call)
 {
-	return call->op == OTP_OP_adam && call->shares > 0 ? 1.0 / call->shares : 1;
+	bool shared = call->op == OTP_OP_adam || call->op == OTP_OP_squares;
+	return shared && call->shares > 0 ? 1.0 / call->shares : 1;
 }
 
 /* Of the i-th input: of a data set what is picked, a byte a value; of a slice's input what it keeps; of a

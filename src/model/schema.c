@@ -78,10 +78,12 @@ static const field FIELDS[] = {
 	}
     SIDE(source),
     SIDE(target),
+    {"training/rate_factor", FIELD_REAL, NOT_NEEDED, AT(rate_factor), 1e-10, 1},
+    {"training/rollbacks", FIELD_INT, NOT_NEEDED, AT(rollbacks), 0, 30},
 };
 enum { FIELDS_COUNT = sizeof FIELDS / sizeof *FIELDS };
-static const char *const GROUPS[] = {"preprocessing", "architecture", "noise",
-				     "smoothing",     "source",	      "target"};
+static const char *const GROUPS[] = {"preprocessing", "architecture", "noise",	 "smoothing",
+				     "source",	      "target",	      "training"};
 
 static void *place(otp_stored *s, size_t at) { return (char *)s + at; }
 static const void *look(const otp_stored *s, size_t at) { return (const char *)s + at; }

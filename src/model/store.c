@@ -5,6 +5,7 @@
 #include "model/schema.h"
 #include "model/version1.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,6 +142,7 @@ static bool write_facts(hid_t file, otp_stored_kind kind, const otp_stored *s)
 static bool read_facts(const opened *o, otp_stored *s)
 {
 	s->version = o->version;
+	s->rate_factor = 1; /* where the file says nothing */
 	if (o->version == 1)
 		return otp_version1_read(&o->fields, o->kind, s);
 	if (!otp_schema_read(&o->fields, s))
@@ -219,9 +221,41 @@ static bool read_losses(const otp_fields *f, otp_losses *losses)
 					  (long long)count, (int)LOSSES);
 }
 
-static const char *const CHECKPOINT_SETS[] = {"format",		 "settings",	     "losses",
-					      "transport/state", "transport/layout", "potential/state",
-					      "potential/layout"};
+static bool write_guard(hid_t file, const float *guard)
+{
+	int64_t count = OTP_GUARD_VALUES;
+	return otp_fields_write_set(file, "guard", OTP_SET_F32, guard, &count, 1);
+}
+
+/* A file may hold anything: counts become indices. */
+static bool is_guard(const float *guard)
+{
+	bool ok = guard[OTP_GUARD_STOPPED] == 0;
+	for (int k = 0; k < OTP_GUARD_VALUES; k++)
+		ok = ok && isfinite(guard[k]) && guard[k] >= 0;
+	for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
+		ok = ok && guard[OTP_GUARD_HEAD + kind * OTP_GUARD_ROW] < 2 * OTP_GUARD_KEPT;
+	return ok;
+}
+
+/* A checkpoint from before there was a guard has none: it begins with the next step. */
+static bool read_guard(const otp_fields *f, float *guard)
+{
+	int64_t count = 0;
+	if (!otp_fields_has_set(f, "guard"))
+		return true;
+	if (!otp_fields_look(f, "guard", OTP_SET_F32, 1, &count))
+		return false;
+	if (count != OTP_GUARD_VALUES)
+		return otp_fail(f->err, f->path, "set guard has %lld values, expected %d", (long long)count,
+				(int)OTP_GUARD_VALUES);
+	return otp_fields_read_set(f, "guard", OTP_SET_F32, OTP_GUARD_VALUES, guard) &&
+	       (is_guard(guard) || otp_fail(f->err, f->path, "set guard holds no norms of gradients"));
+}
+
+static const char *const CHECKPOINT_SETS[] = {"format",		 "settings",	    "losses",
+					      "guard",		 "transport/state", "transport/layout",
+					      "potential/state", "potential/layout"};
 
 /* Facts, and the digest of every set; of version 2, whose files have all of them. */
 static bool check_checkpoint(const opened *o, otp_stored *s)
@@ -272,7 +306,8 @@ bool otp_checkpoint_write(const char *path, const otp_stored *s, const otp_param
 	char *temporary = otp_file_temporary(path);
 	hid_t file = otp_fields_create(temporary);
 	bool ok = file >= 0 && write_facts(file, OTP_STORED_CHECKPOINT, s) &&
-		  otp_fields_write_real(file, "time_s", s->time_s) && write_losses(file, &s->losses);
+		  otp_fields_write_real(file, "time_s", s->time_s) && write_losses(file, &s->losses) &&
+		  write_guard(file, s->guard);
 	for (otp_network network = 0; ok && network < OTP_NETWORKS; network++)
 		ok = write_network(file, s, network, params[network]);
 	return finish(file, ok, temporary, path, check_written_checkpoint, s, err);
@@ -301,8 +336,8 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 		return false;
 	const otp_fields *f = &o.fields;
 	bool ok = read_facts(&o, s) && otp_fields_real(f, "time_s", 0, 1e15, &s->time_s) &&
-		  read_losses(f, &s->losses) && read_network(f, s, OTP_TRANSPORT) &&
-		  read_network(f, s, OTP_POTENTIAL);
+		  read_losses(f, &s->losses) && read_guard(f, s->guard) &&
+		  read_network(f, s, OTP_TRANSPORT) && read_network(f, s, OTP_POTENTIAL);
 	ok = close_file(&o, ok);
 	if (!ok)
 		otp_stored_free(s);

@@ -2,7 +2,8 @@
  *
  * checkpoint  everything a run needs to go on exactly: both networks' state
  *             (parameters, moments, EMA), the step (from which every draw of
- *             noise and data follows), losses since the last record
+ *             noise and data follows), losses since the last record, norms
+ *             of the last gradients
  * model       the EMA generator, one set a parameter
  *
  * Both describe themselves by typed fields (schema.h): architecture,
@@ -44,9 +45,13 @@ typedef struct otp_stored {
 	double sigma;	       /* smoothing to translate with; NAN in a checkpoint of version 1 */
 	otp_sigma_by sigma_by; /* unknown in files from before it was told */
 	otp_data_facts source, target;
+	double rate_factor; /* of both learning rates, cut by rollbacks; 1: as the settings say */
+	int rollbacks;	    /* of the training so far */
 
-	double time_s;			/* checkpoint only: seconds trained so far */
-	otp_losses losses;		/* checkpoint only: of the steps since the last record of metrics */
+	double time_s;	   /* checkpoint only: seconds trained so far */
+	otp_losses losses; /* checkpoint only: of the steps since the last record of metrics */
+	float
+	    guard[OTP_GUARD_VALUES]; /* checkpoint only: what gradients are held against (kernels/guard.h) */
 	int64_t elements[OTP_NETWORKS]; /* checkpoint only: of a row of each network's state */
 	float *state[OTP_NETWORKS];	/* checkpoint only: 4 and 3 rows */
 	int64_t parameters;		/* model only: trainable values in the file */

@@ -63,7 +63,7 @@ static inline int otp_pick_word(otp_side side) { return OTP_WORD_SOURCE + (int)s
 
 /* A step's numbers: adam's hyper tensor, and behind it what the graph itself reads. r1: weight of the R1
  * term, lazy factor included. */
-enum otp_number { OTP_NUMBER_KEEP = OTP_HYPER_EMA + 1, OTP_NUMBER_SIGMA, OTP_NUMBER_R1 };
+enum otp_number { OTP_NUMBER_KEEP = OTP_HYPER_FREE, OTP_NUMBER_SIGMA, OTP_NUMBER_R1 };
 
 /* Leaves that whoever runs a graph writes before the run, everything small in two of them; NULL where
  * unused. */
@@ -98,6 +98,9 @@ static inline otp_network otp_step_network(otp_step_kind kind)
 {
 	return kind == OTP_STEP_TRANSPORT ? OTP_TRANSPORT : OTP_POTENTIAL;
 }
+
+/* Values of a guard of these steps. */
+enum { OTP_GUARD_VALUES = OTP_GUARD_HEAD + OTP_STEP_KINDS * OTP_GUARD_ROW };
 
 typedef struct otp_losses {
 	double count[OTP_STEP_KINDS], sum[OTP_STEP_KINDS][OTP_REPORT_COUNT];

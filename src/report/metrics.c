@@ -87,6 +87,18 @@ otp_metrics_log *otp_metrics_open(const char *path, otp_error *err)
 	return log;
 }
 
+static bool append(otp_metrics_log *log, cJSON *object, otp_error *err)
+{
+	char *line = cJSON_PrintUnformatted(object);
+	cJSON_Delete(object);
+	OTP_ASSERT(line, "no memory for a record");
+	char *ended = otp_format("%s\n", line);
+	bool ok = otp_file_put(log->fd, log->path, ended, strlen(ended), err);
+	otp_free(ended);
+	cJSON_free(line);
+	return ok;
+}
+
 bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *err)
 {
 	cJSON *object = cJSON_CreateObject();
@@ -96,14 +108,18 @@ bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *e
 #define ADD(name) cJSON_AddNumberToObject(object, #name, m->name);
 	OTP_METRICS(ADD)
 #undef ADD
-	char *line = cJSON_PrintUnformatted(object);
-	cJSON_Delete(object);
-	OTP_ASSERT(line, "no memory for a record");
-	char *ended = otp_format("%s\n", line);
-	bool ok = otp_file_put(log->fd, log->path, ended, strlen(ended), err);
-	otp_free(ended);
-	cJSON_free(line);
-	return ok;
+	return append(log, object, err);
+}
+
+bool otp_metrics_append_rollback(otp_metrics_log *log, const otp_rollback_record *r, otp_error *err)
+{
+	cJSON *object = cJSON_CreateObject();
+	cJSON_AddNumberToObject(object, "step", (double)r->step);
+	cJSON_AddNumberToObject(object, "rollback", r->count);
+	cJSON_AddNumberToObject(object, "from_step", (double)r->from_step);
+	cJSON_AddNumberToObject(object, "rate_factor", r->rate_factor);
+	cJSON_AddStringToObject(object, "reason", r->reason);
+	return append(log, object, err);
 }
 
 bool otp_metrics_sync(otp_metrics_log *log, otp_error *err) { return otp_file_sync(log->fd, log->path, err); }
@@ -117,10 +133,11 @@ void otp_metrics_close(otp_metrics_log *log)
 	otp_free(log);
 }
 
-static bool parse(const char *line, size_t bytes, otp_metrics *m)
+static bool parse(const char *line, size_t bytes, otp_metrics *m, bool *rollback)
 {
 	cJSON *object = cJSON_ParseWithLength(line, bytes);
 	const cJSON *step = cJSON_GetObjectItemCaseSensitive(object, "step");
+	*rollback = cJSON_HasObjectItem(object, "rollback");
 	bool ok = cJSON_IsNumber(step) && step->valuedouble >= 0 && step->valuedouble < 0x1p53;
 	if (ok) {
 		*m = otp_metrics_at((int64_t)step->valuedouble);
@@ -152,10 +169,12 @@ bool otp_metrics_read(const char *path, otp_metrics **rows, size_t *count, otp_e
 		const char *stop = memchr(line, '\n', (size_t)(end - line));
 		stop = stop ? stop : end;
 		otp_metrics m;
-		if (parse(line, (size_t)(stop - line), &m)) {
-			while (*count > 0 && (*rows)[*count - 1].step >= m.step)
+		bool rollback;
+		if (parse(line, (size_t)(stop - line), &m, &rollback)) {
+			while (*count > 0 && (*rows)[*count - 1].step >= m.step + rollback)
 				--*count;
-			(*rows)[(*count)++] = m;
+			if (!rollback)
+				(*rows)[(*count)++] = m;
 		}
 		line = stop + 1;
 	}

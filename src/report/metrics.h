@@ -3,7 +3,8 @@
  * The file is a history and is only ever appended to. A run that continues from
  * a checkpoint writes some steps again: a record takes back every earlier
  * record of its own step and later ones, and the reader hands out what is left,
- * in order.
+ * in order. A rollback is a record too, and takes back what is later than the
+ * step to which the run went back.
  */
 #ifndef OTP_METRICS_H
 #define OTP_METRICS_H
@@ -77,6 +78,14 @@ otp_metrics_log *otp_metrics_open(const char *path, otp_error *err);
 bool otp_metrics_append(otp_metrics_log *log, const otp_metrics *m, otp_error *err);
 /* To the disk: what a checkpoint goes on from is there before it. */
 bool otp_metrics_sync(otp_metrics_log *log, otp_error *err);
+/* A run's return to the checkpoint of `step`. */
+typedef struct otp_rollback_record {
+	int64_t step, from_step; /* from_step: the first that is taken back for good */
+	int count;		 /* of the run's rollbacks, this one included */
+	double rate_factor;	 /* of both learning rates from here on */
+	const char *reason;
+} otp_rollback_record;
+bool otp_metrics_append_rollback(otp_metrics_log *log, const otp_rollback_record *r, otp_error *err);
 void otp_metrics_close(otp_metrics_log *log);
 
 /* The records that hold, by rising step; lines that are no record are passed

@@ -42,6 +42,7 @@ otp_engine_settings otp_game_engine_settings(const otp_session *s, const otp_run
 	    .plain_used = c->r1 <= 0 || c->r1_end == 0 || c->r1_every > 1,
 	    .beta1 = c->beta1,
 	    .beta2 = c->beta2,
+	    .clip_norm = c->clip_norm,
 	};
 	settings.objective.resident[OTP_SOURCE] = settle_side(s->source, runtime, &budget);
 	settings.objective.resident[OTP_TARGET] = settle_side(s->target, runtime, &budget);
@@ -107,6 +108,7 @@ bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_
 	g->runtime = runtime;
 	otp_engine_settings settings = otp_game_engine_settings(s, runtime);
 	memcpy(g->resident, settings.objective.resident, sizeof g->resident);
+	g->rate_factor = 1;
 	g->engine = otp_engine_new(runtime, &settings);
 	otp_engine_init(g->engine, s->config.seed);
 	return s->config.start != OTP_START_AIMED || otp_aim(g->engine, s, err);
@@ -122,19 +124,32 @@ static otp_walk walk_of(const otp_config *c, otp_side side)
 			  .flip = c->flip};
 }
 
-static bool start_feed(otp_game *g, otp_side side, otp_error *err)
+/* Whatever feeds this side goes on at g->step. */
+static void place_feed(otp_game *g, otp_side side)
 {
 	const otp_config *c = &g->session->config;
 	otp_feed *feed = &g->feed[side];
 	int draws = side == OTP_TARGET ? c->k_potential : c->k_potential + c->k_transport;
 	feed->draw = (uint32_t)(g->step * draws);
-	if (!g->resident[side].rows) {
-		feed->loader =
-		    otp_loader_new(data_of(g->session, side), walk_of(c, side), c->workers, feed->draw);
+	if (g->resident[side].rows)
+		return;
+	otp_loader_free(feed->loader);
+	feed->loader = otp_loader_new(data_of(g->session, side), walk_of(c, side), c->workers, feed->draw);
+}
+
+static bool start_feed(otp_game *g, otp_side side, otp_error *err)
+{
+	place_feed(g, side);
+	if (!g->resident[side].rows)
 		return true;
-	}
-	feed->picks = otp_calloc((size_t)c->batch, sizeof *feed->picks);
+	g->feed[side].picks = otp_calloc((size_t)g->session->config.batch, sizeof *g->feed[side].picks);
 	return load(g, side, err);
+}
+
+void otp_game_rewind(otp_game *g)
+{
+	for (otp_side side = 0; side < OTP_SIDES; side++)
+		place_feed(g, side);
 }
 
 bool otp_game_start(otp_game *g, otp_error *err)
@@ -195,7 +210,7 @@ static bool potential_updates(otp_game *g, otp_error *err)
 		if (!next_batch(g, OTP_SOURCE, &x, err) || !next_batch(g, OTP_TARGET, &y, err))
 			return false;
 		otp_update u = update_for(g, k);
-		u.rate = c->lr_d * otp_settings_rate(c, g->step + 1);
+		u.rate = c->lr_d * g->rate_factor * otp_settings_rate(c, g->step + 1);
 		u.count = g->step * c->k_potential + k + 1;
 		if ((u.count - 1) % c->r1_every == 0)
 			u.r1 = otp_settings_r1(c, g->step + 1) * c->r1_every;
@@ -212,7 +227,7 @@ static bool transport_updates(otp_game *g, otp_error *err)
 		if (!next_batch(g, OTP_SOURCE, &x, err))
 			return false;
 		otp_update u = update_for(g, c->k_potential + k);
-		u.rate = c->lr_g * otp_settings_rate(c, g->step + 1);
+		u.rate = c->lr_g * g->rate_factor * otp_settings_rate(c, g->step + 1);
 		u.count = g->step * c->k_transport + k + 1;
 		/* The average moves once an outer step. Cap the EMA decay at (t+1)/(t+10), so that early
 		 * averages forget the initial weights. */

@@ -22,7 +22,8 @@ typedef struct otp_game {
 	otp_engine *engine;
 	otp_resident resident[OTP_SIDES]; /* on the device, where it has rows */
 	otp_feed feed[OTP_SIDES];
-	int64_t step; /* outer steps done */
+	int64_t step;	    /* outer steps done */
+	double rate_factor; /* of both learning rates; 1 unless the trainer cut them */
 } otp_game;
 
 /* Which sides will lie on the device is decided here, by --data-on-device and what the device has free. */
@@ -37,8 +38,10 @@ size_t otp_game_batch_bytes(const otp_session *s, const otp_engine_settings *set
 
 /* Networks with fresh weights, at step 0. */
 bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_error *err);
-/* Batches from g->step on, after the last change to it; puts what is to lie on the device there. */
+/* Batches from g->step on; puts what is to lie on the device there. */
 bool otp_game_start(otp_game *g, otp_error *err);
+/* The same of a game that has started, after a change to g->step. */
+void otp_game_rewind(otp_game *g);
 void otp_game_close(otp_game *g);
 
 /* One outer step, issued and not waited for: otp_engine_losses tells what came of it. */

@@ -129,9 +129,10 @@ static double stretched_apart(const otp_monitor *m)
  * all neighbours are far, and the best pairing tears them apart whatever the plan is.) */
 static double needed_spread(otp_monitor *m, double sigma, double noise_spread)
 {
+	const double map_like = 0.1;
 	const facts *f = &m->facts;
 	double needed = sqrt(fmax(0, f->partners * f->partners - f->stretched * f->stretched));
-	if (noise_spread > needed / 2)
+	if (noise_spread > map_like)
 		return needed;
 	otp_sampler_run(m->sampler, m->others, m->streams, (int64_t)m->n, sigma, m->y, m->eps);
 	double own = fmax(f->stretched, partners_apart(m, m->y));
@@ -269,6 +270,12 @@ void otp_monitor_recall(otp_monitor *m, const otp_metrics *rows, size_t count)
 	for (size_t i = 0; i < count; i++)
 		if (rows[i].measured_at == (double)rows[i].step)
 			remember(m, &rows[i]);
+}
+
+void otp_monitor_forget(otp_monitor *m, int64_t step)
+{
+	while (m->count > 0 && m->history[m->count - 1].step > step)
+		m->count--;
 }
 
 static bool is_due(const otp_monitor *m, int64_t step)

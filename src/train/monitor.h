@@ -21,6 +21,9 @@ void otp_monitor_free(otp_monitor *m);
 /* The run so far, of one that is continued; rows by rising step. */
 void otp_monitor_recall(otp_monitor *m, const otp_metrics *rows, size_t count);
 
+/* Forgets what was measured after that step. */
+void otp_monitor_forget(otp_monitor *m, int64_t step);
+
 /* Completes a logged step's row, whose potential_gap is still E V(y) - E V(T):
  * brings that and the slope to their scale, measures where the step is due,
  * else repeats the last figures, and says which verdicts appear or clear. */

@@ -9,6 +9,7 @@
 #include "train/game.h"
 #include "train/monitor.h"
 #include "train/origin.h"
+#include "train/rollback.h"
 #include "train/stop.h"
 
 #include <math.h>
@@ -26,9 +27,11 @@ typedef struct trainer {
 	otp_monitor *monitor;
 	otp_metrics_log *metrics;
 	otp_progress *progress;
-	int64_t first_step;
+	int64_t first_step; /* so that steps done here count since then */
 	double time_before, started;
 	otp_sigma_by sigma_by;
+	int rollbacks;	     /* of the run so far */
+	otp_trouble trouble; /* found, and not yet dealt with */
 	float *picture_x, *picture_targets;
 	int picture_rows, picture_samples;
 	otp_error *err;
@@ -65,8 +68,11 @@ static otp_stored facts(trainer *t)
 	    .source = data_facts(t->config->source, &s->source_info),
 	    .target = data_facts(t->config->target, &s->target_info),
 	    .settings = otp_train_settings_text(t->config),
+	    .rate_factor = t->game.rate_factor,
+	    .rollbacks = t->rollbacks,
 	    .losses = otp_engine_losses(t->game.engine),
 	};
+	otp_engine_read_guard(t->game.engine, facts.guard);
 	return facts;
 }
 
@@ -89,17 +95,14 @@ static void read_state(trainer *t, otp_stored *s)
 	}
 }
 
-/* A ruined state must not take the place of a good one. */
-static bool check_finite(const trainer *t, const otp_stored *s)
+/* Copies what is to be saved; false where it is not finite: that must not take the place of a good state. */
+static bool read_sound_state(trainer *t, otp_stored *s)
 {
+	read_state(t, s);
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		if (!all_finite(s->state[n], s->elements[n] * otp_engine_rows(n)))
-			return otp_fail_machine(
-			    t->err, t->config->out,
-			    "weights are no longer finite at step %lld; the checkpoints before it "
-			    "are good: try a lower --lr_d, or more --r1",
-			    (long long)t->game.step);
-	return true;
+			otp_trouble_of_weights(&t->trouble, t->game.step);
+	return !t->trouble.step;
 }
 
 /* The model before the checkpoint: a run killed between the two goes on from the checkpoint before and
@@ -126,9 +129,10 @@ static bool write_state(trainer *t, const otp_stored *s)
 static bool save_state(trainer *t)
 {
 	double began = otp_seconds();
+	if (otp_trouble_find(&t->trouble, &t->game))
+		return false;
 	otp_stored s = facts(t);
-	read_state(t, &s);
-	bool ok = check_finite(t, &s) && write_state(t, &s);
+	bool ok = read_sound_state(t, &s) && write_state(t, &s);
 	otp_stored_free(&s);
 	otp_stop_saved(otp_seconds() - began);
 	return ok;
@@ -229,7 +233,10 @@ static bool restore(trainer *t, bool *found)
 		for (otp_network n = 0; n < OTP_NETWORKS; n++)
 			otp_engine_write(t->game.engine, n, s.state[n]);
 		otp_engine_set_losses(t->game.engine, &s.losses);
+		otp_engine_set_guard(t->game.engine, s.guard);
 		t->game.step = s.step;
+		t->game.rate_factor = s.rate_factor;
+		t->rollbacks = s.rollbacks;
 		t->time_before = s.time_s;
 		t->sigma_by = s.sigma_by;
 		otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
@@ -324,8 +331,8 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 	    mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_REAL) -
 	    mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_FAKE); /* to be scaled */
 	m.r1_weight = otp_settings_r1(c, t->game.step);
-	m.lr_g = c->lr_g * otp_settings_rate(c, t->game.step);
-	m.lr_d = c->lr_d * otp_settings_rate(c, t->game.step);
+	m.lr_g = c->lr_g * t->game.rate_factor * otp_settings_rate(c, t->game.step);
+	m.lr_d = c->lr_d * t->game.rate_factor * otp_settings_rate(c, t->game.step);
 	m.images_per_s = elapsed > 0 ? (double)(t->game.step - t->first_step) * c->batch / elapsed : NAN;
 	return m;
 }
@@ -333,15 +340,11 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 /* The only place where training waits for the device, beside files. */
 static bool log_step(trainer *t)
 {
+	if (otp_trouble_find(&t->trouble, &t->game))
+		return false;
 	otp_losses losses = otp_engine_losses(t->game.engine);
 	otp_metrics m = measure(t, &losses);
 	otp_engine_set_losses(t->game.engine, NULL);
-	if (!isfinite(m.loss_potential) || !isfinite(m.loss_transport))
-		return otp_fail_machine(
-		    t->err, t->config->out,
-		    "losses are no longer finite at step %lld; the last checkpoint is good: try a "
-		    "lower --lr_d, or more --r1",
-		    (long long)t->game.step);
 	otp_monitor_look(t->monitor, &m);
 	otp_progress_show(t->progress, &m);
 	return otp_metrics_append(t->metrics, &m, t->err);
@@ -349,19 +352,51 @@ static bool log_step(trainer *t)
 
 static bool due(int64_t step, int every, int64_t steps) { return step % every == 0 || step == steps; }
 
+/* After a step that broke. What follows depends on the checkpoint alone, which is written again with the new
+ * rates before a step is taken. */
+static bool roll_back(trainer *t)
+{
+	otp_trouble trouble = t->trouble;
+	int64_t from = t->game.step;
+	double time_before = t->time_before;
+	bool found = false;
+	t->trouble = (otp_trouble){0};
+	if (t->rollbacks >= t->config->rollbacks)
+		return otp_rollback_give_up(&trouble, &t->game, t->rollbacks, t->err);
+	if (!restore(t, &found))
+		return false;
+	if (!found)
+		return otp_fail_machine(t->err, t->config->out, "%s, and the checkpoints are gone",
+					trouble.what);
+	t->time_before = time_before;
+	t->game.rate_factor /= 2;
+	t->rollbacks++;
+	if (!otp_rollback_tell(&trouble, &t->game, t->rollbacks, t->metrics, t->err) || !save_state(t))
+		return false;
+	otp_monitor_forget(t->monitor, t->game.step);
+	otp_game_rewind(&t->game);
+	otp_progress_free(t->progress);
+	t->progress = otp_progress_new(t->game.step, t->config->steps);
+	t->first_step -= from - t->game.step;
+	return true;
+}
+
+/* Whether the run goes on: after success, and after a step that broke. */
+static bool goes_on(trainer *t, bool ok) { return ok || (t->trouble.step && roll_back(t)); }
+
 static bool one_step(trainer *t)
 {
 	const otp_config *c = t->config;
 	if (!otp_game_step(&t->game, t->err))
 		return false;
+	int64_t step = t->game.step;
+	bool ok = !otp_engine_refusal(t->game.engine) || !otp_trouble_find(&t->trouble, &t->game);
 	/* The first at once, for whoever watches. */
-	if ((due(t->game.step, c->log_every, c->steps) || t->game.step == 1) && !log_step(t))
-		return false;
-	if (due(t->game.step, c->sample_every, c->steps) && !save_picture(t))
-		return false;
-	if (due(t->game.step, c->snapshot_every, c->steps) && !save_state(t))
-		return false;
-	return true;
+	if (ok && (due(step, c->log_every, c->steps) || step == 1))
+		ok = log_step(t);
+	ok = ok && (!due(step, c->sample_every, c->steps) || save_picture(t));
+	ok = ok && (!due(step, c->snapshot_every, c->steps) || save_state(t));
+	return goes_on(t, ok);
 }
 
 /* What was wished between two steps; true where the training goes on. */
@@ -370,7 +405,7 @@ static bool heed(trainer *t, otp_train_outcome *end)
 	otp_wish wish = otp_stop_wish();
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;
-	if ((wish == OTP_WISH_SAVE && !save_picture(t)) || !save_state(t))
+	if (!goes_on(t, (wish != OTP_WISH_SAVE || save_picture(t)) && save_state(t)))
 		return false;
 	if (wish == OTP_WISH_SAVE) {
 		otp_log("picture and checkpoint of step %lld were asked for", (long long)t->game.step);

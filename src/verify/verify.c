@@ -1,8 +1,10 @@
 #include "verify/verify.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "report/grid.h"
 #include "train/evaluate.h"
 #include "train/game.h"
+#include "train/rollback.h"
 #include "verify/measure.h"
 
 #include <math.h>
@@ -40,7 +42,10 @@ static bool train(verifier *v)
 	while (v->game.step < steps)
 		if (!otp_game_step(&v->game, v->err))
 			return false;
-	otp_engine_wait(v->game.engine);
+	otp_trouble trouble;
+	if (otp_trouble_find(&trouble, &v->game))
+		otp_log("%s: training ended at step %lld: %s", v->problem->name, (long long)trouble.step,
+			trouble.what);
 	v->out->seconds = otp_seconds() - started;
 	return true;
 }

@@ -41,6 +41,8 @@ double random_value(fill how, uint32_t stream, uint32_t i)
 	case POSITIVE:
 	case SHARE:
 		return 0.5 + 1.5 * unit;
+	case ZERO:
+		return 0;
 	default:
 		return 4 * unit - 2;
 	}

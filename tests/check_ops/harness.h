@@ -31,9 +31,10 @@ typedef enum fill {
 	AWAY,	   /* 0.1 <= |x| < 2: no kink within a finite difference's reach */
 	WIDE,	   /* in (-60, 60): far into both tails of an exponential */
 	POSITIVE,  /* in (0.5, 2) */
-	SHARE,	   /* positive, rows along c adding up to 1 */
-	WORDS,	   /* any u32 */
-	PICKS,	   /* u32 below twice the rows of input 0 */
+	ZERO,
+	SHARE, /* positive, rows along c adding up to 1 */
+	WORDS, /* any u32 */
+	PICKS, /* u32 below twice the rows of input 0 */
 } fill;
 
 typedef enum bound {

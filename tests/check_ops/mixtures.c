@@ -11,6 +11,8 @@ unsigned may_be_narrow(otp_op op)
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:
+	case OTP_OP_squares:
+	case OTP_OP_guard:
 	case OTP_OP_adam:
 		return 0;
 	case OTP_OP_sum:

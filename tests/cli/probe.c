@@ -237,6 +237,26 @@ static int check_state(int argc, char **argv)
 	return 0;
 }
 
+/* FILE: a checkpoint whose weights, moments, average and losses are numbers. */
+static int check_finite(int argc, char **argv)
+{
+	(void)argc;
+	static const int rows[] = {4, 3};
+	otp_error err = {0};
+	otp_stored s;
+	need(otp_checkpoint_read(argv[0], &s, &err), &err);
+	for (int n = 0; n < 2; n++)
+		for (int64_t i = 0; i < rows[n] * s.elements[n]; i++)
+			if (!isfinite(s.state[n][i]))
+				fail("network %d: value %lld is %g", n, (long long)i, (double)s.state[n][i]);
+	for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
+		for (int k = 0; k < OTP_REPORT_COUNT; k++)
+			if (!isfinite(s.losses.sum[kind][k]))
+				fail("a loss is %g", s.losses.sum[kind][k]);
+	otp_stored_free(&s);
+	return 0;
+}
+
 /* The largest difference of two rows, in root mean squares of the second. */
 static double row_distance(const float *a, const float *b, int64_t count)
 {
@@ -358,7 +378,7 @@ int main(int argc, char **argv)
 	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
 	    {"size", 4, check_size},	{"pixels", 1, write_pixels}, {"state", 2, check_state},
 	    {"nudge", 2, nudge},	{"near", 3, check_near},     {"arrays", 3, check_arrays},
-	    {"peak", 1, peak},		{"names", 1, check_names},
+	    {"peak", 1, peak},		{"names", 1, check_names},   {"finite", 1, check_finite},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)

@@ -18,7 +18,7 @@ refuses 2 nowhere train --source nowhere --target good "${few[@]}" --out run
 refuses 2 nowhere.h5 train --source good --target nowhere.h5 "${few[@]}" --out run
 refuses 2 empty train --source empty --target good "${few[@]}" --out run
 rm texts/b.png
-refuses 2 '.txt' train --source texts --target good "${few[@]}" --out run
+refuses 2 '1 text' train --source texts --target good "${few[@]}" --out run
 exits 2 train --source cut --target good "${few[@]}" --out run
 complains 'none of its images can be decoded'
 warns cut/bad.png
