@@ -26,12 +26,13 @@ static void hint_at_small_preset(const otp_config *c)
 			otp_settings_preset_for(false, c->image_size ? c->image_size : 32, false));
 }
 
-/* The run's folder is this process's from here on, before anything in it is touched. */
+/* The run's folder is this process's from here on, before anything in it is touched: temporaries there are
+ * what a killed process left. */
 static bool lock_run(const char *run, otp_lock **lock, otp_error *err)
 {
 	char *path = otp_run_path(run, "lock");
-	if (!*lock && otp_file_make_folder(run, err))
-		*lock = otp_lock_take(path, err);
+	if (!*lock && otp_file_make_folder(run, err) && (*lock = otp_lock_take(path, err)))
+		otp_run_sweep(run);
 	otp_free(path);
 	return *lock != NULL;
 }
@@ -120,11 +121,8 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 	otp_config_duration(c.max_time, "--max-time", &limit, err);
 	if (writes)
 		otp_stop_listen(limit);
-	if (writes && c.resume) {
-		if (!lock_run(c.out, &lock, err))
-			return otp_exit_code(err);
-		otp_run_sweep(c.out);
-	}
+	if (writes && c.resume && !lock_run(c.out, &lock, err))
+		return otp_exit_code(err);
 	int code = otp_session_plan(&c, &s, err) ? OTP_EXIT_OK : otp_exit_code(err);
 	if (code == OTP_EXIT_OK) {
 		code = is_outside(&s, err) ? train_session(&s, &lock, err) : otp_exit_code(err);

@@ -418,21 +418,6 @@ static bool heed(trainer *t, otp_train_outcome *end)
 	return false;
 }
 
-static otp_train_outcome train_steps(trainer *t)
-{
-	otp_train_outcome end = OTP_TRAIN_FAILED;
-	otp_stop_begin();
-	/* So that a full disk or a folder that cannot be written to shows now, not after hours. */
-	if (t->game.step == 0 && !save_state(t))
-		return OTP_TRAIN_FAILED;
-	while (t->game.step < t->config->steps)
-		if (!one_step(t) || !heed(t, &end))
-			return end;
-	return OTP_TRAIN_DONE;
-}
-
-/* ---- set-up and end ---- */
-
 static bool write_config(const otp_config *c, otp_error *err)
 {
 	char *text = otp_config_text(c, OTP_SCOPE_KEPT), *path = otp_run_path(c->out, "config.ini");
@@ -442,12 +427,33 @@ static bool write_config(const otp_config *c, otp_error *err)
 	return ok;
 }
 
+/* So that a full disk or a folder that cannot be written to shows now, not after hours. config.ini makes the
+ * folder a run, and comes second: a run has a checkpoint, which alone knows who chose its sigma-end. */
+static bool save_beginning(trainer *t)
+{
+	return save_state(t) && (t->config->resume || write_config(t->config, t->err));
+}
+
+static otp_train_outcome train_steps(trainer *t)
+{
+	otp_train_outcome end = OTP_TRAIN_FAILED;
+	otp_stop_begin();
+	if (t->game.step == 0 && !save_beginning(t))
+		return OTP_TRAIN_FAILED;
+	while (t->game.step < t->config->steps)
+		if (!one_step(t) || !heed(t, &end))
+			return end;
+	return OTP_TRAIN_DONE;
+}
+
+/* ---- set-up and end ---- */
+
 static bool open_files(trainer *t)
 {
 	const otp_config *c = t->config;
 	char *log = otp_run_path(c->out, "log.txt"), *metrics = otp_run_path(c->out, "metrics.jsonl");
-	bool ok = (c->resume || (otp_run_create(c->out, t->err) && write_config(c, t->err))) &&
-		  otp_log_open(log, t->err) && (t->metrics = otp_metrics_open(metrics, t->err));
+	bool ok = (c->resume || otp_run_create(c->out, t->err)) && otp_log_open(log, t->err) &&
+		  (t->metrics = otp_metrics_open(metrics, t->err));
 	otp_free(log);
 	otp_free(metrics);
 	return ok;
