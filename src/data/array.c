@@ -1,5 +1,6 @@
 /* array: shape rules and reading of dense arrays. */
 #include "data/array.h"
+#include "core/file.h"
 #include "core/mapped.h"
 
 #include "core/memory.h"
@@ -144,7 +145,7 @@ bool otp_array_map(const char *path, uint64_t offset, size_t bytes, otp_array *a
 	bool ok = false;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &info) != 0) {
-		otp_fail(err, path, "cannot be opened: %s", strerror(errno));
+		otp_file_fail_read(err, path, errno);
 		goto out;
 	}
 	if ((uint64_t)info.st_size < offset || (uint64_t)info.st_size - offset < bytes) {

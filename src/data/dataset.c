@@ -454,7 +454,17 @@ typedef struct filling {
 	size_t sample_bytes;
 	char **why; /* (count) what is wrong with samples that cannot be decoded */
 	atomic_int_fast64_t next;
+	otp_error refused; /* the first read that the machine refused */
 } filling;
+
+static void note_refused(filling *f, const otp_error *trouble)
+{
+	pthread_mutex_lock(f->d->lock);
+	if (!f->refused.exit_code)
+		f->refused = *trouble;
+	pthread_mutex_unlock(f->d->lock);
+	atomic_store(&f->next, f->d->count); /* nobody reads on */
+}
 
 static void fill(void *argument, int worker)
 {
@@ -463,7 +473,9 @@ static void fill(void *argument, int worker)
 	for (int64_t i; (i = atomic_fetch_add(&f->next, 1)) < f->d->count;) {
 		otp_error trouble = {0};
 		otp_image image = {0};
-		if (!settle(f->d, (uint64_t)i, &image, &trouble))
+		if (!settle(f->d, (uint64_t)i, &image, &trouble) && otp_source_refused(&trouble))
+			note_refused(f, &trouble);
+		else if (trouble.exit_code)
 			f->why[i] = otp_strdup(trouble.text);
 		else if (f->d->kept)
 			memcpy(f->d->kept + (size_t)i * f->sample_bytes, image.u8, f->sample_bytes);
@@ -523,7 +535,12 @@ static bool read_through(otp_dataset *d, int threads, otp_error *err)
 	if (pool)
 		otp_pool_run(pool, fill, &f);
 	otp_pool_free(pool);
-	bool ok = pool && close_gaps(d, f.sample_bytes, f.why, err);
+	bool ok = pool != NULL;
+	if (ok && f.refused.exit_code) {
+		*err = f.refused;
+		ok = false;
+	}
+	ok = ok && close_gaps(d, f.sample_bytes, f.why, err);
 	for (int64_t i = 0; i < count; i++)
 		otp_free(f.why[i]);
 	otp_free(f.why);
@@ -699,6 +716,10 @@ static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *ima
 		if (!d->broken[*index]) {
 			if (settle(d, *index, image, &trouble))
 				return true;
+			if (otp_source_refused(&trouble)) {
+				*err = trouble;
+				return false;
+			}
 			leave_out(d, *index, trouble.text);
 		}
 		*index = (*index + 1) % (uint64_t)d->count;

@@ -67,14 +67,14 @@ static bool read_file(const char *path, uint8_t *to, size_t bytes, otp_error *er
 	size_t done = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-		otp_fail(err, path, "cannot be opened: %s", fd < 0 ? strerror(errno) : "no file");
+		fd < 0 ? otp_file_fail_read(err, path, errno)
+		       : otp_fail(err, path, "cannot be opened: no file");
 	} else {
-		for (ssize_t got = 1; done < bytes && got != 0; done += got > 0 ? (size_t)got : 0) {
-			got = read(fd, to + done, bytes - done);
-			if (got < 0 && errno != EINTR)
-				break;
-		}
-		if (done < bytes)
+		int64_t got = otp_file_get(fd, to, bytes);
+		done = got > 0 ? (size_t)got : 0;
+		if (got < 0)
+			otp_file_fail_read(err, path, errno);
+		else if (done < bytes)
 			otp_fail(err, path, "cannot be read to its end");
 	}
 	if (fd >= 0)
@@ -549,16 +549,18 @@ static void keep_extensions(folder *f)
 }
 
 /* Keep the first `most` files that are images, name and drop those that are damaged. */
-static void keep_images(folder *f, size_t most)
+static bool keep_images(folder *f, size_t most, otp_error *err)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < f->count; i++) {
 		otp_error trouble = {0};
-		if (kept < most && look(f, &f->entries[i], &trouble)) {
+		if (kept < most && !err->exit_code && look(f, &f->entries[i], &trouble)) {
 			f->entries[kept++] = f->entries[i];
 			continue;
 		}
-		if (kept < most) {
+		if (otp_source_refused(&trouble)) {
+			*err = trouble;
+		} else if (trouble.exit_code) {
 			char name[NAME_BYTES];
 			otp_source_skip_picture(&f->base, folder_name(&f->base, i, name, sizeof name),
 						trouble.text);
@@ -566,6 +568,7 @@ static void keep_images(folder *f, size_t most)
 		otp_free(f->entries[i].name);
 	}
 	f->count = kept;
+	return err->exit_code == 0;
 }
 
 /* Sort what was found, keep what is an image. */
@@ -574,9 +577,8 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 	if (f->count)
 		qsort(f->entries, f->count, sizeof *f->entries, by_name);
 	keep_extensions(f);
-	keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX);
-	if (f->count == 0) {
-		fail_empty(f, err);
+	if (!keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX, err) || f->count == 0) {
+		fail_empty(f, err); /* the first error stays */
 		folder_close(&f->base);
 		return NULL;
 	}

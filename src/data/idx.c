@@ -1,6 +1,7 @@
 /* idx: the format of MNIST and its kin, plain or gzipped: big-endian header,
  * then unsigned bytes. Label files are refused with a word. */
 #include "data/array.h"
+#include "core/file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,6 +23,8 @@ static bool read_exact(gzFile file, const char *path, void *out, size_t bytes, c
 		if (got <= 0) {
 			int code;
 			const char *why = gzerror(file, &code);
+			if (code == Z_ERRNO)
+				return otp_file_fail_read(err, path, errno);
 			return otp_fail(err, path, "ends early: %zu of the %zu bytes of its %s%s%s", done,
 					bytes, what, code == Z_OK || code == Z_STREAM_END ? "" : "; ",
 					code == Z_OK || code == Z_STREAM_END ? "" : why);
@@ -64,7 +67,7 @@ otp_source *otp_idx_open(const otp_spec *spec, otp_error *err)
 	struct stat info;
 	gzFile file = gzopen(path, "rb");
 	if (!file || stat(path, &info) != 0) {
-		otp_fail(err, path, "cannot be opened: %s", strerror(errno));
+		otp_file_fail_read(err, path, errno);
 		goto out;
 	}
 	gzbuffer(file, 1 << 17);

@@ -1,12 +1,14 @@
 /* npy: NumPy's array files, mapped. Little-endian float32, float64, uint16 and uint8 in
  * C order; what else there is gets a sentence on how to save it again. */
 #include "data/npy.h"
+#include "core/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The text after 'key': in the header's Python dictionary, or NULL. */
 static const char *value_of(const char *header, const char *key)
@@ -89,14 +91,13 @@ otp_source *otp_npy_open(const otp_spec *spec, otp_error *err)
 	otp_array array = {0};
 	uint8_t head[8192];
 	size_t data_at = 0;
-	FILE *file = fopen(path, "rb");
-	if (!file) {
-		otp_fail(err, path, "cannot be opened: %s", strerror(errno));
-		return NULL;
-	}
-	size_t got = fread(head, 1, sizeof head, file);
-	fclose(file);
-	if (!otp_npy_header(spec, path, head, got, &array, &data_at, err) ||
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int64_t got = fd >= 0 ? otp_file_get(fd, head, sizeof head) : -1;
+	if (got < 0)
+		otp_file_fail_read(err, path, errno);
+	if (fd >= 0)
+		close(fd);
+	if (got < 0 || !otp_npy_header(spec, path, head, (size_t)got, &array, &data_at, err) ||
 	    !otp_array_map(path, data_at, otp_npy_bytes(&array), &array, err))
 		return NULL;
 	return otp_array_source(array, spec, err);

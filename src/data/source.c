@@ -16,6 +16,11 @@ static void append(char ***list, int64_t *list_count, const char *text)
 	*list_count += 1;
 }
 
+bool otp_source_refused(const otp_error *trouble)
+{
+	return trouble->exit_code == OTP_EXIT_FAILED && !trouble->out_of_memory;
+}
+
 void otp_source_skip(otp_source *s, const char *text)
 {
 	if (!s->quiet)

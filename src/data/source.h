@@ -73,6 +73,9 @@ otp_source *otp_npz_open(const otp_spec *spec, otp_error *err);
 otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err);
 otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err);
 
+/* Whether the machine refused to read: no fault of the picture, which may be read the next time, so that
+ * nothing may be left out for it. */
+bool otp_source_refused(const otp_error *trouble);
 /* Note a file that is left out: on stderr now (unless quiet), in the list for later. */
 void otp_source_skip(otp_source *s, const char *text);
 /* The same for a picture that cannot be decoded. */
