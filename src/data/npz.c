@@ -2,12 +2,24 @@
  * name the first array that can serve is taken. */
 #include "data/npy.h"
 
+#include "core/file.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zip.h>
 
 enum { NPY_HEAD = 8192 }; /* bytes that hold any npy header */
+
+/* A call of the system that failed is no damage of the file. False where that is not what happened. */
+static bool fail_call(zip_error_t *why, const char *where, otp_error *err)
+{
+	int code = zip_error_code_system(why);
+	if (zip_error_system_type(why) != ZIP_ET_SYS || !code)
+		return false;
+	otp_file_fail_read(err, where, code);
+	return true;
+}
 
 /* The first `most` bytes of an entry, which are at least as many, or all of it. */
 static bool read_entry(zip_t *zip, zip_uint64_t entry, const char *where, char *data, size_t most, bool whole,
@@ -17,7 +29,8 @@ static bool read_entry(zip_t *zip, zip_uint64_t entry, const char *where, char *
 	zip_int64_t got = 1;
 	zip_file_t *file = zip_fopen_index(zip, entry, 0);
 	if (!file)
-		return otp_fail(err, where, "cannot be unpacked: %s", zip_strerror(zip));
+		return !fail_call(zip_get_error(zip), where, err) &&
+		       otp_fail(err, where, "cannot be unpacked: %s", zip_strerror(zip));
 	while (done < most && (got = zip_fread(file, data + done, most - done)) > 0)
 		done += (size_t)got;
 	/* The checksum is compared where the end is met: one byte more is asked for. */
@@ -27,7 +40,7 @@ static bool read_entry(zip_t *zip, zip_uint64_t entry, const char *where, char *
 	bool ok = done == most && (!whole || got == 0);
 	if (!ok && got > 0)
 		otp_fail(err, where, "is damaged: it unpacks to more than the %zu bytes it claims", most);
-	else if (!ok)
+	else if (!ok && !(got < 0 && fail_call(zip_file_get_error(file), where, err)))
 		otp_fail(err, where, "is damaged: %zu of %zu bytes could be unpacked (%s)", done, most,
 			 got < 0 ? zip_file_strerror(file) : "it ends there");
 	zip_fclose(file);
@@ -92,6 +105,7 @@ static zip_int64_t find_entry(const npz *z, char **beside, otp_error *err)
 		const char *entry = zip_get_name(z->zip, (zip_uint64_t)i, 0);
 		size_t length = entry ? strlen(entry) : 0, data_at, bytes;
 		otp_array array;
+		otp_error each = {0};
 		if (length <= 4 || strcmp(entry + length - 4, ".npy") != 0)
 			continue;
 		if (strlen(names) + length + 2 < sizeof names) {
@@ -99,8 +113,10 @@ static zip_int64_t find_entry(const npz *z, char **beside, otp_error *err)
 			strncat(names, entry, length - 4);
 		}
 		if (z->name ? strlen(z->name) != length - 4 || strncmp(entry, z->name, length - 4) != 0
-			    : !look(z, (zip_uint64_t)i, &array, &data_at, &bytes, &why))
+			    : !look(z, (zip_uint64_t)i, &array, &data_at, &bytes, &each)) {
+			why = why.exit_code && each.exit_code != OTP_EXIT_FAILED ? why : each;
 			continue;
+		}
 		if (found < 0)
 			found = i;
 		else if (strlen(others) + length + 2 < sizeof others) {
@@ -109,7 +125,9 @@ static zip_int64_t find_entry(const npz *z, char **beside, otp_error *err)
 		}
 	}
 	*beside = *others ? otp_strdup(others) : NULL;
-	if (found < 0 && z->name)
+	if (found < 0 && why.exit_code == OTP_EXIT_FAILED)
+		*err = why;
+	else if (found < 0 && z->name)
 		otp_fail(err, z->file, "holds no array `%s', found: %s", z->name,
 			 *names ? names : "no arrays");
 	else if (found < 0)
@@ -126,7 +144,8 @@ static bool open_zip(npz *z, otp_error *err)
 	if (!z->zip) {
 		zip_error_t why;
 		zip_error_init_with_code(&why, code);
-		otp_fail(err, z->file, "cannot be opened as npz: %s", zip_error_strerror(&why));
+		if (!fail_call(&why, z->file, err))
+			otp_fail(err, z->file, "cannot be opened as npz: %s", zip_error_strerror(&why));
 		zip_error_fini(&why);
 		return false;
 	}
