@@ -102,6 +102,32 @@ done
 faulty pread:2:$EIO:model.h5 1 info whole/model.h5
 complains 'Input/output error'
 
+mkdir pictures
+for i in 1 2 3; do "$PROBE" png pictures/$i.png 16 16 1 $i; done
+for fault in read:1:$EIO:pictures/ read:5:$EIO:pictures/ open:3:$EACCES:pictures/; do
+	faulty $fault 1 translate drawn/model.h5 pictures outputs
+	complains pictures/
+	rm -rf run
+	faulty $fault 1 train --source pictures --target pictures "${images[@]}" --steps 1 --out run
+	complains pictures/
+done
+faulty read:0:short:pictures/ 0 translate drawn/model.h5 pictures outputs
+files outputs 1.png 2.png 3.png
+"$PROBE" images p.npz 3 16 16 1
+faulty read:1:$EIO:p.npz 1 translate drawn/model.h5 p.npz p.npy
+complains 'p.npz'
+complains 'Input/output error'
+
+title "killed before there is a run: the same command begins it"
+rm -rf run
+code=0
+{ LD_PRELOAD=$FAULT OTP_FAULT=pwrite:5:kill:step-0000000 "$OTPLAN" train "${one[@]}" --out run >out 2>err || code=$?; } 2>/dev/null
+[[ $code == 137 ]] || fail "exit code $code"
+missing run/config.ini
+does train "${one[@]}" --out run
+tidy
+same {whole,run}/model.h5
+
 title "no file locks"
 faulty lock:0:$ENOLCK:/ 0 train "${one[@]}" --out lockless
 does info lockless
