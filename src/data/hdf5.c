@@ -246,11 +246,16 @@ otp_source *otp_hdf5_open(const otp_spec *spec, otp_error *err)
 	hid_t file = otp_hdf5_open_file(path), set = -1;
 	if (file < 0) {
 		otp_fail(err, path, "cannot be opened as HDF5: not such a file, or cut short");
-		otp_hdf5_fail(path, err);
-	} else if ((set = otp_hdf5_find(file, path, name, &found, &beside, err)) < 0)
+	} else if ((set = otp_hdf5_find(file, path, name, &found, &beside, err)) < 0 || otp_hdf5_errno()) {
+		/* Where a call failed, what was found may not be the first. */
+		if (set >= 0)
+			H5Dclose(set);
 		H5Fclose(file);
-	else
+	} else {
 		source = open_found(file, set, path, spec, err);
+	}
+	if (!source)
+		otp_hdf5_fail(path, err);
 	if (source) {
 		source->set = found;
 		source->beside = beside;

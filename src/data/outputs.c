@@ -255,12 +255,13 @@ static bool leads_out(const char *name)
 
 /* ---- manifest ----------------------------------------------------------------- */
 
-/* Size and XXH3 of what a file holds; false where it is no file that can be read. */
+/* Size and XXH3 of what a file holds; false, with errno, where it is no file that can be read. */
 static bool digest_file(const char *path, uint64_t *bytes, uint64_t *digest)
 {
 	enum { ROOM = 1 << 16 };
 	struct stat info;
 	ssize_t got = -1;
+	errno = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return false;
@@ -277,7 +278,9 @@ static bool digest_file(const char *path, uint64_t *bytes, uint64_t *digest)
 		XXH3_freeState(state);
 		otp_free(data);
 	}
+	int why = errno;
 	close(fd);
+	errno = why;
 	return got == 0;
 }
 
@@ -576,7 +579,7 @@ bool otp_outputs_end(otp_outputs *o, size_t i, otp_error *err)
 	output *x = &o->planned.each[i];
 	char *path = path_of(o, x->name);
 	x->done = digest_file(path, &x->bytes, &x->digest);
-	bool ok = x->done || otp_fail_machine(err, path, "cannot be read back");
+	bool ok = x->done || otp_fail_machine(err, path, "cannot be read back: %s", strerror(errno));
 	otp_free(path);
 	o->made += x->done;
 	return ok && (otp_seconds() - o->saved_at < seconds + share * o->save_took || save(o, err));

@@ -239,6 +239,8 @@ static bool hdf5_digest(const char *temporary, uint64_t bytes, uint64_t *digest,
 	hid_t set = file >= 0 ? H5Dopen2(file, "data", H5P_DEFAULT) : -1;
 	haddr_t at = set >= 0 ? H5Dget_offset(set) : HADDR_UNDEF;
 	bool ok = at != HADDR_UNDEF || bytes == 0 || otp_fail(err, temporary, "its values cannot be found");
+	if (!ok)
+		otp_hdf5_fail(temporary, err);
 	if (set >= 0)
 		H5Dclose(set);
 	if (file >= 0)
