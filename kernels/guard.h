@@ -5,6 +5,8 @@
  * is not finite, or larger than so many times the median of these, stops it for good: it keeps the norm, its
  * bound and the slot. Of 15 norms the median follows a gradient that grows for eight steps, so that it tells
  * a jump from growth; healthy runs stayed below 12 times it, and jumps of runs that broke were above 100.
+ * Before there are OTP_GUARD_LEAST norms there is no such bound: a potential begins without a slope, and
+ * where source and target are alike its first gradients are next to nothing.
  */
 #ifndef OTP_GUARD_H
 #define OTP_GUARD_H
@@ -30,8 +32,9 @@
 		if (guard[OTP_GUARD_STOPPED] != 0)                                                           \
 			return;                                                                              \
 		guard[OTP_GUARD_NORM] = norm;                                                                \
+		T most = count < OTP_GUARD_LEAST ? times * times : times;                                    \
 		guard[OTP_GUARD_BOUND] =                                                                     \
-		    median > 0 && median < (T)FLT_MAX / times ? times * median : (T)FLT_MAX;                 \
+		    median > 0 && median < (T)FLT_MAX / most ? most * median : (T)FLT_MAX;                   \
 		if (!(norm <= guard[OTP_GUARD_BOUND])) { /* nor is a NaN */                                  \
 			guard[OTP_GUARD_STOPPED] = slot + 1;                                                 \
 			return;                                                                              \

@@ -125,7 +125,7 @@ enum {
  * (kernels/guard.h). STOPPED: 1 + the slot of the first norm that was refused; BOUND: what NORM was held
  * against. */
 enum { OTP_GUARD_NORM, OTP_GUARD_FACTOR, OTP_GUARD_STOPPED, OTP_GUARD_BOUND, OTP_GUARD_HEAD };
-enum { OTP_GUARD_KEPT = 15, OTP_GUARD_ROW = 1 + OTP_GUARD_KEPT };
+enum { OTP_GUARD_KEPT = 15, OTP_GUARD_LEAST = 3, OTP_GUARD_ROW = 1 + OTP_GUARD_KEPT };
 /* Columns of a gradient whose squares op squares adds up: never a worker's share of them, so that the norm
  * does not depend on how a run is laid out. */
 enum { OTP_NORM_COLUMNS = 1024 };

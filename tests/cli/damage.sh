@@ -131,7 +131,11 @@ for most in 2 100 $((($(bytes whole.h5) - 1) / 1024)); do
 	rm -rf starved
 	full "$most" starved train --source a --target b "${images[@]}" --snapshot-every 3 --out starved
 done
-does train --resume --out starved
+if [[ -e starved/config.ini ]]; then # there was room for a checkpoint
+	does train --resume --out starved
+else
+	does train --source a --target b "${images[@]}" --snapshot-every 3 --out starved
+fi
 same model.h5 starved/model.h5
 for ending in npy npz h5; do
 	full 2 o.$ending translate model.h5 'synth:digits?limit=40' o.$ending

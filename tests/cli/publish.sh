@@ -137,9 +137,9 @@ title "info looks at every digest"
 does info whole
 says '^damaged  *none$'
 last=whole/checkpoints/step-0000004.h5
-flipped $last bad.h5 $((4 * $(bytes $last)))
+flipped $last bad.h5 $((5 * $(bytes $last)))
 refuses 1 'its digest differs' info bad.h5
-flipped whole/model.h5 bad.h5 $((4 * $(bytes whole/model.h5)))
+flipped whole/model.h5 bad.h5 $((5 * $(bytes whole/model.h5)))
 refuses 1 bad.h5 info bad.h5
 cp bad.h5 whole/model.h5
 exits 1 info whole

@@ -242,7 +242,8 @@ static void guard_by_hand(hand *h, int kind, double norm, double clip, int slot)
 	if (h->stopped)
 		return;
 	h->norm = norm;
-	if (!isfinite(norm) || (median > 0 && norm > GUARD_TIMES * median)) {
+	double times = h->count[kind] >= OTP_GUARD_LEAST ? GUARD_TIMES : GUARD_TIMES * GUARD_TIMES;
+	if (!isfinite(norm) || (median > 0 && norm > times * median)) {
 		h->stopped = slot + 1;
 		return;
 	}
