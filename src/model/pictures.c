@@ -266,7 +266,7 @@ static otp_image with_alpha(const otp_image *in, const uint8_t *alpha)
 
 static bool put_result(studio *u, canvas *v, otp_error *err)
 {
-	const subject *s = v->of;
+	subject *s = v->of;
 	otp_image made = {.h = s->work.h, .w = s->work.w, .c = u->c, .u8 = v->bytes, .f32 = v->floats};
 	if (v->floats)
 		made = otp_image_resize(&made, u->c, s->h, s->w, true);
@@ -275,6 +275,11 @@ static bool put_result(studio *u, canvas *v, otp_error *err)
 		made = with_alpha(&plain, s->alpha);
 		otp_image_free(&plain);
 	}
+	/* Who writes a large picture may need the memory. */
+	otp_free(v->sum);
+	v->sum = NULL;
+	if (s->users == 1)
+		otp_image_free(&s->work);
 	bool ok = u->job->put(u->job->context, s->index, v->k, &made, err);
 	otp_image_free(&made);
 	u->finished++;

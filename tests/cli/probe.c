@@ -5,6 +5,7 @@
 #include "data/image.h"
 #include "data/write.h"
 #include "model/store.h"
+#include "model/tiling.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -57,6 +58,22 @@ static int make_png(int argc, char **argv)
 	int w = atoi(argv[1]), h = atoi(argv[2]), c = atoi(argv[3]);
 	uint8_t *pixels = picture(argc > 4 ? atoi(argv[4]) : 0, h, w, c);
 	need(otp_image_write_png(argv[0], pixels, h, w, c, &err), &err);
+	otp_free(pixels);
+	return 0;
+}
+
+/* FILE W H: colours that change slowly. */
+static int make_smooth(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	int w = atoi(argv[1]), h = atoi(argv[2]);
+	uint8_t *pixels = otp_calloc((size_t)(h * w), 3);
+	for (int i = 0; i < h * w; i++)
+		for (int k = 0; k < 3; k++)
+			pixels[i * 3 + k] =
+			    (uint8_t)(128 + 90 * sin((i % w + 20 * k) / 23.0) * cos(i / w / 17.0));
+	need(otp_image_write_png(argv[0], pixels, h, w, 3, &err), &err);
 	otp_free(pixels);
 	return 0;
 }
@@ -198,6 +215,58 @@ static int check_size(int argc, char **argv)
 		otp_image_free(&image);
 	}
 	return 0;
+}
+
+/* A B: pictures of one size whose last channels, their alpha, are equal. */
+static int check_alpha(int argc, char **argv)
+{
+	(void)argc;
+	otp_image image[2];
+	for (int i = 0; i < 2; i++) {
+		otp_error err = {0};
+		need(otp_image_read(argv[i], &image[i], &err), &err);
+		if (image[i].c % 2)
+			fail("%s: has no alpha", argv[i]);
+	}
+	if (image[0].h != image[1].h || image[0].w != image[1].w)
+		fail("other sizes");
+	for (int i = 0; i < image[0].h * image[0].w; i++) {
+		int a = image[0].u8[(i + 1) * image[0].c - 1], b = image[1].u8[(i + 1) * image[1].c - 1];
+		if (a != b)
+			fail("pixel %d: alpha %d and %d", i, a, b);
+	}
+	otp_image_free(&image[0]);
+	otp_image_free(&image[1]);
+	return 0;
+}
+
+/* FILE SIZE STRIDE BOUND: mean step between neighbours where a tile of SIZE starts or ends, over the mean
+ * step between all other neighbours; in both directions. */
+static int check_seams(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	otp_image image;
+	double sum[2] = {0, 0}, count[2] = {0, 0};
+	need(otp_image_read(argv[0], &image, &err), &err);
+	int size = atoi(argv[1]), c = image.c, side[2] = {image.w, image.h};
+	for (int way = 0; way < 2; way++) {
+		otp_tiling t = otp_tiling_of(side[way], size, atoi(argv[2]));
+		for (int i = 0; i < image.h * image.w * c; i++) {
+			int place = way ? i / (image.w * c) : i / c % image.w, border = 0;
+			for (int j = 0; j < t.count; j++)
+				border |= place == otp_tiling_start(&t, j) ||
+					  place == otp_tiling_start(&t, j) + size;
+			if (place > 0) {
+				sum[border] += abs(image.u8[i] - image.u8[i - (way ? image.w * c : c)]);
+				count[border] += 1;
+			}
+		}
+	}
+	otp_image_free(&image);
+	double ratio = sum[1] / count[1] / (sum[0] / count[0]);
+	printf("%.3f\n", ratio);
+	return !(ratio <= atof(argv[3]));
 }
 
 /* FILE...: of each a line, "H W C" with the pixels' bytes after it, or what is wrong. */
@@ -378,6 +447,7 @@ int main(int argc, char **argv)
 	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
 	    {"size", 4, check_size},	{"pixels", 1, write_pixels}, {"state", 2, check_state},
 	    {"nudge", 2, nudge},	{"near", 3, check_near},     {"arrays", 3, check_arrays},
+	    {"smooth", 3, make_smooth}, {"alpha", 2, check_alpha},   {"seams", 4, check_seams},
 	    {"peak", 1, peak},		{"names", 1, check_names},   {"finite", 1, check_finite},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
