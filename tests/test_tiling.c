@@ -28,7 +28,7 @@ static void check_axis(int length, int tile, int stride)
 	for (int i = 0; i < t.count; i++) {
 		int start = otp_tiling_start(&t, i), before = i ? otp_tiling_start(&t, i - 1) : 0;
 		assert_true(start >= 0 && start + tile <= length);
-		assert_true(i == 0 ? start == 0 : start > before && start - before <= tile - tile / 4);
+		assert_true(i == 0 ? start == 0 : start > before && start - before <= tile - tile / 2);
 		assert_true(i == t.count - 1 || t.step % stride || start % stride == 0);
 		otp_tiling_window(&t, i, weight);
 		for (int x = 0; x < tile; x++) {
@@ -67,7 +67,7 @@ static void windows_are_smooth(void **state)
 	for (int i = 0; i < t.count; i++) {
 		otp_tiling_window(&t, i, weight);
 		for (int x = 1; x < 64; x++)
-			assert_true(fabsf(weight[x] - weight[x - 1]) < 0.2f);
+			assert_true(fabsf(weight[x] - weight[x - 1]) < 0.1f);
 		assert_true(i == 0 || weight[0] < 0.01f);
 		assert_true(i == t.count - 1 || weight[63] < 0.01f);
 	}

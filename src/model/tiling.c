@@ -6,7 +6,7 @@
 otp_tiling otp_tiling_of(int length, int tile, int stride)
 {
 	OTP_ASSERT(tile >= 1 && length >= tile && stride >= 1, "tiles of %d on %d", tile, length);
-	int most = tile - tile / 4, step = stride <= most ? most / stride * stride : most;
+	int most = tile - tile / 2, step = stride <= most ? most / stride * stride : most;
 	return (otp_tiling){length, tile, step, 1 + (length - tile + step - 1) / step};
 }
 
@@ -24,7 +24,7 @@ static double trust(const otp_tiling *t, int at)
 
 void otp_tiling_window(const otp_tiling *t, int i, float *weight)
 {
-	enum { NEAR = 4 }; /* tiles further away never overlap: a step is more than a third of a tile */
+	enum { NEAR = 4 }; /* tiles further away never overlap: a step is more than a quarter of a tile */
 	int start = otp_tiling_start(t, i);
 	for (int x = 0; x < t->tile; x++) {
 		double sum = 0;

@@ -152,20 +152,20 @@ says 'sigma 0.1'
 differ by-run.png other.png
 
 title "tiles leave no seams"
-# Steps between neighbours at tiles' borders against all others. Tiles laid side by side without blending have
-# more than the bound (measured when this was written: see docs/translate.md).
-does train "${digits[@]}" "${images[@]}" --latent 3 --steps 40 --seed 3 --out seams
+# Without noise and patches a seam could hide behind. Tiles put side by side, or blended over a quarter, gave 1.7 to
+# 4 at their borders after 100 steps, these 0.85 to 1.15.
+does train "${digits[@]}" "${images[@]}" --latent 3 --condition-noise off --patch 1 --steps 100 --seed 3 --out seams
 "$PROBE" smooth smooth.png 150 110
 does translate seams smooth.png tiled.png --fit tile --sigma 0.001
 size 150 110 3 tiled.png
-"$PROBE" seams tiled.png 16 4 1.25 >ratio || fail "seams: $(cat ratio)"
+differ tiled.png smooth.png
+"$PROBE" seams tiled.png smooth.png 16 2 1.5 >ratio || fail "seams: $(cat ratio)"
 
 title "memory grows with the picture alone"
-if [[ -z ${ASAN_OPTIONS:-} || $OTPLAN != *sanitize* ]]; then
-	"$PROBE" smooth small.png 200 150
-	"$PROBE" smooth large.png 2000 1000
-	small=$("$PROBE" peak "$OTPLAN" translate run small.png small-out.png --fit tile --threads 2 2>/dev/null)
-	large=$("$PROBE" peak "$OTPLAN" translate run large.png large-out.png --fit tile --threads 2 2>/dev/null)
-	# 6 MB as bytes: decoded, translated, and twice over while PNG is made. Floats of one copy are 24 MB.
-	((large - small < 5 * 2000 * 1000 * 3 / 1024)) || fail "$small KiB, then $large KiB"
-fi
+"$PROBE" smooth small.png 200 150
+"$PROBE" smooth large.png 1500 1000
+small=$("$PROBE" peak "$OTPLAN" translate run small.png small-out.png --fit tile --threads 2 2>/dev/null)
+large=$("$PROBE" peak "$OTPLAN" translate run large.png large-out.png --fit tile --threads 2 2>/dev/null)
+# 4.5 MB as bytes: decoded, translated, and twice more while a PNG is made. Sums of the whole would be floats, 18 MB.
+# Sanitizers keep what is freed.
+[[ $OTPLAN == *sanitize* ]] || ((large - small < 5 * 1500 * 1000 * 3 / 1024)) || fail "$small KiB, then $large KiB"
