@@ -101,15 +101,13 @@ typedef struct otplan_model otplan_model;
 /* What an error's message takes at most, with its terminating zero. */
 #define OTPLAN_MESSAGE_BYTES 1024
 
-/* Opens a model.h5, or the folder of a run. All memory that translation needs is
- * taken here, on the CPU about as much for each thread.
- *   options   NULL: the defaults
- *   *model    the model, or NULL on failure
- *   message   OTPLAN_MESSAGE_BYTES for one line that says what was wrong with what, "" on success; or NULL
- * Returns OTPLAN_OK, OTPLAN_BAD_ARGUMENT, OTPLAN_BAD_FILE, OTPLAN_NO_DEVICE or OTPLAN_NO_MEMORY;
- * after a failure nothing is left open, and another model can be opened.
- * Callable from any thread; opening happens one at a time. It uses HDF5: a
- * program that calls a serial HDF5 itself must not do so from another thread meanwhile. */
+/* Opens a model.h5, the folder of a run, or a checkpoint (its moving average, and sigma at its step). All
+ * memory that translation needs is taken here, on the CPU about as much for each thread. options   NULL: the
+ * defaults *model    the model, or NULL on failure message   OTPLAN_MESSAGE_BYTES for one line that says what
+ * was wrong with what, "" on success; or NULL Returns OTPLAN_OK, OTPLAN_BAD_ARGUMENT, OTPLAN_BAD_FILE,
+ * OTPLAN_NO_DEVICE or OTPLAN_NO_MEMORY; after a failure nothing is left open, and another model can be
+ * opened. Callable from any thread; opening happens one at a time. It uses HDF5: a program that calls a
+ * serial HDF5 itself must not do so from another thread meanwhile. */
 OTPLAN_API otplan_status otplan_model_open(const char *path, const otplan_options *options,
 					   otplan_model **model, char *message);
 

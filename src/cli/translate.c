@@ -2,11 +2,12 @@
 #include "cli/commands.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "data/image.h"
+#include "data/encode.h"
 #include "data/outputs.h"
 #include "data/write.h"
-#include "model/translator.h"
+#include "model/pictures.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,9 +15,10 @@
 enum { BLOCK_OUTPUTS = 256, NAME_BYTES = 4096 };
 
 typedef struct options {
-	int samples, threads;
+	int samples, threads, quality;
 	uint64_t seed;
-	const char *device, *precision;
+	double sigma; /* 0: the model's */
+	const char *device, *precision, *fit, *format;
 	bool overwrite;
 } options;
 
@@ -25,7 +27,11 @@ typedef struct sink {
 	otp_outputs *outputs;
 	otp_array_file *array; /* NULL: pictures */
 	bool to_array, vectors;
-	int samples, h, w, c;
+	otp_picture_format format;
+	int samples, quality, h, w, c; /* sizes: of an array's rows */
+	uint8_t *row;		       /* of an array: the samples of one input, as they come */
+	double started, said;	       /* seconds */
+	bool flattened;		       /* alpha was laid over white */
 } sink;
 
 /* ---- planning ---------------------------------------------------------------- */
@@ -41,16 +47,16 @@ static char *folder_of(const char *path, const char **base)
 }
 
 /* NAME.png, or NAME_0.png ... These are two series: NAME_*.png of an earlier run go where they are not made
- * again, and NAME.png may stay beside them. */
-static void plan_samples(sink *k, const char *name)
+ * again, and NAME.png may stay beside them. So may outputs of other formats. */
+static void plan_samples(sink *k, const char *name, const char *ending)
 {
-	char *single = otp_format("%s.png", name), *numbered = otp_format("%s_*.png", name);
+	char *single = otp_format("%s%s", name, ending), *numbered = otp_format("%s_*%s", name, ending);
 	if (k->samples == 1) {
 		otp_outputs_plan(k->outputs, single, single);
 		otp_outputs_plan_none(k->outputs, numbered);
 	}
 	for (int i = 0; k->samples > 1 && i < k->samples; i++) {
-		char *sample = otp_format("%s_%d.png", name, i);
+		char *sample = otp_format("%s_%d%s", name, i, ending);
 		otp_outputs_plan(k->outputs, sample, numbered);
 		otp_free(sample);
 	}
@@ -58,9 +64,9 @@ static void plan_samples(sink *k, const char *name)
 	otp_free(numbered);
 }
 
-static void plan_no_samples(sink *k, const char *name)
+static void plan_no_samples(sink *k, const char *name, const char *ending)
 {
-	char *single = otp_format("%s.png", name), *numbered = otp_format("%s_*.png", name);
+	char *single = otp_format("%s%s", name, ending), *numbered = otp_format("%s_*%s", name, ending);
 	otp_outputs_plan_none(k->outputs, single);
 	otp_outputs_plan_none(k->outputs, numbered);
 	otp_free(single);
@@ -70,11 +76,41 @@ static void plan_no_samples(sink *k, const char *name)
 static void plan_pictures(sink *k, const otp_dataset *d)
 {
 	char buffer[NAME_BYTES];
+	const char *ending = otp_picture_ending(k->format);
 	otp_dataset_info info = otp_dataset_describe(d);
 	for (int64_t i = 0; i < info.count; i++)
-		plan_samples(k, otp_dataset_name(d, (uint64_t)i, buffer, sizeof buffer));
+		plan_samples(k, otp_dataset_name(d, (uint64_t)i, buffer, sizeof buffer), ending);
 	for (int64_t i = 0; i < info.undecoded; i++)
-		plan_no_samples(k, otp_dataset_undecoded(d, i));
+		plan_no_samples(k, otp_dataset_undecoded(d, i), ending);
+}
+
+/* What the name of OUTPUT says, and --format, which may not say otherwise. */
+static bool choose_format(sink *k, const char *output, bool names_picture, const char *format, otp_error *err)
+{
+	otp_picture_format named = OTP_PICTURE_PNG;
+	k->format = OTP_PICTURE_PNG;
+	k->to_array = otp_array_file_fits(output);
+	if (names_picture && !otp_picture_format_of(output, &named))
+		return otp_fail(
+		    err, output,
+		    "pictures are written as PNG, JPEG or WebP, expected a name ending in .png, .jpg or "
+		    ".webp");
+	k->format = named;
+	if (strcmp(format, "auto") == 0)
+		return true;
+	if (strcmp(format, "npy") == 0 || strcmp(format, "npz") == 0 || strcmp(format, "h5") == 0) {
+		const char *dot = strrchr(output, '.');
+		return (k->to_array && strcmp(dot + 1, format) == 0) ||
+		       otp_fail(err, output, "expected a name ending in .%s with --format %s", format,
+				format);
+	}
+	for (int i = 0; i < 3; i++)
+		if (strcmp(format, OTP_CHOICE_NAME(otp_picture_format, i)) == 0) {
+			k->format = (otp_picture_format)i;
+			return (!k->to_array && (!names_picture || k->format == named)) ||
+			       otp_fail(err, output, "has another ending than --format %s", format);
+		}
+	return otp_fail(err, "--format", "is '%s', expected png, jpeg, webp, npy, npz or h5", format);
 }
 
 /* OUTPUT names an array file, one picture, or a folder of pictures. */
@@ -83,32 +119,37 @@ static bool plan(sink *k, const otp_dataset *d, const char *output, const option
 	otp_dataset_info info = otp_dataset_describe(d);
 	int64_t inputs = info.count + info.undecoded;
 	const char *base;
+	bool names_picture = otp_image_name_fits(output) && !otp_file_is_folder(output);
+	if (!choose_format(k, output, names_picture, o->format, err))
+		return false;
+	if (!k->to_array && k->vectors)
+		return otp_fail(err, output,
+				"cannot hold vectors, expected a name ending in .npy, .npz or .h5");
+	if (!k->to_array && names_picture && (inputs > 1 || strcmp(info.format, "folder") == 0))
+		return otp_fail(err, output, "names one picture for %lld inputs, expected a folder",
+				(long long)inputs);
+	if (k->to_array && k->h == 0)
+		return otp_fail(
+		    err, output,
+		    "an array cannot hold pictures of several sizes, from %d x %d to %d x %d (height x "
+		    "width): write a folder, or cut squares by --fit crop",
+		    info.survey.h_min, info.survey.w_min, info.survey.h_max, info.survey.w_max);
 	char *folder = folder_of(output, &base);
-	bool ok = true, names_picture = otp_image_name_fits(output) && !otp_file_is_folder(output);
-	k->to_array = otp_array_file_fits(output);
-	if (!k->to_array && k->vectors) {
-		ok =
-		    otp_fail(err, output, "cannot hold vectors, expected a name ending in .npy, .npz or .h5");
-	} else if (!k->to_array && names_picture && (inputs > 1 || strcmp(info.format, "folder") == 0)) {
-		ok = otp_fail(err, output, "names one picture for %lld inputs, expected a folder",
-			      (long long)inputs);
-	} else if (k->to_array) {
+	if (k->to_array) {
 		k->outputs = otp_outputs_new(folder, o->overwrite);
 		otp_outputs_plan(k->outputs, base, base);
 	} else if (names_picture) {
 		const char *dot = strrchr(base, '.');
 		char *stem = otp_format("%.*s", (int)(dot - base), base);
 		k->outputs = otp_outputs_new(folder, o->overwrite);
-		ok = strcmp(dot, ".png") == 0 ||
-		     otp_fail(err, output, "pictures are written as PNG, expected a name ending in .png");
-		plan_samples(k, stem);
+		plan_samples(k, stem, dot);
 		otp_free(stem);
 	} else {
 		k->outputs = otp_outputs_new(output, o->overwrite);
 		plan_pictures(k, d);
 	}
 	otp_free(folder);
-	return ok;
+	return true;
 }
 
 /* ---- writing ----------------------------------------------------------------- */
@@ -144,32 +185,39 @@ static bool open_array(sink *k, const otp_dataset *d, otp_error *err)
 	return k->array && name_rows(k, d, count, err);
 }
 
-static bool put_picture(const sink *k, size_t i, const uint8_t *pixels, otp_error *err)
+static bool put_picture(sink *k, size_t i, const otp_image *made, otp_error *err)
 {
 	char *path = otp_outputs_begin(k->outputs, i, err);
-	bool ok = path && otp_image_write_png(path, pixels, k->h, k->w, k->c, err) &&
+	bool ok = path &&
+		  otp_picture_write(path, k->format, k->quality, made->u8, made->h, made->w, made->c, err) &&
 		  otp_outputs_end(k->outputs, i, err);
+	k->flattened = k->flattened || (k->format == OTP_PICTURE_JPEG && made->c % 2 == 0);
 	otp_free(path);
 	return ok;
 }
 
-/* All samples of n inputs from `first` on. */
-static bool put(const sink *k, int64_t first, int64_t n, const float *y, otp_error *err)
+/* One sample into its place of an array's row; where other pictures have alpha, one without is opaque. */
+static bool put_in_row(sink *k, int sample, const otp_image *made, otp_error *err)
 {
-	size_t floats = (size_t)k->h * (size_t)k->w * (size_t)k->c, all = (size_t)n * (size_t)k->samples;
-	if (k->vectors)
-		return otp_array_file_append(k->array, y, n, err);
-	uint8_t *pixels = otp_calloc(all * floats, 1);
-	for (size_t i = 0; i < all * floats; i++)
-		pixels[i] = otp_image_byte(y[i]);
-	bool ok = true;
-	if (k->array)
-		ok = otp_array_file_append(k->array, pixels, n, err);
-	for (size_t i = 0; ok && !k->array && i < all; i++)
-		ok = put_picture(k, (size_t)first * (size_t)k->samples + i, pixels + i * floats, err);
-	otp_free(pixels);
-	return ok;
+	size_t pixels = (size_t)k->h * (size_t)k->w, c = (size_t)k->c, from = (size_t)made->c;
+	uint8_t *to = k->row + (size_t)sample * pixels * c;
+	if (made->h != k->h || made->w != k->w || from > c)
+		return otp_fail(err, "translate", "a picture has another size than when it was opened");
+	for (size_t i = 0; i < pixels; i++)
+		for (size_t j = 0; j < c; j++)
+			to[i * c + j] = j < from ? made->u8[i * from + j] : 255;
+	return sample + 1 < k->samples || otp_array_file_append(k->array, k->row, 1, err);
 }
+
+static bool put(void *context, int64_t index, int sample, const otp_image *made, otp_error *err)
+{
+	sink *k = context;
+	if (k->array)
+		return put_in_row(k, sample, made, err);
+	return put_picture(k, (size_t)index * (size_t)k->samples + (size_t)sample, made, err);
+}
+
+/* ---- the work ---------------------------------------------------------------- */
 
 static volatile sig_atomic_t stopped_by;
 
@@ -181,19 +229,39 @@ static void on_signal(int number)
 	signal(number, SIG_DFL);
 }
 
-static bool go_on(int64_t done, int64_t count, otp_error *err)
+/* On a terminal the live line; off it a line now and then, rarer as it takes longer. */
+static void show(sink *k, double done)
+{
+	const double first_s = 30, most_s = 600;
+	char line[96];
+	double now = otp_seconds(), took = now - k->started, left = done > 0 ? took * (1 - done) / done : 0;
+	double patience = fmin(fmax(first_s, took / 2), most_s);
+	bool due = now - k->said >= patience && done > 0;
+	if (!otp_log_is_live() && !due)
+		return;
+	snprintf(line, sizeof line, "translated %.0f %%, about %.0f %s left", 100 * done,
+		 left < 100 ? left : left / 60, left < 100 ? "s" : "min");
+	if (otp_log_is_live())
+		otp_log_status(done > 0 ? line : "translating");
+	else
+		otp_log("%s", line);
+	k->said = now;
+}
+
+static bool go_on(void *context, double done, otp_error *err)
 {
 	int number = stopped_by;
+	show(context, done);
 	if (!number)
 		return true;
-	otp_fail_machine(err, "translate", "stopped by signal %d after %lld of %lld inputs", number,
-			 (long long)done, (long long)count);
+	otp_fail_machine(err, "translate", "stopped by signal %d after %.0f %% of the inputs", number,
+			 100 * done);
 	err->exit_code = 128 + number;
 	return false;
 }
 
-static bool translate_all(otp_translator *t, const otp_dataset *d, const options *o, const sink *k,
-			  otp_error *err)
+static bool translate_vectors(otp_translator *t, const otp_dataset *d, const options *o, sink *k,
+			      otp_error *err)
 {
 	size_t floats = (size_t)t->sample_floats;
 	int64_t count = otp_dataset_describe(d).count;
@@ -203,36 +271,54 @@ static bool translate_all(otp_translator *t, const otp_dataset *d, const options
 	bool ok = true;
 	for (int64_t first = 0; ok && first < count; first += block) {
 		int64_t n = count - first < block ? count - first : block;
-		ok = go_on(first, count, err);
+		ok = go_on(k, (double)first / (double)count, err);
 		for (int64_t i = 0; ok && i < n; i++)
 			ok = otp_dataset_get(d, (uint64_t)(first + i), 0, x + (size_t)i * floats, err);
 		if (ok) {
 			otp_translator_run(t, x, n, o->samples, o->seed, y);
-			ok = put(k, first, n, y, err);
-		}
-		if (otp_log_is_live()) {
-			char line[96];
-			snprintf(line, sizeof line, "translated %lld of %lld", (long long)(first + n),
-				 (long long)count);
-			otp_log_status(line);
+			ok = otp_array_file_append(k->array, y, n, err);
 		}
 	}
-	otp_log_status(NULL);
 	otp_free(x);
 	otp_free(y);
 	return ok;
 }
 
-static bool write_all(otp_translator *t, const otp_dataset *d, const options *o, sink *k, otp_error *err)
+static bool translate_pictures(otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o,
+			       sink *k, otp_error *err)
+{
+	otp_pictures job = {.set = d,
+			    .fit = fit,
+			    .samples = o->samples,
+			    .seed = o->seed,
+			    .put = put,
+			    .go_on = go_on,
+			    .context = k};
+	if (k->array)
+		k->row =
+		    otp_calloc(otp_mul_size((size_t)k->samples, (size_t)k->h * (size_t)k->w), (size_t)k->c);
+	bool ok = otp_pictures_translate(t, &job, err);
+	otp_free(k->row);
+	return ok;
+}
+
+static bool write_all(otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o, sink *k,
+		      otp_error *err)
 {
 	static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP};
 	for (int i = 0; i < 3; i++)
 		signal(SIGNALS[i], on_signal);
-	bool ok = (!k->to_array || open_array(k, d, err)) && translate_all(t, d, o, k, err);
+	k->started = k->said = otp_seconds();
+	bool ok =
+	    (!k->to_array || open_array(k, d, err)) &&
+	    (k->vectors ? translate_vectors(t, d, o, k, err) : translate_pictures(t, d, fit, o, k, err));
+	otp_log_status(NULL);
 	if (k->array && ok)
 		ok = otp_array_file_finish(k->array, err) && otp_outputs_end(k->outputs, 0, err);
 	else if (k->array)
 		otp_array_file_abandon(k->array);
+	if (k->flattened)
+		otp_log("JPEG holds no alpha: pictures that have it were laid over white");
 	return otp_outputs_finish(k->outputs, ok, err);
 }
 
@@ -243,21 +329,44 @@ typedef struct job {
 	const options *o;
 } job;
 
-static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp_error *err)
+/* What happens to pictures without having been asked for. */
+static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
+	int size = t->arch.h;
+	bool fits = info.h == size && info.w == size;
+	if (!*o->fit && !fits && fit == OTP_FIT_RESIZE)
+		otp_log("pictures are translated with a shorter side of %d pixels, as in training, and "
+			"resized back "
+			"(--fit resize); --fit tile keeps their pixels, --fit crop cuts squares",
+			size);
+	if (info.survey.deep)
+		otp_log("%lld inputs have more than 8 bits a channel; outputs have 8",
+			(long long)info.survey.deep);
+}
+
+static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp_fit fit, otp_error *err)
+{
+	otp_dataset_info info = otp_dataset_describe(d);
+	bool crop = fit == OTP_FIT_CROP, vectors = t->arch.vectors;
 	sink k = {.samples = j->o->samples,
-		  .h = t->arch.h,
-		  .w = t->arch.w,
-		  .c = t->arch.c,
-		  .vectors = t->arch.vectors};
+		  .quality = j->o->quality,
+		  .h = crop ? t->arch.h : info.h,
+		  .w = crop ? t->arch.w : info.w,
+		  .c = t->arch.c + (!vectors && !crop && otp_dataset_alpha(d) > 0),
+		  .vectors = vectors};
 	if (info.count == 0)
 		return otp_fail(err, j->input, "is generated without end, expected ?limit=N with it");
 	bool ok = plan(&k, d, j->output, j->o, err);
 	if (ok) {
 		otp_outputs_protect_file(k.outputs, t->path);
 		otp_outputs_protect_set(k.outputs, d);
-		ok = otp_outputs_check(k.outputs, err) && write_all(t, d, j->o, &k, err);
+		ok = otp_outputs_check(k.outputs, err);
+	}
+	if (ok) {
+		if (!vectors)
+			say_choices(t, d, fit, j->o);
+		ok = write_all(t, d, fit, j->o, &k, err);
 	}
 	otp_outputs_free(k.outputs);
 	if (ok)
@@ -266,19 +375,42 @@ static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp
 	return ok;
 }
 
+/* What the options say of this model. */
+static bool settle(const options *o, otp_translator *t, otp_fit *fit, otp_error *err)
+{
+	double most = t->facts.smoothing == OTP_SMOOTHING_VP ? 1 : 100;
+	if (o->sigma > most)
+		return otp_fail(err, "--sigma", "is %g, expected %g at most", o->sigma, most);
+	if (o->sigma > 0)
+		t->facts.sigma = o->sigma;
+	if (*o->fit && t->arch.vectors)
+		return otp_fail(err, "--fit", "is for pictures, the model translates vectors");
+	*fit = otp_fit_of(t);
+	for (int i = 0; i < 3; i++)
+		if (strcmp(o->fit, OTP_CHOICE_NAME(otp_fit, i)) == 0) {
+			*fit = (otp_fit)i;
+			return true;
+		}
+	return !*o->fit || otp_fail(err, "--fit", "is '%s', expected resize, tile or crop", o->fit);
+}
+
 /* Pictures that could not be decoded are counted in *undecoded. */
 static void run(const job *j, int64_t *undecoded, otp_error *err)
 {
 	otp_runtime runtime;
 	otp_translator t;
+	otp_fit fit = OTP_FIT_RESIZE;
 	if (!otp_runtime_open(j->o->device, j->o->precision, j->o->threads, &runtime, err))
 		return;
 	if (otp_translator_open(j->model, &runtime, &t, err)) {
-		otp_dataset *d = otp_translator_open_data(&t, j->input, err);
-		if (d && translate(j, &t, d, err))
+		otp_dataset *d = NULL;
+		if (settle(j->o, &t, &fit, err))
+			d = (t.arch.vectors || fit == OTP_FIT_CROP
+				 ? otp_translator_open_data
+				 : otp_translator_open_pictures)(&t, j->input, err);
+		if (d && translate(j, &t, d, fit, err))
 			*undecoded = otp_dataset_describe(d).undecoded;
-		if (d)
-			otp_dataset_close(d);
+		otp_dataset_close(d);
 		otp_translator_close(&t);
 	}
 	otp_runtime_close(&runtime);
@@ -286,10 +418,26 @@ static void run(const job *j, int64_t *undecoded, otp_error *err)
 
 int otp_command_translate(int argc, char **argv, otp_error *err)
 {
-	options o = {.samples = 1, .seed = 1, .device = "auto", .precision = "f32"};
+	options o = {.samples = 1,
+		     .seed = 1,
+		     .quality = 95,
+		     .device = "auto",
+		     .precision = "f32",
+		     .fit = "",
+		     .format = "auto"};
 	const otp_arg args[] = {
 	    {"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
 	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise; another seed, other samples"},
+	    {"fit", OTP_ARG_TEXT, &o.fit, 0, 0,
+	     "pictures of other sizes than the model's: resize (shorter side to the model's, and back), tile "
+	     "(at their own scale, in overlapping tiles), crop (out comes the centre square, of the model's "
+	     "size, "
+	     "without alpha); default: as the model was trained, which is resize"},
+	    {"format", OTP_ARG_TEXT, &o.format, 0, 0,
+	     "png, jpeg, webp, npy, npz or h5; default: by the ending of OUTPUT, PNG in a folder"},
+	    {"quality", OTP_ARG_INT, &o.quality, 1, 100,
+	     "of JPEG and WebP, 95; WebP at 100 keeps every byte"},
+	    {"sigma", OTP_ARG_REAL, &o.sigma, 0, 0, "smoothing of inputs; default: the model's"},
 	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
 	    {"precision", OTP_ARG_TEXT, &o.precision, 0, 0, "f32, tf32 or bf16"},
 	    {"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
@@ -298,9 +446,11 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 	};
 	const char *words[3];
 	int64_t undecoded = 0;
-	if (otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
-			   "otplan translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--overwrite]",
-			   err)) {
+	if (otp_args_parse(
+		argc, argv, args, sizeof args / sizeof *args, words, 3,
+		"otplan translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--fit resize|tile|crop] "
+		"[--format F] [--overwrite]",
+		err)) {
 		job j = {.model = words[0], .input = words[1], .output = words[2], .o = &o};
 		run(&j, &undecoded, err);
 	}

@@ -37,6 +37,7 @@ struct otp_dataset {
 			    made by formula */
 	bool prepared, loaded, scanned;
 	bool exact;    /* sieved: no sample stands in for another */
+	bool own;      /* samples are taken as stored: of their own sizes and channels */
 	int size;      /* asked for; 0: as stored */
 	int h, w, c;   /* of a finished sample */
 	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
@@ -422,7 +423,7 @@ static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_e
 {
 	if (!d->source->ops->read(d->source, number_in_source(d, index), image, err))
 		return false;
-	if (d->source->kind == OTP_DATA_VECTORS)
+	if (d->source->kind == OTP_DATA_VECTORS || d->own)
 		return true;
 	bool bytes = image->u8 != NULL;
 	if (!keeps_size(d, index, image, err) || !can_reshape(d, index, image, err)) {
@@ -583,7 +584,8 @@ static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
 	return true;
 }
 
-bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
+/* own: size is that of generated samples alone. */
+static bool shape(otp_dataset *d, int size, int channels, bool own, otp_error *err)
 {
 	otp_source *s = d->source;
 	otp_free(d->kept);
@@ -594,8 +596,9 @@ bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
 	d->loaded = d->exact = false;
 	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, size, err)))
 		return false;
-	d->size = s->kind == OTP_DATA_IMAGES ? size : 0;
-	if (!d->size && s->h == 0)
+	d->own = own && s->kind == OTP_DATA_IMAGES;
+	d->size = s->kind == OTP_DATA_IMAGES && !own ? size : 0;
+	if (!d->size && !d->own && s->h == 0)
 		return otp_fail(err, d->spec.text,
 				"has images of several sizes, from %d x %d to %d x %d (height x width): give "
 				"--image-size",
@@ -605,8 +608,13 @@ bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
 	if (d->chosen)
 		d->broken = otp_calloc((size_t)d->count, sizeof *d->broken);
 	d->prepared = true;
-	d->kept_bytes = bytes_to_keep(d);
+	d->kept_bytes = d->own ? 0 : bytes_to_keep(d);
 	return true;
+}
+
+bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
+{
+	return shape(d, size, channels, false, err);
 }
 
 /* What was chosen where something else could have been meant. */
@@ -644,6 +652,11 @@ bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err)
 	return read_through(d, threads, err);
 }
 
+bool otp_dataset_prepare_own(otp_dataset *d, int size, int channels, int threads, otp_error *err)
+{
+	return shape(d, size, channels, true, err) && otp_dataset_load(d, threads, err);
+}
+
 bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err)
 {
 	OTP_ASSERT(d->loaded, "otp_dataset_load comes first");
@@ -672,7 +685,7 @@ static double hue_of(const otp_dataset *d, uint64_t number, uint32_t draw)
 /* Settled grey to the coloured, dimmed or repeated channels that come out. */
 static void spread_grey(const otp_dataset *d, const otp_image *in, const float factor[3], float *out)
 {
-	size_t pixels = (size_t)d->h * (size_t)d->w, c = (size_t)d->c;
+	size_t pixels = (size_t)in->h * (size_t)in->w, c = (size_t)d->c;
 	for (size_t i = 0; i < pixels; i++) {
 		float v = in->u8 ? otp_byte_value(in->u8[i]) : in->f32[i];
 		for (size_t k = 0; k < c; k++)
@@ -736,6 +749,25 @@ static bool take(const otp_dataset *d, uint64_t *index, otp_image *image, otp_er
 		return settle_or_next(d, index, image, err);
 	image->u8 = d->kept + (size_t)*index * otp_image_values(image);
 	return true;
+}
+
+bool otp_dataset_take(const otp_dataset *d, uint64_t index, otp_image *out, otp_error *err)
+{
+	OTP_ASSERT(d->exact, "otp_dataset_sieve comes first");
+	return take(d, &index, out, err);
+}
+
+int otp_dataset_settled_channels(const otp_dataset *d) { return d->settled_c; }
+
+void otp_dataset_finish(const otp_dataset *d, uint64_t index, const otp_image *part, float *out)
+{
+	OTP_ASSERT(part->c == d->settled_c, "%d channels, %d are settled", part->c, d->settled_c);
+	finish(d, part, number_in_source(d, index), 0, out);
+}
+
+int64_t otp_dataset_alpha(const otp_dataset *d)
+{
+	return d->settled_c == 1 || d->settled_c == 3 ? d->source->survey.alpha : 0;
 }
 
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err)

@@ -10,6 +10,7 @@
 
 #include "core/base.h"
 #include "data/colour.h"
+#include "data/image.h"
 
 typedef enum otp_data_kind { OTP_DATA_IMAGES, OTP_DATA_VECTORS } otp_data_kind;
 
@@ -66,6 +67,10 @@ bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, ot
  * be decoded. From then on count, names and rows are those of samples that can be, and none stands in for
  * another: a file that breaks later is an error of otp_dataset_get. */
 bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err);
+/* The other way to prepare, for pictures that keep their sizes (generated ones: `size`). Nothing is kept in
+ * memory, the description's h and w are 0 where sizes differ, and samples come by otp_dataset_take, not by
+ * otp_dataset_get. */
+bool otp_dataset_prepare_own(otp_dataset *d, int size, int channels, int threads, otp_error *err);
 void otp_dataset_close(otp_dataset *d);
 
 /* Kind and larger side of a set, 0 where sides differ or a set has no pictures, from headers alone: of a
@@ -80,6 +85,17 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d);
  * Thread-safe; a function of (seed, index, draw) alone. index < count, or
  * anything where count is 0. */
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err);
+
+/* The two stages of a sample, for who does something between them; after otp_dataset_sieve, pictures only.
+ * Take: sample `index` in the set's size and settled channels, or, prepared by otp_dataset_prepare_own, just
+ * as stored (alpha too). The pixels may belong to the set; otp_image_free frees what does not.
+ * Finish: a part of sample `index` in settled channels becomes what otp_dataset_get gives, part->h * part->w
+ * * c floats, draw 0. */
+bool otp_dataset_take(const otp_dataset *d, uint64_t index, otp_image *out, otp_error *err);
+int otp_dataset_settled_channels(const otp_dataset *d);
+void otp_dataset_finish(const otp_dataset *d, uint64_t index, const otp_image *part, float *out);
+/* How many pictures of the whole source have an alpha channel that samples do not. */
+int64_t otp_dataset_alpha(const otp_dataset *d);
 
 /* Where samples are a fixed function of stored bytes (a set with an end of 8-bit
  * images, nothing drawn, at full brightness): the channels of those bytes, which

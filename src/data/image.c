@@ -3,6 +3,7 @@
 #include "data/image.h"
 
 #include "core/file.h"
+#include "data/resample.h"
 #include "scalar.h"
 
 #include <math.h>
@@ -88,7 +89,7 @@ void otp_image_to_bytes(otp_image *image)
 
 /* ---- channels ---------------------------------------------------------------- */
 
-static void convert_pixel(const float *in, int c_in, float *out, int c_out)
+void otp_image_convert_pixel(const float *in, int c_in, float *out, int c_out)
 {
 	bool grey = c_in <= 2;
 	float alpha = c_in % 2 == 0 ? (in[c_in - 1] + 1) / 2 : 1;
@@ -116,87 +117,28 @@ void otp_image_to_channels(otp_image *image, int channels)
 	size_t pixels = otp_mul_size((size_t)image->h, (size_t)image->w);
 	float *out = otp_calloc(otp_mul_size(pixels, (size_t)channels), sizeof *out);
 	for (size_t i = 0; i < pixels; i++)
-		convert_pixel(image->f32 + i * (size_t)image->c, image->c, out + i * (size_t)channels,
-			      channels);
+		otp_image_convert_pixel(image->f32 + i * (size_t)image->c, image->c,
+					out + i * (size_t)channels, channels);
 	replace_by_floats(image, out, image->h, image->w, channels);
 }
 
 /* ---- size --------------------------------------------------------------------- */
 
-/* One axis of the resampling: output i is the weighted sum of `taps` inputs from first[i]. */
-typedef struct axis {
-	int taps;
-	int *first;
-	float *weight; /* (count, taps) */
-} axis;
-
-/* The triangle filter in units of the coarser of the two grids (what Pillow
- * calls BILINEAR), for the `count` outputs from `offset` of a length `to` axis. */
-static axis axis_new(int from, double to, double offset, int count)
-{
-	double scale = (double)from / to, reach = fmax(scale, 1);
-	axis a = {.taps = (int)ceil(reach) * 2 + 1};
-	if (a.taps > from)
-		a.taps = from;
-	a.first = otp_calloc((size_t)count, sizeof *a.first);
-	a.weight = otp_calloc(otp_mul_size((size_t)count, (size_t)a.taps), sizeof *a.weight);
-	for (int i = 0; i < count; i++) {
-		double centre = (i + offset + 0.5) * scale, sum = 0;
-		int first = (int)floor(centre - reach);
-		first = first < 0 ? 0 : first > from - a.taps ? from - a.taps : first;
-		float *weight = a.weight + (size_t)i * (size_t)a.taps;
-		a.first[i] = first;
-		for (int t = 0; t < a.taps; t++)
-			sum += weight[t] = (float)fmax(0, 1 - fabs(first + t + 0.5 - centre) / reach);
-		for (int t = 0; t < a.taps; t++)
-			weight[t] = (float)(weight[t] / sum);
-	}
-	return a;
-}
-
-static void axis_free(axis *a)
-{
-	otp_free(a->first);
-	otp_free(a->weight);
-}
-
 void otp_image_to_square(otp_image *image, int size)
 {
 	if (image->h == size && image->w == size)
 		return;
-	otp_image_to_float(image);
-	int h = image->h, w = image->w, c = image->c;
 	/* The longer side keeps its exact ratio; the crop's offset is whole pixels of the result. */
-	double ratio = (double)size / (h < w ? h : w);
-	double to_h = h < w ? size : h * ratio, to_w = h < w ? w * ratio : size;
-	axis down = axis_new(h, to_h, floor((to_h - size) / 2), size);
-	axis across = axis_new(w, to_w, floor((to_w - size) / 2), size);
-	float *rows = otp_calloc(otp_mul_size((size_t)h * (size_t)size, (size_t)c), sizeof *rows);
-	float *out = otp_calloc(otp_mul_size((size_t)size * (size_t)size, (size_t)c), sizeof *out);
-
-	for (int y = 0; y < h; y++)
-		for (int x = 0; x < size; x++)
-			for (int t = 0; t < across.taps; t++) {
-				float weight = across.weight[x * across.taps + t];
-				const float *in =
-				    image->f32 +
-				    ((size_t)y * (size_t)w + (size_t)(across.first[x] + t)) * (size_t)c;
-				for (int k = 0; k < c; k++)
-					rows[((size_t)y * (size_t)size + (size_t)x) * (size_t)c +
-					     (size_t)k] += weight * in[k];
-			}
-	size_t row = (size_t)size * (size_t)c;
-	for (int y = 0; y < size; y++)
-		for (int t = 0; t < down.taps; t++) {
-			float weight = down.weight[y * down.taps + t];
-			const float *in = rows + (size_t)(down.first[y] + t) * row;
-			for (size_t i = 0; i < row; i++)
-				out[(size_t)y * row + i] += weight * in[i];
-		}
-	axis_free(&down);
-	axis_free(&across);
-	otp_free(rows);
-	replace_by_floats(image, out, size, size, c);
+	double ratio = (double)size / (image->h < image->w ? image->h : image->w);
+	otp_frame frame = {.h = image->h < image->w ? size : image->h * ratio,
+			   .w = image->h < image->w ? image->w * ratio : size,
+			   .rows = size,
+			   .columns = size};
+	frame.top = floor((frame.h - size) / 2);
+	frame.left = floor((frame.w - size) / 2);
+	otp_image out = otp_image_resample(image, image->c, &frame, false);
+	otp_image_free(image);
+	*image = out;
 }
 
 /* ---- writing ------------------------------------------------------------------- */

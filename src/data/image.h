@@ -47,6 +47,7 @@ void otp_image_to_bytes(otp_image *image);
 /* Channels 1, 3 or 4 from 1, 2, 3 or 4: grey is repeated, colour becomes its
  * luminance (Rec. 601), alpha is laid over white unless 4 keeps it. */
 void otp_image_to_channels(otp_image *image, int channels);
+void otp_image_convert_pixel(const float *in, int c_in, float *out, int c_out); /* of one pixel */
 /* Shorter side to `size` (triangle filter, widened when shrinking), then the centre size x size. */
 void otp_image_to_square(otp_image *image, int size);
 

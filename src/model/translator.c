@@ -4,11 +4,47 @@
 #include "model/run.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <xxhash.h>
+
+/* A row of weights in the layout of t->params; the facts are read before. */
+static float *average_of(const otp_translator *t, const char *path, otp_error *err)
+{
+	const otp_stored *s = &t->facts;
+	int64_t elements = t->params->elements;
+	if (!s->state[OTP_TRANSPORT])
+		return otp_model_read_weights(path, t->params, err);
+	if (s->elements[OTP_TRANSPORT] != elements) {
+		otp_fail(err, path, "holds a generator of %lld values, its architecture has %lld",
+			 (long long)s->elements[OTP_TRANSPORT], (long long)elements);
+		return NULL;
+	}
+	float *row = otp_calloc((size_t)elements, sizeof *row);
+	memcpy(row, s->state[OTP_TRANSPORT] + OTP_ROW_EMA * elements, (size_t)elements * sizeof *row);
+	return row;
+}
+
+static bool read_facts(otp_translator *t, const char *path, otp_error *err)
+{
+	otp_stored_kind kind;
+	struct stat file;
+	if (!otp_stored_identify(path, &kind, err))
+		return false;
+	if (kind == OTP_STORED_MODEL)
+		return otp_model_read(path, &t->facts, err);
+	size_t bytes = stat(path, &file) == 0 ? 2 * (size_t)file.st_size : 0;
+	if (!otp_memory_can_have(bytes))
+		return otp_fail_memory(err, path, bytes, "a checkpoint", otp_memory_available());
+	return otp_checkpoint_read(path, &t->facts, err) &&
+	       (t->facts.sigma >= 0 ||
+		otp_fail(err, path,
+			 "is a checkpoint of format version 1, which does not say its sigma; "
+			 "expected the run's model.h5"));
+}
 
 static bool load(otp_translator *t, const char *path, otp_error *err)
 {
-	if (!otp_model_read(path, &t->facts, err))
+	if (!read_facts(t, path, err))
 		return false;
 	t->arch = t->facts.arch;
 	const otp_runtime *at = t->runtime;
@@ -18,12 +54,16 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	if (!t->weights)
 		return otp_backend_fail_memory(at->backend, at->device, bytes, "the generator's weights",
 					       err);
-	float *row = otp_model_read_weights(path, t->params, err);
+	float *row = average_of(t, path, err);
 	if (!row)
 		return false;
 	at->backend->upload(at->device, t->weights, OTP_F32, row, t->params->elements);
 	at->backend->wait(at->device);
 	otp_free(row);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) { /* training's alone from here on */
+		otp_free(t->facts.state[n]);
+		t->facts.state[n] = NULL;
+	}
 	return true;
 }
 
@@ -66,25 +106,41 @@ void otp_translator_close(otp_translator *t)
 	memset(t, 0, sizeof *t);
 }
 
-otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err)
+static bool prepare(const otp_translator *t, otp_dataset *d, const char *spec, bool own, otp_error *err)
+{
+	int threads = otp_pool_workers(t->runtime->pool);
+	bool vectors = otp_dataset_describe(d).kind == OTP_DATA_VECTORS;
+	if (vectors != t->arch.vectors)
+		return otp_fail(err, spec, "holds %s, the model translates %s",
+				vectors ? "vectors" : "images", t->arch.vectors ? "vectors" : "images");
+	if (!(own ? otp_dataset_prepare_own : otp_dataset_prepare)(d, vectors ? 0 : t->arch.h, t->arch.c,
+								   threads, err))
+		return false;
+	otp_dataset_info info = otp_dataset_describe(d);
+	if (!own && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
+		return otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h,
+				info.w, info.c, t->arch.h, t->arch.w, t->arch.c);
+	return otp_dataset_sieve(d, threads, err);
+}
+
+static otp_dataset *open_set(const otp_translator *t, const char *spec, bool own, otp_error *err)
 {
 	otp_dataset *d = otp_dataset_open(spec, t->facts.seed, err);
-	if (!d)
-		return NULL;
-	bool vectors = otp_dataset_describe(d).kind == OTP_DATA_VECTORS;
-	bool ok = vectors == t->arch.vectors ||
-		  otp_fail(err, spec, "holds %s, the model translates %s", vectors ? "vectors" : "images",
-			   t->arch.vectors ? "vectors" : "images");
-	ok = ok && otp_dataset_prepare(d, vectors ? 0 : t->arch.h, t->arch.c,
-				       otp_pool_workers(t->runtime->pool), err);
-	otp_dataset_info info = otp_dataset_describe(d);
-	if (ok && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
-		ok = otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h,
-			      info.w, info.c, t->arch.h, t->arch.w, t->arch.c);
-	if (ok && otp_dataset_sieve(d, otp_pool_workers(t->runtime->pool), err))
+	if (d && prepare(t, d, spec, own, err))
 		return d;
 	otp_dataset_close(d);
 	return NULL;
+}
+
+otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err)
+{
+	return open_set(t, spec, false, err);
+}
+
+otp_dataset *otp_translator_open_pictures(const otp_translator *t, const char *spec, otp_error *err)
+{
+	OTP_ASSERT(!t->arch.vectors, "pictures for a model of vectors");
+	return open_set(t, spec, true, err);
 }
 
 void otp_translator_run(otp_translator *t, const float *x, int64_t n, int samples, uint64_t seed, float *y)

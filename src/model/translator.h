@@ -22,13 +22,17 @@ typedef struct otp_translator {
 	otp_stream *streams;
 } otp_translator;
 
-/* path: a model.h5, or a run's folder (then RUN/model.h5). */
+/* path: a model.h5, a run's folder (then RUN/model.h5), or a checkpoint, of which it takes the moving average
+ * and sigma at its step. */
 bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator *t, otp_error *err);
 void otp_translator_close(otp_translator *t);
 
 /* Opens and prepares a data set to the model's shape. Pictures that cannot be decoded are named and left out:
  * none stands in for another. */
 otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err);
+
+/* The same for pictures that keep their sizes: otp_dataset_take gives them. */
+otp_dataset *otp_translator_open_pictures(const otp_translator *t, const char *spec, otp_error *err);
 
 /* K samples for each of n inputs: x (n, h, w, c) -> y (n, K, h, w, c). Sample k of
  * an input depends on (model, seed, the input's content, k) alone. Allocates nothing. */

@@ -1,5 +1,6 @@
 #include "ot/smoothing.h"
 #include "core/base.h"
+#include "scalar.h"
 
 #include <math.h>
 
@@ -29,4 +30,14 @@ double otp_smoothing_keep(otp_smoothing kind, double sigma)
 otp_node *otp_smooth(otp_node *x, otp_node *eps, otp_node *keep, otp_node *sigma)
 {
 	return otp_add(otp_mul(x, keep), otp_mul(eps, sigma));
+}
+
+void otp_smoothing_noise(otp_stream stream, uint32_t first, size_t count, float *out)
+{
+	for (size_t i = 0; i < count;) {
+		uint32_t element = first + (uint32_t)i, block = element / 4;
+		otp_normals drawn = otp_normal_block(stream, OTP_PURPOSE_EPS, block);
+		for (uint32_t k = element % 4; k < 4 && i < count; k++)
+			out[i++] = drawn.v[k];
+	}
 }

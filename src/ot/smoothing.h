@@ -3,6 +3,7 @@
 #define OTP_SMOOTHING_H
 
 #include "core/choice.h"
+#include "core/rng.h"
 #include "graph/graph.h"
 
 #define OTP_CHOICES_otp_smoothing(X) X(OTP_SMOOTHING_ADDITIVE, "additive") X(OTP_SMOOTHING_VP, "vp")
@@ -32,5 +33,9 @@ double otp_smoothing_keep(otp_smoothing kind, double sigma);
 
 /* x: (n, h, w, c); eps: the same; keep, sigma: (1, 1, 1, 1) */
 otp_node *otp_smooth(otp_node *x, otp_node *eps, otp_node *keep, otp_node *sigma);
+
+/* Elements [first, first + count) of the noise that a stream draws for a sample of any size. A program that
+ * draws its noise itself gives sample (h, w, c) elements 0 .. h w c - 1. */
+void otp_smoothing_noise(otp_stream stream, uint32_t first, size_t count, float *out);
 
 #endif

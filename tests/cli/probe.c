@@ -5,6 +5,7 @@
 #include "data/image.h"
 #include "data/write.h"
 #include "model/store.h"
+#include "model/tiling.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -57,6 +58,22 @@ static int make_png(int argc, char **argv)
 	int w = atoi(argv[1]), h = atoi(argv[2]), c = atoi(argv[3]);
 	uint8_t *pixels = picture(argc > 4 ? atoi(argv[4]) : 0, h, w, c);
 	need(otp_image_write_png(argv[0], pixels, h, w, c, &err), &err);
+	otp_free(pixels);
+	return 0;
+}
+
+/* FILE W H: colours that change slowly. */
+static int make_smooth(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	int w = atoi(argv[1]), h = atoi(argv[2]);
+	uint8_t *pixels = otp_calloc((size_t)(h * w), 3);
+	for (int i = 0; i < h * w; i++)
+		for (int k = 0; k < 3; k++)
+			pixels[i * 3 + k] =
+			    (uint8_t)(128 + 90 * sin((i % w + 20 * k) / 23.0) * cos(i / w / 17.0));
+	need(otp_image_write_png(argv[0], pixels, h, w, 3, &err), &err);
 	otp_free(pixels);
 	return 0;
 }
@@ -198,6 +215,72 @@ static int check_size(int argc, char **argv)
 		otp_image_free(&image);
 	}
 	return 0;
+}
+
+/* A B: pictures of one size whose last channels, their alpha, are equal. */
+static int check_alpha(int argc, char **argv)
+{
+	(void)argc;
+	otp_image image[2];
+	for (int i = 0; i < 2; i++) {
+		otp_error err = {0};
+		need(otp_image_read(argv[i], &image[i], &err), &err);
+		if (image[i].c % 2)
+			fail("%s: has no alpha", argv[i]);
+	}
+	if (image[0].h != image[1].h || image[0].w != image[1].w)
+		fail("other sizes");
+	for (int i = 0; i < image[0].h * image[0].w; i++) {
+		int a = image[0].u8[(i + 1) * image[0].c - 1], b = image[1].u8[(i + 1) * image[1].c - 1];
+		if (a != b)
+			fail("pixel %d: alpha %d and %d", i, a, b);
+	}
+	otp_image_free(&image[0]);
+	otp_image_free(&image[1]);
+	return 0;
+}
+
+/* The places where a seam between tiles i and i + 1 would be seen. */
+enum { ELSEWHERE, BEGINS, ENDS, HALFWAY, PLACES };
+
+static int place_of(const otp_tiling *t, int at)
+{
+	for (int i = 0; i + 1 < t->count; i++) {
+		int begins = otp_tiling_start(t, i + 1), ends = otp_tiling_start(t, i) + t->tile;
+		if (at == begins || at == ends || at == (begins + ends) / 2)
+			return at == begins ? BEGINS : at == ends ? ENDS : HALFWAY;
+	}
+	return ELSEWHERE;
+}
+
+/* OUT IN SIZE STRIDE BOUND: of what was changed, OUT - IN, the mean step between neighbours at each kind of
+ * border of tiles, across and down; the largest of these over the mean step elsewhere. */
+static int check_seams(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	otp_image out, in;
+	double sum[PLACES] = {0}, count[PLACES] = {0}, most = 0;
+	need(otp_image_read(argv[0], &out, &err) && otp_image_read(argv[1], &in, &err), &err);
+	int c = out.c, side[2] = {out.w, out.h};
+	for (int way = 0; way < 2; way++) {
+		otp_tiling t = otp_tiling_of(side[way], atoi(argv[2]), atoi(argv[3]));
+		for (int i = 0; i < out.h * out.w * c; i++) {
+			int at = way ? i / (out.w * c) : i / c % out.w, before = i - (way ? out.w * c : c);
+			if (at == 0)
+				continue;
+			int place = place_of(&t, at);
+			sum[place] += abs((out.u8[i] - in.u8[i]) - (out.u8[before] - in.u8[before]));
+			count[place] += 1;
+		}
+	}
+	otp_image_free(&out);
+	otp_image_free(&in);
+	for (int place = BEGINS; place < PLACES; place++)
+		most = fmax(most, sum[place] / count[place]);
+	double ratio = most / (sum[ELSEWHERE] / count[ELSEWHERE]);
+	printf("%.3f\n", ratio);
+	return !(ratio <= atof(argv[4]));
 }
 
 /* FILE...: of each a line, "H W C" with the pixels' bytes after it, or what is wrong. */
@@ -378,6 +461,7 @@ int main(int argc, char **argv)
 	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
 	    {"size", 4, check_size},	{"pixels", 1, write_pixels}, {"state", 2, check_state},
 	    {"nudge", 2, nudge},	{"near", 3, check_near},     {"arrays", 3, check_arrays},
+	    {"smooth", 3, make_smooth}, {"alpha", 2, check_alpha},   {"seams", 5, check_seams},
 	    {"peak", 1, peak},		{"names", 1, check_names},   {"finite", 1, check_finite},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)

@@ -131,7 +131,7 @@ refuses 2 'no run to resume' train --resume --out good
 refuses 2 --out train --resume
 
 title "translate, export, eval"
-refuses 2 'expected a model' translate run/checkpoints/step-0000002.h5 good o
+does translate run/checkpoints/step-0000002.h5 good by-checkpoint
 refuses 2 good/1.png translate good/1.png good o
 refuses 2 texts/a.txt translate texts/a.txt good o
 refuses 2 model.h5 translate good good o

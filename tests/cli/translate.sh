@@ -48,7 +48,10 @@ mkdir odd
 "$PROBE" png odd/long.png 3 64 3 5
 does translate $model odd oddly
 files oddly {rgba,grey,greya,one,long}.png
-size 16 16 3 oddly/*.png
+size 40 25 4 oddly/rgba.png # tests/cli/fit.sh has the rest
+does translate $model odd cropped --fit crop
+files cropped {rgba,grey,greya,one,long}.png
+size 16 16 3 cropped/*.png
 
 title "arrays"
 "$PROBE" images stack.npy 5 16 16 3

@@ -1,0 +1,156 @@
+#include "data/resample.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One axis of the resampling: output i is the weighted sum of `taps` inputs from first[i]. */
+typedef struct axis {
+	int taps;
+	int *first;
+	float *weight; /* (count, taps) */
+} axis;
+
+/* The triangle filter in units of the coarser of the two grids (what Pillow
+ * calls BILINEAR), for the `count` outputs from `offset` of a length `to` axis. */
+static axis axis_new(int from, double to, double offset, int count)
+{
+	double scale = (double)from / to, reach = fmax(scale, 1);
+	axis a = {.taps = (int)ceil(reach) * 2 + 1};
+	if (a.taps > from)
+		a.taps = from;
+	a.first = otp_calloc((size_t)count, sizeof *a.first);
+	a.weight = otp_calloc(otp_mul_size((size_t)count, (size_t)a.taps), sizeof *a.weight);
+	for (int i = 0; i < count; i++) {
+		double centre = (i + offset + 0.5) * scale, sum = 0;
+		int first = (int)floor(centre - reach);
+		first = first < 0 ? 0 : first > from - a.taps ? from - a.taps : first;
+		float *weight = a.weight + (size_t)i * (size_t)a.taps;
+		a.first[i] = first;
+		for (int t = 0; t < a.taps; t++)
+			sum += weight[t] = (float)fmax(0, 1 - fabs(first + t + 0.5 - centre) / reach);
+		for (int t = 0; t < a.taps; t++)
+			weight[t] = (float)(weight[t] / sum);
+	}
+	return a;
+}
+
+static void axis_free(axis *a)
+{
+	otp_free(a->first);
+	otp_free(a->weight);
+}
+
+typedef struct resampler {
+	const otp_image *in;
+	int channels;
+	axis down, across;
+	int columns;
+	float *raw, *row; /* one row of `in`, as stored and in `channels` */
+	float *ring;	  /* (down.taps, columns, channels): the last rows, resampled across */
+	int next;	  /* the first row of `in` that is not in the ring yet */
+} resampler;
+
+/* Row y of `in` as floats in the channels that come out. */
+static const float *row_of(resampler *r, int y)
+{
+	const otp_image *in = r->in;
+	size_t c = (size_t)in->c, width = (size_t)in->w * c, start = (size_t)y * width;
+	const float *raw = in->f32 ? in->f32 + start : r->raw;
+	if (in->u8)
+		otp_image_floats(in->u8 + start, width, r->raw);
+	if (in->c == r->channels)
+		return raw;
+	for (size_t x = 0; x < (size_t)in->w; x++)
+		otp_image_convert_pixel(raw + x * c, in->c, r->row + x * (size_t)r->channels, r->channels);
+	return r->row;
+}
+
+static float *in_ring(const resampler *r, int y)
+{
+	return r->ring + (size_t)(y % r->down.taps) * (size_t)r->columns * (size_t)r->channels;
+}
+
+static void resample_across(resampler *r, int y)
+{
+	const float *row = row_of(r, y);
+	size_t c = (size_t)r->channels;
+	float *to = in_ring(r, y);
+	memset(to, 0, (size_t)r->columns * c * sizeof *to);
+	for (int x = 0; x < r->columns; x++, to += c)
+		for (int t = 0; t < r->across.taps; t++) {
+			float weight = r->across.weight[(size_t)x * (size_t)r->across.taps + (size_t)t];
+			const float *from = row + (size_t)(r->across.first[x] + t) * c;
+			for (size_t k = 0; k < c; k++)
+				to[k] += weight * from[k];
+		}
+}
+
+/* Rows come in order, so that each row of `in` is resampled across once. */
+static void resample_down(resampler *r, int y, float *out)
+{
+	size_t values = (size_t)r->columns * (size_t)r->channels;
+	int first = r->down.first[y];
+	for (r->next = r->next < first ? first : r->next; r->next < first + r->down.taps; r->next++)
+		resample_across(r, r->next);
+	memset(out, 0, values * sizeof *out);
+	for (int t = 0; t < r->down.taps; t++) {
+		float weight = r->down.weight[(size_t)y * (size_t)r->down.taps + (size_t)t];
+		const float *row = in_ring(r, first + t);
+		for (size_t i = 0; i < values; i++)
+			out[i] += weight * row[i];
+	}
+}
+
+/* Writes one row that came out, as bytes or floats. */
+static void put_row(const float *row, size_t values, size_t start, uint8_t *bytes, float *floats)
+{
+	if (floats)
+		memcpy(floats + start, row, values * sizeof *row);
+	for (size_t i = 0; bytes && i < values; i++)
+		bytes[start + i] = otp_image_byte(row[i]);
+}
+
+static bool is_whole(const otp_image *in, const otp_frame *f)
+{
+	return in->h == f->rows && in->w == f->columns && f->h == in->h && f->w == in->w;
+}
+
+otp_image otp_image_resample(const otp_image *in, int channels, const otp_frame *f, bool bytes)
+{
+	bool whole = is_whole(in, f);
+	resampler r = {.in = in, .channels = channels, .columns = f->columns};
+	otp_image out = {.h = f->rows, .w = f->columns, .c = channels};
+	size_t count = otp_image_values(&out), values = (size_t)f->columns * (size_t)channels;
+	out.owned = otp_calloc(count, bytes ? 1 : sizeof(float));
+	out.u8 = bytes ? out.owned : NULL;
+	out.f32 = bytes ? NULL : out.owned;
+	r.raw = otp_calloc((size_t)in->w * (size_t)in->c, sizeof *r.raw);
+	r.row = otp_calloc((size_t)in->w * (size_t)channels, sizeof *r.row);
+	float *result = otp_calloc(values, sizeof *result);
+	if (!whole) {
+		r.down = axis_new(in->h, f->h, f->top, f->rows);
+		r.across = axis_new(in->w, f->w, f->left, f->columns);
+		r.ring = otp_calloc(otp_mul_size((size_t)r.down.taps, values), sizeof *r.ring);
+	}
+	for (int y = 0; y < f->rows; y++) {
+		if (!whole)
+			resample_down(&r, y, result);
+		put_row(whole ? row_of(&r, y) : result, values, (size_t)y * values, bytes ? out.owned : NULL,
+			bytes ? NULL : out.owned);
+	}
+	if (!whole) {
+		axis_free(&r.down);
+		axis_free(&r.across);
+	}
+	otp_free(r.ring);
+	otp_free(r.raw);
+	otp_free(r.row);
+	otp_free(result);
+	return out;
+}
+
+otp_image otp_image_resize(const otp_image *in, int channels, int h, int w, bool bytes)
+{
+	otp_frame all = {.h = h, .w = w, .rows = h, .columns = w};
+	return otp_image_resample(in, channels, &all, bytes);
+}

@@ -1,0 +1,41 @@
+/* pictures: whole pictures of any size through a model of one size.
+ *
+ * A picture is brought to its working size (otp_fit), covered by tiles, translated tile by tile, blended, and
+ * brought back to its own size. Smoothing noise is drawn by a pixel's place in the working picture, so tiles
+ * see the same noise where they overlap; z is one for each sample of a picture. A picture whose working size
+ * is the model's is one tile, and what otp_translator_run makes of it. Tiles of several pictures share a
+ * round of the sampler. Beside the pictures at work, memory is taken for one row of tiles of each.
+ */
+#ifndef OTP_PICTURES_H
+#define OTP_PICTURES_H
+
+#include "core/choice.h"
+#include "model/translator.h"
+
+/* resize: the working picture's shorter side is the model's size, as in training.
+ * tile: the working picture is the picture itself; only a shorter side below the model's size is enlarged to
+ * it. crop: resized, then the centre square of it, which also comes out: the model's size, without alpha. */
+#define OTP_CHOICES_otp_fit(X) X(OTP_FIT_RESIZE, "resize") X(OTP_FIT_TILE, "tile") X(OTP_FIT_CROP, "crop")
+OTP_CHOICE(otp_fit);
+
+/* The fit that shows a model what its training showed it. */
+otp_fit otp_fit_of(const otp_translator *t);
+
+typedef struct otp_pictures {
+	const otp_dataset *set; /* of otp_translator_open_pictures, with the same fit */
+	otp_fit fit;
+	int samples;
+	uint64_t seed;
+	/* Sample k of picture `index` is ready: bytes, (h, w, channels of the model) of its own size, and one
+	 * channel more where the picture has alpha, which is kept. Pictures of one size come in order,
+	 * samples of a picture in order too. */
+	bool (*put)(void *context, int64_t index, int k, const otp_image *result, otp_error *err);
+	/* Called after every round: which part of the work is done, 0 to 1. False with err set: stop. */
+	bool (*go_on)(void *context, double done, otp_error *err);
+	void *context;
+} otp_pictures;
+
+/* Sample k of a picture depends on (model, sigma, seed, the working picture, k) alone. */
+bool otp_pictures_translate(otp_translator *t, const otp_pictures *p, otp_error *err);
+
+#endif
