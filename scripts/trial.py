@@ -20,9 +20,9 @@ IMAGES = ("--preset quickstart --width 8 --multipliers 1,1 --potential-width 8 -
           "--batch 4").split()
 # What is trained on: networks, source, target.
 KINDS = {
-    "pictures": (IMAGES, "pictures", "pictures"),
+    "pictures": (IMAGES, "pictures", "pictures?brightness=0.5"),
     "vectors": (VECTORS, "a.npy", "b.npy"),
-    "hdf5": (IMAGES, "images.h5", "images.h5"),
+    "hdf5": (IMAGES, "images.h5", "images.h5?brightness=0.5"),
 }
 SHORT_OF_TIME = 60  # seconds after which a command hangs, in a check whose commands take less than one
 
