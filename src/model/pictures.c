@@ -166,6 +166,15 @@ static uint64_t key_of(const studio *u, const subject *s)
 	return key;
 }
 
+/* The pixels of the coarsest grid that the network, or the noise that it sees, is on. */
+static int stride_of(const otp_arch *a)
+{
+	int stride = a->patch << (a->levels - 1);
+	while (stride % (1 << a->noise_halvings))
+		stride *= 2;
+	return stride;
+}
+
 static subject *open_subject(const studio *u, int64_t index, otp_error *err)
 {
 	otp_image stored = {0};
@@ -180,10 +189,8 @@ static subject *open_subject(const studio *u, int64_t index, otp_error *err)
 		release(s);
 		return NULL;
 	}
-	const otp_arch *a = &u->t->arch;
-	int stride = a->patch << (a->levels - 1);
-	s->down = otp_tiling_of(s->work.h, u->size, stride);
-	s->across = otp_tiling_of(s->work.w, u->size, stride);
+	s->down = otp_tiling_of(s->work.h, u->size, stride_of(&u->t->arch));
+	s->across = otp_tiling_of(s->work.w, u->size, stride_of(&u->t->arch));
 	s->key = key_of(u, s);
 	return s;
 }
