@@ -85,6 +85,7 @@ static void write_model(const char *path, bool random)
 	c.width = 4;
 	c.blocks = 1;
 	c.condition_noise = false;
+	c.noise_halvings = 0;
 	strcpy(c.multipliers, "1,1");
 	strcpy(c.attention, "none");
 	assert_true(otp_settings_arch(&c, false, SIZE, SIZE, 3, &arch, &err));

@@ -339,6 +339,7 @@ static bool fill_up(studio *u, int64_t round, otp_error *err)
 static int64_t gather_tiles(studio *u, int64_t round)
 {
 	int64_t n = 0;
+	OTP_ASSERT(u->open_count > 0, "a round of nothing");
 	bool one = is_one_tile(u->open[0]->of);
 	for (size_t i = 0; i < u->open_count && n < round; i++) {
 		canvas *v = u->open[i];
