@@ -283,8 +283,6 @@ static bool put_result(studio *u, canvas *v, otp_error *err)
 		otp_image_free(&plain);
 	}
 	/* Who writes a large picture may need the memory. */
-	otp_free(v->sum);
-	v->sum = NULL;
 	if (s->users == 1)
 		otp_image_free(&s->work);
 	bool ok = u->job->put(u->job->context, s->index, v->k, &made, err);
