@@ -260,6 +260,7 @@ static void finish_strip(const studio *u, canvas *v)
 
 static otp_image with_alpha(const otp_image *in, const uint8_t *alpha)
 {
+	OTP_ASSERT(in->u8, "alpha beside floats");
 	otp_image out = {.h = in->h, .w = in->w, .c = in->c + 1};
 	size_t pixels = (size_t)in->h * (size_t)in->w, c = (size_t)in->c;
 	uint8_t *to = otp_calloc(otp_image_values(&out), 1);
