@@ -95,13 +95,14 @@ static void write_model(const char *path, bool random)
 	for (int64_t i = 0; random && i < params->elements; i++)
 		row[i] = 0.4f *
 			 (otp_random_uniform(otp_stream_make(3, 0, 0), OTP_PURPOSE_INIT, (uint32_t)i) - 0.5f);
-	otp_stored s = {.settings = otp_strdup(""), .arch = arch, .sigma = SIGMA};
+	otp_stored s = {.settings = otp_strdup(""), .arch = arch, .sigma = SIGMA, .rate_factor = 1};
 	for (int side = 0; side < 2; side++)
 		*(side ? &s.target : &s.source) =
 		    (otp_data_facts){.spec = otp_strdup("synth:digits"),
 				     .format = otp_strdup("synth"),
 				     .digest_kind = otp_strdup("name-and-seed-1")};
-	assert_true(otp_model_write(path, &s, params, row, &err));
+	if (!otp_model_write(path, &s, params, row, &err))
+		fail_msg("%s", err.text);
 	otp_stored_free(&s);
 	otp_free(row);
 	otp_params_free(params);

@@ -166,6 +166,15 @@ static uint64_t key_of(const studio *u, const subject *s)
 	return key;
 }
 
+/* The pixels of the coarsest grid that the network, or the noise that it sees, is on. */
+static int stride_of(const otp_arch *a)
+{
+	int stride = a->patch << (a->levels - 1);
+	while (stride % (1 << a->noise_halvings))
+		stride *= 2;
+	return stride;
+}
+
 static subject *open_subject(const studio *u, int64_t index, otp_error *err)
 {
 	otp_image stored = {0};
@@ -180,10 +189,8 @@ static subject *open_subject(const studio *u, int64_t index, otp_error *err)
 		release(s);
 		return NULL;
 	}
-	const otp_arch *a = &u->t->arch;
-	int stride = a->patch << (a->levels - 1);
-	s->down = otp_tiling_of(s->work.h, u->size, stride);
-	s->across = otp_tiling_of(s->work.w, u->size, stride);
+	s->down = otp_tiling_of(s->work.h, u->size, stride_of(&u->t->arch));
+	s->across = otp_tiling_of(s->work.w, u->size, stride_of(&u->t->arch));
 	s->key = key_of(u, s);
 	return s;
 }
@@ -253,6 +260,7 @@ static void finish_strip(const studio *u, canvas *v)
 
 static otp_image with_alpha(const otp_image *in, const uint8_t *alpha)
 {
+	OTP_ASSERT(in->u8, "alpha beside floats");
 	otp_image out = {.h = in->h, .w = in->w, .c = in->c + 1};
 	size_t pixels = (size_t)in->h * (size_t)in->w, c = (size_t)in->c;
 	uint8_t *to = otp_calloc(otp_image_values(&out), 1);
@@ -276,8 +284,6 @@ static bool put_result(studio *u, canvas *v, otp_error *err)
 		otp_image_free(&plain);
 	}
 	/* Who writes a large picture may need the memory. */
-	otp_free(v->sum);
-	v->sum = NULL;
 	if (s->users == 1)
 		otp_image_free(&s->work);
 	bool ok = u->job->put(u->job->context, s->index, v->k, &made, err);
@@ -332,6 +338,7 @@ static bool fill_up(studio *u, int64_t round, otp_error *err)
 static int64_t gather_tiles(studio *u, int64_t round)
 {
 	int64_t n = 0;
+	OTP_ASSERT(u->open_count > 0, "a round of nothing");
 	bool one = is_one_tile(u->open[0]->of);
 	for (size_t i = 0; i < u->open_count && n < round; i++) {
 		canvas *v = u->open[i];

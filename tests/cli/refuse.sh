@@ -141,7 +141,7 @@ refuses 2 texts/a.txt translate run texts/a.txt o
 refuses 2 vectors translate run v2.npy o
 refuses 2 limit translate run synth:digits o
 refuses 2 o.png translate run good o.png
-refuses 2 o.jpg translate run good/1.png o.jpg
+refuses 2 o.bmp translate run good/1.png o.bmp
 refuses 2 'input itself' translate run good good
 refuses 2 'input itself' translate run good/1.png good/1.png
 refuses 2 'one argument too many' translate run good o more
