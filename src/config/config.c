@@ -366,8 +366,9 @@ bool otp_config_duration(const char *text, const char *key, double *seconds, otp
 	bool ok = true;
 	*seconds = 0;
 	for (const char *at = text; ok && *at;) {
-		char *end = NULL;
-		double number = isdigit((unsigned char)*at) ? strtod(at, &end) : -1, unit = 0;
+		char *stop = NULL;
+		double number = isdigit((unsigned char)*at) ? strtod(at, &stop) : -1, unit = 0;
+		const char *end = stop ? stop : at;
 		for (int i = 0; number >= 0 && i < 4; i++)
 			if (*end == units[i].unit)
 				unit = units[i].seconds;
