@@ -118,12 +118,9 @@ void otp_log_quietly(const char *fmt, ...)
 void otp_log_from_signal(const char *line)
 {
 	static const char clear[] = "\r\033[K";
-	ssize_t done = 0;
-	if (*status)
-		done = write(STDERR_FILENO, clear, sizeof clear - 1);
-	done = write(STDERR_FILENO, line, strlen(line));
-	done = write(STDERR_FILENO, "\n", 1);
-	(void)done; /* there is nobody to tell */
+	bool told = !*status || write(STDERR_FILENO, clear, sizeof clear - 1) > 0;
+	told = told && write(STDERR_FILENO, line, strlen(line)) > 0 && write(STDERR_FILENO, "\n", 1) > 0;
+	(void)told; /* there is nobody else to tell */
 }
 
 void otp_log_status(const char *line)
