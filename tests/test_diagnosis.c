@@ -156,8 +156,9 @@ static void a_generator_that_outruns_the_potential_collapses(void **state)
 				    {"tau", "1e-4"},
 				    {"r1", "1"},
 				    {"r1-end", "-1"},
-				    {"lr_g", "2e-3"},
-				    {"lr_d", "1e-3"},
+				    {"lr_g", "1e-3"},
+				    {"lr_d", "3e-4"},
+				    {"warmup", "20"},
 				    {"decay", "constant"},
 				    {"ema", "0.5"},
 				    {NULL, NULL}};
