@@ -5,11 +5,14 @@ fixtures=$(cd "$(dirname "$0")/../golden/v1" && pwd)
 . "$(dirname "$0")/lib.sh"
 cp -r "$fixtures"/* .
 
+# Pictures were cut to squares then, as --fit crop does; the HDF5 run's samples are vectors.
+fit() { [[ $1 == */hdf5 ]] || echo --fit crop; }
+
 # translates RUN INPUT BOUND
 translates() {
 	title "$1: version 1 translates as it did"
 	cd "$1"
-	does translate run/model.h5 "$2" now.npy --samples 2 --fit crop --threads 1 --device cpu
+	does translate run/model.h5 "$2" now.npy --samples 2 $(fit "$PWD") --threads 1 --device cpu
 	"$PROBE" arrays now.npy translated.npy "$3" || fail "another translation"
 	does info --json run/model.h5
 	json out kind=model version=1 step=8 fields layers settings
@@ -32,7 +35,7 @@ resumes() {
 	json out kind=checkpoint version=2 step=8 fields
 	# What it writes now translates as the same weights of version 1 do.
 	if "$PROBE" state run/checkpoints/step-0000008.h5 before.h5 >/dev/null; then
-		does translate run/model.h5 "$3" again.npy --samples 2 --fit crop --threads 1 --device cpu
+		does translate run/model.h5 "$3" again.npy --samples 2 $(fit "$PWD") --threads 1 --device cpu
 		same again.npy now.npy
 	fi
 	cp before.h5 run/checkpoints/step-0000008.h5
