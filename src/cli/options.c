@@ -44,7 +44,8 @@ static bool has_gpu(const otp_config *c)
 static bool choose_preset(otp_config *c, otp_error *err)
 {
 	bool vectors = false;
-	int size = c->image_size;
+	otp_extent said = c->crop.h ? c->crop : c->image_size;
+	int size = said.h > said.w ? said.h : said.w;
 	otp_config resolved = *c;
 	if (!otp_session_resolve_dataroot(&resolved, err))
 		return false;

@@ -39,8 +39,8 @@ typedef struct otp_arch {
 /* Values of one sample. */
 static inline int otp_arch_values(const otp_arch *a) { return a->h * a->w * a->c; }
 
-/* Whether the sizes fit each other: halvings, attention, depth. */
-bool otp_arch_check(const otp_arch *a, otp_error *err);
+/* Whether h and w are multiples of what both networks halve; `where` names the size in the error. */
+bool otp_arch_check(const otp_arch *a, const char *where, otp_error *err);
 
 /* What T is given. x' = keep x + sigma eps. */
 typedef struct otp_transport_input {

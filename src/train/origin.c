@@ -10,6 +10,7 @@
 /* What the networks' shapes depend on. */
 static const char *const ARCHITECTURE[] = {
     "image-size",
+    "crop",
     "channels",
     "condition-noise",
     "noise-features",
@@ -84,7 +85,9 @@ static bool read_settings(const origin *o, otp_config *c, otp_error *err)
 		return false;
 	otp_settings_settle_stored(c);
 	if (!o->facts.arch.vectors) {
-		c->image_size = o->facts.arch.h;
+		otp_preprocessing how = otp_stored_preprocessing(&o->facts);
+		c->image_size = how.size;
+		c->crop = how.crop;
 		c->channels = o->facts.arch.c;
 	}
 	c->start = OTP_START_PLAIN; /* weights come from the file, and sharpness has been settled */
@@ -106,7 +109,8 @@ bool otp_origin_settings(const char *from, const char *preset, otp_config *base,
 	if (ok && !*preset) {
 		ok = read_settings(&o, base, err);
 	} else if (ok) {
-		ok = copy(base, &stored, "source", err) && copy(base, &stored, "target", err);
+		ok = copy(base, &stored, "source", err) && copy(base, &stored, "target", err) &&
+		     copy(base, &stored, "resize", err) && copy(base, &stored, "aspect", err);
 		for (int i = 0; ok && i < ARCHITECTURE_COUNT; i++)
 			ok = copy(base, &stored, ARCHITECTURE[i], err);
 	}
@@ -119,7 +123,8 @@ bool otp_origin_check(const otp_config *base, const otp_config *c, otp_error *er
 	if (c->start == OTP_START_AIMED)
 		return otp_fail(err, "--start",
 				"aimed cannot be combined with --from, which has the first weights");
-	for (int i = 0; i < ARCHITECTURE_COUNT; i++) {
+	/* Crops of other pictures, too, are of the networks' size. */
+	for (int i = c->crop.h ? 1 : 0; i < ARCHITECTURE_COUNT; i++) {
 		char *is = otp_config_value(c, ARCHITECTURE[i]),
 		     *was = otp_config_value(base, ARCHITECTURE[i]);
 		char *where = otp_format("--%s", ARCHITECTURE[i]);

@@ -14,6 +14,7 @@ typedef struct otp_session {
 	otp_config config;
 	otp_dataset *source, *target;
 	otp_dataset_info source_info, target_info;
+	otp_preprocessing preprocessing; /* of images */
 	otp_arch arch;
 	otp_objective objective;
 	otp_smoothing smoothing;

@@ -72,6 +72,8 @@ static otp_stored facts(trainer *t)
 	    .rollbacks = t->rollbacks,
 	    .losses = otp_engine_losses(t->game.engine),
 	};
+	if (!s->arch.vectors)
+		otp_stored_set_preprocessing(&facts, &s->preprocessing);
 	otp_engine_read_guard(t->game.engine, facts.guard);
 	return facts;
 }

@@ -2,7 +2,7 @@
  * and look into what the program wrote. Exit 0: as expected; 1: not, with a line. */
 #include "core/file.h"
 #include "core/rng.h"
-#include "data/image.h"
+#include "data/resample.h"
 #include "data/write.h"
 #include "model/store.h"
 #include "model/tiling.h"
@@ -450,6 +450,26 @@ static int peak(int argc, char **argv)
 	return 0;
 }
 
+/* FILE W H FILTER: the picture resized, like pixels. */
+static int write_resized(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	otp_image in = {0};
+	int filter = 0;
+	while (filter < 4 && strcmp(argv[3], OTP_CHOICE_NAME(otp_resize, filter)) != 0)
+		filter++;
+	if (filter == 4)
+		fail("no filter %s", argv[3]);
+	need(otp_image_read(argv[0], &in, &err), &err);
+	otp_image out = otp_image_resize(&in, in.c, atoi(argv[2]), atoi(argv[1]), (otp_resize)filter, true);
+	printf("%d %d %d\n", out.h, out.w, out.c);
+	fwrite(out.u8, 1, otp_image_values(&out), stdout);
+	otp_image_free(&in);
+	otp_image_free(&out);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -457,12 +477,25 @@ int main(int argc, char **argv)
 		int least;
 		int (*run)(int argc, char **argv);
 	} COMMANDS[] = {
-	    {"png", 4, make_png},	{"images", 5, make_images},  {"vectors", 3, make_vectors},
-	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
-	    {"size", 4, check_size},	{"pixels", 1, write_pixels}, {"state", 2, check_state},
-	    {"nudge", 2, nudge},	{"near", 3, check_near},     {"arrays", 3, check_arrays},
-	    {"smooth", 3, make_smooth}, {"alpha", 2, check_alpha},   {"seams", 5, check_seams},
-	    {"peak", 1, peak},		{"names", 1, check_names},   {"finite", 1, check_finite},
+	    {"png", 4, make_png},
+	    {"images", 5, make_images},
+	    {"vectors", 3, make_vectors},
+	    {"scalar", 1, make_scalar},
+	    {"flip", 3, flip},
+	    {"json", 1, check_json},
+	    {"size", 4, check_size},
+	    {"pixels", 1, write_pixels},
+	    {"state", 2, check_state},
+	    {"nudge", 2, nudge},
+	    {"near", 3, check_near},
+	    {"arrays", 3, check_arrays},
+	    {"smooth", 3, make_smooth},
+	    {"alpha", 2, check_alpha},
+	    {"seams", 5, check_seams},
+	    {"peak", 1, peak},
+	    {"names", 1, check_names},
+	    {"finite", 1, check_finite},
+	    {"resize", 4, write_resized},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)
