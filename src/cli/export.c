@@ -96,9 +96,12 @@ static bool put(side *s, const float *sample, uint8_t *pixels, otp_error *err)
 
 static bool goes_on(const side *s, int64_t done, otp_error *err)
 {
-	char what[40];
-	snprintf(what, sizeof what, "the %s pictures", s->name);
-	return otp_interrupt_none("export", (double)done / (double)s->inputs, what, err);
+	char how_far[64];
+	if (!otp_interrupt_number())
+		return true;
+	snprintf(how_far, sizeof how_far, "after %.0f %% of the %s pictures",
+		 100 * (double)done / (double)s->inputs, s->name);
+	return otp_interrupt_fail(err, "export", how_far);
 }
 
 static bool write_generated(side *s, otp_translator *t, const options *o, otp_error *err)

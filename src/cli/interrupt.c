@@ -1,29 +1,32 @@
+#define _POSIX_C_SOURCE 200809L
 #include "cli/interrupt.h"
 
 #include <signal.h>
 
-static volatile sig_atomic_t stopped_by;
+static volatile sig_atomic_t came;
 
+/* The next one gets the default. */
 static void on_signal(int number)
 {
-	stopped_by = number;
+	came = number;
 	signal(number, SIG_DFL);
 }
 
 void otp_interrupt_listen(void)
 {
-	static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP};
-	for (int i = 0; i < 3; i++)
-		if (signal(SIGNALS[i], on_signal) == SIG_IGN)
-			signal(SIGNALS[i], SIG_IGN);
+	struct sigaction was;
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	/* nohup's promise is kept. */
+	if (sigaction(SIGHUP, NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+		signal(SIGHUP, on_signal);
 }
 
-bool otp_interrupt_none(const char *command, double done, const char *what, otp_error *err)
+int otp_interrupt_number(void) { return came; }
+
+bool otp_interrupt_fail(otp_error *err, const char *command, const char *how_far)
 {
-	int number = stopped_by;
-	if (!number)
-		return true;
-	otp_fail_machine(err, command, "stopped by signal %d after %.0f %% of %s", number, 100 * done, what);
-	err->exit_code = 128 + number;
+	otp_fail_machine(err, command, "stopped by signal %d %s", (int)came, how_far);
+	err->exit_code = 128 + came;
 	return false;
 }

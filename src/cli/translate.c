@@ -240,8 +240,12 @@ static void show(sink *k, double done)
 
 static bool go_on(void *context, double done, otp_error *err)
 {
+	char how_far[64];
 	show(context, done);
-	return otp_interrupt_none("translate", done, "the inputs", err);
+	if (!otp_interrupt_number())
+		return true;
+	snprintf(how_far, sizeof how_far, "after %.0f %% of the inputs", 100 * done);
+	return otp_interrupt_fail(err, "translate", how_far);
 }
 
 static bool translate_vectors(otp_translator *t, const otp_dataset *d, const options *o, sink *k,
