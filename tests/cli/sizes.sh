@@ -95,7 +95,6 @@ does translate wide 'synth:digits?limit=2' digits
 does eval wide --source a --target b --json
 does export wide a exported --for fid --target b
 size 32 16 3 exported/generated/*.png exported/reference/*.png
-does report wide
 
 title "arrays that are no squares train without a word, and go on"
 does train --source wide.npy --target wide.h5 "${wide[@]:0:${#images[@]}}" --image-size 0 --out arrays
