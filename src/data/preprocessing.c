@@ -107,3 +107,19 @@ void otp_preprocessing_apply(const otp_preprocessing *p, otp_image *image)
 		otp_image_pad(image, size);
 	}
 }
+
+/* ---- words ---------------------------------------------------------------------- */
+
+char *otp_preprocessing_text(const otp_preprocessing *p)
+{
+	char size[OTP_EXTENT_TEXT], crop[OTP_EXTENT_TEXT];
+	char *brought = p->size.h ? otp_format("brought to %s by %s (%s)", otp_extent_text(p->size, size),
+					       OTP_CHOICE_NAME(otp_resize, p->filter),
+					       OTP_CHOICE_NAME(otp_aspect, p->aspect))
+				  : otp_strdup("as they are");
+	char *text = p->crop.h
+			 ? otp_format("%s, in random crops of %s", brought, otp_extent_text(p->crop, crop))
+			 : otp_strdup(brought);
+	otp_free(brought);
+	return text;
+}

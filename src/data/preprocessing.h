@@ -30,6 +30,9 @@ otp_extent otp_preprocessing_size(const otp_preprocessing *p, otp_extent picture
 /* Brings it there: floats, where it changes. Its channels are 1, 3 or 4. */
 void otp_preprocessing_apply(const otp_preprocessing *p, otp_image *image);
 
+/* In words, for people. otp_free it. */
+char *otp_preprocessing_text(const otp_preprocessing *p);
+
 /* A picture scaled to cover `size`, one side equal to it, the other in proportion; pixels of the result. */
 otp_extent otp_extent_covering(otp_extent size, otp_extent picture);
 /* The same to lie within it. */

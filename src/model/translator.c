@@ -119,8 +119,8 @@ static bool prepare(const otp_translator *t, otp_dataset *d, const char *spec, b
 		return false;
 	otp_dataset_info info = otp_dataset_describe(d);
 	if (!own && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
-		return otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h,
-				info.w, info.c, t->arch.h, t->arch.w, t->arch.c);
+		return otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.w,
+				info.h, info.c, t->arch.w, t->arch.h, t->arch.c);
 	return otp_dataset_sieve(d, threads, err);
 }
 

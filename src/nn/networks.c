@@ -27,14 +27,13 @@ bool otp_arch_check(const otp_arch *a, const char *where, otp_error *err)
 	step = least_multiple(step, 1 << a->noise_halvings);
 	if (a->h % step == 0 && a->w % step == 0)
 		return true;
-	otp_extent size = {a->h, a->w}, less = {a->h / step * step, a->w / step * step};
+	otp_extent less = {a->h / step * step, a->w / step * step};
 	otp_extent more = {less.h + step * (a->h > less.h), less.w + step * (a->w > less.w)};
-	char text[3][OTP_EXTENT_TEXT];
+	char text[2][OTP_EXTENT_TEXT];
 	bool both = less.h && less.w;
 	return otp_fail(err, where,
-			"%s does not fit networks that need multiples of %d (--multipliers, "
+			"%dx%d does not fit networks that need multiples of %d (--multipliers, "
 			"--potential-multipliers, --patch, --noise-scale); the nearest %s %s%s%s",
-			otp_extent_text(size, text[0]), step, both ? "are" : "is",
-			both ? otp_extent_text(less, text[1]) : "", both ? " and " : "",
-			otp_extent_text(more, text[2]));
+			a->w, a->h, step, both ? "are" : "is", both ? otp_extent_text(less, text[0]) : "",
+			both ? " and " : "", otp_extent_text(more, text[1]));
 }

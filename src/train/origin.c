@@ -158,8 +158,8 @@ static bool fits(const origin *o, const otp_game *g, otp_error *err)
 	if (a->vectors != b->vectors || a->h != b->h || a->w != b->w || a->c != b->c)
 		return otp_fail(err, o->path,
 				"has networks for %s of %dx%dx%d, these data are %s of %dx%dx%d",
-				a->vectors ? "vectors" : "images", a->h, a->w, a->c,
-				b->vectors ? "vectors" : "images", b->h, b->w, b->c);
+				a->vectors ? "vectors" : "images", a->w, a->h, a->c,
+				b->vectors ? "vectors" : "images", b->w, b->h, b->c);
 	for (otp_network n = 0; o->kind == OTP_STORED_CHECKPOINT && n < OTP_NETWORKS; n++)
 		if (o->facts.elements[n] != otp_engine_params(g->engine, n)->elements)
 			return otp_fail(err, o->path,

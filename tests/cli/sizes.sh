@@ -78,7 +78,8 @@ does train "${sides[@]}" "${wide[@]}" --steps 2 --schedule-steps 4 --out cut
 does train --resume --out cut --steps 4
 "$PROBE" state {wide,cut}/checkpoints/step-0000004.h5 || fail "resumed, it is another run"
 does train "${sides[@]}" "${wide[@]}" --plan
-says '16x32x3'
+says '32x16x3'
+says 'brought to 32x16 by bilinear (crop)$'
 for fit in resize tile crop; do does translate wide a wide-$fit --fit $fit; done
 size 40 25 3 wide-resize/0.png
 size 20 12 4 wide-resize/sub/small.png wide-tile/sub/small.png
@@ -129,6 +130,8 @@ fields own 'resize by-filter-and-aspect' 'random_crop 1'
 does train --source 'a?keep=off' --target 'b?keep=off' "${crops[@]}" --crop 16 --out own2
 "$PROBE" state {own,own2}/checkpoints/step-0000004.h5 || fail "what is kept in memory changes the run"
 does train --resume --out own --steps 5
+does train "${sides[@]}" "${crops[@]}" --crop 16 --dry-run
+says 'as they are, in random crops of 16$'
 refuses 2 '--crop' train "${sides[@]}" "${crops[@]}" --image-size 16 --crop 32 --out no
 refuses 2 '--crop' train --resume --out own --crop 8
 does train --from own "${crops[@]}" --image-size 20 --steps 2 --out onward
