@@ -3,6 +3,7 @@
  * is never open, and no address is given out twice. */
 #include "fake_device/fake.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,22 +93,37 @@ bool otp_fake_on_device(const void *memory, size_t bytes) { return block_of(memo
 
 /* ---- arguments of kernels ---- */
 
-static bool is_mapped(uintptr_t address)
+/* Whether the host can write there: what it may not, a kernel finds out. */
+static bool is_hosts(uintptr_t address)
 {
-	unsigned char resident;
-	return mincore((void *)(address / PAGE * PAGE), 1, &resident) == 0;
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512], mode[5];
+	bool found = false;
+	while (maps && !found && fgets(line, sizeof line, maps)) {
+		uintptr_t from, to;
+		found = sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &from, &to, mode) == 3 &&
+			address >= from && address < to && strncmp(mode, "rw", 2) == 0;
+	}
+	if (maps)
+		fclose(maps);
+	return found;
 }
 
-/* A word that ends in 0 or 1 may be a bool and what its padding was before. Numbers side by side look like
- * addresses too, but hardly ever of memory that is there. */
+/* Numbers look like addresses, too, where what lies behind them in a word was an address before: a bool,
+ * which ends in 0 or 1, and an int, below 2^28. */
+static bool may_be_address(uintptr_t word)
+{
+	const uintptr_t least = (uintptr_t)1 << 32, end = (uintptr_t)1 << 47,
+			largest_int = (uintptr_t)1 << 28;
+	return word >= least && word < end && (word & 255) > 1 && word % least >= largest_int;
+}
+
 void otp_fake_check_arguments(const char *kernel, const void *arguments, size_t bytes)
 {
-	const uintptr_t least = (uintptr_t)1 << 32, end = (uintptr_t)1 << 47;
 	for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t)) {
 		uintptr_t word;
 		memcpy(&word, (const char *)arguments + at, sizeof word);
-		if (word >= least && word < end && (word & 255) > 1 && !in_range((void *)word) &&
-		    is_mapped(word))
+		if (may_be_address(word) && !in_range((void *)word) && is_hosts(word))
 			otp_fake_forbid("%s is given %#zx, an address of the host's memory", kernel,
 					(size_t)word);
 	}
