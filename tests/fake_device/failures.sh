@@ -16,7 +16,7 @@ for nth in 1 2 3 4; do
 	OTPLAN_FAKE_FAIL=cudaMalloc:$nth+ trains exits 1
 	complains 'out of memory'
 done
-OTPLAN_FAKE_MEMORY=100000 trains exits 1
+OTPLAN_FAKE_MEMORY=20000 trains exits 1
 complains 'memory'
 
 title "a product that cannot be had is an error in a line"

@@ -8,7 +8,8 @@ paints() { does train "${digits[@]}" "${images[@]}" "${device[@]}" --snapshot-ev
 value() { tail -n 1 "$1/metrics.jsonl" | grep -o "\"$2\":[^,]*" | cut -d: -f2; }
 equal_states() { "$PROBE" state {"$1","$2"}/checkpoints/step-0000006.h5 || fail "states of $1 and $2 differ"; }
 
-# near A B TOLERANCE: the losses of the last step, relative to their size.
+# near A B TOLERANCE: the losses of the last step, relative to their size. (That of the potential is the difference of
+# two means, which lose as many more digits as they are larger.)
 near() {
 	local loss
 	for loss in loss_potential loss_transport cost; do
@@ -29,7 +30,7 @@ same vectors/model.h5 one-by-one/model.h5
 title "pictures in float32: as on the CPU, up to roundings that six steps amplify"
 does train "${digits[@]}" "${images[@]}" --device cpu --out cpu
 paints --precision f32 --out f32
-near cpu f32 1e-5
+near cpu f32 1e-4
 
 title "the second half of that run, in other orders, one by one, streamed, and with the choices kept"
 choices=$(find choices -name 'cudnn-*.txt')
