@@ -16,8 +16,8 @@ for nth in 1 2 3 4; do
 	OTPLAN_FAKE_FAIL=cudaMalloc:$nth+ trains exits 1
 	complains 'out of memory'
 done
-OTPLAN_FAKE_MEMORY=20000 trains exits 1
-complains 'memory'
+OTPLAN_FAKE_MEMORY=20000 trains exits 2
+complains 'device memory: the run takes'
 
 title "a product that cannot be had is an error in a line"
 OTPLAN_FAKE_FAIL=cublasLtMatmulAlgoGetHeuristic:1 trains exits 1
@@ -36,7 +36,7 @@ for call in cudaStreamBeginCapture:1 cudaStreamEndCapture:1 cudaGraphInstantiate
 done
 
 title "plans that cannot be built: another one is, or the line says so"
-bench=(bench "${images[@]:0:10}" --batch 1 --seconds 0.01 "${device[@]}")
+bench=(bench "${images[@]:0:10}" --batch 1 --seconds 0.01 --peak-gbs 1 --peak-tflops 1 "${device[@]}")
 OTPLAN_FAKE_FAIL=plan:1,plan:4 does "${bench[@]}"
 OTPLAN_FAKE_FAIL=plan:1+ OTPLAN_CUDA_CACHE=none exits 1 "${bench[@]}"
 complains 'computes the convolution'

@@ -28,19 +28,19 @@ static char *range, *top;
 static size_t used, limit = (size_t)4 << 30;
 static const char *volatile working; /* what the device works at, NULL: nothing, and all is closed */
 
-static bool in_range(const void *address)
+static bool in_range(uintptr_t address)
 {
-	return (const char *)address >= range && (const char *)address < range + RANGE_BYTES;
+	return address >= (uintptr_t)range && address - (uintptr_t)range < RANGE_BYTES;
 }
 
 /* Whoever touches memory that is closed. */
 static void tell_touch(int signal_number, siginfo_t *info, void *context)
 {
 	(void)context;
-	if (range && in_range(info->si_addr) && working)
+	if (range && in_range((uintptr_t)info->si_addr) && working)
 		otp_fake_forbid("%s touches device memory that is not allocated, at %p", working,
 				info->si_addr);
-	if (range && in_range(info->si_addr))
+	if (range && in_range((uintptr_t)info->si_addr))
 		otp_fake_forbid("the host touches device memory, at %p", info->si_addr);
 	if (working)
 		fprintf(stderr, "fake device: %s touches %p, which is not device memory\n", working,
@@ -123,7 +123,7 @@ void otp_fake_check_arguments(const char *kernel, const void *arguments, size_t 
 	for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t)) {
 		uintptr_t word;
 		memcpy(&word, (const char *)arguments + at, sizeof word);
-		if (may_be_address(word) && !in_range((void *)word) && is_hosts(word))
+		if (may_be_address(word) && !in_range(word) && is_hosts(word))
 			otp_fake_forbid("%s is given %#zx, an address of the host's memory", kernel,
 					(size_t)word);
 	}
@@ -197,8 +197,8 @@ cudaError_t cudaFree(void *memory)
 	check_edges(b);
 	*at = b->next;
 	used -= b->bytes;
-	mmap(b->pages, b->page_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-	     0);
+	madvise(b->pages, b->page_bytes, MADV_DONTNEED);
+	protect(b, PROT_NONE);
 	otp_free(b);
 	otp_fake_count(OTP_FAKE_MEMORY, -1);
 	return cudaSuccess;

@@ -38,7 +38,7 @@ exists "$choices"
 cp "$choices" kept
 cp -r f32 half
 rm half/checkpoints/step-0000006.h5 half/model.h5
-OTPLAN_FAKE_ORDER=7 OTPLAN_CUDA_GRAPHS=0 does train --resume half --data-on-device off
+OTPLAN_FAKE_ORDER=7 OTPLAN_CUDA_GRAPHS=0 does train --resume --out half --data-on-device off
 equal_states f32 half
 same kept "$choices"
 
