@@ -100,7 +100,7 @@ static int make_images(int argc, char **argv)
 /* FILE N D */
 static int make_vectors(int argc, char **argv)
 {
-	(void)argc;
+	double scale = argc > 3 ? atof(argv[3]) : 1, centre = argc > 4 ? atof(argv[4]) : 0;
 	otp_error err = {0};
 	int64_t dims[2] = {atoi(argv[1]), atoi(argv[2])};
 	otp_array_file *f = otp_array_file_new(argv[0], false, 2, dims, &err);
@@ -108,7 +108,7 @@ static int make_vectors(int argc, char **argv)
 	size_t count = (size_t)(dims[0] * dims[1]);
 	float *values = otp_calloc(count, sizeof *values);
 	for (size_t i = 0; i < count; i++)
-		values[i] = (float)(i * 37 % 101) / 50 - 1;
+		values[i] = (float)centre + (float)scale * ((float)(i * 37 % 101) / 50 - 1);
 	need(otp_array_file_append(f, values, dims[0], &err) && otp_array_file_finish(f, &err), &err);
 	otp_free(values);
 	return 0;
