@@ -114,9 +114,8 @@ static void print_case(const otp_doctor *d, const otp_case *c)
 		return;
 	const otp_examinee *e = &d->sets[c->set];
 	for (int i = 0; i < c->example_count && i < 3; i++) {
-		int64_t sample = 0, like = e->pictures.prints[c->examples[i]].like;
-		const otp_examinee *other =
-		    c->pairs && like >= 0 ? otp_doctor_sample(d, like, &sample) : NULL;
+		int64_t sample = 0;
+		const otp_examinee *other = otp_doctor_partner(d, c, i, &sample);
 		printf("      %s%s%s%s%s\n",
 		       otp_dataset_name(e->set, (uint64_t)c->examples[i], buffer[0], sizeof buffer[0]),
 		       other ? " = " : "", other && d->set_count > 1 ? other->name : "",

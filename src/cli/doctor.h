@@ -49,8 +49,8 @@ typedef struct otp_doctor {
 /* Every case of the sets, each alone and between them. */
 void otp_doctor_judge(otp_doctor *d);
 void otp_doctor_free_cases(otp_doctor *d);
-/* The set and sample of a number over all sets (otp_print.like). */
-const otp_examinee *otp_doctor_sample(const otp_doctor *d, int64_t number, int64_t *sample);
+/* What example i of a case is shown beside, and of which set it is; NULL: nothing. */
+const otp_examinee *otp_doctor_partner(const otp_doctor *d, const otp_case *c, int i, int64_t *sample);
 /* A self-contained page with small pictures of each case. */
 bool otp_doctor_write_page(const otp_doctor *d, const char *path, otp_error *err);
 /* Sizes of a set's pictures: least, median and most of the shorter sides. */

@@ -57,9 +57,7 @@ static void print_examples(FILE *f, const otp_doctor *d, const otp_case *c)
 	for (int i = 0; i < c->example_count; i++) {
 		const otp_print *p = &e->pictures.prints[c->examples[i]];
 		int64_t sample = 0;
-		const otp_examinee *other = p->like >= 0 ? otp_doctor_sample(d, p->like, &sample) : NULL;
-		if (c->with < 0 || other != &d->sets[c->with])
-			other = NULL;
+		const otp_examinee *other = otp_doctor_partner(d, c, i, &sample);
 		fputs("<figure>", f);
 		if (!(p->flags & OTP_PRINT_BROKEN))
 			print_image(f, e, c->examples[i]);

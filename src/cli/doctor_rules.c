@@ -46,15 +46,15 @@ void otp_doctor_free_cases(otp_doctor *d)
 	d->case_count = 0;
 }
 
-const otp_examinee *otp_doctor_sample(const otp_doctor *d, int64_t number, int64_t *sample)
+const otp_examinee *otp_doctor_partner(const otp_doctor *d, const otp_case *c, int i, int64_t *sample)
 {
-	for (int s = 0; s < d->set_count; s++) {
-		*sample = number;
-		if (number < d->sets[s].pictures.count)
-			return &d->sets[s];
+	int64_t number = d->sets[c->set].pictures.prints[c->examples[i]].like;
+	if (c->with < 0 || number < 0)
+		return NULL;
+	for (int s = 0; s < c->with; s++)
 		number -= d->sets[s].pictures.count;
-	}
-	return NULL;
+	*sample = number;
+	return number >= 0 && number < d->sets[c->with].pictures.count ? &d->sets[c->with] : NULL;
 }
 
 /* ---- pictures ---------------------------------------------------------------------------- */
