@@ -241,9 +241,7 @@ static bool open_engine(replay *r, otp_error *err)
 {
 	otp_config *c = &r->config;
 	bool vectors = strcmp(c->preset, "vector") == 0;
-	otp_extent size = vectors	    ? (otp_extent){1, 1}
-			  : c->image_size.h ? c->image_size
-					    : (otp_extent){32, 32};
+	otp_size size = vectors ? (otp_size){1, 1} : c->image_size.h ? c->image_size : (otp_size){32, 32};
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	if (!otp_settings_arch(c, vectors, size.h, size.w, channels, &r->arch, err) ||
 	    !otp_rules_settle(c, vectors, otp_arch_values(&r->arch), err) ||

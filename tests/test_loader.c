@@ -207,7 +207,7 @@ static void mirrored_about_half_the_time(void **state)
 }
 
 /* Ramps whose values tell where a window lies. `whole`: the size that pictures are brought to. */
-static void check_windows(const char *spec, otp_extent whole, otp_extent crop, int corners)
+static void check_windows(const char *spec, otp_size whole, otp_size crop, int corners)
 {
 	enum { BATCH = 8, DRAWS = 60 };
 	otp_error err = {0};
@@ -263,9 +263,9 @@ static void windows_move_in_training_alone(void **state)
 		snprintf(spec, sizeof spec, "w%s", kept[i]);
 		snprintf(mixed, sizeof mixed, "m%s", kept[i]);
 		/* 4 rows and 6 columns of places, whose corners are 10 + top + 2 left: 10 to 23. */
-		check_windows(at(spec), (otp_extent){0}, (otp_extent){5, 4}, 14);
-		check_windows(at(spec), (otp_extent){8, 9}, (otp_extent){5, 4}, 14);
-		check_windows(at(mixed), (otp_extent){0}, (otp_extent){5, 4}, 15); /* and the whole of b */
+		check_windows(at(spec), (otp_size){0}, (otp_size){5, 4}, 14);
+		check_windows(at(spec), (otp_size){8, 9}, (otp_size){5, 4}, 14);
+		check_windows(at(mixed), (otp_size){0}, (otp_size){5, 4}, 15); /* and the whole of b */
 		otp_error err = {0};
 		otp_dataset *d = open_set(at(mixed));
 		otp_preprocessing how = {.crop = {5, 4}};
@@ -274,7 +274,7 @@ static void windows_move_in_training_alone(void **state)
 		assert_int_equal(otp_dataset_describe(d).count, 2);
 		get(d, 0, 0, middle);
 		assert_int_equal(otp_image_byte(middle[0]), 10 + 1 + 2 * 2);
-		how.crop = (otp_extent){10, 8}; /* both are enlarged */
+		how.crop = (otp_size){10, 8}; /* both are enlarged */
 		assert_true(otp_dataset_prepare(d, &how, 1, 1, &err));
 		otp_dataset_close(d);
 	}

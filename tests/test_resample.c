@@ -139,7 +139,7 @@ static void alpha_weighs_colours(void **state)
 /* ---- preprocessing ------------------------------------------------------------------- */
 
 /* Columns of a picture whose value is the column's number. */
-static otp_image columns_of(otp_extent size, otp_preprocessing how)
+static otp_image columns_of(otp_size size, otp_preprocessing how)
 {
 	uint8_t *bytes = otp_calloc((size_t)(size.h * size.w), 1);
 	for (int i = 0; i < size.h * size.w; i++)
@@ -155,16 +155,16 @@ static void aspects_meet_a_size(void **state)
 	(void)state;
 	/* 8 x 24 (height x width) to 8 x 12: the middle half; all of it between bars; every other column. */
 	otp_preprocessing how = {.size = {8, 12}, .filter = OTP_RESIZE_AREA};
-	otp_image crop = columns_of((otp_extent){8, 24}, how);
+	otp_image crop = columns_of((otp_size){8, 24}, how);
 	for (int x = 0; x < 12; x++)
 		assert_int_equal(crop.u8[x], 6 + x);
 	how.aspect = OTP_ASPECT_PAD;
-	otp_image pad = columns_of((otp_extent){8, 24}, how);
+	otp_image pad = columns_of((otp_size){8, 24}, how);
 	for (int y = 0; y < 8; y++)
 		for (int x = 0; x < 12; x++)
 			assert_int_equal(pad.u8[12 * y + x], y < 2 || y >= 6 ? 255 : x == 0 ? 0 : 2 * x);
 	how.aspect = OTP_ASPECT_STRETCH;
-	otp_image stretch = columns_of((otp_extent){8, 24}, how);
+	otp_image stretch = columns_of((otp_size){8, 24}, how);
 	for (int i = 0; i < 96; i++)
 		assert_int_equal(stretch.u8[i], i % 12 == 0 ? 0 : 2 * (i % 12));
 	otp_image_free(&crop);
@@ -178,7 +178,7 @@ static void squares_are_not_shifted(void **state)
 	(void)state;
 	for (int side = 20; side < 250; side++) {
 		otp_preprocessing how = otp_preprocessing_square(16);
-		otp_image made = columns_of((otp_extent){side, side}, how);
+		otp_image made = columns_of((otp_size){side, side}, how);
 		for (int x = 0; x < 8; x++) /* the ramp is its own mirror image */
 			assert_true(abs(made.u8[x] + made.u8[15 - x] - (side - 1)) <= 1);
 		otp_image_free(&made);
@@ -190,8 +190,8 @@ static void sizes_cover_and_fit(void **state)
 	(void)state;
 	for (int h = 1; h < 90; h += 7)
 		for (int w = 1; w < 90; w += 5) {
-			otp_extent size = {24, 40}, over = otp_extent_covering(size, (otp_extent){h, w}),
-				   within = otp_extent_within(size, (otp_extent){h, w});
+			otp_size size = {24, 40}, over = otp_size_covering(size, (otp_size){h, w}),
+				 within = otp_size_within(size, (otp_size){h, w});
 			assert_true(over.h >= 24 && over.w >= 40 && (over.h == 24 || over.w == 40));
 			assert_true(within.h <= 24 && within.w <= 40 && (within.h == 24 || within.w == 40));
 			assert_true(within.h >= 1 && within.w >= 1);
@@ -207,15 +207,15 @@ static void sizes_are_written_and_read(void **state)
 	} good[] = {{"64", 64, 64}, {"96x64", 64, 96}, {"0", 0, 0}, {"1x100", 100, 1}};
 	static const char *const bad[] = {"",	  "x",	   "64x",     "x64", "-4", "64x0",
 					  "0x64", "64x-1", "64x64x3", "101", "6 4"};
-	otp_extent size;
-	char text[OTP_EXTENT_TEXT];
+	otp_size size;
+	char text[OTP_SIZE_TEXT];
 	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-		assert_true(otp_extent_parse(good[i].text, 100, &size));
+		assert_true(otp_size_parse(good[i].text, 100, &size));
 		assert_true(size.h == good[i].h && size.w == good[i].w);
-		assert_string_equal(otp_extent_text(size, text), good[i].text);
+		assert_string_equal(otp_size_text(size, text), good[i].text);
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-		assert_false(otp_extent_parse(bad[i], 100, &size));
+		assert_false(otp_size_parse(bad[i], 100, &size));
 }
 
 int main(void)

@@ -234,9 +234,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	if (!preset)
 		return false;
 	bool vectors = preset->vectors;
-	otp_extent size = vectors	    ? (otp_extent){1, 1}
-			  : c->image_size.h ? c->image_size
-					    : (otp_extent){32, 32};
+	otp_size size = vectors ? (otp_size){1, 1} : c->image_size.h ? c->image_size : (otp_size){32, 32};
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	otp_session s = {.config = *c};
 	otp_runtime runtime;

@@ -44,7 +44,7 @@ static bool has_gpu(const otp_config *c)
 static bool choose_preset(otp_config *c, otp_error *err)
 {
 	bool vectors = false;
-	otp_extent said = c->crop.h ? c->crop : c->image_size;
+	otp_size said = c->crop.h ? c->crop : c->image_size;
 	int size = said.h > said.w ? said.h : said.w;
 	otp_config resolved = *c;
 	if (!otp_session_resolve_dataroot(&resolved, err))
@@ -91,7 +91,7 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
 		return false;
 	/* A preset's size is that of samples, which --crop says otherwise. */
 	if (c->crop.h && !c->from[0] && !otp_config_said(c, "image-size"))
-		c->image_size = (otp_extent){0};
+		c->image_size = (otp_size){0};
 	return otp_session_resolve_dataroot(c, err) && (!c->from[0] || otp_origin_check(&base, c, err));
 }
 

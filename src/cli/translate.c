@@ -319,7 +319,7 @@ typedef struct job {
 static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
-	otp_extent size = t->preprocessing.size;
+	otp_size size = t->preprocessing.size;
 	bool fits = info.h == t->arch.h && info.w == t->arch.w;
 	static const char *const HOW[] = {
 	    [OTP_ASPECT_CROP] = "to cover", [OTP_ASPECT_PAD] = "into", [OTP_ASPECT_STRETCH] = "to"};

@@ -168,10 +168,9 @@ static bool set_number(void *to, const otp_option *o, const char *value, const c
 	return true;
 }
 
-static bool set_size(otp_extent *to, const otp_option *o, const char *value, const char *where,
-		     otp_error *err)
+static bool set_size(otp_size *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
-	return otp_extent_parse(value, (int)o->most, to) ||
+	return otp_size_parse(value, (int)o->most, to) ||
 	       otp_fail(
 		   err, where,
 		   "%s = %s is no size, expected pixels like 64 or 96x64 (width x height), %g at most, or 0",
@@ -301,7 +300,7 @@ void otp_config_defaults(otp_config *c)
 #define GROUP(k)
 #define INT(k, f, s, t, v, lo, hi, h) c->f = v;
 #define OPEN(k, f, s, t, lo, hi, h) c->f = 0;
-#define SIZE(k, f, s, t, hi, h) c->f = (otp_extent){0};
+#define SIZE(k, f, s, t, hi, h) c->f = (otp_size){0};
 #define REAL(k, f, s, t, v, lo, hi, h) c->f = v;
 #define AUTO(k, f, s, t, v, lo, hi, h) c->f = v;
 #define SEED(k, f, s, t, v, h) c->f = v;
@@ -330,7 +329,7 @@ bool otp_option_is_open(const otp_config *c, const otp_option *o)
 	case OTP_OPTION_OPEN:
 		return *(const int *)value == 0;
 	case OTP_OPTION_SIZE:
-		return ((const otp_extent *)value)->h == 0;
+		return ((const otp_size *)value)->h == 0;
 	case OTP_OPTION_AUTO:
 		return *(const double *)value == OTP_AUTO;
 	case OTP_OPTION_PICK:
@@ -535,12 +534,12 @@ static void print_text(FILE *f, const char *text)
 void otp_option_print_value(FILE *f, const otp_config *c, const otp_option *o)
 {
 	const void *value = field_const(c, o);
-	char size[OTP_EXTENT_TEXT];
+	char size[OTP_SIZE_TEXT];
 	switch (o->kind) {
 	case OTP_OPTION_GROUP:
 		break;
 	case OTP_OPTION_SIZE:
-		fputs(otp_extent_text(*(const otp_extent *)value, size), f);
+		fputs(otp_size_text(*(const otp_size *)value, size), f);
 		break;
 	case OTP_OPTION_INT:
 	case OTP_OPTION_OPEN:

@@ -10,7 +10,7 @@
 
 #include "core/base.h"
 #include "core/choice.h"
-#include "core/extent.h"
+#include "core/size.h"
 #include "core/words.h"
 #include "data/preprocessing.h"
 #include "ot/objective.h"
@@ -76,7 +76,7 @@ typedef struct otp_config {
 #define GROUP(title)
 #define INT(key, field, scope, tier, value, min, max, help) int field;
 #define OPEN(key, field, scope, tier, min, max, help) int field;
-#define SIZE(key, field, scope, tier, max, help) otp_extent field;
+#define SIZE(key, field, scope, tier, max, help) otp_size field;
 #define REAL(key, field, scope, tier, value, min, max, help) double field;
 #define AUTO(key, field, scope, tier, value, min, max, help) double field;
 #define SEED(key, field, scope, tier, value, help) uint64_t field;

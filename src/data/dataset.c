@@ -44,7 +44,7 @@ struct otp_dataset {
 	bool exact;    /* sieved: no sample stands in for another */
 	bool own;      /* samples are taken as stored: of their own sizes and channels */
 	otp_preprocessing how;
-	otp_extent whole;      /* of a settled picture; 0: sizes differ */
+	otp_size whole;	       /* of a settled picture; 0: sizes differ */
 	int h, w, c;	       /* of a finished sample */
 	int settled_c;	       /* of a settled one: 1 while the grey can be repeated later */
 	uint8_t *kept;	       /* (count, whole, settled_c) settled bytes, or NULL */
@@ -454,8 +454,8 @@ static bool keeps_size(const otp_dataset *d, uint64_t index, const otp_image *im
 static bool can_reshape(const otp_dataset *d, uint64_t index, const otp_image *image, otp_error *err)
 {
 	const size_t small = (size_t)64 << 20;
-	otp_extent picture = {image->h, image->w};
-	if (image->c == d->settled_c && otp_extent_equal(otp_preprocessing_size(&d->how, picture), picture))
+	otp_size picture = {image->h, image->w};
+	if (image->c == d->settled_c && otp_size_equal(otp_preprocessing_size(&d->how, picture), picture))
 		return true;
 	size_t pixels = otp_mul_size((size_t)image->h, (size_t)image->w);
 	size_t needed = otp_mul_size(pixels, (size_t)(image->c + 2 * d->settled_c) * sizeof(float));
@@ -668,7 +668,7 @@ static bool fail_sizes(const otp_dataset *d, otp_error *err)
 static bool settle_sizes(otp_dataset *d, const otp_preprocessing *how, bool own, otp_error *err)
 {
 	const otp_source *s = d->source;
-	otp_extent stored = {s->h, s->w};
+	otp_size stored = {s->h, s->w};
 	bool images = s->kind == OTP_DATA_IMAGES;
 	d->own = own && images;
 	d->how = images && !own ? *how : (otp_preprocessing){0};
@@ -677,7 +677,7 @@ static bool settle_sizes(otp_dataset *d, const otp_preprocessing *how, bool own,
 	d->whole = d->how.size.h || s->h ? otp_preprocessing_size(&d->how, stored) : stored;
 	OTP_ASSERT(!d->whole.h || (d->how.crop.h <= d->whole.h && d->how.crop.w <= d->whole.w),
 		   "windows of %dx%d in %dx%d", d->how.crop.w, d->how.crop.h, d->whole.w, d->whole.h);
-	otp_extent sample = d->how.crop.h ? d->how.crop : d->whole;
+	otp_size sample = d->how.crop.h ? d->how.crop : d->whole;
 	d->h = sample.h;
 	d->w = sample.w;
 	return true;
@@ -897,7 +897,7 @@ int64_t otp_dataset_alpha(const otp_dataset *d)
 
 bool otp_dataset_has_windows(const otp_dataset *d)
 {
-	return d->how.crop.h && !otp_extent_equal(d->how.crop, d->whole);
+	return d->how.crop.h && !otp_size_equal(d->how.crop, d->whole);
 }
 
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err)

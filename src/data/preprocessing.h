@@ -4,7 +4,7 @@
 #ifndef OTP_PREPROCESSING_H
 #define OTP_PREPROCESSING_H
 
-#include "core/extent.h"
+#include "core/size.h"
 #include "data/resample.h"
 
 /* crop: the picture covers the size, and its middle is cut out. pad: all of the picture lies in the middle,
@@ -15,9 +15,9 @@ OTP_CHOICE(otp_aspect);
 
 /* All zero: pictures stay as they are. */
 typedef struct otp_preprocessing {
-	otp_extent size; /* that pictures are brought to; 0: they keep theirs */
-	otp_extent crop; /* samples are windows of this size: anywhere in training, else the middle; 0: all.
-			  * Where pictures keep their size, smaller ones are enlarged to it. */
+	otp_size size; /* that pictures are brought to; 0: they keep theirs */
+	otp_size crop; /* samples are windows of this size: anywhere in training, else the middle; 0: all.
+			* Where pictures keep their size, smaller ones are enlarged to it. */
 	otp_aspect aspect;
 	otp_resize filter;
 } otp_preprocessing;
@@ -26,7 +26,7 @@ typedef struct otp_preprocessing {
 otp_preprocessing otp_preprocessing_square(int size);
 
 /* The size that a picture of this one is brought to. */
-otp_extent otp_preprocessing_size(const otp_preprocessing *p, otp_extent picture);
+otp_size otp_preprocessing_size(const otp_preprocessing *p, otp_size picture);
 /* Brings it there: floats, where it changes. Its channels are 1, 3 or 4. */
 void otp_preprocessing_apply(const otp_preprocessing *p, otp_image *image);
 
@@ -34,11 +34,11 @@ void otp_preprocessing_apply(const otp_preprocessing *p, otp_image *image);
 char *otp_preprocessing_text(const otp_preprocessing *p);
 
 /* A picture scaled to cover `size`, one side equal to it, the other in proportion; pixels of the result. */
-otp_extent otp_extent_covering(otp_extent size, otp_extent picture);
+otp_size otp_size_covering(otp_size size, otp_size picture);
 /* The same to lie within it. */
-otp_extent otp_extent_within(otp_extent size, otp_extent picture);
+otp_size otp_size_within(otp_size size, otp_size picture);
 
 /* `image` on white of a size that has room for it, in the middle; replaces its pixels. */
-void otp_image_pad(otp_image *image, otp_extent size);
+void otp_image_pad(otp_image *image, otp_size size);
 
 #endif

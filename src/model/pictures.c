@@ -11,11 +11,11 @@
 typedef struct subject {
 	int64_t index;
 	int users;
-	otp_image work;	  /* settled channels, working size */
-	uint8_t *alpha;	  /* (h, w), NULL: none */
-	int h, w;	  /* its own size */
-	otp_extent inner; /* of the picture within the working one, around which there may be bars */
-	uint64_t key;	  /* of its noise: a digest of the working picture and the seed */
+	otp_image work; /* settled channels, working size */
+	uint8_t *alpha; /* (h, w), NULL: none */
+	int h, w;	/* its own size */
+	otp_size inner; /* of the picture within the working one, around which there may be bars */
+	uint64_t key;	/* of its noise: a digest of the working picture and the seed */
 	otp_tiling down, across;
 } subject;
 
@@ -67,19 +67,19 @@ static void release(subject *s)
 }
 
 /* What the picture is resized to, and the working picture, which is larger where training had bars. */
-static otp_extent find_working_size(const studio *u, otp_extent picture, otp_extent *inner)
+static otp_size find_working_size(const studio *u, otp_size picture, otp_size *inner)
 {
 	const otp_preprocessing *p = &u->t->preprocessing;
-	otp_extent tile = {u->h, u->w}, trained = p->size.h ? p->size : tile;
+	otp_size tile = {u->h, u->w}, trained = p->size.h ? p->size : tile;
 	if (u->job->fit == OTP_FIT_TILE) {
 		bool covers = picture.h >= tile.h && picture.w >= tile.w;
-		return *inner = covers ? picture : otp_extent_covering(tile, picture);
+		return *inner = covers ? picture : otp_size_covering(tile, picture);
 	}
 	if (p->aspect == OTP_ASPECT_STRETCH)
 		return *inner = trained;
 	if (p->aspect == OTP_ASPECT_CROP)
-		return *inner = otp_extent_covering(trained, picture);
-	*inner = otp_extent_within(trained, picture);
+		return *inner = otp_size_covering(trained, picture);
+	*inner = otp_size_within(trained, picture);
 	return trained;
 }
 
@@ -93,7 +93,7 @@ static uint8_t *alpha_of(const otp_image *in)
 }
 
 /* What a sample takes beside the picture's file: working pictures, a strip and the result. */
-static bool can_work(const studio *u, const char *name, const subject *s, otp_extent work, otp_error *err)
+static bool can_work(const studio *u, const char *name, const subject *s, otp_size work, otp_error *err)
 {
 	const size_t small = (size_t)64 << 20;
 	bool same = s->h == work.h && s->w == work.w;
@@ -113,13 +113,13 @@ static bool prepare(const studio *u, subject *s, otp_image *stored, otp_error *e
 	const otp_dataset *d = u->job->set;
 	int channels = otp_dataset_settled_channels(d);
 	bool bytes = stored->u8 != NULL;
-	s->inner = (otp_extent){s->h = stored->h, s->w = stored->w};
+	s->inner = (otp_size){s->h = stored->h, s->w = stored->w};
 	if (u->job->fit == OTP_FIT_CROP) {
 		s->work = *stored;
 		*stored = (otp_image){0};
 		return true;
 	}
-	otp_extent work = find_working_size(u, s->inner, &s->inner);
+	otp_size work = find_working_size(u, s->inner, &s->inner);
 	if (!can_work(u, otp_dataset_name(d, (uint64_t)s->index, name, sizeof name), s, work, err))
 		return false;
 	if (stored->c % 2 == 0 && (channels == 1 || channels == 3))
@@ -131,7 +131,7 @@ static bool prepare(const studio *u, subject *s, otp_image *stored, otp_error *e
 		s->work = otp_image_resize(stored, channels, s->inner.h, s->inner.w,
 					   u->t->preprocessing.filter, bytes);
 	}
-	if (!otp_extent_equal(work, s->inner))
+	if (!otp_size_equal(work, s->inner))
 		otp_image_pad(&s->work, work);
 	if (bytes)
 		otp_image_to_bytes(&s->work);
@@ -286,7 +286,7 @@ static otp_image with_alpha(const otp_image *in, const uint8_t *alpha)
  */
 static otp_image resize_back(const studio *u, const subject *s, const otp_image *made)
 {
-	otp_extent bars = {s->work.h - s->inner.h, s->work.w - s->inner.w};
+	otp_size bars = {s->work.h - s->inner.h, s->work.w - s->inner.w};
 	otp_resize filter = u->t->preprocessing.filter;
 	bool blocks = filter == OTP_RESIZE_AREA && (s->h > s->inner.h || s->w > s->inner.w);
 	filter = blocks ? OTP_RESIZE_BILINEAR : filter;

@@ -25,7 +25,7 @@ static const int ROWS[OTP_NETWORKS] = {4, 3};
 
 otp_preprocessing otp_stored_preprocessing(const otp_stored *s)
 {
-	otp_extent sample = {s->arch.h, s->arch.w}, none = {0};
+	otp_size sample = {s->arch.h, s->arch.w}, none = {0};
 	return (otp_preprocessing){.size = s->crops ? s->load : sample,
 				   .crop = s->crops ? sample : none,
 				   .aspect = s->aspect,
@@ -37,7 +37,7 @@ void otp_stored_set_preprocessing(otp_stored *s, const otp_preprocessing *p)
 	s->filter = p->filter;
 	s->aspect = p->aspect;
 	s->crops = p->crop.h > 0;
-	s->load = s->crops ? p->size : (otp_extent){0};
+	s->load = s->crops ? p->size : (otp_size){0};
 }
 
 void otp_stored_free(otp_stored *s)

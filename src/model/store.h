@@ -45,7 +45,7 @@ typedef struct otp_stored {
 	otp_resize filter; /* how images became samples; otp_stored_preprocessing puts it together */
 	otp_aspect aspect;
 	bool crops; /* samples were windows, of pictures brought to `load`; 0: as they were */
-	otp_extent load;
+	otp_size load;
 	otp_smoothing smoothing;
 	double sigma;	       /* smoothing to translate with; NAN in a checkpoint of version 1 */
 	otp_sigma_by sigma_by; /* unknown in files from before it was told */

@@ -1,5 +1,5 @@
 #include "nn/networks.h"
-#include "core/extent.h"
+#include "core/size.h"
 
 otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
@@ -27,13 +27,13 @@ bool otp_arch_check(const otp_arch *a, const char *where, otp_error *err)
 	step = least_multiple(step, 1 << a->noise_halvings);
 	if (a->h % step == 0 && a->w % step == 0)
 		return true;
-	otp_extent less = {a->h / step * step, a->w / step * step};
-	otp_extent more = {less.h + step * (a->h > less.h), less.w + step * (a->w > less.w)};
-	char text[2][OTP_EXTENT_TEXT];
+	otp_size less = {a->h / step * step, a->w / step * step};
+	otp_size more = {less.h + step * (a->h > less.h), less.w + step * (a->w > less.w)};
+	char text[2][OTP_SIZE_TEXT];
 	bool both = less.h && less.w;
 	return otp_fail(err, where,
 			"%dx%d does not fit networks that need multiples of %d (--multipliers, "
 			"--potential-multipliers, --patch, --noise-scale); the nearest %s %s%s%s",
-			a->w, a->h, step, both ? "are" : "is", both ? otp_extent_text(less, text[0]) : "",
-			both ? " and " : "", otp_extent_text(more, text[1]));
+			a->w, a->h, step, both ? "are" : "is", both ? otp_size_text(less, text[0]) : "",
+			both ? " and " : "", otp_size_text(more, text[1]));
 }

@@ -151,7 +151,7 @@ static void settle_form(otp_session *s)
 		return;
 	s->config.channels = found->c;
 	if (!s->config.crop.h)
-		s->config.image_size = (otp_extent){found->h, found->w};
+		s->config.image_size = (otp_size){found->h, found->w};
 	s->preprocessing.size = s->config.image_size;
 }
 

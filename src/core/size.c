@@ -1,10 +1,10 @@
-#include "core/extent.h"
+#include "core/size.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-bool otp_extent_parse(const char *text, int most, otp_extent *out)
+bool otp_size_parse(const char *text, int most, otp_size *out)
 {
 	char *end;
 	if (!isdigit((unsigned char)*text))
@@ -15,12 +15,12 @@ bool otp_extent_parse(const char *text, int most, otp_extent *out)
 	bool none = w == 0 && h == 0;
 	if (*end || w > most || h > most || (!none && (w < 1 || h < 1)))
 		return false;
-	*out = (otp_extent){(int)h, (int)w};
+	*out = (otp_size){(int)h, (int)w};
 	return true;
 }
 
-const char *otp_extent_text(otp_extent e, char text[OTP_EXTENT_TEXT])
+const char *otp_size_text(otp_size e, char text[OTP_SIZE_TEXT])
 {
-	snprintf(text, OTP_EXTENT_TEXT, e.w == e.h ? "%d" : "%dx%d", e.w, e.h);
+	snprintf(text, OTP_SIZE_TEXT, e.w == e.h ? "%d" : "%dx%d", e.w, e.h);
 	return text;
 }
