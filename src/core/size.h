@@ -14,7 +14,7 @@ static inline bool otp_size_equal(otp_size a, otp_size b) { return a.h == b.h &&
 bool otp_size_parse(const char *text, int most, otp_size *out);
 
 enum { OTP_SIZE_TEXT = 32 };
-/* The same text from an extent; `text` holds it. */
+/* The same text from a size; `text` holds it. */
 const char *otp_size_text(otp_size e, char text[OTP_SIZE_TEXT]);
 
 #endif
