@@ -22,7 +22,7 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 		"export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S] "        \
 		"[--overwrite]",                                                                             \
 		"write evaluation samples that FID tools accept: flat PNG folders, arr_0 npz, manifest")     \
-	COMMAND(eval, "eval RUN_OR_MODEL --source S [--target T] [--truth FILE] [--json]",                   \
+	COMMAND(eval, "eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",                 \
 		"measure transport cost, target distance, diversity and faithfulness")                       \
 	COMMAND(verify,                                                                                      \
 		"verify [PROBLEM ...] [--formulation WORD] [--seeds N] [--json] [--out FOLDER] "             \

@@ -94,6 +94,8 @@ typedef enum otp_scope {
 } otp_scope;
 
 void otp_config_defaults(otp_config *c);
+/* What settings that were stored some time ago mean where they lack an option: what was done before it. */
+void otp_config_defaults_stored(otp_config *c);
 /* Set one option by key ("batch", "batch_size" and other aliases too; names of earlier versions become what
  * they mean now). `where` names the origin for the error ("--batch", "run.ini:7"). */
 bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err);
