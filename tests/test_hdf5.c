@@ -49,8 +49,8 @@ static void hdf5_contiguous_and_chunked(void **state)
 	put_set(file, "chunked", H5T_NATIVE_UCHAR, 4, images, 2, p);
 	put_set(file, "points", H5T_NATIVE_FLOAT, 2, vectors, 0, f);
 	H5Fclose(file);
-	static const char *specs[] = {"a.h5", "a.h5:/flat", "a.h5:chunked"};
-	for (int i = 0; i < 3; i++) {
+	static const char *specs[] = {"a.h5", "a.h5:/flat", "a.h5:chunked", "a.h5:chunked?keep=off"};
+	for (int i = 0; i < 4; i++) {
 		otp_dataset *d = ready(at(specs[i]), 0, 0);
 		assert_int_equal(otp_dataset_describe(d).count, 6);
 		float x[60];

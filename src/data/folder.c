@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/tally.h"
 #include "data/archive.h"
 #include "data/kinds.h"
 
@@ -28,6 +29,7 @@ typedef struct file_entry {   /* <search.h> has a struct entry */
 	bool keeps_extension; /* in the names of outputs: a.jpg beside a.png */
 	uint64_t in_zip;      /* its number there */
 	uint64_t bytes;
+	int64_t changed_ns; /* when; of files alone */
 } entry;
 
 /* A look reads so many headers: a run needs one size for all files unless it is told one. */
@@ -131,10 +133,10 @@ static void note_unread(folder *f, const entry *e)
 		otp_free(path);
 }
 
-/* Takes `name` over. */
-static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
+/* Takes its name over. */
+static void note_entry(folder *f, entry e)
 {
-	entry e = {.name = name, .in_zip = in_zip, .bytes = bytes};
+	char *name = e.name;
 	if (!otp_image_name_fits(name)) {
 		note_unread(f, &e);
 		otp_free(name);
@@ -147,6 +149,15 @@ static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
 	}
 	e.stem = (size_t)(strrchr(name, '.') - name);
 	f->entries[f->count++] = e;
+}
+
+/* The same of a file that is none of an archive's. */
+static void note_file(folder *f, char *name, const struct stat *info)
+{
+	note_entry(f,
+		   (entry){.name = name,
+			   .bytes = (uint64_t)info->st_size,
+			   .changed_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec});
 }
 
 static void say_unread(const folder *f)
@@ -212,7 +223,7 @@ static void visit(folder *f, char *name)
 	} else if (S_ISDIR(info.st_mode)) {
 		walk(f, name);
 	} else if (S_ISREG(info.st_mode)) {
-		note_file(f, name, 0, (uint64_t)info.st_size);
+		note_file(f, name, &info);
 		name = NULL;
 	} else if (otp_image_name_fits(name)) {
 		skip(f, name, "is a pipe, device or socket, no file");
@@ -323,7 +334,7 @@ static bool walk_zip(folder *f, const char *below, otp_error *err)
 			method = e.encrypted ? method : e.method;
 			leave_locked(f, &e);
 		} else {
-			note_file(f, otp_strdup(e.name), i, e.bytes);
+			note_entry(f, (entry){.name = otp_strdup(e.name), .in_zip = i, .bytes = e.bytes});
 		}
 	}
 	return say_locked(f, encrypted, packed, method, err);
@@ -461,6 +472,7 @@ typedef struct reading {
 	const int64_t *chosen;
 	int64_t count;
 	atomic_int_fast64_t next;
+	otp_tally *tally;
 } reading;
 
 /* Files that nothing has decoded yet. One that cannot be read counts as empty; decoding will name it. */
@@ -472,6 +484,7 @@ static void read_rest(void *argument, int worker)
 		uint64_t index = (uint64_t)r->chosen[i];
 		otp_error ignored = {0};
 		size_t bytes = 0;
+		otp_tally_add(r->tally, 1);
 		if (atomic_load(&r->f->content[index]))
 			continue;
 		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &ignored);
@@ -485,8 +498,11 @@ static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, 
 {
 	(void)err;
 	folder *f = (folder *)base;
-	reading r = {.f = f, .chosen = chosen, .count = count};
+	char *what = otp_format("%s: read", f->root);
+	reading r = {.f = f, .chosen = chosen, .count = count, .tally = otp_tally_new(what, 0, count)};
 	otp_pool_run(pool, read_rest, &r);
+	otp_tally_free(r.tally);
+	otp_free(what);
 	base->digest = (uint64_t)count;
 	for (int64_t i = 0; i < count; i++) {
 		const entry *e = &f->entries[chosen[i]];
@@ -495,6 +511,17 @@ static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, 
 		base->digest = XXH3_64bits_withSeed(e->name, strlen(e->name), base->digest);
 	}
 	return true;
+}
+
+static uint64_t folder_listing(const otp_source *base)
+{
+	const folder *f = (const folder *)base;
+	uint64_t digest = f->former;
+	for (size_t i = 0; i < f->count; i++) {
+		int64_t facts[2] = {(int64_t)f->entries[i].bytes, f->entries[i].changed_ns};
+		digest = XXH3_64bits_withSeed(facts, sizeof facts, digest);
+	}
+	return digest;
 }
 
 static bool folder_former(const otp_source *base, uint64_t *digest)
@@ -508,6 +535,7 @@ static const otp_source_ops folder_ops = {.read = folder_read,
 					  .name = folder_name,
 					  .file = folder_file,
 					  .scan = folder_scan,
+					  .listing = folder_listing,
 					  .former = folder_former};
 
 static folder *folder_new(const otp_spec *spec, const char *root)
@@ -617,8 +645,9 @@ otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
 	char *root = slash ? otp_format("%.*s", (int)(slash - spec->place), spec->place) : otp_strdup(".");
 	folder *f = folder_new(spec, root);
 	otp_free(root);
-	bool found = stat(spec->place, &info) == 0;
-	note_file(f, otp_strdup(slash ? slash + 1 : spec->place), 0, found ? (uint64_t)info.st_size : 0);
+	if (stat(spec->place, &info) != 0)
+		info = (struct stat){0};
+	note_file(f, otp_strdup(slash ? slash + 1 : spec->place), &info);
 	return folder_finish(f, spec, err);
 }
 

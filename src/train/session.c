@@ -228,7 +228,7 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 
 bool otp_session_load(otp_session *s, otp_error *err)
 {
-	int threads = s->config.workers;
+	int threads = s->config.threads ? s->config.threads : otp_cores();
 	bool ok = otp_dataset_load(s->source, threads, err) && otp_dataset_load(s->target, threads, err) &&
 		  (!s->test[OTP_SOURCE] || otp_dataset_load(s->test[OTP_SOURCE], threads, err)) &&
 		  (!s->test[OTP_TARGET] || otp_dataset_load(s->test[OTP_TARGET], threads, err)) &&
