@@ -519,12 +519,8 @@ void otp_dataset_leave_out(const otp_dataset *d, uint64_t index, const char *why
 typedef struct filling {
 	otp_dataset *d;
 	size_t sample_bytes;
-<<<<<<< HEAD
 	char **why; /* (count + withheld) what is wrong with samples that cannot be decoded */
-=======
-	char **why; /* (count) what is wrong with samples that cannot be decoded */
 	otp_tally *tally;
->>>>>>> main
 	atomic_int_fast64_t next;
 	otp_error refused; /* the first read that the machine refused */
 } filling;
@@ -562,13 +558,8 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, ot
 	int64_t good = 0, all = all_samples(d), count = 0;
 	for (int64_t i = 0; i < all; i++)
 		if (why[i])
-<<<<<<< HEAD
-			leave_out(d, (uint64_t)i, why[i]);
-	for (int64_t i = 0; i < all; i++) {
-=======
 			otp_dataset_leave_out(d, (uint64_t)i, why[i]);
-	for (int64_t i = 0; i < d->count; i++) {
->>>>>>> main
+	for (int64_t i = 0; i < all; i++) {
 		if (d->broken[i])
 			continue;
 		count += i < d->count;
