@@ -46,7 +46,7 @@ static bool choose_preset(otp_config *c, otp_error *err)
 	bool vectors = false;
 	int size = c->image_size;
 	otp_config resolved = *c;
-	if (!otp_session_resolve_dataroot(&resolved, err))
+	if (!otp_session_resolve_data(&resolved, err))
 		return false;
 	if (resolved.source[0] && !otp_session_look(resolved.source, &vectors, size ? &(int){0} : &size, err))
 		return false;
@@ -64,7 +64,7 @@ static bool layer(const char *file, const otp_settings_said *said, otp_config *c
  * run withholds what its origin did: networks that have seen all of them find nothing held out. */
 static void forget_data(const otp_config *said, otp_config *base)
 {
-	bool root = said->dataroot[0];
+	bool root = said->dataroot[0] || said->data[0];
 	otp_config defaults;
 	otp_config_defaults(&defaults);
 	if (root || said->source[0] || said->target[0])
@@ -102,7 +102,7 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
 	if ((file[0] && !layer(file, said, &first, err)) || !lay_ground(&first, &base, err))
 		return false;
 	*c = base;
-	return layer(file, said, c, err) && otp_session_resolve_dataroot(c, err) &&
+	return layer(file, said, c, err) && otp_session_resolve_data(c, err) &&
 	       (!c->from[0] || otp_origin_check(&base, c, err));
 }
 
@@ -112,10 +112,10 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
  * it holds, and what is left open for what it was settled to. */
 static bool complete(const otp_config *stored, otp_config *c, otp_error *err)
 {
-	bool root = c->dataroot[0];
+	bool root = c->dataroot[0] || (c->data[0] && c->task != OTP_TASK_NONE); /* settings come one by one */
 	if (root)
 		c->source[0] = c->target[0] = 0;
-	if (!otp_session_resolve_dataroot(c, err) || !otp_session_absolute_paths(c, err))
+	if ((root && !otp_session_resolve_data(c, err)) || !otp_session_absolute_paths(c, err))
 		return false;
 	if (root) { /* a run from before test halves were measured with goes on without */
 		memcpy(c->test_source, stored->test_source, sizeof c->test_source);

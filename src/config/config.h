@@ -24,6 +24,9 @@ enum { OTP_TEXT_BYTES = 1024 };
 #define OTP_CHOICES_otp_direction(X) X(OTP_DIRECTION_A_TO_B, "AtoB") X(OTP_DIRECTION_B_TO_A, "BtoA")
 OTP_CHOICE(otp_direction);
 
+#define OTP_CHOICES_otp_task(X) X(OTP_TASK_NONE, "none") X(OTP_TASK_COLORIZE, "colorize")
+OTP_CHOICE(otp_task);
+
 #define OTP_CHOICES_otp_data_on_device(X)                                                                    \
 	X(OTP_DATA_ON_DEVICE_AUTO, "auto") X(OTP_DATA_ON_DEVICE_ON, "on") X(OTP_DATA_ON_DEVICE_OFF, "off")
 OTP_CHOICE(otp_data_on_device);

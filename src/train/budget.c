@@ -151,6 +151,8 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 {
 	print_side("source", &s->source_info);
 	print_side("target", &s->target_info);
+	if (s->config.task == OTP_TASK_COLORIZE)
+		printf("task        colorize: grey pictures of one half, colours of the other\n");
 	char *held = otp_session_held_text(s);
 	printf("measured    %s%s\n", otp_session_holds_out(s) ? "held out: " : "", held);
 	otp_free(held);

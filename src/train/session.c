@@ -17,8 +17,44 @@ static bool put_text(char to[OTP_TEXT_BYTES], const char *text, otp_error *err)
 	       otp_fail(err, text, "is too long, expected less than %d bytes", OTP_TEXT_BYTES);
 }
 
-bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
+/* One side of --data. */
+static bool put_half(char to[OTP_TEXT_BYTES], const otp_spec *data, const char *half, otp_error *err)
 {
+	char *text = otp_spec_with(data, half);
+	bool ok = put_text(to, text, err);
+	otp_free(text);
+	return ok;
+}
+
+static bool resolve_colorize(otp_config *c, otp_error *err)
+{
+	otp_spec data;
+	if (c->source[0] || c->target[0] || c->dataroot[0])
+		return otp_fail(err, "--data", "cannot be combined with --source, --target or --dataroot");
+	if (!otp_spec_parse(c->data, &data, err))
+		return false;
+	bool ok = !data.grey && data.colour == OTP_COLOUR_NONE && data.parts == 1;
+	if (!ok)
+		otp_fail(
+		    err, "--data",
+		    "has grey, colorize or part with it, which --task colorize decides itself; give --source "
+		    "and --target");
+	ok = ok && put_half(c->source, &data, "part=1/2&grey", err) &&
+	     put_half(c->target, &data, "part=2/2", err);
+	otp_spec_free(&data);
+	/* As with --dataroot: what it stood for is said now. */
+	c->data[0] = 0;
+	return ok;
+}
+
+bool otp_session_resolve_data(otp_config *c, otp_error *err)
+{
+	if (c->data[0] && c->task == OTP_TASK_NONE)
+		return otp_fail(err, "--data", "needs --task colorize with it, or is meant as --source");
+	if (c->task != OTP_TASK_NONE && !c->data[0])
+		return otp_fail(err, "--task", "needs --data with it");
+	if (c->data[0])
+		return resolve_colorize(c, err);
 	if (!c->dataroot[0])
 		return true;
 	if (c->source[0] || c->target[0])
@@ -136,6 +172,22 @@ static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
 	return true;
 }
 
+/* Whether there are colours to be learned, of pictures as stored. */
+static bool check_task(const otp_session *s, otp_error *err)
+{
+	const otp_dataset_info *source = &s->source_info, *target = &s->target_info;
+	if (s->config.task != OTP_TASK_COLORIZE)
+		return true;
+	if (source->kind == OTP_DATA_VECTORS)
+		return otp_fail(err, "--task", "colorize is for images, %s holds vectors", source->spec);
+	if (source->colour != OTP_COLOUR_NONE)
+		return otp_fail(err, "--task", "colorize needs pictures, %s draws its own colours",
+				source->spec);
+	return target->c > 1 ||
+	       otp_fail(err, "--task", "colorize needs pictures in colour, %s holds grey ones alone",
+			target->spec);
+}
+
 static bool settle_size(const otp_session *s, int *size, otp_error *err)
 {
 	const otp_dataset_info *a = &s->source_info, *b = &s->target_info;
@@ -184,7 +236,7 @@ static bool shape(otp_session *s, otp_error *err)
 		return otp_fail(err, "--target", "holds %s, the source %s",
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
-	if (!settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
+	if (!check_task(s, err) || !settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
 	    !otp_dataset_shape(s->source, size, channels, err) ||
 	    !otp_dataset_shape(s->target, size, channels, err))
 		return false;

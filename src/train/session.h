@@ -24,10 +24,11 @@ typedef struct otp_session {
 	otp_sigma_end sigma_end; /* why config.sigma_end is what it is, where it was auto */
 } otp_session;
 
-/* --dataroot ROOT becomes --source and --target, --test-source and --test-target, by --direction
+/* --task colorize --data D becomes --source and --target, D's grey half and its half in colour.
+ * --dataroot ROOT becomes --source and --target, --test-source and --test-target, by --direction
  * (data/root.h).
  */
-bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
+bool otp_session_resolve_data(otp_config *c, otp_error *err);
 
 /* Paths of data sets and --from as they are named from any folder, so that a run goes on from
  * wherever it is resumed. */

@@ -498,6 +498,10 @@ static void announce(const trainer *t)
 		OTP_CHOICE_NAME(otp_precision, t->config->precision));
 	char *points = otp_points_text(t->config, &s->points),
 	     *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
+	if (t->config->task == OTP_TASK_COLORIZE)
+		otp_log(
+		    "colouring: source are the grey pictures of one half, target the colours of the other; "
+		    "translate --keep-luminance puts colours on an input's own grey");
 	char *held = otp_session_held_text(s);
 	otp_log("measured on %s: %s", otp_session_holds_out(s) ? "held-out samples" : "what it has", held);
 	otp_free(held);
