@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <search.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -47,6 +48,7 @@ typedef struct folder {
 	void *seen;		       /* tsearch: folders that were listed */
 	char **links;		       /* to folders, still to be followed */
 	size_t link_count;
+	otp_error refused;    /* the first thing that the machine would not list or tell of */
 	otp_kinds unread;     /* what else lies there */
 	char *unread_picture; /* the first of these that is one; NULL: none is */
 } folder;
@@ -205,6 +207,20 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 
 static void walk(folder *f, const char *below);
 
+/* What is not there, or is not for this user, is left out by name, like what is damaged. Any other failure
+ * may pass, so that nothing may be left out for it. */
+static void pass_over(folder *f, const char *path, const char *what, int why)
+{
+	bool stays = why == EACCES || why == EPERM || why == ENOENT || why == ENOTDIR || why == ELOOP ||
+		     why == ENAMETOOLONG;
+	char *text = otp_format("%s: %s%s", path, what, strerror(why));
+	if (stays)
+		otp_source_skip(&f->base, text);
+	else if (!f->refused.exit_code)
+		otp_fail_machine(&f->refused, path, "%s%s", what, strerror(why));
+	otp_free(text);
+}
+
 /* One name of a folder. A link to a folder waits until all that is no link was
  * walked: a folder that has a name of its own goes by that. Takes `name` over. */
 static void visit(folder *f, char *name)
@@ -214,7 +230,7 @@ static void visit(folder *f, char *name)
 	bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
 	bool there = stat(path, &info) == 0;
 	if (!there) {
-		skip(f, name, strerror(errno));
+		pass_over(f, path, "", errno);
 	} else if (S_ISDIR(info.st_mode) && link) {
 		f->links = otp_realloc(f->links, f->link_count * sizeof *f->links,
 				       (f->link_count + 1) * sizeof *f->links);
@@ -246,12 +262,9 @@ static void walk(folder *f, const char *below)
 		return;
 	}
 	int count = there ? scandir(path, &names, NULL, by_bytes) : -1;
-	if (count < 0) {
-		char *text = otp_format("%s: this folder cannot be listed: %s", path, strerror(errno));
-		otp_source_skip(&f->base, text);
-		otp_free(text);
-	}
-	if (count >= 0)
+	if (count < 0)
+		pass_over(f, path, "this folder cannot be listed: ", errno);
+	else
 		otp_source_note_folder(&f->base, path);
 	for (int i = 0; i < count; i++) {
 		const char *name = names[i]->d_name;
@@ -473,22 +486,36 @@ typedef struct reading {
 	int64_t count;
 	atomic_int_fast64_t next;
 	otp_tally *tally;
+	pthread_mutex_t lock;
+	otp_error refused; /* the first read that the machine refused */
 } reading;
 
-/* Files that nothing has decoded yet. One that cannot be read counts as empty; decoding will name it. */
+static void note_refused(reading *r, const otp_error *trouble)
+{
+	pthread_mutex_lock(&r->lock);
+	if (!r->refused.exit_code)
+		r->refused = *trouble;
+	pthread_mutex_unlock(&r->lock);
+	atomic_store(&r->next, r->count); /* nobody reads on */
+}
+
+/* Files that nothing has decoded yet. One that is damaged counts as empty; decoding will name it. */
 static void read_rest(void *argument, int worker)
 {
 	(void)worker;
 	reading *r = argument;
 	for (int64_t i; (i = atomic_fetch_add(&r->next, 1)) < r->count;) {
 		uint64_t index = (uint64_t)r->chosen[i];
-		otp_error ignored = {0};
+		otp_error trouble = {0};
 		size_t bytes = 0;
 		otp_tally_add(r->tally, 1);
 		if (atomic_load(&r->f->content[index]))
 			continue;
-		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &ignored);
-		note_content(r->f, index, data ? data : "", data ? bytes : 0);
+		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &trouble);
+		if (!data && otp_source_refused(&trouble))
+			note_refused(r, &trouble);
+		else
+			note_content(r->f, index, data ? data : "", data ? bytes : 0);
 		otp_free(data);
 	}
 }
@@ -496,13 +523,20 @@ static void read_rest(void *argument, int worker)
 static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, otp_pool *pool,
 			otp_error *err)
 {
-	(void)err;
 	folder *f = (folder *)base;
 	char *what = otp_format("%s: read", f->root);
-	reading r = {.f = f, .chosen = chosen, .count = count, .tally = otp_tally_new(what, 0, count)};
+	reading r = {.f = f,
+		     .chosen = chosen,
+		     .count = count,
+		     .tally = otp_tally_new(what, 0, count),
+		     .lock = PTHREAD_MUTEX_INITIALIZER};
 	otp_pool_run(pool, read_rest, &r);
 	otp_tally_free(r.tally);
 	otp_free(what);
+	if (r.refused.exit_code) {
+		*err = r.refused;
+		return false;
+	}
 	base->digest = (uint64_t)count;
 	for (int64_t i = 0; i < count; i++) {
 		const entry *e = &f->entries[chosen[i]];
@@ -612,7 +646,10 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 	if (f->count)
 		qsort(f->entries, f->count, sizeof *f->entries, by_name);
 	keep_extensions(f);
-	if (!keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX, err) || f->count == 0) {
+	if (f->refused.exit_code)
+		*err = f->refused;
+	if (f->refused.exit_code || !keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX, err) ||
+	    f->count == 0) {
 		fail_empty(f, err); /* the first error stays */
 		folder_close(&f->base);
 		return NULL;

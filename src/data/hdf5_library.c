@@ -75,7 +75,5 @@ hid_t otp_hdf5_open_file(const char *path)
 	if (driver >= 0 && H5Pset_driver(access, driver, NULL) >= 0)
 		file = H5Fopen(path, H5F_ACC_RDONLY, access);
 	H5Pclose(access);
-	if (driver >= 0)
-		H5FDunregister(driver);
 	return file;
 }

@@ -36,10 +36,7 @@ static void find_peaks(otp_budget *b, bool on_host)
 
 static size_t ending_bytes(const otp_session *s)
 {
-	otp_dataset_info source = otp_dataset_describe(otp_session_measured(s, OTP_SOURCE)),
-			 target = otp_dataset_describe(otp_session_measured(s, OTP_TARGET));
-	return otp_evaluate_bytes(otp_evaluate_count(&source, &target, OTP_SUMMARY_INPUTS),
-				  OTP_SUMMARY_INPUTS, &s->arch);
+	return otp_evaluate_bytes(otp_summary_count(s), otp_summary_inputs(&s->config), &s->arch);
 }
 
 otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int batch)

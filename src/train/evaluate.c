@@ -71,6 +71,13 @@ static bool is_grey(const evaluator *e)
 	return true;
 }
 
+/* A resultant takes more samples than a spread does. */
+static size_t samples_of_input(size_t i, size_t most)
+{
+	const size_t spread = 32;
+	return i < RESULTANT_INPUTS || most < spread ? most : spread;
+}
+
 /* Many samples of single inputs: their spread, and how even their hues are. */
 static void measure_inputs(evaluator *e, otp_evaluation *out)
 {
@@ -79,7 +86,7 @@ static void measure_inputs(evaluator *e, otp_evaluation *out)
 	size_t hued = inputs < RESULTANT_INPUTS ? inputs : RESULTANT_INPUTS;
 	double variance = 0, resultant = 0;
 	for (size_t i = 0; i < inputs; i++) {
-		size_t count = i < hued ? k : k < 32 ? k : 32;
+		size_t count = samples_of_input(i, k);
 		for (size_t j = 0; j < count; j++)
 			memcpy(x + j * e->d, e->x + i * e->d, e->d * sizeof *x);
 		sample(e, x, count, true, y, NULL);
@@ -145,6 +152,14 @@ int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_inf
 	int64_t sources = otp_evaluate_room(source), targets = otp_evaluate_room(target);
 	int64_t n = sources && sources < most ? sources : most;
 	return targets && targets / 2 < n ? targets / 2 : n;
+}
+
+int64_t otp_evaluate_draws(int64_t n, int per_input)
+{
+	int64_t draws = n;
+	for (size_t i = 0; i < DIVERSE_INPUTS && (int64_t)i < n; i++)
+		draws += (int64_t)samples_of_input(i, (size_t)per_input);
+	return draws;
 }
 
 size_t otp_evaluate_bytes(int64_t n, int per_input, const otp_arch *arch)

@@ -292,11 +292,15 @@ static bool read_picture_data(trainer *t)
 	return true;
 }
 
+int64_t otp_train_picture_samples(const otp_arch *a)
+{
+	return a->vectors ? POINT_ROWS * POINT_SAMPLES : PICTURE_ROWS * PICTURE_SAMPLES;
+}
+
 size_t otp_train_picture_bytes(const otp_arch *a)
 {
 	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
-	size_t samples = a->vectors ? POINT_ROWS * POINT_SAMPLES : PICTURE_ROWS * PICTURE_SAMPLES;
-	return 2 * samples * floats * sizeof(float) +
+	return 2 * (size_t)otp_train_picture_samples(a) * floats * sizeof(float) +
 	       (a->vectors ? otp_grid_points_bytes()
 			   : otp_grid_bytes(PICTURE_ROWS, PICTURE_SAMPLES, a->h, a->w));
 }
