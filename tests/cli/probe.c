@@ -118,7 +118,7 @@ static int make_images(int argc, char **argv)
 /* FILE N D */
 static int make_vectors(int argc, char **argv)
 {
-	(void)argc;
+	double scale = argc > 3 ? atof(argv[3]) : 1, centre = argc > 4 ? atof(argv[4]) : 0;
 	otp_error err = {0};
 	int64_t dims[2] = {atoi(argv[1]), atoi(argv[2])};
 	otp_array_file *f = otp_array_file_new(argv[0], false, 2, dims, &err);
@@ -126,9 +126,27 @@ static int make_vectors(int argc, char **argv)
 	size_t count = (size_t)(dims[0] * dims[1]);
 	float *values = otp_calloc(count, sizeof *values);
 	for (size_t i = 0; i < count; i++)
-		values[i] = (float)(i * 37 % 101) / 50 - 1;
+		values[i] = (float)centre + (float)scale * ((float)(i * 37 % 101) / 50 - 1);
 	need(otp_array_file_append(f, values, dims[0], &err) && otp_array_file_finish(f, &err), &err);
 	otp_free(values);
+	return 0;
+}
+
+/* FILE N [ODD]: three columns, of which one is constant and one a thousand times as wide as the first; in row
+ * ODD the first is NaN. */
+static int make_columns(int argc, char **argv)
+{
+	otp_error err = {0};
+	int64_t dims[2] = {atoi(argv[1]), 3}, odd = argc > 2 ? atoi(argv[2]) : -1;
+	otp_array_file *f = otp_array_file_new(argv[0], false, 2, dims, &err);
+	need(f, &err);
+	for (int64_t i = 0; i < dims[0]; i++) {
+		float row[3] = {(float)(i * i % 997) / 500 - 1, 0.5f,
+				1000 * ((float)(i * 37 % 991) / 500 - 1)};
+		row[0] = i == odd ? NAN : row[0];
+		need(otp_array_file_append(f, row, 1, &err), &err);
+	}
+	need(otp_array_file_finish(f, &err), &err);
 	return 0;
 }
 
@@ -552,6 +570,7 @@ int main(int argc, char **argv)
 	    {"peak", 1, peak},
 	    {"names", 1, check_names},
 	    {"finite", 1, check_finite},
+	    {"columns", 2, make_columns},
 	    {"zip", 2, make_zip},
 	    {"spoil", 2, spoil},
 	};
