@@ -17,13 +17,12 @@ static size_t state_bytes(const otp_engine_size *e, otp_network n)
 	return (size_t)e->elements[n] * (size_t)otp_engine_rows(n) * sizeof(float);
 }
 
-/* The larger of two moments: the checkpoint after a step (the C library may still hold what the step's
- * picture took), and the evaluation at the end, which has
- * a translator in place of the engine. */
+/* The largest of three moments: a picture or the checkpoint after a step, and the evaluation at the end,
+ * which has a translator in place of the engine. */
 static void find_peaks(otp_budget *b, bool on_host)
 {
 	size_t host = b->itself + b->data, end_device = b->drawing + b->model;
-	size_t training = b->engine.host_bytes + b->batches + b->measuring + b->saving + b->picture;
+	size_t training = b->engine.host_bytes + b->batches + b->measuring + larger(b->saving, b->picture);
 	size_t device = otp_engine_bytes(&b->engine) + b->drawing;
 	if (on_host) {
 		b->host_peak = host + larger(training + device, b->ending + end_device);
@@ -34,12 +33,17 @@ static void find_peaks(otp_budget *b, bool on_host)
 	b->host_peak = larger(b->host_peak, otp_memory_peak()); /* a look at the data may have been dearer */
 }
 
+static size_t ending_bytes(const otp_session *s)
+{
+	return otp_evaluate_bytes(otp_summary_count(s), otp_summary_inputs(&s->config), &s->arch);
+}
+
 otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int batch)
 {
 	otp_session s = *given;
 	s.config.batch = batch;
 	s.config.parts = s.config.parts < batch ? s.config.parts : batch;
-	const otp_dataset_info *sides[] = {&s.source_info, &s.target_info};
+	const otp_dataset *sets[] = {s.source, s.target, s.test[OTP_SOURCE], s.test[OTP_TARGET]};
 	size_t held = 0;
 	otp_engine_settings settings = otp_game_engine_settings(&s, runtime);
 	otp_budget b = {.engine = otp_engine_plan(runtime, &settings)};
@@ -51,17 +55,17 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	size_t transport = state_bytes(&b.engine, OTP_TRANSPORT),
 	       potential = state_bytes(&b.engine, OTP_POTENTIAL);
 	b.checkpoint = transport + potential;
-	/* One network at a time is read back. What HDF5 keeps for itself is an estimate: 3.8 MiB were seen.
+	/* What is read back is digested in pieces. What HDF5 keeps for itself is an estimate: 3.8 MiB were
+	 * seen.
 	 */
-	b.saving = b.checkpoint + larger(transport, potential) + HDF5_BYTES;
+	b.saving = b.checkpoint + HDF5_BYTES;
 	b.model = (size_t)b.engine.elements[OTP_TRANSPORT] * sizeof(float);
 	b.picture = otp_train_picture_bytes(&s.arch);
-	int inputs = otp_summary_inputs(&s.config);
-	b.ending =
-	    otp_evaluate_bytes(otp_evaluate_count(&s.source_info, &s.target_info, inputs), inputs, &s.arch);
-	for (int side = 0; side < 2; side++) {
-		b.data += sides[side]->memory_bytes;
-		held += sides[side]->memory_bytes - sides[side]->unloaded_bytes;
+	b.ending = ending_bytes(&s);
+	for (int i = 0; i < 4; i++) {
+		otp_dataset_info info = sets[i] ? otp_dataset_describe(sets[i]) : (otp_dataset_info){0};
+		b.data += info.memory_bytes;
+		held += info.memory_bytes - info.unloaded_bytes;
 	}
 	size_t resident = otp_memory_resident();
 	b.itself = resident > held ? resident - held : 0;
@@ -144,6 +148,11 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 {
 	print_side("source", &s->source_info);
 	print_side("target", &s->target_info);
+	if (s->config.task == OTP_TASK_COLORIZE)
+		printf("task        colorize: grey pictures of one half, colours of the other\n");
+	char *held = otp_session_held_text(s);
+	printf("measured    %s%s\n", otp_session_holds_out(s) ? "held out: " : "", held);
+	otp_free(held);
 	if (!s->arch.vectors) {
 		char *how = otp_preprocessing_text(&s->preprocessing);
 		printf("pictures    %s\n", how);
@@ -180,10 +189,10 @@ static void print_host(const otp_budget *b)
 {
 	print_bytes("data", b->data, "held of the data sets");
 	print_bytes("batches", b->batches, "on their way to the device");
-	print_bytes("measuring", b->measuring, "held-out samples, and the plan's");
+	print_bytes("measuring", b->measuring, "samples of both sides, and the plan's");
 	print_bytes("programs", b->engine.host_bytes, "graphs and bound calls");
 	print_bytes("saving", b->saving,
-		    "the copy that a checkpoint is written from, what is read back, HDF5 (an estimate)");
+		    "the copy that a checkpoint is written from, and HDF5 (an estimate)");
 	print_bytes("picture", b->picture, "of samples, while it is made");
 	print_bytes("ending", b->ending, "the last evaluation, when training's memory is free again");
 	print_bytes("program", b->itself, "code and libraries");
