@@ -12,7 +12,7 @@ uint8_t *otp_luminance_of(const otp_image *in)
 		float values[4], out;
 		for (size_t k = 0; k < c; k++)
 			values[k] = in->u8 ? (float)in->u8[i * c + k] / 127.5f - 1 : in->f32[i * c + k];
-		otp_image_convert_pixel(values, in->c, &out, 1);
+		otp_image_convert_pixel(values, in->c == 4 ? 3 : in->c == 2 ? 1 : in->c, &out, 1);
 		grey[i] = otp_image_byte(out);
 	}
 	return grey;

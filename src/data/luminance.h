@@ -6,7 +6,7 @@
 
 #include "data/image.h"
 
-/* (h, w) bytes of a picture of 1 to 4 channels; alpha is laid over white. otp_free it. */
+/* (h, w) bytes of the colours of a picture of 1 to 4 channels, whatever its alpha. otp_free it. */
 uint8_t *otp_luminance_of(const otp_image *in);
 
 /* Every pixel of rgb (pixels, 3) keeps its colour differences (R - Y, G - Y, B - Y) and gets the luminance

@@ -58,7 +58,7 @@ mkdir in
 for fit in resize tile; do
 	does translate vivid in $fit --fit $fit --samples 2 --keep-luminance
 	warns 'outputs keep the luminance of inputs'
-	for name in grey colour own; do
+	for name in grey colour own veiled; do
 		"$PROBE" luminance in/$name.png $fit/${name}_0.png
 		"$PROBE" luminance in/$name.png $fit/${name}_1.png
 	done
