@@ -15,18 +15,15 @@ typedef struct options {
 	int64_t undecoded; /* pictures of all sets */
 } options;
 
-static void print_json(const otp_figure *list, int count)
+static void print(const options *o, const otp_figures *f)
 {
+	if (!o->json) {
+		otp_figures_print(f->each, f->count, "");
+		return;
+	}
 	cJSON *object = cJSON_CreateObject();
-	otp_json_add_figures(object, list, count);
+	otp_json_add_figures(object, f->each, f->count);
 	otp_json_print(object);
-}
-
-static void print_table(const otp_figure *list, int count)
-{
-	for (int i = 0; i < count; i++)
-		printf("%-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "",
-		       list[i].truth);
 }
 
 /* Pictures that could not be decoded are counted at the end. */
@@ -49,7 +46,7 @@ static bool measure_law(otp_translator *t, options *o, const otp_dataset *source
 	otp_dataset *target = otp_translator_open_data(t, o->target ? o->target : t->facts.target.spec, err);
 	bool ok = target && otp_evaluate(t->sampler, source, target, &counted, &e, err);
 	if (ok)
-		figures->count = otp_evaluation_figures(&e, figures->each);
+		otp_evaluation_figures(&e, figures);
 	close_counted(target, o);
 	return ok;
 }
@@ -72,7 +69,7 @@ static bool measure(otp_translator *t, options *o, otp_error *err)
 	otp_evaluate_options how = {
 	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
 	otp_figure list[OTP_MAX_FIGURES];
-	otp_figures figures = {list, 0};
+	otp_figures figures = {.each = list};
 	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->facts.source.spec, err);
 	bool ok = source != NULL;
 	if (o->target || !o->truth)
@@ -80,7 +77,7 @@ static bool measure(otp_translator *t, options *o, otp_error *err)
 	if (o->truth)
 		ok = ok && measure_map(t, o, source, &how, &figures, err);
 	if (ok)
-		(o->json ? print_json : print_table)(list, figures.count);
+		print(o, &figures);
 	close_counted(source, o);
 	return ok;
 }

@@ -4,10 +4,11 @@
 
 title "a run leaves what it promises"
 does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --log-every 2 --out run
-files run config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
+files run config.ini summary.json metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
+	samples/targets.png \
 	checkpoints/step-000000{2,4,6}.h5
 json run/metrics.jsonl step verdicts time_s sigma loss_potential loss_transport cost r1 lr_g lr_d potential_gap \
-	potential_slope measured_at transport_cost target_distance target_floor patch_distance patch_floor source_distance to_identity \
+	potential_slope measured_at transport_cost target_distance target_floor patch_distance patch_floor source_distance to_identity identity_distance source_patch_distance diversity \
 	output_spread noise_spread noise_needed images_per_s
 [[ $(grep -o '"measured_at":[0-9]*' run/metrics.jsonl | tr '\n' ' ') == \
 	'"measured_at":1 "measured_at":1 "measured_at":1 "measured_at":6 ' ]] || fail "when was measured"
@@ -21,15 +22,15 @@ grep -q '</html>' run/report.html || fail "report.html is cut short"
 grep -q 'step 6/6' run/log.txt || fail "log.txt lacks the last step"
 
 title "the page has the verdicts"
-grep -q '<h2>Verdicts</h2>' run/report.html || fail "report.html has no verdicts"
-grep -q 'None was raised in 2 measurements' run/report.html || fail "two steps were measured"
+grep -q '<h2>Verdict</h2>' run/report.html || fail "report.html has no verdict"
+grep -q 'Too few steps to judge: measured 2 of the 3 times' run/report.html || fail "two steps were measured"
 
 title "verdicts appear on screen, in the metrics, in info and on the page"
 does train "${lines[@]}" "${points[@]}" --batch 256 --tau 1000 --steps 400 --log-every 10 --out still
 warns '^verdict: identity collapse at step [0-9]*: .*; try .*--tau 1e+03 -> 100'
 warns '^step 400/400 .* identity collapse '
 grep -q '"verdicts":\["identity collapse"\]' still/metrics.jsonl || fail "the metrics hold no verdict"
-grep -q '>identity collapse</td><td>step [0-9]* to the end</td>' still/report.html || fail "the page shows no verdict"
+grep -q '<b>identity collapse</b>, step [0-9]* to the end' still/report.html || fail "the page shows no verdict"
 does info still
 says '^verdicts  *identity collapse$'
 
@@ -65,7 +66,7 @@ same run/model.h5 alias/model.h5
 
 title "vectors"
 does train "${lines[@]}" "${points[@]}" --out points
-files points config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-0000006.png \
+files points config.ini summary.json metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-0000006.png \
 	checkpoints/step-0000006.h5
 "$PROBE" vectors three.npy 40 3
 "$PROBE" vectors three.h5 40 3
