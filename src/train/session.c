@@ -122,6 +122,21 @@ static bool settle_size(const otp_session *s, int *size, otp_error *err)
 	return true;
 }
 
+/* A preset of the other kind would train something, but nothing that it was made for. A run that goes on
+ * keeps what it has. */
+static bool check_preset(const otp_session *s, otp_error *err)
+{
+	otp_error unknown = {0};
+	const otp_config *c = &s->config;
+	const otp_preset *preset = otp_preset_find(c->preset, &unknown);
+	bool vectors = s->source_info.kind == OTP_DATA_VECTORS;
+	if (!preset || c->resume || preset->vectors == vectors)
+		return true;
+	return otp_fail(
+	    err, "--preset", "%s is for %s, and %s holds %s; without --preset the data choose one", c->preset,
+	    preset->vectors ? "vectors" : "pictures", c->source, vectors ? "vectors" : "pictures");
+}
+
 static bool shape(otp_session *s, otp_error *err)
 {
 	int size = 0, channels = 0;
@@ -131,7 +146,7 @@ static bool shape(otp_session *s, otp_error *err)
 		return otp_fail(err, "--target", "holds %s, the source %s",
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
-	if (!settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
+	if (!check_preset(s, err) || !settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
 	    !otp_dataset_shape(s->source, size, channels, err) ||
 	    !otp_dataset_shape(s->target, size, channels, err))
 		return false;

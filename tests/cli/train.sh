@@ -78,6 +78,31 @@ grep -q '^preset = vector$' chosen/config.ini || fail "vectors choose the vector
 does train "${digits[@]}" --width 8 --steps 2 --out chosen2
 grep -q '^preset = quickstart$' chosen2/config.ini || fail "16 x 16 chooses the quickstart preset"
 
+# preset_of SOURCE TARGET PRESET SIZE CHANNELS: without a word, on a CPU.
+preset_of() {
+	rm -rf chosen3
+	does train --source "$1" --target "$2" --device cpu --width 8 --potential-width 8 --batch 2 --threads 2 --steps 1 --out chosen3
+	grep -q "^preset = $3$" chosen3/config.ini || fail "$1 and $2 choose $(grep ^preset chosen3/config.ini), not $3"
+	does info chosen3/model.h5 --json
+	json out height="$4" channels="$5"
+}
+"$PROBE" images mnist.npy 6 28 28 1
+"$PROBE" images small.npy 6 32 32 3
+"$PROBE" images large.npy 6 128 128 3
+mkdir -p mixed
+for i in 0 1 2 3; do "$PROBE" png mixed/$i.png $((200 + 60 * i)) $((150 + 10 * i)) 3 $i; done
+preset_of mnist.npy mnist.npy photo-32 32 1
+preset_of mnist.npy small.npy photo-32 32 3
+preset_of large.npy large.npy photo-64 64 3
+preset_of mixed mixed photo-64 64 3
+preset_of mixed mnist.npy photo-32 32 3 # no more than the smaller side has
+does train --source mixed --target mixed --device cpu --width 8 --potential-width 8 --batch 2 --threads 2 --steps 1 --out chosen4
+warns '^preset photo-64, for data and device: 64 x 64 pictures on a CPU'
+warns '^pictures of [0-9]*x[0-9]* and less are trained as 64x64 pixels'
+exits 0 train --source small.npy --target small.npy --preset 256 --device cpu --dry-run --width 8 --potential-width 8 --batch 1 \
+	--image-size 32 --multipliers 1,1 --potential-multipliers 1,2 --attention none
+warns '^preset 256 is made for a GPU and takes days or weeks on a CPU; --preset photo-32 is made for a CPU$'
+
 title "folders; grey towards colour; odd sizes scaled"
 mkdir -p root/trainA/below root/trainB
 for i in 0 1 2 3 4 5; do
