@@ -72,6 +72,7 @@ class Bench:
         (self.work / "in/pictures").mkdir(parents=True)
         for i in range(3):
             self.ask("png", f"in/pictures/{i}.png", 16, 16, 1, i)
+        self.ask("zip", "in/pictures.zip", *[f"in/pictures/{i}.png" for i in range(3)])
         self.ask("vectors", "in/a.npy", 53, 3)
         self.ask("vectors", "in/b.npy", 31, 3)
         self.ask("images", "in/images.h5", 5, 16, 16, 1)

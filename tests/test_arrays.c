@@ -182,7 +182,7 @@ static void npz_stored_and_deflated(void **state)
 	put_zip("l.npz", (const char *const[]){"labels.npy"}, data, bytes, 1);
 	refuses(at("l.npz"), 0, 0, "no array of images or vectors", "labels");
 	cut("a.npz", "c.npz", 6);
-	refuses(at("c.npz"), 0, 0, "cannot be opened as npz", "");
+	refuses(at("c.npz"), 0, 0, "cannot be opened as a zip", "");
 }
 
 /* Little-endian numbers into bytes at `at`. */

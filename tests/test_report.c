@@ -445,30 +445,15 @@ static void test_references(void **state)
 	otp_free(svg);
 }
 
-static void test_durations(void **state)
-{
-	(void)state;
-	static const struct {
-		double seconds;
-		const char *text;
-	} said[] = {{0.2, "under a second"},   {1.4, "1 second"},    {59, "59 seconds"},
-		    {1266, "21 minutes"},      {12240, "3.4 hours"}, {1e6, "12 days"},
-		    {1e300, "1000000000 days"}};
-	char text[OTP_DURATION_TEXT];
-	for (size_t i = 0; i < sizeof said / sizeof *said; i++)
-		assert_string_equal(otp_duration_text(said[i].seconds, text), said[i].text);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_metrics),   cmocka_unit_test(test_rollback),
-	    cmocka_unit_test(test_verdicts),  cmocka_unit_test(test_progress_line),
-	    cmocka_unit_test(test_log),	      cmocka_unit_test(test_ticks),
-	    cmocka_unit_test(test_plot),      cmocka_unit_test(test_pictures),
-	    cmocka_unit_test(test_text),      cmocka_unit_test(test_page),
-	    cmocka_unit_test(test_figures),   cmocka_unit_test(test_references),
-	    cmocka_unit_test(test_durations),
+	    cmocka_unit_test(test_metrics),  cmocka_unit_test(test_rollback),
+	    cmocka_unit_test(test_verdicts), cmocka_unit_test(test_progress_line),
+	    cmocka_unit_test(test_log),	     cmocka_unit_test(test_ticks),
+	    cmocka_unit_test(test_plot),     cmocka_unit_test(test_pictures),
+	    cmocka_unit_test(test_text),     cmocka_unit_test(test_page),
+	    cmocka_unit_test(test_figures),  cmocka_unit_test(test_references),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

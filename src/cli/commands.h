@@ -28,6 +28,9 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 		"verify [PROBLEM ...] [--formulation WORD] [--seeds N] [--json] [--out FOLDER] "             \
 		"[options]",                                                                                 \
 		"train on problems whose answer is known and print errors beside truth")                     \
+	COMMAND(pack, "pack INPUT OUT.h5 [--image-size N] [--channels C] [--overwrite]",                     \
+		"pack a data set into one HDF5 file, which trains as fast as from memory; goes on where it " \
+		"was interrupted")                                                                           \
 	COMMAND(info, "info FILE_OR_RUN [--json]", "say what a model, checkpoint, data set or run is")       \
 	COMMAND(report, "report RUN",                                                                        \
 		"write report.html and curves.svg of a run again, also while it trains or after an "         \

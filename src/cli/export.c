@@ -2,6 +2,7 @@
  * side each as a flat folder of 3-channel PNGs and as arr_0 of an npz. */
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "data/image.h"
@@ -93,6 +94,16 @@ static bool put(side *s, const float *sample, uint8_t *pixels, otp_error *err)
 	return ok;
 }
 
+static bool goes_on(const side *s, int64_t done, otp_error *err)
+{
+	char how_far[64];
+	if (!otp_interrupt_number())
+		return true;
+	snprintf(how_far, sizeof how_far, "after %.0f %% of the %s pictures",
+		 100 * (double)done / (double)s->inputs, s->name);
+	return otp_interrupt_fail(err, "export", how_far);
+}
+
 static bool write_generated(side *s, otp_translator *t, const options *o, otp_error *err)
 {
 	size_t floats = (size_t)t->sample_floats, k = (size_t)o->samples;
@@ -101,6 +112,7 @@ static bool write_generated(side *s, otp_translator *t, const options *o, otp_er
 	bool ok = true;
 	for (int64_t first = 0; ok && first < s->inputs; first += BLOCK) {
 		int64_t n = s->inputs - first < BLOCK ? s->inputs - first : BLOCK;
+		ok = goes_on(s, first, err);
 		for (int64_t i = 0; ok && i < n; i++)
 			ok = otp_dataset_get(s->set, otp_evaluate_index(s->set, OTP_SOURCE, first + i), 0,
 					     x + (size_t)i * floats, err);
@@ -122,7 +134,8 @@ static bool write_reference(side *s, const otp_translator *t, otp_error *err)
 	uint8_t *pixels = otp_calloc(3 * (size_t)t->sample_floats, 1);
 	bool ok = true;
 	for (int64_t i = 0; ok && i < s->inputs; i++)
-		ok = otp_dataset_get(s->set, otp_evaluate_index(s->set, OTP_TARGET, i), 0, y, err) &&
+		ok = goes_on(s, i, err) &&
+		     otp_dataset_get(s->set, otp_evaluate_index(s->set, OTP_TARGET, i), 0, y, err) &&
 		     put(s, y, pixels, err);
 	otp_free(y);
 	otp_free(pixels);
@@ -189,6 +202,7 @@ static int64_t available(const otp_dataset *d, int asked)
 /* The manifest is the last file: where it is, the rest is whole. */
 static bool write_all(const job *j, side sides[2], otp_outputs *outputs, size_t manifest, otp_error *err)
 {
+	otp_interrupt_listen();
 	char *old = otp_outputs_begin(outputs, manifest, err);
 	if (!old)
 		return false;

@@ -132,10 +132,8 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 	if (!c.out[0] && !c.plan && !c.dry_run)
 		return otp_fail(err, "--out", "is needed: the folder of the run"), OTP_EXIT_USAGE;
 	/* Before hours of decoding, not after. */
-	if (c.out[0] && !c.resume && otp_run_exists(c.out))
-		return otp_fail(err, c.out,
-				"holds a run already; continue it with --resume or choose another --out"),
-		       OTP_EXIT_USAGE;
+	if (c.out[0] && !c.resume && !otp_run_may_begin(c.out, err))
+		return otp_exit_code(err);
 	otp_lock *lock = NULL;
 	double limit = 0;
 	bool writes = !c.plan && !c.dry_run;

@@ -1,5 +1,6 @@
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "data/encode.h"
@@ -8,7 +9,6 @@
 #include "model/pictures.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -219,16 +219,6 @@ static bool put(void *context, int64_t index, int sample, const otp_image *made,
 
 /* ---- the work ---------------------------------------------------------------- */
 
-static volatile sig_atomic_t stopped_by;
-
-/* The first signal asks for an orderly end, in which the manifest is written; the second gets the default
- * one. */
-static void on_signal(int number)
-{
-	stopped_by = number;
-	signal(number, SIG_DFL);
-}
-
 /* On a terminal the live line; off it a line now and then, rarer as it takes longer. */
 static void show(sink *k, double done)
 {
@@ -250,14 +240,12 @@ static void show(sink *k, double done)
 
 static bool go_on(void *context, double done, otp_error *err)
 {
-	int number = stopped_by;
+	char how_far[64];
 	show(context, done);
-	if (!number)
+	if (!otp_interrupt_number())
 		return true;
-	otp_fail_machine(err, "translate", "stopped by signal %d after %.0f %% of the inputs", number,
-			 100 * done);
-	err->exit_code = 128 + number;
-	return false;
+	snprintf(how_far, sizeof how_far, "after %.0f %% of the inputs", 100 * done);
+	return otp_interrupt_fail(err, "translate", how_far);
 }
 
 static bool translate_vectors(otp_translator *t, const otp_dataset *d, const options *o, sink *k,
@@ -305,9 +293,7 @@ static bool translate_pictures(otp_translator *t, const otp_dataset *d, otp_fit 
 static bool write_all(otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o, sink *k,
 		      otp_error *err)
 {
-	static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP};
-	for (int i = 0; i < 3; i++)
-		signal(SIGNALS[i], on_signal);
+	otp_interrupt_listen();
 	k->started = k->said = otp_seconds();
 	bool ok =
 	    (!k->to_array || open_array(k, d, err)) &&

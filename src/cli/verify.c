@@ -5,8 +5,8 @@
 #include "cli/json.h"
 #include "cli/options.h"
 #include "config/settings.h"
-#include "core/file.h"
 #include "core/log.h"
+#include "data/outputs.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +18,9 @@ typedef struct request {
 	int problem_count, seeds;
 	otp_settings_said said; /* on top of each problem's own */
 	const char *out;
-	bool json;
+	bool json, overwrite;
+	otp_outputs *outputs;	  /* NULL: no pictures */
+	int first[OTP_MAX_WORDS]; /* of the outputs, those of each problem */
 } request;
 
 /* ---- the command line -------------------------------------------------------- */
@@ -51,6 +53,8 @@ static bool parse(request *r, int argc, char **argv, otp_error *err)
 	     "number of runs, with seeds from --seed on; prints mean and spread"},
 	    {"json", OTP_ARG_FLAG, &r->json, 0, 0, "one object a run instead of tables"},
 	    {"out", OTP_ARG_TEXT, &r->out, 0, 0, "folder for pictures of the learned plans"},
+	    {"overwrite", OTP_ARG_FLAG, &r->overwrite, 0, 0,
+	     "replace pictures that are there, also such as otplan did not make"},
 	};
 	otp_command_line line = {
 	    .args = args,
@@ -149,11 +153,72 @@ static void print_spread(const otp_verification *runs, int count)
 	printf("  %s\n\n", pass ? "pass" : "FAIL");
 }
 
+/* ---- pictures ------------------------------------------------------------------ */
+
+/* A problem that is named twice draws the same pictures again. */
+static int named_before(const request *r, int i)
+{
+	for (int j = 0; j < i; j++)
+		if (r->problems[j] == r->problems[i])
+			return j;
+	return i;
+}
+
+/* All are planned and checked before the first problem is trained on. */
+static bool plan_pictures(request *r, otp_error *err)
+{
+	int planned = 0;
+	bool ok = true;
+	r->outputs = r->out ? otp_outputs_new(r->out, r->overwrite) : NULL;
+	for (int i = 0; ok && r->out && i < r->problem_count; i++) {
+		char *names[OTP_VERIFY_MOST_PICTURES];
+		otp_config c;
+		int same = named_before(r, i);
+		r->first[i] = same < i ? r->first[same] : planned;
+		if (!(ok = configure(r, r->problems[i], &c, err)) || same < i)
+			continue;
+		int count = otp_verify_pictures(r->problems[i], &c, names);
+		for (int k = 0; k < count; k++) {
+			otp_outputs_plan(r->outputs, names[k], names[k]);
+			otp_free(names[k]);
+		}
+		planned += count;
+	}
+	return ok && (!r->out || otp_outputs_check(r->outputs, err));
+}
+
+/* Of problem i: their paths, in a folder that is there. *count: how many. */
+static bool begin_pictures(const request *r, int i, const otp_config *c,
+			   char *paths[OTP_VERIFY_MOST_PICTURES], int *count, otp_error *err)
+{
+	bool ok = true;
+	*count = r->outputs ? otp_verify_pictures(r->problems[i], c, paths) : 0;
+	for (int k = 0; k < *count; k++) {
+		otp_free(paths[k]);
+		paths[k] = otp_outputs_begin(r->outputs, (size_t)(r->first[i] + k), err);
+		ok = ok && paths[k];
+	}
+	return ok;
+}
+
+static bool end_pictures(const request *r, int i, bool ok, char *paths[OTP_VERIFY_MOST_PICTURES], int count,
+			 otp_error *err)
+{
+	for (int k = 0; k < count; k++) {
+		ok = ok && otp_outputs_end(r->outputs, (size_t)(r->first[i] + k), err);
+		otp_free(paths[k]);
+	}
+	return ok;
+}
+
 /* ---- running ------------------------------------------------------------------- */
 
 /* *missed counts the runs that miss a bar. */
-static bool verify_problem(const request *r, const otp_problem *p, int *missed, otp_error *err)
+static bool verify_problem(const request *r, int i, int *missed, otp_error *err)
 {
+	const otp_problem *p = r->problems[i];
+	char *pictures[OTP_VERIFY_MOST_PICTURES];
+	int drawn = 0;
 	otp_config c;
 	otp_runtime runtime;
 	otp_session seen;
@@ -164,15 +229,16 @@ static bool verify_problem(const request *r, const otp_problem *p, int *missed, 
 	if (!otp_session_open_runtime(&c, &runtime, err))
 		return false;
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
-	bool ok = true;
+	bool ok = begin_pictures(r, i, &c, pictures, &drawn, err);
 	for (int k = 0; ok && k < r->seeds; k++, c.seed++) {
 		otp_log("verify: %s, seed %llu, %d steps", p->name, (unsigned long long)c.seed, c.steps);
 		/* Pictures are of the first seed. */
-		ok = otp_verify(p, &c, &runtime, k == 0 ? r->out : NULL, &runs[k], err);
+		ok = otp_verify(p, &c, &runtime, k == 0 && drawn ? pictures : NULL, &runs[k], err);
 		if (ok)
 			(r->json ? print_json : print_table)(&runs[k]);
 		*missed += ok && !runs[k].pass;
 	}
+	ok = end_pictures(r, i, ok, pictures, drawn, err);
 	if (ok && r->seeds > 1 && !r->json)
 		print_spread(runs, r->seeds);
 	otp_free(runs);
@@ -185,12 +251,15 @@ int otp_command_verify(int argc, char **argv, otp_error *err)
 	request r = {.seeds = 1};
 	if (!parse(&r, argc, argv, err))
 		return err->exit_code;
-	if (r.out && !otp_file_make_folder(r.out, err))
-		return otp_exit_code(err);
 	int missed = 0;
-	for (int i = 0; i < r.problem_count; i++)
-		if (!verify_problem(&r, r.problems[i], &missed, err))
-			return otp_exit_code(err);
+	bool ok = plan_pictures(&r, err);
+	for (int i = 0; ok && i < r.problem_count; i++)
+		ok = verify_problem(&r, i, &missed, err);
+	if (r.outputs)
+		ok = otp_outputs_finish(r.outputs, ok, err);
+	otp_outputs_free(r.outputs);
+	if (!ok)
+		return otp_exit_code(err);
 	if (missed)
 		otp_log("verify: %d of %d runs missed a bar", missed, r.problem_count * r.seeds);
 	return missed ? OTP_EXIT_FAILED : OTP_EXIT_OK;

@@ -3,7 +3,6 @@
 #include "core/log.h"
 #include "core/memory.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -189,22 +188,6 @@ size_t otp_mul_size(size_t a, size_t b)
 }
 
 size_t otp_round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-const char *otp_duration_text(double seconds, char text[OTP_DURATION_TEXT])
-{
-	static const struct {
-		double below, unit; /* seconds */
-		const char *fmt;
-	} WAYS[] = {{0.5, 1, "under a second"},	     {1.5, 1, "%.0f second"},
-		    {100, 1, "%.0f seconds"},	     {100 * 60, 60, "%.0f minutes"},
-		    {48 * 3600, 3600, "%.1f hours"}, {INFINITY, 86400, "%.0f days"}};
-	size_t i = 0;
-	while (i + 1 < sizeof WAYS / sizeof *WAYS && !(seconds < WAYS[i].below))
-		i++;
-	/* The formats are the table's own. */
-	snprintf(text, OTP_DURATION_TEXT, WAYS[i].fmt, fmin(fmax(seconds / WAYS[i].unit, 0), 1e9));
-	return text;
-}
 
 double otp_seconds(void)
 {

@@ -91,10 +91,6 @@ bool otp_memory_can_have(size_t bytes);
 
 double otp_seconds(void); /* monotonic clock */
 
-/* A time as one says it: "47 seconds", "21 minutes", "3.4 hours", "12 days". */
-enum { OTP_DURATION_TEXT = 32 };
-const char *otp_duration_text(double seconds, char text[OTP_DURATION_TEXT]);
-
 #ifdef __cplusplus
 }
 #endif

@@ -35,7 +35,7 @@ static bool fail_held(int fd, const char *path, otp_error *err)
 	char holder[512];
 	int64_t length = otp_file_get(fd, holder, sizeof holder - 1);
 	holder[length > 0 ? length : 0] = 0;
-	return otp_fail(err, path, "is held by %s: a run is trained by one process at a time",
+	return otp_fail(err, path, "is held by %s: one process at a time writes there",
 			length > 0 ? holder : "another process");
 }
 

@@ -1,5 +1,7 @@
 #include "data/archive.h"
 
+#include "core/file.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <zip.h>
@@ -9,14 +11,35 @@ struct otp_archive {
 	pthread_mutex_t lock; /* libzip serves one thread */
 };
 
+bool otp_archive_refused(zip_error_t *why, const char *where, otp_error *err)
+{
+	int code = zip_error_code_system(why);
+	if (zip_error_system_type(why) != ZIP_ET_SYS || !code)
+		return false;
+	otp_file_fail_read(err, where, code);
+	return true;
+}
+
+zip_t *otp_archive_open_zip(const char *path, otp_error *err)
+{
+	zip_error_t why;
+	zip_error_init(&why);
+	zip_source_t *source = zip_source_file_create(path, 0, -1, &why);
+	zip_t *zip = source ? zip_open_from_source(source, ZIP_RDONLY, &why) : NULL;
+	if (!zip && source)
+		zip_source_free(source);
+	if (!zip && !otp_archive_refused(&why, path, err))
+		otp_fail(err, path, "cannot be opened as a zip: damaged or cut short (%s)",
+			 zip_error_strerror(&why));
+	zip_error_fini(&why);
+	return zip;
+}
+
 otp_archive *otp_archive_open(const char *path, otp_error *err)
 {
-	int code = 0;
-	zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
-	if (!zip) {
-		otp_fail(err, path, "cannot be opened as a zip: damaged or cut short");
+	zip_t *zip = otp_archive_open_zip(path, err);
+	if (!zip)
 		return NULL;
-	}
 	otp_archive *a = otp_calloc(1, sizeof *a);
 	a->zip = zip;
 	pthread_mutex_init(&a->lock, NULL);
@@ -71,15 +94,19 @@ static bool read_entry(otp_archive *a, uint64_t i, uint8_t *to, size_t bytes, co
 		return otp_fail(err, where, "damaged: says more than the archive can hold");
 	zip_file_t *file = zip_fopen_index(a->zip, i, 0);
 	if (!file)
-		return otp_fail(err, where, "cannot be read: %s", zip_strerror(a->zip));
+		return !otp_archive_refused(zip_get_error(a->zip), where, err) &&
+		       otp_fail(err, where, "cannot be read: %s", zip_strerror(a->zip));
 	size_t done = 0;
-	for (zip_int64_t got = 1; done < bytes && got > 0; done += got > 0 ? (size_t)got : 0)
-		got = zip_fread(file, to + done, bytes - done);
+	zip_int64_t got = 1;
+	while (done < bytes && (got = zip_fread(file, to + done, bytes - done)) > 0)
+		done += (size_t)got;
 	/* The checksum is compared where the end is met. */
 	char beyond;
 	bool whole = bytes == info.size;
-	bool ok = done == bytes && (!whole || zip_fread(file, &beyond, 1) == 0);
-	if (!ok)
+	if (whole && done == bytes)
+		got = zip_fread(file, &beyond, 1);
+	bool ok = done == bytes && (!whole || got == 0);
+	if (!ok && !(got < 0 && otp_archive_refused(zip_file_get_error(file), where, err)))
 		otp_fail(err, where, "damaged: %s",
 			 done < bytes ? "ends before it should" : "its checksum in the archive is wrong");
 	zip_fclose(file);

@@ -12,16 +12,19 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/pool.h"
+#include "core/tally.h"
 #include "data/permute.h"
 #include "data/source.h"
 #include "scalar.h"
 
 #include <math.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 enum { NAME_BYTES = 4096 };
@@ -37,6 +40,7 @@ struct otp_dataset {
 	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
 			    made by formula */
 	bool prepared, loaded, scanned;
+	bool streamed; /* every sample is read once, and nothing kept */
 	bool exact;    /* sieved: no sample stands in for another */
 	bool own;      /* samples are taken as stored: of their own sizes and channels */
 	int size;      /* asked for; 0: as stored */
@@ -334,6 +338,28 @@ static bool scan(otp_dataset *d, int threads, otp_error *err)
 
 bool otp_dataset_digest(otp_dataset *d, int threads, otp_error *err) { return scan(d, threads, err); }
 
+bool otp_dataset_listing(const otp_dataset *d, uint64_t *digest, otp_error *err)
+{
+	const otp_source *s = d->source;
+	uint64_t found[4] = {(uint64_t)s->count, s->ops->scan ? 0 : s->digest};
+	struct stat info;
+	char *place = otp_dataset_place(d);
+	bool ok = true;
+	if (s->ops->listing) {
+		found[2] = s->ops->listing(s);
+	} else if (place && stat(place, &info) == 0) {
+		found[2] = (uint64_t)info.st_size;
+		found[3] = (uint64_t)info.st_mtim.tv_sec * 1000000000 + (uint64_t)info.st_mtim.tv_nsec;
+	} else if (place) {
+		ok = otp_file_fail_read(err, place, errno);
+	}
+	otp_free(place);
+	*digest = with_modifiers(d, XXH3_64bits(found, sizeof found));
+	if (s->set) /* of several in one file */
+		*digest = XXH3_64bits_withSeed(s->set, strlen(s->set), *digest);
+	return ok;
+}
+
 otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, uint64_t digest)
 {
 	static const char *const KINDS[] = {OTP_DIGEST_FILES, OTP_DIGEST_SAMPLES, OTP_DIGEST_GENERATED,
@@ -449,8 +475,8 @@ static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_e
 	return true;
 }
 
-/* Name a broken file once, whichever thread met it first. */
-static void leave_out(const otp_dataset *d, uint64_t index, const char *why)
+/* Whichever thread met it first names it. */
+void otp_dataset_leave_out(const otp_dataset *d, uint64_t index, const char *why)
 {
 	char name[NAME_BYTES];
 	if (atomic_exchange(&d->broken[index], 1))
@@ -464,6 +490,7 @@ typedef struct filling {
 	otp_dataset *d;
 	size_t sample_bytes;
 	char **why; /* (count) what is wrong with samples that cannot be decoded */
+	otp_tally *tally;
 	atomic_int_fast64_t next;
 	otp_error refused; /* the first read that the machine refused */
 } filling;
@@ -491,6 +518,7 @@ static void fill(void *argument, int worker)
 		else if (f->d->kept)
 			memcpy(f->d->kept + (size_t)i * f->sample_bytes, image.u8, f->sample_bytes);
 		otp_image_free(&image);
+		otp_tally_add(f->tally, 1);
 	}
 }
 
@@ -500,7 +528,7 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, ot
 	int64_t good = 0;
 	for (int64_t i = 0; i < d->count; i++)
 		if (why[i])
-			leave_out(d, (uint64_t)i, why[i]);
+			otp_dataset_leave_out(d, (uint64_t)i, why[i]);
 	for (int64_t i = 0; i < d->count; i++) {
 		if (d->broken[i])
 			continue;
@@ -543,9 +571,13 @@ static bool read_through(otp_dataset *d, int threads, otp_error *err)
 	filling f = {.d = d, .sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c};
 	f.why = otp_calloc((size_t)count, sizeof *f.why);
 	otp_pool *pool = start_pool(d, threads, err);
+	char *what = otp_format("%s: decoded", d->spec.text);
+	f.tally = otp_tally_new(what, 0, count);
 	if (pool)
 		otp_pool_run(pool, fill, &f);
 	otp_pool_free(pool);
+	otp_tally_free(f.tally);
+	otp_free(what);
 	bool ok = pool != NULL;
 	if (ok && f.refused.exit_code) {
 		*err = f.refused;
@@ -603,7 +635,8 @@ static bool shape(otp_dataset *d, int size, int channels, bool own, otp_error *e
 	d->kept = NULL;
 	d->broken = NULL;
 	d->kept_bytes = 0;
-	d->loaded = d->exact = false;
+	d->loaded = false;
+	d->exact = d->streamed;
 	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, size, err)))
 		return false;
 	d->own = own && s->kind == OTP_DATA_IMAGES;
@@ -620,6 +653,12 @@ static bool shape(otp_dataset *d, int size, int channels, bool own, otp_error *e
 	d->prepared = true;
 	d->kept_bytes = d->own ? 0 : bytes_to_keep(d);
 	return true;
+}
+
+void otp_dataset_stream(otp_dataset *d)
+{
+	d->spec.keep = false;
+	d->streamed = true;
 }
 
 bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
@@ -743,7 +782,7 @@ static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *ima
 				*err = trouble;
 				return false;
 			}
-			leave_out(d, *index, trouble.text);
+			otp_dataset_leave_out(d, *index, trouble.text);
 		}
 		*index = (*index + 1) % (uint64_t)d->count;
 	}

@@ -54,6 +54,12 @@ otp_dataset *otp_dataset_open_up_to(const char *spec, uint64_t seed, int64_t mos
  * size where 0; channels: 1 or 3 from anything, grey repeated, alpha laid over
  * white), and decide what will be held in memory. Reads no sample. */
 bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
+/* Before shape, for who reads every sample once: nothing is kept in memory, and, as after otp_dataset_sieve,
+ * none stands in for another. A sample that cannot be decoded is an error of otp_dataset_get and the like;
+ * who meets it has it left out. */
+void otp_dataset_stream(otp_dataset *d);
+/* Names and counts a sample that cannot be decoded, once. Thread-safe. */
+void otp_dataset_leave_out(const otp_dataset *d, uint64_t index, const char *why);
 /* Load into memory what was decided, with `threads` threads. Floats are all looked at: NaN and infinity are
  * refused, and images' range is settled. Says on stderr which set, axes and range were chosen, where another
  * choice was possible. Once is enough. */
@@ -104,6 +110,10 @@ int64_t otp_dataset_alpha(const otp_dataset *d);
 int otp_dataset_stored_channels(const otp_dataset *d);
 /* The bytes of such a sample, h * w * stored channels: byte / 127.5 - 1 is what otp_dataset_get gives. */
 bool otp_dataset_get_bytes(const otp_dataset *d, uint64_t index, uint8_t *out, otp_error *err);
+
+/* Whether the same files lie there as before, by their names, sizes and times (a single file's, a folder's
+ * all), with the modifiers. Reads no sample: two sets may differ where this does not. */
+bool otp_dataset_listing(const otp_dataset *d, uint64_t *digest, otp_error *err);
 
 /* How digests of a set's content are made. Whoever keeps a digest keeps its kind with it; a rule that
  * changes gets another name. Each is hashed with the modifiers of the spec (otp_spec_modifiers). All are

@@ -7,12 +7,14 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/tally.h"
 #include "data/archive.h"
 #include "data/kinds.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <search.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -28,6 +30,7 @@ typedef struct file_entry {   /* <search.h> has a struct entry */
 	bool keeps_extension; /* in the names of outputs: a.jpg beside a.png */
 	uint64_t in_zip;      /* its number there */
 	uint64_t bytes;
+	int64_t changed_ns; /* when; of files alone */
 } entry;
 
 /* A look reads so many headers: a run needs one size for all files unless it is told one. */
@@ -45,6 +48,7 @@ typedef struct folder {
 	void *seen;		       /* tsearch: folders that were listed */
 	char **links;		       /* to folders, still to be followed */
 	size_t link_count;
+	otp_error refused;    /* the first thing that the machine would not list or tell of */
 	otp_kinds unread;     /* what else lies there */
 	char *unread_picture; /* the first of these that is one; NULL: none is */
 } folder;
@@ -131,10 +135,10 @@ static void note_unread(folder *f, const entry *e)
 		otp_free(path);
 }
 
-/* Takes `name` over. */
-static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
+/* Takes its name over. */
+static void note_entry(folder *f, entry e)
 {
-	entry e = {.name = name, .in_zip = in_zip, .bytes = bytes};
+	char *name = e.name;
 	if (!otp_image_name_fits(name)) {
 		note_unread(f, &e);
 		otp_free(name);
@@ -147,6 +151,15 @@ static void note_file(folder *f, char *name, uint64_t in_zip, uint64_t bytes)
 	}
 	e.stem = (size_t)(strrchr(name, '.') - name);
 	f->entries[f->count++] = e;
+}
+
+/* The same of a file that is none of an archive's. */
+static void note_file(folder *f, char *name, const struct stat *info)
+{
+	note_entry(f,
+		   (entry){.name = name,
+			   .bytes = (uint64_t)info->st_size,
+			   .changed_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec});
 }
 
 static void say_unread(const folder *f)
@@ -194,6 +207,20 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 
 static void walk(folder *f, const char *below);
 
+/* What is not there, or is not for this user, is left out by name, like what is damaged. Any other failure
+ * may pass, so that nothing may be left out for it. */
+static void pass_over(folder *f, const char *path, const char *what, int why)
+{
+	bool stays = why == EACCES || why == EPERM || why == ENOENT || why == ENOTDIR || why == ELOOP ||
+		     why == ENAMETOOLONG;
+	char *text = otp_format("%s: %s%s", path, what, strerror(why));
+	if (stays)
+		otp_source_skip(&f->base, text);
+	else if (!f->refused.exit_code)
+		otp_fail_machine(&f->refused, path, "%s%s", what, strerror(why));
+	otp_free(text);
+}
+
 /* One name of a folder. A link to a folder waits until all that is no link was
  * walked: a folder that has a name of its own goes by that. Takes `name` over. */
 static void visit(folder *f, char *name)
@@ -203,7 +230,7 @@ static void visit(folder *f, char *name)
 	bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
 	bool there = stat(path, &info) == 0;
 	if (!there) {
-		skip(f, name, strerror(errno));
+		pass_over(f, path, "", errno);
 	} else if (S_ISDIR(info.st_mode) && link) {
 		f->links = otp_realloc(f->links, f->link_count * sizeof *f->links,
 				       (f->link_count + 1) * sizeof *f->links);
@@ -212,7 +239,7 @@ static void visit(folder *f, char *name)
 	} else if (S_ISDIR(info.st_mode)) {
 		walk(f, name);
 	} else if (S_ISREG(info.st_mode)) {
-		note_file(f, name, 0, (uint64_t)info.st_size);
+		note_file(f, name, &info);
 		name = NULL;
 	} else if (otp_image_name_fits(name)) {
 		skip(f, name, "is a pipe, device or socket, no file");
@@ -235,12 +262,9 @@ static void walk(folder *f, const char *below)
 		return;
 	}
 	int count = there ? scandir(path, &names, NULL, by_bytes) : -1;
-	if (count < 0) {
-		char *text = otp_format("%s: this folder cannot be listed: %s", path, strerror(errno));
-		otp_source_skip(&f->base, text);
-		otp_free(text);
-	}
-	if (count >= 0)
+	if (count < 0)
+		pass_over(f, path, "this folder cannot be listed: ", errno);
+	else
 		otp_source_note_folder(&f->base, path);
 	for (int i = 0; i < count; i++) {
 		const char *name = names[i]->d_name;
@@ -316,7 +340,7 @@ static bool walk_zip(folder *f, otp_error *err)
 			method = e.encrypted ? method : e.method;
 			leave_locked(f, &e);
 		} else {
-			note_file(f, otp_strdup(e.name), i, e.bytes);
+			note_entry(f, (entry){.name = otp_strdup(e.name), .in_zip = i, .bytes = e.bytes});
 		}
 	}
 	return say_locked(f, encrypted, packed, method, err);
@@ -454,21 +478,37 @@ typedef struct reading {
 	const int64_t *chosen;
 	int64_t count;
 	atomic_int_fast64_t next;
+	otp_tally *tally;
+	pthread_mutex_t lock;
+	otp_error refused; /* the first read that the machine refused */
 } reading;
 
-/* Files that nothing has decoded yet. One that cannot be read counts as empty; decoding will name it. */
+static void note_refused(reading *r, const otp_error *trouble)
+{
+	pthread_mutex_lock(&r->lock);
+	if (!r->refused.exit_code)
+		r->refused = *trouble;
+	pthread_mutex_unlock(&r->lock);
+	atomic_store(&r->next, r->count); /* nobody reads on */
+}
+
+/* Files that nothing has decoded yet. One that is damaged counts as empty; decoding will name it. */
 static void read_rest(void *argument, int worker)
 {
 	(void)worker;
 	reading *r = argument;
 	for (int64_t i; (i = atomic_fetch_add(&r->next, 1)) < r->count;) {
 		uint64_t index = (uint64_t)r->chosen[i];
-		otp_error ignored = {0};
+		otp_error trouble = {0};
 		size_t bytes = 0;
+		otp_tally_add(r->tally, 1);
 		if (atomic_load(&r->f->content[index]))
 			continue;
-		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &ignored);
-		note_content(r->f, index, data ? data : "", data ? bytes : 0);
+		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &trouble);
+		if (!data && otp_source_refused(&trouble))
+			note_refused(r, &trouble);
+		else
+			note_content(r->f, index, data ? data : "", data ? bytes : 0);
 		otp_free(data);
 	}
 }
@@ -476,10 +516,20 @@ static void read_rest(void *argument, int worker)
 static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, otp_pool *pool,
 			otp_error *err)
 {
-	(void)err;
 	folder *f = (folder *)base;
-	reading r = {.f = f, .chosen = chosen, .count = count};
+	char *what = otp_format("%s: read", f->root);
+	reading r = {.f = f,
+		     .chosen = chosen,
+		     .count = count,
+		     .tally = otp_tally_new(what, 0, count),
+		     .lock = PTHREAD_MUTEX_INITIALIZER};
 	otp_pool_run(pool, read_rest, &r);
+	otp_tally_free(r.tally);
+	otp_free(what);
+	if (r.refused.exit_code) {
+		*err = r.refused;
+		return false;
+	}
 	base->digest = (uint64_t)count;
 	for (int64_t i = 0; i < count; i++) {
 		const entry *e = &f->entries[chosen[i]];
@@ -488,6 +538,17 @@ static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, 
 		base->digest = XXH3_64bits_withSeed(e->name, strlen(e->name), base->digest);
 	}
 	return true;
+}
+
+static uint64_t folder_listing(const otp_source *base)
+{
+	const folder *f = (const folder *)base;
+	uint64_t digest = f->former;
+	for (size_t i = 0; i < f->count; i++) {
+		int64_t facts[2] = {(int64_t)f->entries[i].bytes, f->entries[i].changed_ns};
+		digest = XXH3_64bits_withSeed(facts, sizeof facts, digest);
+	}
+	return digest;
 }
 
 static bool folder_former(const otp_source *base, uint64_t *digest)
@@ -501,6 +562,7 @@ static const otp_source_ops folder_ops = {.read = folder_read,
 					  .name = folder_name,
 					  .file = folder_file,
 					  .scan = folder_scan,
+					  .listing = folder_listing,
 					  .former = folder_former};
 
 static folder *folder_new(const otp_spec *spec, const char *root)
@@ -577,7 +639,10 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 	if (f->count)
 		qsort(f->entries, f->count, sizeof *f->entries, by_name);
 	keep_extensions(f);
-	if (!keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX, err) || f->count == 0) {
+	if (f->refused.exit_code)
+		*err = f->refused;
+	if (f->refused.exit_code || !keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX, err) ||
+	    f->count == 0) {
 		fail_empty(f, err); /* the first error stays */
 		folder_close(&f->base);
 		return NULL;
@@ -610,8 +675,9 @@ otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
 	char *root = slash ? otp_format("%.*s", (int)(slash - spec->place), spec->place) : otp_strdup(".");
 	folder *f = folder_new(spec, root);
 	otp_free(root);
-	bool found = stat(spec->place, &info) == 0;
-	note_file(f, otp_strdup(slash ? slash + 1 : spec->place), 0, found ? (uint64_t)info.st_size : 0);
+	if (stat(spec->place, &info) != 0)
+		info = (struct stat){0};
+	note_file(f, otp_strdup(slash ? slash + 1 : spec->place), &info);
 	return folder_finish(f, spec, err);
 }
 

@@ -6,6 +6,7 @@
 #include "data/hdf5_find.h"
 #include "data/scan.h"
 
+#include <pthread.h>
 #include <string.h>
 
 typedef struct hdf5_source {
@@ -48,7 +49,12 @@ static bool hdf5_read(const otp_source *base, uint64_t index, otp_image *out, ot
 		return true;
 	}
 	void *stored = otp_calloc(bytes, 1);
-	if (!read_samples(s, index, 1, stored)) {
+	/* The library serves one thread. */
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	pthread_mutex_lock(&lock);
+	bool ok = read_samples(s, index, 1, stored);
+	pthread_mutex_unlock(&lock);
+	if (!ok) {
 		otp_free(stored);
 		return otp_fail_machine(err, s->spec->place, "sample %llu cannot be read",
 					(unsigned long long)index);
@@ -64,21 +70,14 @@ static bool hdf5_read(const otp_source *base, uint64_t index, otp_image *out, ot
 static bool hdf5_prepare(otp_source *base, int size, otp_error *err)
 {
 	(void)size;
+	(void)err;
 	hdf5_source *s = (hdf5_source *)base;
 	size_t bytes = otp_mul_size((size_t)base->count, otp_array_sample_bytes(&s->form));
 	if (s->loaded.data)
 		return true;
-	if (bytes <= otp_memory_available() / 2) {
+	if (s->spec->keep && bytes <= otp_memory_available() / 2)
 		base->memory_bytes = base->unloaded_bytes = bytes;
-		return true;
-	}
-	hbool_t safe = false;
-	H5is_library_threadsafe(&safe);
-	return safe ||
-	       otp_fail(err, s->spec->place,
-			"does not fit into memory (%zu bytes), and this HDF5 library serves one thread "
-			"only; pack it without chunks: h5repack -l CONTI IN.h5 OUT.h5",
-			bytes);
+	return true;
 }
 
 static bool hdf5_load(otp_source *base, otp_error *err)

@@ -149,4 +149,13 @@ static const H5FD_class_t plain_driver = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-hid_t otp_hdf5_driver(void) { return H5FDregister(&plain_driver); }
+/* Never let go: where a file's is the last reference, closing it makes HDF5 (1.10 at least) free the class
+ * and then call through it. Another user of HDF5 in this process may have closed the library, with all that
+ * is registered. */
+hid_t otp_hdf5_driver(void)
+{
+	static hid_t driver = -1;
+	if (driver < 0 || H5Iget_type(driver) != H5I_VFL)
+		driver = H5FDregister(&plain_driver);
+	return driver;
+}

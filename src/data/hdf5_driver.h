@@ -4,7 +4,7 @@
 
 #include <hdf5.h>
 
-/* A driver for reading; H5FDunregister it. Negative where HDF5 does not take it. */
+/* A driver for reading, one for the whole program. Negative where HDF5 does not take it. */
 hid_t otp_hdf5_driver(void);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CHUNK_SLOTS = 12421, CHUNK_CACHE = 64 << 20 }; /* a prime, as HDF5 asks for; bytes, taken as needed */
+
 static _Thread_local int failed_call;
 
 /* HDF5 tells its caller that something failed; only the text of its error stack has the errno. */
@@ -68,10 +70,10 @@ hid_t otp_hdf5_open_file(const char *path)
 {
 	otp_hdf5_start();
 	hid_t driver = otp_hdf5_driver(), access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
+	/* Room for a chunk of many samples: each would be unpacked again for every sample of it. */
+	H5Pset_cache(access, 0, CHUNK_SLOTS, CHUNK_CACHE, 1);
 	if (driver >= 0 && H5Pset_driver(access, driver, NULL) >= 0)
 		file = H5Fopen(path, H5F_ACC_RDONLY, access);
 	H5Pclose(access);
-	if (driver >= 0)
-		H5FDunregister(driver);
 	return file;
 }

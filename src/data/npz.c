@@ -2,7 +2,7 @@
  * name the first array that can serve is taken. */
 #include "data/npy.h"
 
-#include "core/file.h"
+#include "data/archive.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,16 +10,6 @@
 #include <zip.h>
 
 enum { NPY_HEAD = 8192 }; /* bytes that hold any npy header */
-
-/* A call of the system that failed is no damage of the file. False where that is not what happened. */
-static bool fail_call(zip_error_t *why, const char *where, otp_error *err)
-{
-	int code = zip_error_code_system(why);
-	if (zip_error_system_type(why) != ZIP_ET_SYS || !code)
-		return false;
-	otp_file_fail_read(err, where, code);
-	return true;
-}
 
 /* The first `most` bytes of an entry, which are at least as many, or all of it. */
 static bool read_entry(zip_t *zip, zip_uint64_t entry, const char *where, char *data, size_t most, bool whole,
@@ -29,7 +19,7 @@ static bool read_entry(zip_t *zip, zip_uint64_t entry, const char *where, char *
 	zip_int64_t got = 1;
 	zip_file_t *file = zip_fopen_index(zip, entry, 0);
 	if (!file)
-		return !fail_call(zip_get_error(zip), where, err) &&
+		return !otp_archive_refused(zip_get_error(zip), where, err) &&
 		       otp_fail(err, where, "cannot be unpacked: %s", zip_strerror(zip));
 	while (done < most && (got = zip_fread(file, data + done, most - done)) > 0)
 		done += (size_t)got;
@@ -40,7 +30,7 @@ static bool read_entry(zip_t *zip, zip_uint64_t entry, const char *where, char *
 	bool ok = done == most && (!whole || got == 0);
 	if (!ok && got > 0)
 		otp_fail(err, where, "is damaged: it unpacks to more than the %zu bytes it claims", most);
-	else if (!ok && !(got < 0 && fail_call(zip_file_get_error(file), where, err)))
+	else if (!ok && !(got < 0 && otp_archive_refused(zip_file_get_error(file), where, err)))
 		otp_fail(err, where, "is damaged: %zu of %zu bytes could be unpacked (%s)", done, most,
 			 got < 0 ? zip_file_strerror(file) : "it ends there");
 	zip_fclose(file);
@@ -139,16 +129,8 @@ static zip_int64_t find_entry(const npz *z, char **beside, otp_error *err)
 static bool open_zip(npz *z, otp_error *err)
 {
 	struct stat info;
-	int code = 0;
-	z->zip = zip_open(z->file, ZIP_RDONLY, &code);
-	if (!z->zip) {
-		zip_error_t why;
-		zip_error_init_with_code(&why, code);
-		if (!fail_call(&why, z->file, err))
-			otp_fail(err, z->file, "cannot be opened as npz: %s", zip_error_strerror(&why));
-		zip_error_fini(&why);
+	if (!(z->zip = otp_archive_open_zip(z->file, err)))
 		return false;
-	}
 	if (stat(z->file, &info) != 0)
 		return otp_fail(err, z->file, "cannot be opened: %s", strerror(errno));
 	z->file_bytes = (uint64_t)info.st_size;

@@ -28,6 +28,8 @@ typedef struct otp_source_ops {
 	/* Read every stored byte that nothing has read yet: sets the digest and, where `scaled`, the range.
 	 * Files are read of the `count` samples `chosen`, arrays whole. NULL: opening has set the digest. */
 	bool (*scan)(otp_source *s, const int64_t *chosen, int64_t count, otp_pool *pool, otp_error *err);
+	/* Of the files' names, sizes and times. NULL: those of the set's one file. */
+	uint64_t (*listing)(const otp_source *s);
 	/* The digest of kind former_kind; false where it cannot be had. NULL: there was no other kind. */
 	bool (*former)(const otp_source *s, uint64_t *digest);
 } otp_source_ops;

@@ -1,5 +1,6 @@
 #include "data/write.h"
 #include "core/file.h"
+#include "data/archive.h"
 #include "data/hdf5_library.h"
 
 #include <errno.h>
@@ -256,13 +257,16 @@ static bool zip_digest(const char *temporary, uint64_t start, uint64_t *digest, 
 	OTP_ASSERT(state, "no memory for a digest");
 	XXH3_64bits_reset(state);
 	char *block = otp_calloc(BLOCK, 1);
-	zip_t *zip = zip_open(temporary, ZIP_RDONLY, NULL);
+	zip_t *zip = otp_archive_open_zip(temporary, err);
 	zip_file_t *entry = zip ? zip_fopen(zip, ENTRY, 0) : NULL;
 	zip_int64_t got = entry ? zip_fread(entry, block, start) : -1; /* the header */
 	bool ok = got == (zip_int64_t)start;
 	while (ok && (got = zip_fread(entry, block, BLOCK)) > 0)
 		XXH3_64bits_update(state, block, (size_t)got);
 	ok = ok && got == 0;
+	if (!ok && zip &&
+	    !otp_archive_refused(entry ? zip_file_get_error(entry) : zip_get_error(zip), temporary, err))
+		otp_fail(err, temporary, "its array cannot be unpacked");
 	*digest = XXH3_64bits_digest(state);
 	if (entry)
 		zip_fclose(entry);
@@ -270,7 +274,7 @@ static bool zip_digest(const char *temporary, uint64_t start, uint64_t *digest, 
 		zip_discard(zip);
 	XXH3_freeState(state);
 	otp_free(block);
-	return ok || otp_fail(err, temporary, "its array cannot be unpacked");
+	return ok;
 }
 
 /* Whether the file's values are those that were appended. */

@@ -23,11 +23,49 @@ bool otp_run_exists(const char *run)
 	return exists;
 }
 
+static bool refuse_there(const char *run, const char *name, otp_error *err)
+{
+	char *path = otp_run_path(run, name);
+	bool there = otp_file_exists(path);
+	otp_free(path);
+	return !there ||
+	       otp_fail(err, run, "holds %s, which a run would replace; choose another --out", name);
+}
+
+/* "step-..." in one of the run's folders. */
+static bool refuse_steps(const char *run, const char *folder, otp_error *err)
+{
+	char *path = otp_run_path(run, folder);
+	DIR *dir = opendir(path);
+	bool ok = true;
+	for (struct dirent *entry; ok && dir && (entry = readdir(dir));)
+		ok = strncmp(entry->d_name, "step-", 5) != 0 || strstr(entry->d_name, ".tmp-") ||
+		     strcmp(entry->d_name, "step-0000000.h5") == 0 ||
+		     otp_fail(err, path, "holds %s, which a run would replace; choose another --out",
+			      entry->d_name);
+	if (dir)
+		closedir(dir);
+	otp_free(path);
+	return ok;
+}
+
+/* A run that was ended before it had begun leaves histories, which are appended to, and a checkpoint of step
+ * 0. */
+bool otp_run_may_begin(const char *run, otp_error *err)
+{
+	static const char *const LATER[] = {"model.h5", "report.html", "curves.svg"};
+	bool ok =
+	    !otp_run_exists(run) ||
+	    otp_fail(err, run, "holds a run already; continue it with --resume or choose another --out");
+	for (size_t i = 0; ok && i < sizeof LATER / sizeof *LATER; i++)
+		ok = refuse_there(run, LATER[i], err);
+	return ok && refuse_steps(run, "samples", err) && refuse_steps(run, "checkpoints", err);
+}
+
 bool otp_run_create(const char *run, otp_error *err)
 {
-	if (otp_run_exists(run))
-		return otp_fail(err, run,
-				"holds a run already; continue it with --resume or choose another --out");
+	if (!otp_run_may_begin(run, err))
+		return false;
 	static const char *const FOLDERS[] = {"samples", "checkpoints"};
 	bool ok = otp_file_make_folder(run, err);
 	for (int i = 0; ok && i < 2; i++) {
@@ -72,13 +110,26 @@ int otp_run_checkpoints(const char *run, int64_t **steps)
 	return count;
 }
 
+/* NAME.tmp-NUMBER... of a file that a run writes. */
+static bool is_temporary(const char *name)
+{
+	static const char *const OURS[] = {"config.ini", "model.h5", "report.html", "curves.svg", "step-"};
+	const char *mark = strstr(name, ".tmp-");
+	if (!mark || mark[5] < '0' || mark[5] > '9')
+		return false;
+	for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++)
+		if (strncmp(name, OURS[i], strlen(OURS[i])) == 0)
+			return true;
+	return false;
+}
+
 static void remove_temporaries(const char *folder)
 {
 	DIR *dir = opendir(folder);
 	if (!dir)
 		return;
 	for (struct dirent *entry; (entry = readdir(dir));)
-		if (strstr(entry->d_name, ".tmp-")) {
+		if (is_temporary(entry->d_name)) {
 			char *path = otp_run_path(folder, entry->d_name);
 			unlink(path);
 			otp_free(path);

@@ -10,6 +10,9 @@ char *otp_run_path(const char *run, const char *name);
 
 /* A folder for a new run: made where missing, refused where it holds one. */
 bool otp_run_create(const char *run, otp_error *err);
+/* Whether a new run may begin in the folder, which need not be there: it would replace nothing but what a run
+ * left that was ended before it had begun. */
+bool otp_run_may_begin(const char *run, otp_error *err);
 /* Whether the folder holds a run (has a config.ini). */
 bool otp_run_exists(const char *run);
 

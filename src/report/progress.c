@@ -2,6 +2,7 @@
 #include "report/progress.h"
 #include "core/log.h"
 #include "report/figures.h"
+#include "core/tally.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -51,25 +52,12 @@ static void add_distance(char *line, size_t room, const otp_metrics *m)
 		   patches ? m->patch_distance : m->target_distance);
 }
 
-static void add_time(char *line, size_t room, double seconds)
-{
-	char text[48];
-	if (!(seconds >= 0 && seconds < 1e9))
-		return;
-	long s = lround(seconds);
-	if (s >= 3600)
-		snprintf(text, sizeof text, "ETA %ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-	else
-		snprintf(text, sizeof text, "ETA %ld:%02ld", s / 60, s % 60);
-	add(line, room, text);
-}
-
 void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left, int columns, char *line,
 		       size_t bytes)
 {
 	size_t room = (size_t)(columns > 0 ? columns : 0) + 1;
 	room = room < bytes ? room : bytes;
-	char text[128];
+	char text[128], eta[OTP_ETA_TEXT];
 	int digits = snprintf(NULL, 0, "%" PRId64, steps);
 	double share = steps > 0 ? 100.0 * (double)m->step / (double)steps : 100;
 	line[0] = '\0';
@@ -77,7 +65,9 @@ void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left,
 	snprintf(text, sizeof text, "step %*" PRId64 "/%" PRId64 " %3.0f%%", digits, m->step, steps,
 		 floor(share));
 	add(line, room, text);
-	add_time(line, room, seconds_left);
+	otp_eta_text(seconds_left, eta);
+	if (*eta)
+		add(line, room, eta);
 	if (m->verdicts) {
 		otp_verdicts_text(m->verdicts, text, sizeof text);
 		add(line, room, text);

@@ -56,8 +56,9 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	b.saving = b.checkpoint + larger(transport, potential) + HDF5_BYTES;
 	b.model = (size_t)b.engine.elements[OTP_TRANSPORT] * sizeof(float);
 	b.picture = otp_train_picture_bytes(&s.arch);
-	b.ending = otp_evaluate_bytes(otp_evaluate_count(&s.source_info, &s.target_info, OTP_SUMMARY_INPUTS),
-				      OTP_SUMMARY_INPUTS, &s.arch);
+	int inputs = otp_summary_inputs(&s.config);
+	b.ending =
+	    otp_evaluate_bytes(otp_evaluate_count(&s.source_info, &s.target_info, inputs), inputs, &s.arch);
 	for (int side = 0; side < 2; side++) {
 		b.data += sides[side]->memory_bytes;
 		held += sides[side]->memory_bytes - sides[side]->unloaded_bytes;

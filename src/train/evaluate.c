@@ -64,6 +64,13 @@ static bool is_grey(const evaluator *e)
 	return true;
 }
 
+/* A resultant takes more samples than a spread does. */
+static size_t samples_of_input(size_t i, size_t most)
+{
+	const size_t spread = 32;
+	return i < RESULTANT_INPUTS || most < spread ? most : spread;
+}
+
 /* Many samples of single inputs: their spread, and how even their hues are. */
 static void measure_inputs(evaluator *e, otp_evaluation *out)
 {
@@ -72,7 +79,7 @@ static void measure_inputs(evaluator *e, otp_evaluation *out)
 	size_t hued = inputs < RESULTANT_INPUTS ? inputs : RESULTANT_INPUTS;
 	double variance = 0, resultant = 0;
 	for (size_t i = 0; i < inputs; i++) {
-		size_t count = i < hued ? k : k < 32 ? k : 32;
+		size_t count = samples_of_input(i, k);
 		for (size_t j = 0; j < count; j++)
 			memcpy(x + j * e->d, e->x + i * e->d, e->d * sizeof *x);
 		sample(e, x, count, true, y, NULL);
@@ -138,6 +145,14 @@ int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_inf
 {
 	int64_t n = source->count && source->count < most ? source->count : most;
 	return target->count && target->count / 2 < n ? target->count / 2 : n;
+}
+
+int64_t otp_evaluate_draws(int64_t n, int per_input)
+{
+	int64_t draws = n;
+	for (size_t i = 0; i < DIVERSE_INPUTS && (int64_t)i < n; i++)
+		draws += (int64_t)samples_of_input(i, (size_t)per_input);
+	return draws;
 }
 
 size_t otp_evaluate_bytes(int64_t n, int per_input, const otp_arch *arch)

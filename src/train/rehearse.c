@@ -1,5 +1,8 @@
 #include "train/rehearse.h"
+#include "train/forecast.h"
 #include "train/game.h"
+#include "train/monitor.h"
+#include "train/trainer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -72,23 +75,55 @@ static bool time_step(otp_game *g, const otp_config *c, double *seconds, int *st
 	return true;
 }
 
-static void print_time(const otp_config *c, double seconds, int steps)
+static double time_sample(const otp_session *s, otp_sampler *sampler)
 {
-	double whole = seconds * c->steps;
-	printf("time        %.3g s a step (%d measured), ", seconds, steps);
-	if (whole < 120)
-		printf("%.0f s", whole);
-	else if (whole < 7200)
-		printf("%.0f min", whole / 60);
-	else
-		printf("%.1f h", whole / 3600);
-	printf(" for %d steps, without measuring, pictures and checkpoints\n", c->steps);
+	int64_t count = otp_train_picture_samples(&s->arch);
+	size_t floats = (size_t)count * (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c;
+	float *x = otp_calloc(floats, sizeof *x), *y = otp_calloc(floats, sizeof *y);
+	otp_stream *streams = otp_calloc((size_t)count, sizeof *streams);
+	double start = otp_seconds();
+	otp_sampler_run(sampler, x, streams, count, otp_settings_sigma(&s->config, 1), y, NULL);
+	double seconds = otp_seconds() - start;
+	otp_free(x);
+	otp_free(y);
+	otp_free(streams);
+	return seconds / (double)count;
+}
+
+/* One measurement of the monitor, as after the first step, and samples as for a picture. */
+static bool time_looks(const otp_session *s, otp_game *g, otp_forecast *f, otp_error *err)
+{
+	otp_sampler *sampler = otp_game_sampler(g, false);
+	otp_monitor *monitor = otp_monitor_new(s, sampler, err);
+	bool ok = monitor != NULL;
+	if (ok) {
+		otp_metrics row = otp_metrics_at(1);
+		row.sigma = otp_settings_sigma(&s->config, 1);
+		otp_monitor_look(monitor, &row); /* the first use of a program takes longer */
+		double start = otp_seconds();
+		otp_monitor_look(monitor, &row);
+		f->measure = otp_seconds() - start;
+		f->sample = time_sample(s, sampler);
+	}
+	otp_monitor_free(monitor);
+	otp_sampler_free(sampler);
+	return ok;
+}
+
+static void print_time(const otp_session *s, const otp_forecast *f, int steps)
+{
+	char whole[OTP_DURATION_TEXT];
+	double run = otp_forecast_run(f, s), rest = run - otp_forecast_steps(f, &s->config);
+	printf("time        about %s for %d steps of %.3g s (%d measured); measuring and pictures are %.0f "
+	       "%% of it. "
+	       "Writing checkpoints is not counted\n",
+	       otp_duration_text(run, whole), s->config.steps, f->step, steps, 100 * rest / run);
 }
 
 bool otp_rehearse(const otp_session *s, otp_runtime *runtime, otp_error *err)
 {
 	otp_game game;
-	double seconds = 0;
+	otp_forecast forecast = {0};
 	int steps = 0;
 	print_side("source", &s->source_info);
 	print_side("target", &s->target_info);
@@ -102,9 +137,10 @@ bool otp_rehearse(const otp_session *s, otp_runtime *runtime, otp_error *err)
 	otp_free(sigma_end);
 	fflush(stdout);
 	bool ok = otp_game_open(&game, s, runtime, err) && otp_game_start(&game, err) &&
-		  time_step(&game, &s->config, &seconds, &steps, err);
+		  time_step(&game, &s->config, &forecast.step, &steps, err) &&
+		  time_looks(s, &game, &forecast, err);
 	otp_game_close(&game);
 	if (ok)
-		print_time(&s->config, seconds, steps);
+		print_time(s, &forecast, steps);
 	return ok;
 }

@@ -190,7 +190,7 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 
 bool otp_session_load(otp_session *s, otp_error *err)
 {
-	int threads = s->config.workers;
+	int threads = s->config.threads ? s->config.threads : otp_cores();
 	bool ok = otp_dataset_load(s->source, threads, err) && otp_dataset_load(s->target, threads, err) &&
 		  otp_dataset_digest(s->source, threads, err) &&
 		  otp_dataset_digest(s->target, threads, err) &&

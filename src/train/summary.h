@@ -9,7 +9,9 @@
 #include "train/evaluate.h"
 #include "train/session.h"
 
-enum { OTP_SUMMARY_INPUTS = 512 }; /* that are measured, and samples of one of them */
+/* How many inputs are measured, and samples of one of them: 512, fewer after a run so short that drawing them
+ * would take longer than the run did. */
+int otp_summary_inputs(const otp_config *c);
 
 /* RUN/summary.json of a training that begins or goes on: what is trained with what. parameters: of both
  * networks. */

@@ -6,6 +6,7 @@
 #include "report/grid.h"
 #include "report/progress.h"
 #include "train/evaluate.h"
+#include "train/forecast.h"
 #include "train/game.h"
 #include "train/monitor.h"
 #include "train/origin.h"
@@ -292,11 +293,15 @@ static bool save_targets(trainer *t)
 	return ok;
 }
 
+int64_t otp_train_picture_samples(const otp_arch *a)
+{
+	return a->vectors ? POINT_ROWS * POINT_SAMPLES : PICTURE_ROWS * PICTURE_SAMPLES;
+}
+
 size_t otp_train_picture_bytes(const otp_arch *a)
 {
 	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
-	size_t samples = a->vectors ? POINT_ROWS * POINT_SAMPLES : PICTURE_ROWS * PICTURE_SAMPLES;
-	return 2 * samples * floats * sizeof(float) +
+	return 2 * (size_t)otp_train_picture_samples(a) * floats * sizeof(float) +
 	       (a->vectors ? otp_grid_points_bytes()
 			   : otp_grid_bytes(PICTURE_ROWS, PICTURE_SAMPLES, a->h, a->w));
 }

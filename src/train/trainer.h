@@ -19,6 +19,8 @@ typedef enum otp_train_outcome {
  * config.from. stop.h says what ends it early. */
 otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, otp_error *err);
 
+/* How many samples a picture of a run shows. */
+int64_t otp_train_picture_samples(const otp_arch *arch);
 /* Bytes of memory that a picture of a run's samples takes while it is made. */
 size_t otp_train_picture_bytes(const otp_arch *arch);
 

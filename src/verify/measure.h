@@ -29,15 +29,10 @@ int otp_measure_vectors(const otp_problem *p, otp_sampler *s, double sigma, uint
 			const otp_dataset *source, const otp_dataset *target, otp_figure *figures,
 			otp_pairs *pairs, otp_error *err);
 
-/* Where pictures of a colouring go: FOLDER/isoluminant-NAME.png and ...-hues.png; nowhere if folder is NULL.
- */
-typedef struct otp_pictured {
-	const char *folder, *name;
-} otp_pictured;
-
-/* Isoluminant colouring, by a sampler that draws its own noise. */
+/* Isoluminant colouring, by a sampler that draws its own noise. `pictures`: paths of a grid and of a wheel of
+ * hues, NULL: none. */
 int otp_measure_colouring(otp_sampler *s, double sigma, uint64_t seed, const otp_dataset *source,
-			  const otp_dataset *target, otp_figure *figures, const otp_pictured *pictured,
+			  const otp_dataset *target, otp_figure *figures, char *const *pictures,
 			  otp_error *err);
 
 #endif

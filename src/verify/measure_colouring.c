@@ -47,7 +47,7 @@ static void add_all(otp_figures *f, const otp_evaluation *e, double truth)
 }
 
 static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp_dataset *source,
-			  const otp_pictured *pictured, otp_error *err)
+			  char *const *pictures, otp_error *err)
 {
 	otp_dataset_info info = otp_dataset_describe(source);
 	size_t pixels = (size_t)info.h * (size_t)info.w, values = 3 * pixels;
@@ -72,12 +72,8 @@ static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp
 		exact[i] = atan2(right.y, right.x);
 		learned[i] = atan2(got.y, got.x);
 	}
-	char *samples = otp_format("%s/isoluminant-%s.png", pictured->folder, pictured->name);
-	char *wheel = otp_format("%s/isoluminant-%s-hues.png", pictured->folder, pictured->name);
-	ok = ok && otp_grid_write(samples, shown, y, ROWS, COLUMNS, info.h, info.w, 3, err) &&
-	     otp_grid_write_wheel(wheel, exact, learned, SPOKES, err);
-	otp_free(samples);
-	otp_free(wheel);
+	ok = ok && otp_grid_write(pictures[0], shown, y, ROWS, COLUMNS, info.h, info.w, 3, err) &&
+	     otp_grid_write_wheel(pictures[1], exact, learned, SPOKES, err);
 	otp_free(x);
 	otp_free(y);
 	otp_free(eps);
@@ -86,15 +82,14 @@ static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp
 }
 
 int otp_measure_colouring(otp_sampler *s, double sigma, uint64_t seed, const otp_dataset *source,
-			  const otp_dataset *target, otp_figure *list, const otp_pictured *pictured,
-			  otp_error *err)
+			  const otp_dataset *target, otp_figure *list, char *const *pictures, otp_error *err)
 {
 	otp_evaluate_options options = {.n = INPUTS, .per_input = DRAWS_OF_ONE, .seed = seed, .sigma = sigma};
 	otp_evaluation e;
 	otp_figures f = {.each = list, .sliced = true};
 	double truth;
 	if (!otp_evaluate(s, source, target, &options, &e, err) || !exact_cost(source, INPUTS, &truth, err) ||
-	    (pictured->folder && !draw_pictures(s, sigma, seed, source, pictured, err)))
+	    (pictures && !draw_pictures(s, sigma, seed, source, pictures, err)))
 		return 0;
 	add_all(&f, &e, truth);
 	return f.count;

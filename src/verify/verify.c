@@ -1,5 +1,4 @@
 #include "verify/verify.h"
-#include "core/file.h"
 #include "core/log.h"
 #include "report/grid.h"
 #include "train/evaluate.h"
@@ -15,7 +14,7 @@ typedef struct verifier {
 	const otp_problem *problem;
 	otp_session session;
 	otp_game game;
-	const char *folder;
+	char *const *pictures; /* paths; NULL: none */
 	otp_verification *out;
 	otp_error *err;
 } verifier;
@@ -71,18 +70,20 @@ static otp_dataset *open_measured(const verifier *v, const char *runtime)
 	return set;
 }
 
-static const char *formulation(const verifier *v)
+int otp_verify_pictures(const otp_problem *p, const otp_config *c, char *names[OTP_VERIFY_MOST_PICTURES])
 {
-	return OTP_CHOICE_NAME(otp_formulation, v->session.config.formulation);
+	const char *formulation = OTP_CHOICE_NAME(otp_formulation, c->formulation);
+	int count = 0;
+	names[count++] = otp_format("%s-%s.png", p->name, formulation);
+	if (p->truth == OTP_TRUTH_COLOURING)
+		names[count++] = otp_format("%s-%s-hues.png", p->name, formulation);
+	return count;
 }
 
 static bool write_points(const verifier *v, const otp_pairs *pairs)
 {
-	char *path = otp_format("%s/%s-%s.png", v->folder, v->problem->name, formulation(v));
-	bool ok = otp_grid_write_points(path, pairs->source, pairs->output, pairs->count, 1, pairs->target,
-					pairs->count, 2, v->err);
-	otp_free(path);
-	return ok;
+	return otp_grid_write_points(v->pictures[0], pairs->source, pairs->output, pairs->count, 1,
+				     pairs->target, pairs->count, 2, v->err);
 }
 
 static bool measure_vectors(verifier *v, const otp_dataset *source, const otp_dataset *target)
@@ -91,7 +92,7 @@ static bool measure_vectors(verifier *v, const otp_dataset *source, const otp_da
 	otp_pairs *pairs = otp_calloc(1, sizeof *pairs);
 	v->out->count = otp_measure_vectors(v->problem, sampler, final_sigma(v), v->session.config.seed,
 					    source, target, v->out->figures, pairs, v->err);
-	bool ok = v->out->count > 0 && (!v->folder || write_points(v, pairs));
+	bool ok = v->out->count > 0 && (!v->pictures || write_points(v, pairs));
 	otp_free(pairs);
 	otp_sampler_free(sampler);
 	return ok;
@@ -100,9 +101,8 @@ static bool measure_vectors(verifier *v, const otp_dataset *source, const otp_da
 static bool measure_images(verifier *v, const otp_dataset *source, const otp_dataset *target)
 {
 	otp_sampler *sampler = otp_game_sampler(&v->game, false);
-	otp_pictured pictured = {.folder = v->folder, .name = formulation(v)};
 	v->out->count = otp_measure_colouring(sampler, final_sigma(v), v->session.config.seed, source, target,
-					      v->out->figures, &pictured, v->err);
+					      v->out->figures, v->pictures, v->err);
 	otp_sampler_free(sampler);
 	return v->out->count > 0;
 }
@@ -151,10 +151,10 @@ static bool judge(const otp_verification *v)
 	return true;
 }
 
-bool otp_verify(const otp_problem *p, const otp_config *c, otp_runtime *runtime, const char *folder,
+bool otp_verify(const otp_problem *p, const otp_config *c, otp_runtime *runtime, char *const *pictures,
 		otp_verification *out, otp_error *err)
 {
-	verifier v = {.problem = p, .folder = folder, .out = out, .err = err};
+	verifier v = {.problem = p, .pictures = pictures, .out = out, .err = err};
 	memset(out, 0, sizeof *out);
 	out->problem = p;
 	out->config = *c;

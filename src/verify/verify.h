@@ -17,8 +17,13 @@ typedef struct otp_verification {
 	bool pass; /* every bar is met */
 } otp_verification;
 
-/* `c`: the problem's configuration, changed as one likes. Pictures go into `folder` unless NULL. */
-bool otp_verify(const otp_problem *p, const otp_config *c, otp_runtime *runtime, const char *folder,
+enum { OTP_VERIFY_MOST_PICTURES = 2 };
+/* How many pictures a verification draws: of points one, of a colouring two. Their names: otp_free each. */
+int otp_verify_pictures(const otp_problem *p, const otp_config *c, char *names[OTP_VERIFY_MOST_PICTURES]);
+
+/* `c`: the problem's configuration, changed as one likes. `pictures`: their paths, as many as
+ * otp_verify_pictures says; NULL: none are drawn. */
+bool otp_verify(const otp_problem *p, const otp_config *c, otp_runtime *runtime, char *const *pictures,
 		otp_verification *out, otp_error *err);
 
 /* NULL where there is no such figure. */

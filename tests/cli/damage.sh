@@ -49,7 +49,7 @@ title "a damaged checkpoint is passed over and named; the one before it goes on"
 cp third.h5 run/checkpoints/step-0000003.h5
 cp -r run passing
 cut_to whole.h5 passing/checkpoints/step-0000006.h5 5000
-flipped whole.h5 passing/checkpoints/step-0000005.h5 $((4 * $(bytes whole.h5)))
+spoiled whole.h5 passing/checkpoints/step-0000005.h5
 exits 0 train --resume --out passing --keep 1
 warns '^passed over: passing/checkpoints/step-0000006.h5: '
 warns '^passed over: passing/checkpoints/step-0000005.h5: set .* is damaged'

@@ -1,16 +1,18 @@
 /* fault: a library to preload, in which a chosen call of the system fails, or ends the program.
  *
  *   OTP_FAULT=CALL:N:HOW:PART   the N-th CALL (0: every one) on a path that holds PART fails
- *       CALL  open, read, pread, write, pwrite, fsync, rename, close, mmap, lock, or `change`: whichever
- *             call changes what is on the disk (write, pwrite, fsync, rename, unlink, an open that creates)
- *       HOW   the number of an errno; `short`: half of what was asked, with EINTR before every second call;
- *             `full=BYTES`: ENOSPC once BYTES bytes were written; `kill`: SIGKILL, after half of a write
+ *       CALL  open, read, pread, write, pwrite, fsync, rename, close, mmap, lock, list (a folder), or
+ *             `change`: whichever call changes what is on the disk (write, pwrite, fsync, rename, unlink, an
+ * open that creates) HOW   the number of an errno; `short`: half of what was asked, with EINTR before every
+ * second call; `full=BYTES`: ENOSPC once BYTES bytes were written; `kill`: SIGKILL, after half of a write
  *   OTP_TRACE=FILE              calls of fsync, rename and unlink, in order, a line each
  *   OTP_STRUCK=FILE             a line `CALL PATH` for each call that failed; at the end `met N`
  *
  * Streams that the program opens by fopen go through these calls too.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -289,6 +291,18 @@ int unlink(const char *path)
 	note("OTP_TRACE", "unlink", path);
 	return strikes_path("unlink", absolute(path, room)) ? -1
 							    : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+typedef int scan_folder(const char *, struct dirent ***, int (*)(const struct dirent *),
+			int (*)(const struct dirent **, const struct dirent **));
+
+int scandir(const char *path, struct dirent ***names, int (*takes)(const struct dirent *),
+	    int (*order)(const struct dirent **, const struct dirent **))
+{
+	char room[4096];
+	scan_folder *real;
+	*(void **)&real = dlsym(RTLD_NEXT, "scandir");
+	return strikes_path("list", absolute(path, room)) ? -1 : real(path, names, takes, order);
 }
 
 void *mmap(void *at, size_t bytes, int allows, int flags, int fd, off_t from)

@@ -83,5 +83,7 @@ json() { "$PROBE" json "$@" || fail "$1 is not as expected"; }
 size() { "$PROBE" size "$@" || fail "a picture has another shape"; }
 # A copy of a file with one bit turned over, or cut to so many bytes.
 flipped() { "$PROBE" flip "$1" "$2" "$3"; }
+# A copy of a checkpoint or model with one bit of its largest set turned over.
+spoiled() { "$PROBE" spoil "$1" "$2"; }
 cut_to() { head -c "$3" "$1" >"$2"; }
 bytes() { stat -c %s "$1"; }

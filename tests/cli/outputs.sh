@@ -305,6 +305,25 @@ tidy
 diff <(cd stopped && ls -- *.png) <(sed 's/{"name":"\([^"]*\)".*/\1/' stopped/$manifest) >/dev/null || fail "the manifest names other files"
 does translate run 'synth:digits?limit=20' stopped --seed 2
 
+title "so does an export"
+for signal in INT TERM; do
+	rm -rf fids
+	# A background job of a script ignores INT unless it is told otherwise.
+	(trap - INT && exec "$OTPLAN" export run 'synth:digits?limit=200000' fids --for fid --target good >out 2>err </dev/null) &
+	for ((wait = 0; wait < 300; wait++)); do
+		[[ -e fids/generated/000010.png ]] && break
+		sleep 0.1
+	done
+	code=0
+	kill -$signal $!
+	wait $! || code=$?
+	[[ $code == $([[ $signal == INT ]] && echo 130 || echo 143) ]] || fail "exit code $code after $signal"
+	complains 'export: stopped by signal'
+	tidy
+	missing fids/manifest.json fids/generated.npz
+	diff <(cd fids/generated && ls -- *.png) <(sed 's/{"name":"generated.\([^"]*\)".*/\1/' fids/$manifest) >/dev/null || fail "the manifest names other files"
+done
+
 title "an export is made again, and holds nothing else"
 does_export() { exits 0 export run good "$@" --for fid --target good; }
 does_export fid --samples 2
@@ -317,3 +336,34 @@ rm fid/generated/other.png fid/$manifest
 exits 2 export run good fid --for fid --target good
 complains 'was not made by otplan'
 does_export fid --overwrite
+
+title "pictures of verify are outputs like others"
+mkdir plans
+quick=(verify gaussian-2 --steps 1 --out plans)
+exits 1 "${quick[@]}" # one step meets no bar
+made plans gaussian-2-otp.png
+exits 1 "${quick[@]}" --formulation otm
+made plans gaussian-2-otm.png gaussian-2-otp.png
+exits 1 "${quick[@]}" --seed 2
+echo mine >plans/gaussian-2-otp.png
+exits 2 "${quick[@]}"
+complains 'plans/gaussian-2-otp.png: was changed'
+[[ ! -s out && $(cat plans/gaussian-2-otp.png) == mine ]] || fail "trained or written before all was checked"
+rm plans/$manifest
+exits 2 "${quick[@]}"
+complains 'was not made by otplan'
+exits 1 "${quick[@]}" --overwrite
+
+title "a run replaces nothing that lies in its folder"
+for name in model.h5 report.html curves.svg samples/step-0000006.png checkpoints/step-0000003.h5; do
+	rm -rf taken
+	mkdir -p "taken/$(dirname $name)"
+	echo mine >taken/$name
+	refuses 2 "holds ${name##*/}" train --source good --target good "${images[@]}" --out taken
+	files taken $name
+done
+mkdir shared
+for name in notes.txt samples.png.tmp-7 model.h5.tmp-old; do echo mine >shared/$name; done
+"$OTPLAN" train --source good --target good "${images[@]}" --out shared >out 2>err </dev/null || fail "shared"
+for name in notes.txt samples.png.tmp-7 model.h5.tmp-old; do [[ $(cat shared/$name) == mine ]] || fail "$name is gone"; done
+rm -r shared

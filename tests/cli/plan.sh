@@ -63,6 +63,6 @@ mkdir odd
 for i in 1 2 3; do "$PROBE" png odd/$i.png 20 $((20 + i)) 3 $i; done
 does train --source odd --target synth:digits "${images[@]}" --dry-run
 says 'source .*3 samples.*stored as 21x20 to 23x20.*3 of colour.*trained as 16x16x3, resized'
-says 'time .* s a step'
+says "time .* steps of .* s"
 does train "${lines[@]}" "${points[@]}" --dry-run
-says 'time .* for 6 steps'
+says "time .*about .* for 6 steps of .* s"

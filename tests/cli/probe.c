@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zip.h>
 
 static OTP_NORETURN OTP_PRINTF(1, 2) void fail(const char *fmt, ...)
 {
@@ -59,6 +60,22 @@ static int make_png(int argc, char **argv)
 	uint8_t *pixels = picture(argc > 4 ? atoi(argv[4]) : 0, h, w, c);
 	need(otp_image_write_png(argv[0], pixels, h, w, c, &err), &err);
 	otp_free(pixels);
+	return 0;
+}
+
+/* FILE.zip FILE...: under their own paths, stored and deflated in turn. */
+static int make_zip(int argc, char **argv)
+{
+	zip_t *z = zip_open(argv[0], ZIP_CREATE | ZIP_TRUNCATE, NULL);
+	for (int i = 1; z && i < argc; i++) {
+		zip_source_t *source = zip_source_file(z, argv[i], 0, -1);
+		zip_int64_t n = source ? zip_file_add(z, argv[i], source, 0) : -1;
+		if (n < 0)
+			fail("%s: %s", argv[i], zip_strerror(z));
+		zip_set_file_compression(z, (zip_uint64_t)n, i % 2 ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0);
+	}
+	if (!z || zip_close(z) != 0)
+		fail("%s cannot be written", argv[0]);
 	return 0;
 }
 
@@ -427,6 +444,38 @@ static int check_names(int argc, char **argv)
 	return H5Fclose(file) < 0;
 }
 
+/* The largest set of an HDF5 file: where its values lie. */
+typedef struct largest {
+	haddr_t at;
+	hsize_t bytes;
+} largest;
+
+static herr_t look_at_set(hid_t group, const char *name, const H5L_info_t *info, void *context)
+{
+	(void)info;
+	largest *l = context;
+	hid_t object = H5Oopen(group, name, H5P_DEFAULT);
+	if (H5Iget_type(object) == H5I_DATASET && H5Dget_storage_size(object) > l->bytes)
+		*l = (largest){H5Dget_offset(object), H5Dget_storage_size(object)};
+	H5Oclose(object);
+	return 0;
+}
+
+/* FROM TO: a copy of a checkpoint or model in which one bit of its largest set is turned over, whatever its
+ * size. */
+static int spoil(int argc, char **argv)
+{
+	(void)argc;
+	char bit[32], *words[] = {argv[0], argv[1], bit};
+	largest l = {0};
+	hid_t file = H5Fopen(argv[0], H5F_ACC_RDONLY, H5P_DEFAULT);
+	if (H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, look_at_set, &l) < 0 || !l.bytes)
+		fail("%s: no set", argv[0]);
+	H5Fclose(file);
+	snprintf(bit, sizeof bit, "%llu", 8 * (unsigned long long)(l.at + l.bytes / 2));
+	return flip(3, words);
+}
+
 /* ---- measuring -------------------------------------------------------------- */
 
 /* peak PROGRAM ARGUMENTS...: the most KiB that the program kept in memory, on stdout; its own output goes to
@@ -463,6 +512,7 @@ int main(int argc, char **argv)
 	    {"nudge", 2, nudge},	{"near", 3, check_near},     {"arrays", 3, check_arrays},
 	    {"smooth", 3, make_smooth}, {"alpha", 2, check_alpha},   {"seams", 5, check_seams},
 	    {"peak", 1, peak},		{"names", 1, check_names},   {"finite", 1, check_finite},
+	    {"zip", 2, make_zip},	{"spoil", 2, spoil},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)

@@ -26,7 +26,7 @@ size 542 146 3 run/samples/targets.png # two rows of eight
 for key in about figures transport_cost unit; do grep -q "\"$key\"" run/summary.json || fail "summary.json lacks $key"; done
 
 title "one figure, one name, one number"
-does eval run --count 512 --samples 512
+does eval run --count 16 --samples 16
 grep -q '^distance to identity, rms of T - x, per value ' out || fail "eval says it otherwise"
 value=$(awk '/^distance to identity/ { print $NF }' out)
 page run "distance to identity <span class=\"unit\">rms of T - x, per value</span></td><td>$value</td>" \
