@@ -100,7 +100,7 @@ does train --source mixed --target mixed --device cpu --width 8 --potential-widt
 warns '^preset photo-64, for data and device: 64 x 64 pictures on a CPU'
 warns '^pictures of [0-9]*x[0-9]* and less are trained as 64x64 pixels'
 exits 0 train --source small.npy --target small.npy --preset 256 --device cpu --dry-run --width 8 --potential-width 8 --batch 1 \
-	--image-size 32 --multipliers 1,1 --potential-multipliers 1,2 --attention none
+	--image-size 32 --multipliers 1,1 --potential-multipliers 1,2 --attention none --noise-scale 8
 warns '^preset 256 is made for a GPU and takes days or weeks on a CPU; --preset photo-32 is made for a CPU$'
 
 title "folders; grey towards colour; odd sizes scaled"
