@@ -111,8 +111,8 @@ static void test_refusals(void **state)
 	assert_refused("tau", "nan", "not a number");
 	assert_refused("tau", "inf", "out of range");
 	assert_refused("beta2", "auto", "expected 0 to 0.99999");
-	assert_refused("sigma-end", "automatic", "expected 0 to 100 or auto");
-	assert_refused("sigma-end", "-1", "expected 0 to 100 or auto");
+	assert_refused("sigma-end", "automatic", "expected 0 to 100000000 or auto");
+	assert_refused("sigma-end", "-1", "expected 0 to 100000000 or auto");
 	assert_refused("seed", "-1", "expected 0 to 18446744073709551615");
 	assert_refused("seed", "18446744073709551616", "out of range");
 	assert_refused("anneal", "line", "expected linear|cosine|geometric|constant|none");
@@ -283,7 +283,7 @@ static void test_read(void **state)
 	otp_config c = defaults();
 	otp_error err = {0};
 	assert_false(otp_config_read(&c, path, &err));
-	assert_non_null(strstr(err.text, ":2: tau = x is not a number, expected 1e-08 to 1000000 or auto"));
+	assert_non_null(strstr(err.text, ":2: tau = x is not a number, expected 1e-16 to 1e+16 or auto"));
 	assert_int_equal(c.steps, 9);
 	unlink(path);
 	err = (otp_error){0};

@@ -15,7 +15,8 @@
 
 #ifdef OTP_CUDA_SHIM
 #define OTP_LAUNCH(call, kernel, grid, block, shared_bytes, ...)                                             \
-	((void)(call), otp_shim_launch(grid, block, shared_bytes, kernel, __VA_ARGS__))
+	otp_shim_launch_kernel({(call)->device, #kernel, __FILE__, __LINE__}, grid, block, shared_bytes,     \
+			       kernel, __VA_ARGS__)
 #define OTP_DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(otp_shim_shared())
 #else
 #define OTP_LAUNCH(call, kernel, grid, block, shared_bytes, ...)                                             \

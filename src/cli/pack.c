@@ -21,7 +21,7 @@
 #include <sys/statvfs.h>
 #include <xxhash.h>
 
-enum { PIECE_BYTES = 64 << 20, MOST_SAMPLES = 1 << 16, NAME_BYTES = 4096, RULE = 1 };
+enum { PIECE_BYTES = 32 << 20, MOST_SAMPLES = 1 << 16, NAME_BYTES = 4096, RULE = 1 };
 static const uint64_t LARGE = UINT64_C(1) << 30;
 static const double PIECE_S = 2; /* of work that an end without warning costs */
 

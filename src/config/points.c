@@ -1,5 +1,6 @@
 #include "config/points.h"
 #include "data/loader.h"
+#include "ot/distance.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -42,40 +43,135 @@ static bool set_unsaid(otp_config *c, const char *const line[2], otp_error *err)
 	return otp_config_set(c, line[0], line[1], "--preset vector", err);
 }
 
-static bool look(const otp_dataset *source, otp_points *p, otp_error *err)
+static bool set_unsaid_number(otp_config *c, const char *key, double value, otp_error *err)
 {
-	otp_dataset_info info = otp_dataset_describe(source);
-	p->values = info.c;
-	p->sample = otp_dimension_sample(info.count ? info.count : INT64_MAX, p->values);
-	float *points = otp_calloc((size_t)p->sample, (size_t)p->values * sizeof *points);
-	bool ok = otp_loader_survey(source, p->sample, points, err);
-	if (ok && otp_dimension_estimate(points, p->sample, p->values, &p->dimension)) {
-		p->found = otp_density_estimate(points, p->sample, p->values);
-		p->density = otp_density_holds(&p->found, &p->dimension, p->sample);
-	}
-	otp_free(points);
-	return ok;
+	char text[32];
+	snprintf(text, sizeof text, "%.6g", value);
+	return set_unsaid(c, (const char *const[]){key, text}, err);
 }
 
-bool otp_points_settle(otp_config *c, otp_dataset *source, otp_points *p, otp_error *err)
+static float *read_sample(const otp_dataset *set, int most, int *n, otp_error *err)
+{
+	otp_dataset_info info = otp_dataset_describe(set);
+	*n = info.count && info.count < most ? (int)info.count : most;
+	float *points = otp_calloc((size_t)*n, (size_t)info.c * sizeof *points);
+	if (otp_loader_survey(set, *n, points, err))
+		return points;
+	otp_free(points);
+	return NULL;
+}
+
+/* ---- density ---- */
+
+static void look(const float *source, int n, otp_points *p)
+{
+	p->sample = n;
+	if (otp_dimension_estimate(source, n, p->values, &p->dimension)) {
+		p->found = otp_density_estimate(source, n, p->values);
+		p->density = otp_density_holds(&p->found, &p->dimension, n);
+	}
+}
+
+static bool set_for_map(otp_config *c, const otp_points *p, otp_error *err)
+{
+	bool ok = true;
+	for (size_t i = 0; ok && i < sizeof NO_SMOOTHING / sizeof *NO_SMOOTHING; i++)
+		ok = set_unsaid(c, NO_SMOOTHING[i], err);
+	for (size_t i = 0; ok && i < sizeof MAP_LINES / sizeof *MAP_LINES; i++)
+		ok = set_unsaid(c, MAP_LINES[i], err);
+	return ok && set_unsaid_number(c, "lr_d", potential_rate(p->values), err);
+}
+
+/* ---- scale ---- */
+
+/* Both sides count alike, so that neither order of the two changes anything. */
+static otp_extent extent_of(const float *const points[OTP_SIDES], const int n[OTP_SIDES], size_t d)
+{
+	otp_extent e = {0};
+	for (int side = 0; side < OTP_SIDES; side++) {
+		double squares = 0;
+		for (size_t k = 0; k < d; k++) {
+			double sum = 0;
+			for (int i = 0; i < n[side]; i++)
+				sum += (double)points[side][(size_t)i * d + k];
+			squares += sum / n[side] * (sum / n[side]);
+		}
+		e.off_centre = fmax(e.off_centre, sqrt(squares / (double)d));
+		e.rms += otp_variance(points[side], (size_t)n[side], d) / (double)d / OTP_SIDES;
+	}
+	e.rms = sqrt(e.rms);
+	return e;
+}
+
+/* Networks, rates and the weights of the game are made for values of about 1 about 0. */
+static bool needs_scale(const otp_config *c, const otp_extent *e)
+{
+	const double least = 0.5, most = 2;
+	return c->start != OTP_START_AIMED && !otp_config_said(c, "scale") && e->rms > 0 &&
+	       (e->rms < least || e->rms > most || e->off_centre > e->rms);
+}
+
+/* The game in units of the scale, said in those of the data: x = s x' makes |x - y|^2 = s^2 |x' - y'|^2, and
+ * V(y) = V'(y') has |grad V|^2 = |grad V'|^2 / s^2. */
+static bool set_for_scale(otp_config *c, double s, otp_error *err)
+{
+	const struct {
+		const char *key;
+		double value;
+	} lines[] = {
+	    {"scale", s},
+	    {"tau", c->tau / (s * s)},
+	    {"r1", c->r1 * s * s},
+	    {"r1-end", c->r1_end > 0 ? c->r1_end * s * s : c->r1_end},
+	    {"sigma-start", c->sigma_start * s},
+	    {"sigma-end", c->sigma_end == OTP_AUTO ? OTP_AUTO : c->sigma_end * s},
+	};
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+		if (lines[i].value != OTP_AUTO && !set_unsaid_number(c, lines[i].key, lines[i].value, err))
+			return false;
+	return true;
+}
+
+/* ---- both ---- */
+
+static bool decide(otp_config *c, const float *const points[OTP_SIDES], const int n[OTP_SIDES], otp_points *p,
+		   otp_error *err)
+{
+	look(points[OTP_SOURCE], n[OTP_SOURCE], p);
+	p->extent = extent_of(points, n, (size_t)p->values);
+	p->decided = true;
+	return (!p->density || smoothing_said(c) || set_for_map(c, p, err)) &&
+	       (!needs_scale(c, &p->extent) || set_for_scale(c, p->extent.rms, err));
+}
+
+bool otp_points_settle(otp_config *c, otp_dataset *source, otp_dataset *target, otp_points *p, otp_error *err)
 {
 	memset(p, 0, sizeof *p);
 	otp_dataset_info info = otp_dataset_describe(source);
 	if (info.kind != OTP_DATA_VECTORS || strcmp(c->preset, "vector") != 0 || c->resume)
 		return true;
-	if (!otp_dataset_load(source, c->workers, err) || !look(source, p, err))
+	if (!otp_dataset_load(source, c->workers, err) || !otp_dataset_load(target, c->workers, err))
 		return false;
-	p->decided = true;
-	if (!p->density)
-		return true;
-	bool smooth = smoothing_said(c), ok = true;
-	for (size_t i = 0; ok && !smooth && i < sizeof NO_SMOOTHING / sizeof *NO_SMOOTHING; i++)
-		ok = set_unsaid(c, NO_SMOOTHING[i], err);
-	for (size_t i = 0; ok && !smooth && i < sizeof MAP_LINES / sizeof *MAP_LINES; i++)
-		ok = set_unsaid(c, MAP_LINES[i], err);
-	char rate[32];
-	snprintf(rate, sizeof rate, "%.2g", potential_rate(p->values));
-	return ok && (smooth || set_unsaid(c, (const char *const[]){"lr_d", rate}, err));
+	p->values = info.c;
+	int most = otp_dimension_sample(info.count ? info.count : INT64_MAX, p->values), n[OTP_SIDES];
+	float *points[OTP_SIDES] = {read_sample(source, most, &n[OTP_SOURCE], err),
+				    read_sample(target, most, &n[OTP_TARGET], err)};
+	bool ok =
+	    points[OTP_SOURCE] && points[OTP_TARGET] && decide(c, (const float *const *)points, n, p, err);
+	otp_free(points[OTP_SOURCE]);
+	otp_free(points[OTP_TARGET]);
+	return ok;
+}
+
+/* "; values spread by 37 about centres up to 50 from 0: the networks see them over 37". */
+static char *scale_text(const otp_config *c, const otp_points *p)
+{
+	if (c->scale == 1)
+		return otp_strdup("");
+	return otp_format(
+	    "; values spread by %.3g about centres up to %.3g from 0, so the networks see them less "
+	    "their centres and over %.3g, and tau (%.3g), R1 and sigma follow",
+	    p->extent.rms, p->extent.off_centre, c->scale, c->tau);
 }
 
 char *otp_points_text(const otp_config *c, const otp_points *p)
@@ -86,14 +182,17 @@ char *otp_points_text(const otp_config *c, const otp_points *p)
 	    otp_format("dimension %.3g of %lld (TwoNN; a normal law of its covariance shows %.3g), least "
 		       "spread %.2g of the mean one",
 		       p->dimension.m, (long long)p->values, p->found.normal_m, p->found.flattest);
-	char *text =
-	    p->density && c->sigma_end == 0
-		? otp_format("the source has a density, so the best plan is a map: no smoothing, no noise "
-			     "as input, width %d and %d, %d updates of the generator a step, rates %g and "
-			     "%g (%s)",
-			     c->width, c->potential_width, c->k_transport, c->lr_g, c->lr_d, seen)
-		: otp_format("%s: smoothing as set (%s)",
-			     p->density ? "the source has a density" : "the source has no density", seen);
+	char *scale = scale_text(c, p),
+	     *text = p->density && c->sigma_end == 0
+			 ? otp_format(
+			       "the source has a density, so the best plan is a map: no smoothing, no noise "
+			       "as input, width %d and %d, %d updates of the generator a step, rates %g and "
+			       "%g (%s)%s",
+			       c->width, c->potential_width, c->k_transport, c->lr_g, c->lr_d, seen, scale)
+			 : otp_format("%s: smoothing as set (%s)%s",
+				      p->density ? "the source has a density" : "the source has no density",
+				      seen, scale);
 	otp_free(seen);
+	otp_free(scale);
 	return text;
 }

@@ -10,6 +10,11 @@
 #include "data/dataset.h"
 #include "ot/dimension.h"
 
+/* How values lie: rms of one from its coordinate's mean, and of these means from 0. */
+typedef struct otp_extent {
+	double rms, off_centre;
+} otp_extent;
+
 /* What was decided, and from what. */
 typedef struct otp_points {
 	bool decided; /* vectors, with --preset vector, that nobody resumes; else the rest is 0 */
@@ -18,10 +23,12 @@ typedef struct otp_points {
 	int64_t values; /* of one sample */
 	otp_dimension dimension;
 	otp_density found;
+	otp_extent extent; /* of source and target together */
 } otp_points;
 
-/* Loads the source, which has its form (otp_dataset_shape), looks at it, and completes c. */
-bool otp_points_settle(otp_config *c, otp_dataset *source, otp_points *p, otp_error *err);
+/* Loads both sets, which have their form (otp_dataset_shape), looks at them, and completes c. */
+bool otp_points_settle(otp_config *c, otp_dataset *source, otp_dataset *target, otp_points *p,
+		       otp_error *err);
 
 /* What was decided and why, in one line; otp_free it. NULL where nothing was. */
 char *otp_points_text(const otp_config *c, const otp_points *p);

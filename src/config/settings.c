@@ -40,6 +40,7 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	arch->potential_quadratic = c->potential_quadratic;
 	arch->quadratic_gain = (float)c->quadratic_gain;
 	arch->potential_gain = (float)c->potential_gain;
+	arch->scale = vectors ? (float)c->scale : 1;
 	arch->sharpness = (float)sharpness(c, c->sharpness, AIMED_SHARPNESS);
 	arch->potential_sharpness = (float)sharpness(c, c->potential_sharpness, AIMED_POTENTIAL_SHARPNESS);
 	arch->levels =

@@ -661,6 +661,8 @@ void otp_dataset_stream(otp_dataset *d)
 	d->streamed = true;
 }
 
+void otp_dataset_allow_odd(otp_dataset *d) { d->spec.odd_allowed = true; }
+
 bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
 {
 	return shape(d, size, channels, false, err);

@@ -58,6 +58,8 @@ bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
  * none stands in for another. A sample that cannot be decoded is an error of otp_dataset_get and the like;
  * who meets it has it left out. */
 void otp_dataset_stream(otp_dataset *d);
+/* Before load, for who counts them: vectors with values that are not finite are no error. */
+void otp_dataset_allow_odd(otp_dataset *d);
 /* Names and counts a sample that cannot be decoded, once. Thread-safe. */
 void otp_dataset_leave_out(const otp_dataset *d, uint64_t index, const char *why);
 /* Load into memory what was decided, with `threads` threads. Floats are all looked at: NaN and infinity are

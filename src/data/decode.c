@@ -126,7 +126,9 @@ bool otp_image_decode(const void *bytes, size_t count, const char *where, int64_
 			   .w = lies ? head.h : head.w,
 			   .c = head.c,
 			   .u8 = pixels,
-			   .owned = pixels};
+			   .owned = pixels,
+			   .deep = head.deep,
+			   .turned = head.orientation != 1};
 	return true;
 }
 

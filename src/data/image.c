@@ -162,13 +162,23 @@ static void sink_write(void *context, void *data, int count)
 	s->used += (size_t)count;
 }
 
-bool otp_image_write_png(const char *path, const uint8_t *pixels, int h, int w, int c, otp_error *err)
+uint8_t *otp_image_png(const uint8_t *pixels, int h, int w, int c, size_t *bytes)
 {
 	sink s = {0};
-	bool ok = stbi_write_png_to_func(sink_write, &s, w, h, c, pixels, w * c) != 0;
-	if (!ok)
-		otp_fail_machine(err, path, "a PNG of %d x %d x %d could not be made", h, w, c);
-	ok = ok && otp_file_write(path, s.bytes, s.used, err);
-	otp_free(s.bytes);
+	if (stbi_write_png_to_func(sink_write, &s, w, h, c, pixels, w * c) == 0) {
+		otp_free(s.bytes);
+		return NULL;
+	}
+	*bytes = s.used;
+	return s.bytes;
+}
+
+bool otp_image_write_png(const char *path, const uint8_t *pixels, int h, int w, int c, otp_error *err)
+{
+	size_t bytes = 0;
+	uint8_t *png = otp_image_png(pixels, h, w, c, &bytes);
+	bool ok = png ? otp_file_write(path, png, bytes, err)
+		      : otp_fail_machine(err, path, "a PNG of %d x %d x %d could not be made", h, w, c);
+	otp_free(png);
 	return ok;
 }

@@ -12,6 +12,7 @@ typedef struct otp_image {
 	const uint8_t *u8;
 	const float *f32;
 	void *owned;
+	bool deep, turned; /* of a decoded file: had more than 8 bits a channel, was turned as EXIF says */
 } otp_image;
 
 void otp_image_free(otp_image *image);
@@ -55,6 +56,8 @@ void otp_image_to_square(otp_image *image, int size);
 void otp_image_floats(const uint8_t *bytes, size_t count, float *out);
 /* The byte of a value: clamped, rounded half to even, NaN to 0. */
 uint8_t otp_image_byte(float value);
+/* A PNG in memory, NULL where it cannot be made; otp_free it. */
+uint8_t *otp_image_png(const uint8_t *pixels, int h, int w, int c, size_t *bytes);
 bool otp_image_write_png(const char *path, const uint8_t *pixels, int h, int w, int c, otp_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -438,6 +439,19 @@ static void sort_all(otp_outputs *o)
 	sort(o->by_name, o->planned.count, sizeof *o->by_name, by_planned_name);
 }
 
+/* Samples are numbered, so that an output's name may be longer than its input's. */
+static bool check_length(const otp_outputs *o, const char *name, otp_error *err)
+{
+	for (const char *part = name; *part; part += strcspn(part, "/"), part += *part == '/') {
+		size_t bytes = strcspn(part, "/");
+		if (bytes > NAME_MAX)
+			return otp_fail(err, o->folder,
+					"the output %.*s would have a name of %zu bytes, up to %d can be",
+					(int)bytes, part, bytes, NAME_MAX);
+	}
+	return true;
+}
+
 /* Every output has a name of its own, none the name of a folder of another: a zip may hold anything. */
 static bool check_names(const otp_outputs *o, otp_error *err)
 {
@@ -446,6 +460,8 @@ static bool check_names(const otp_outputs *o, otp_error *err)
 		const char *name = o->by_name[i]->name;
 		if (leads_out(name))
 			return otp_fail(err, o->folder, "%s leads out of the folder of outputs", name);
+		if (!check_length(o, name, err))
+			return false;
 		if (i && strcmp(o->by_name[i - 1]->name, name) == 0)
 			return otp_fail(err, o->folder, "two outputs would be named %s", name);
 		for (const char *slash = strchr(name, '/'); ok && slash; slash = strchr(slash + 1, '/')) {

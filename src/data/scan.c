@@ -209,7 +209,7 @@ bool otp_scan_range(const otp_spec *spec, otp_array_type type, double least, dou
 
 static bool check_values(const otp_scan *scan, const otp_spec *spec, otp_source *out, otp_error *err)
 {
-	if (scan->odd >= 0)
+	if (scan->odd >= 0 && !(spec->odd_allowed && out->kind == OTP_DATA_VECTORS))
 		return otp_fail(err, spec->place,
 				"sample %lld holds values that are not finite (NaN or infinity)",
 				(long long)scan->odd);

@@ -21,6 +21,7 @@ typedef struct otp_spec {
 	bool keep;	     /* decoded images may stay in memory */
 	int64_t most_pixels; /* larger pictures are refused; 0: not said */
 	bool look;	     /* only kind and size are asked for: read headers, say nothing */
+	bool odd_allowed;    /* vectors with values that are not finite are not refused */
 	/* synth: */
 	int size, d, m, strata;
 	double cond, noise;

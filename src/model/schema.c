@@ -61,12 +61,13 @@ static const field FIELDS[] = {
     {"architecture/patch", FIELD_INT, IMAGES, AT(arch.patch), 1, 16},
     {"architecture/embedding", FIELD_INT, IMAGES, AT(arch.embedding), 1, 4096},
     {"architecture/sharpness", FIELD_FLOAT, VECTORS, AT(arch.sharpness), 1e-6, 1e6},
+    {"architecture/scale", FIELD_FLOAT, NOT_NEEDED, AT(arch.scale), 0, 1e6},
     {"noise/condition", FIELD_FLAG, ALWAYS, AT(arch.condition_noise)},
     {"noise/features", FIELD_INT, IMAGES, AT(arch.noise_features), 0, 1024},
     {"noise/halvings", FIELD_INT, NOT_NEEDED, AT(arch.noise_halvings), 0, 8},
     {"noise/latent", FIELD_INT, ALWAYS, AT(arch.latent), 0, 4096},
     {"smoothing/kind", FIELD_WORD, ALWAYS, AT(smoothing), .words = "additive|vp"},
-    {"smoothing/sigma", FIELD_REAL, ALWAYS, AT(sigma), 0, 100},
+    {"smoothing/sigma", FIELD_REAL, ALWAYS, AT(sigma), 0, 1e8},
     {"smoothing/sigma_by", FIELD_WORD, NOT_NEEDED, AT(sigma_by), .words = "unknown|hand|auto"},
 #define SIDE(side)                                                                                           \
 	{#side "/spec", FIELD_TEXT, ALWAYS, AT(side.spec)},                                                  \

@@ -143,6 +143,7 @@ static bool read_facts(const opened *o, otp_stored *s)
 {
 	s->version = o->version;
 	s->rate_factor = 1; /* where the file says nothing */
+	s->arch.scale = 1;
 	if (o->version == 1)
 		return otp_version1_read(&o->fields, o->kind, s);
 	if (!otp_schema_read(&o->fields, s))

@@ -118,6 +118,7 @@ static bool read_settings(const otp_fields *f, otp_stored *s)
 	a->patch = integer(f, text, "patch", 1);
 	a->width = integer(f, text, "width", 128);
 	a->blocks = integer(f, text, "blocks", 2);
+	a->scale = 1;
 	a->sharpness = (float)number(f, text, "sharpness", 1);
 	a->filter = WORD("resample", "fir", "box") == 0 ? OTP_FILTER_FIR : OTP_FILTER_BOX;
 	list(f, text, "multipliers", "1,2,2,2", a->multipliers, &a->levels);

@@ -29,7 +29,17 @@ static otp_node *last(otp_builder *b, otp_node *h, int width, float gain, float 
 	return sharpness == 1 ? y : otp_affine(y, 1 / sharpness, 0);
 }
 
-otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
+static otp_node *centre(otp_builder *b, const char *name, int c)
+{
+	return otp_param_constant(b, name, otp_shape4(1, 1, 1, c), 0);
+}
+
+static otp_node *standard(otp_builder *b, const otp_arch *a, otp_node *x)
+{
+	return otp_add(otp_affine(x, 1 / a->scale, 0), centre(b, OTP_PARAM_INPUT_SHIFT, a->c));
+}
+
+static otp_node *unit_transport(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
 	otp_node *seen = a->condition_noise ? otp_concat(in.smoothed, in.eps, OTP_AXIS_C) : in.smoothed;
 	if (a->latent)
@@ -47,8 +57,32 @@ otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transpo
 	return otp_add(y, otp_reshape(rows, y->shape));
 }
 
+/* T(x) = s (N((x - a) / s) + b), so that the layers see values of about 1 about 0, whatever those of the data
+ * are. Of squared costs the best plan stays the best: it moves with both laws, and grows with them. */
+otp_node *otp_mlp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
+{
+	if (!otp_arch_scaled(a))
+		return unit_transport(b, a, in);
+	in.smoothed = standard(b, a, in.smoothed);
+	if (a->condition_noise)
+		in.clean = standard(b, a, in.clean);
+	return otp_affine(otp_add(unit_transport(b, a, in), centre(b, OTP_PARAM_OUTPUT_SHIFT, a->c)),
+			  a->scale, 0);
+}
+
+otp_node *otp_transport_carry(otp_builder *b, const otp_arch *a, otp_node *x)
+{
+	if (!otp_arch_scaled(a))
+		return x;
+	otp_node *way =
+	    otp_add(centre(b, OTP_PARAM_OUTPUT_SHIFT, a->c), centre(b, OTP_PARAM_INPUT_SHIFT, a->c));
+	return otp_add(x, otp_affine(way, a->scale, 0));
+}
+
 otp_node *otp_mlp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
 {
+	if (otp_arch_scaled(a))
+		y = standard(b, a, y);
 	float sharpness = a->potential_sharpness;
 	otp_node *h = trunk(b, y, a->potential_width, a->potential_blocks, a->potential_gain * sharpness);
 	otp_node *value = last(b, h, 1, OTP_GAIN_DEFAULT, sharpness);

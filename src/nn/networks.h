@@ -23,6 +23,8 @@ typedef struct otp_arch {
 	int width, blocks;
 	float sharpness; /* vectors: first layer's initial weights over the usual ones, divided out at the end
 			  */
+	float scale; /* vectors: what both networks take for 1, about centres that start at the data's and are
+			learned from there (OTP_PARAM_INPUT_SHIFT); 0 or 1: they see values as they are */
 	int levels, multipliers[OTP_MAX_LEVELS];
 	int attention_count, attention[OTP_MAX_LEVELS]; /* sizes with self-attention */
 	otp_filter filter;
@@ -36,8 +38,15 @@ typedef struct otp_arch {
 	int potential_levels, potential_multipliers[OTP_MAX_LEVELS];
 } otp_arch;
 
+/* With a scale, parameters (1, 1, 1, c) that are added to values over the scale: minus the centre of what a
+ * network is given, in both, and, in the generator, plus the centre of what it gives. */
+#define OTP_PARAM_INPUT_SHIFT "standard.input"
+#define OTP_PARAM_OUTPUT_SHIFT "standard.output"
+
 /* Values of one sample. */
 static inline int otp_arch_values(const otp_arch *a) { return a->h * a->w * a->c; }
+
+static inline bool otp_arch_scaled(const otp_arch *a) { return a->scale != 0 && a->scale != 1; }
 
 /* Whether the sizes fit each other: halvings, attention, depth. */
 bool otp_arch_check(const otp_arch *a, otp_error *err);
@@ -53,6 +62,11 @@ typedef struct otp_transport_input {
 
 /* -> (n, h, w, c) */
 otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in);
+
+/* x moved by the way between the two centres, from which a cost is measured: of squared costs the mean
+ * displacement is the same whatever the plan, and the potential need not learn a slope to make up for it. x
+ * itself without a scale. */
+otp_node *otp_transport_carry(otp_builder *b, const otp_arch *a, otp_node *x);
 
 /* y: (n, h, w, c) -> (n, 1, 1, 1) */
 otp_node *otp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y);

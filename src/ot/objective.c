@@ -73,15 +73,16 @@ static source_side transport(otp_builder *b, const otp_arch *a, otp_step_inputs 
 
 static otp_node *squared_norm(otp_node *x, otp_shape to) { return otp_sum(otp_mul(x, x), to); }
 
-static otp_node *cost_from(const otp_objective *o, const source_side *s)
+/* t builds the generator. */
+static otp_node *cost_from(const otp_objective *o, otp_builder *t, const source_side *s)
 {
-	return o->cost_from_clean ? s->x : s->smoothed;
+	return otp_transport_carry(t, &o->arch, o->cost_from_clean ? s->x : s->smoothed);
 }
 
 /* tau |from - y|^2 for each sample, (n, 1, 1, 1) */
-static otp_node *cost(const otp_objective *o, const source_side *s)
+static otp_node *cost(const otp_objective *o, otp_builder *t, const source_side *s)
 {
-	otp_node *way = otp_layer_difference(cost_from(o, s), s->y);
+	otp_node *way = otp_layer_difference(cost_from(o, t, s), s->y);
 	otp_node *each = squared_norm(way, otp_shape4(s->y->shape.n, 1, 1, 1));
 	return otp_affine(each, (float)o->tau, 0);
 }
@@ -118,7 +119,7 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 	otp_node *x = samples(step.graph, o, &step.in, OTP_SOURCE, shard);
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	otp_node *value = otp_potential_build(&vb, &o->arch, s.y);
-	otp_node *loss = otp_layer_total(otp_layer_difference(cost(o, &s), value), share);
+	otp_node *loss = otp_layer_total(otp_layer_difference(cost(o, &tb, &s), value), share);
 	otp_builder_output_grads(&tb, loss, otp_grads_span(OTP_TRANSPORT), grads_base);
 
 	otp_node *clean_cost = otp_affine(squared_norm(otp_layer_difference(s.x, s.y), SCALAR), share, 0);
@@ -166,7 +167,7 @@ static otp_node *refined(const otp_objective *o, otp_builder *tb, otp_params *v,
 	/* Leaves of its own: the weights' gradient does not go through the steps. */
 	otp_builder fixed = otp_builder_make(tb->graph, v, otp_state_span(OTP_POTENTIAL), 0);
 	source_side opposite = answer_to(tb, &o->arch, in, s->x, otp_affine(s->eps, -1, 0));
-	otp_refinement r = {&fixed, &o->arch, (float)o->tau, cost_from(o, s), o->refine};
+	otp_refinement r = {&fixed, &o->arch, (float)o->tau, cost_from(o, tb, s), o->refine};
 	otp_node *starts[] = {s->y, opposite.y}, *y = otp_refine(&r, starts, 2);
 	otp_builder_done(&fixed);
 	return y;
@@ -188,7 +189,8 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 		s.y = refined(o, &tb, v, &step.in, &s);
 	both_values value = potential_of_both(&vb, &o->arch, s.y, y, with_r1);
 	/* Linear g: the cost is constant in V and drops out. */
-	otp_node *gain = o->g == OTP_G_LINEAR ? value.fake : otp_layer_difference(value.fake, cost(o, &s));
+	otp_node *gain =
+	    o->g == OTP_G_LINEAR ? value.fake : otp_layer_difference(value.fake, cost(o, &tb, &s));
 	otp_node *loss = otp_layer_total(
 	    otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
 

@@ -1,5 +1,6 @@
 #include "train/game.h"
 #include "train/aim.h"
+#include "train/centre.h"
 
 #include <string.h>
 
@@ -111,6 +112,8 @@ bool otp_game_open(otp_game *g, const otp_session *s, otp_runtime *runtime, otp_
 	g->rate_factor = 1;
 	g->engine = otp_engine_new(runtime, &settings);
 	otp_engine_init(g->engine, s->config.seed);
+	if (otp_arch_scaled(&s->arch) && !otp_centre(g->engine, s, err))
+		return false;
 	return s->config.start != OTP_START_AIMED || otp_aim(g->engine, s, err);
 }
 

@@ -20,7 +20,7 @@ typedef struct facts {
 	double stretched; /* how far a map may have brought neighbours apart */
 	double patch_floor, source_patch_distance; /* NAN for vectors */
 	double target_rms, target_pair;		   /* rms distance from the mean; mean distance of two */
-	double random_cost;			   /* E|x - y|^2 of independent x, y */
+	double random_cost; /* E|x - y|^2 of independent x, y, as the potential sees it */
 } facts;
 
 struct otp_monitor {
@@ -139,6 +139,23 @@ static double needed_spread(otp_monitor *m, double sigma, double noise_spread)
 	return sqrt(fmax(0, f->partners * f->partners - own * own));
 }
 
+/* Networks with a scale play about the centres of both laws: the way between these costs nothing there. */
+static double random_cost(const otp_monitor *m)
+{
+	size_t n = m->n, d = m->d;
+	double cost = 0, way = 0;
+	/* Past each other, so that a set beside itself is not paired with itself. */
+	for (size_t i = 0; i < n; i++)
+		cost += otp_squared_distance(m->x + i * d, m->targets + (i + n / 2) % n * d, d) / (double)n;
+	for (size_t k = 0; k < d && otp_arch_scaled(&m->session->arch); k++) {
+		double sum = 0;
+		for (size_t i = 0; i < n; i++)
+			sum += (double)m->targets[i * d + k] - (double)m->x[i * d + k];
+		way += sum / (double)n * (sum / (double)n);
+	}
+	return cost - way;
+}
+
 static bool find_facts(otp_monitor *m, otp_error *err)
 {
 	facts *f = &m->facts;
@@ -162,11 +179,7 @@ static bool find_facts(otp_monitor *m, otp_error *err)
 	f->target_rms = sqrt(otp_variance(m->targets, m->n, m->d));
 	f->source_distance = law_distance(m, m->x, m->targets);
 	f->source_patch_distance = patch_distance(m, m->x);
-	/* Past each other, so that a set beside itself is not paired with itself. */
-	for (size_t i = 0; i < m->n; i++)
-		f->random_cost +=
-		    otp_squared_distance(m->x + i * m->d, m->targets + (i + m->n / 2) % m->n * m->d, m->d) /
-		    (double)m->n;
+	f->random_cost = random_cost(m);
 	if (!judges_noise(m))
 		return true;
 	f->partners = partners_apart(m, m->targets);

@@ -172,7 +172,7 @@ bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
 	memset(s, 0, sizeof *s);
 	s->config = *c;
 	bool ok = open_sides(s, err) && shape(s, err) &&
-		  otp_points_settle(&s->config, s->source, &s->points, err) &&
+		  otp_points_settle(&s->config, s->source, s->target, &s->points, err) &&
 		  otp_settings_arch(&s->config, s->source_info.kind == OTP_DATA_VECTORS, s->source_info.h,
 				    s->source_info.w, s->source_info.c, &s->arch, err) &&
 		  otp_session_absolute_paths(&s->config, err);
@@ -233,7 +233,7 @@ bool otp_session_hint(const otp_session *s, otp_error *err)
 		otp_log("source and target are the same set: the best plan moves nothing");
 	if (s->source_info.kind == OTP_DATA_VECTORS && !measure_spread(s->source, &whole, &single, err))
 		return false;
-	if (whole < small || single > large)
+	if (s->config.scale == 1 && (whole < small || single > large))
 		otp_log("the source's values spread by %.3g about their mean, while sigma (from %g) and tau "
 			"(%g) suit a "
 			"spread of about 1: scale source and target alike, or set these",

@@ -1,10 +1,11 @@
 /* fault: a library to preload, in which a chosen call of the system fails, or ends the program.
  *
  *   OTP_FAULT=CALL:N:HOW:PART   the N-th CALL (0: every one) on a path that holds PART fails
- *       CALL  open, read, pread, write, pwrite, fsync, rename, close, mmap, lock, list (a folder), or
- *             `change`: whichever call changes what is on the disk (write, pwrite, fsync, rename, unlink, an
- * open that creates) HOW   the number of an errno; `short`: half of what was asked, with EINTR before every
- * second call; `full=BYTES`: ENOSPC once BYTES bytes were written; `kill`: SIGKILL, after half of a write
+ *       CALL  open, read, pread, write, pwrite, fsync, rename, close, mmap, lock, list (of a folder),
+ *             or `change`: whichever call changes what is on the disk (write, pwrite, fsync, rename,
+ *             unlink, an open that creates)
+ *       HOW   the number of an errno; `short`: half of what was asked, with EINTR before every second call;
+ *             `full=BYTES`: ENOSPC once BYTES bytes were written; `kill`: SIGKILL, after half of a write
  *   OTP_TRACE=FILE              calls of fsync, rename and unlink, in order, a line each
  *   OTP_STRUCK=FILE             a line `CALL PATH` for each call that failed; at the end `met N`
  *

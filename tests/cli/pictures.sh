@@ -37,6 +37,8 @@ for length in 244 250 255; do
 done
 does translate run/model.h5 long long-out
 [[ $(ls long-out | wc -l) == 3 ]] || fail "not all long names came out"
+refuses 2 'name of 257 bytes' translate run/model.h5 long long-samples --samples 2 # NAME_0.png
+missing long-samples
 
 title "a picture over the limit is named and left out"
 "$PROBE" png a/large.png 32 32 3 1

@@ -62,6 +62,19 @@ does train "${lines[@]}" --batch 8 --steps 2 --out thin
 warns '^the source has no density'
 [[ $(setting thin sigma-end) == 0.1 && $(setting thin condition-noise) == on ]] || fail "a thin set is smoothed"
 
+title "points of any scale: the networks see them over their spread, less their centres, and the settings follow"
+"$PROBE" vectors far.npy 200 3 100 40
+does train --source a.npy --target far.npy --preset vector --batch 8 --steps 2 --width 8 --out far
+warns 'values spread by .* about centres up to .* from 0'
+[[ $(setting far scale) != 1 && $(setting far tau) != 1 ]] || fail "the scale is not in config.ini"
+does train --resume --out far --steps 3
+does info far/model.h5
+says "architecture/scale  *$(setting far scale | cut -c1-4)"
+does translate far a.npy moved.npy
+does train --source a.npy --target far.npy --preset vector --batch 8 --steps 2 --width 8 --scale 1 --tau 0.5 --out near
+[[ $(setting near scale) == 1 && $(setting near tau) == 0.5 ]] || fail "what the command line says comes first"
+[[ $(setting map_run scale) == 1 ]] || fail "values near 1 about 0 stay as they are"
+
 title "bounds of sigma-end"
 does train "${own[@]}" --sigma-end auto --sigma-start 0.001 --out low
 [[ $(sigma_end low) == 0.001 ]] || fail "the end is above the start"

@@ -117,7 +117,7 @@ static int make_images(int argc, char **argv)
 /* FILE N D */
 static int make_vectors(int argc, char **argv)
 {
-	(void)argc;
+	double scale = argc > 3 ? atof(argv[3]) : 1, centre = argc > 4 ? atof(argv[4]) : 0;
 	otp_error err = {0};
 	int64_t dims[2] = {atoi(argv[1]), atoi(argv[2])};
 	otp_array_file *f = otp_array_file_new(argv[0], false, 2, dims, &err);
@@ -125,9 +125,27 @@ static int make_vectors(int argc, char **argv)
 	size_t count = (size_t)(dims[0] * dims[1]);
 	float *values = otp_calloc(count, sizeof *values);
 	for (size_t i = 0; i < count; i++)
-		values[i] = (float)(i * 37 % 101) / 50 - 1;
+		values[i] = (float)centre + (float)scale * ((float)(i * 37 % 101) / 50 - 1);
 	need(otp_array_file_append(f, values, dims[0], &err) && otp_array_file_finish(f, &err), &err);
 	otp_free(values);
+	return 0;
+}
+
+/* FILE N [ODD]: three columns, of which one is constant and one a thousand times as wide as the first; in row
+ * ODD the first is NaN. */
+static int make_columns(int argc, char **argv)
+{
+	otp_error err = {0};
+	int64_t dims[2] = {atoi(argv[1]), 3}, odd = argc > 2 ? atoi(argv[2]) : -1;
+	otp_array_file *f = otp_array_file_new(argv[0], false, 2, dims, &err);
+	need(f, &err);
+	for (int64_t i = 0; i < dims[0]; i++) {
+		float row[3] = {(float)(i * i % 997) / 500 - 1, 0.5f,
+				1000 * ((float)(i * 37 % 991) / 500 - 1)};
+		row[0] = i == odd ? NAN : row[0];
+		need(otp_array_file_append(f, row, 1, &err), &err);
+	}
+	need(otp_array_file_finish(f, &err), &err);
 	return 0;
 }
 
@@ -506,13 +524,27 @@ int main(int argc, char **argv)
 		int least;
 		int (*run)(int argc, char **argv);
 	} COMMANDS[] = {
-	    {"png", 4, make_png},	{"images", 5, make_images},  {"vectors", 3, make_vectors},
-	    {"scalar", 1, make_scalar}, {"flip", 3, flip},	     {"json", 1, check_json},
-	    {"size", 4, check_size},	{"pixels", 1, write_pixels}, {"state", 2, check_state},
-	    {"nudge", 2, nudge},	{"near", 3, check_near},     {"arrays", 3, check_arrays},
-	    {"smooth", 3, make_smooth}, {"alpha", 2, check_alpha},   {"seams", 5, check_seams},
-	    {"peak", 1, peak},		{"names", 1, check_names},   {"finite", 1, check_finite},
-	    {"zip", 2, make_zip},	{"spoil", 2, spoil},
+	    {"png", 4, make_png},
+	    {"images", 5, make_images},
+	    {"vectors", 3, make_vectors},
+	    {"scalar", 1, make_scalar},
+	    {"flip", 3, flip},
+	    {"json", 1, check_json},
+	    {"size", 4, check_size},
+	    {"pixels", 1, write_pixels},
+	    {"state", 2, check_state},
+	    {"nudge", 2, nudge},
+	    {"near", 3, check_near},
+	    {"arrays", 3, check_arrays},
+	    {"smooth", 3, make_smooth},
+	    {"alpha", 2, check_alpha},
+	    {"seams", 5, check_seams},
+	    {"peak", 1, peak},
+	    {"names", 1, check_names},
+	    {"finite", 1, check_finite},
+	    {"columns", 2, make_columns},
+	    {"zip", 2, make_zip},
+	    {"spoil", 2, spoil},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)

@@ -1,6 +1,7 @@
 /* backend.c (shim): the own CUDA kernels as a backend on the host, for tests
  * only. What the GPU leaves to a library has no kernel here: its run is NULL. */
 #include "shim/backend.h"
+#include "shim/shim.h"
 #include "bf16.h"
 #include "cuda/cuda.h"
 #include "cuda/flash.h"
@@ -21,6 +22,14 @@ static bool shim_open(int index, otp_device **device, otp_error *err)
 		return otp_fail(err, "shim", "there is no device %d, only 0", index);
 	*device = &host;
 	return true;
+}
+
+/* The host waits for every launch. */
+void otp_shim_issue(const otp_device *device, const otp_shim_launch *launch)
+{
+	(void)device;
+	otp_shim_run(launch->grid, launch->block, launch->shared_bytes, launch->body, launch->bound);
+	launch->release(launch->bound);
 }
 
 static void shim_close(otp_device *device) { (void)device; }

@@ -55,11 +55,36 @@ template <class... P> inline void otp_shim_body(void *bound)
 	std::apply(b->kernel, b->arguments);
 }
 
-template <class... P, class... A>
-inline void otp_shim_launch(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), A... arguments)
+template <class... P> inline void otp_shim_release(void *bound)
 {
-	otp_shim_bound<P...> bound = {kernel, std::tuple<P...>(static_cast<P>(arguments)...)};
-	otp_shim_run(grid, block, shared_bytes, otp_shim_body<P...>, &bound);
+	delete static_cast<otp_shim_bound<P...> *>(bound);
+}
+
+/* A launch without its kernel and arguments. */
+struct otp_shim_where {
+	const struct otp_device *device;
+	const char *name, *file;
+	int line;
+};
+
+template <class... P, class... A>
+inline void otp_shim_launch_kernel(otp_shim_where at, dim3 grid, dim3 block, size_t shared_bytes,
+				   void (*kernel)(P...), A... arguments)
+{
+	auto *bound = new otp_shim_bound<P...>{kernel, std::tuple<P...>(static_cast<P>(arguments)...)};
+	otp_shim_launch launch = {at.name,
+				  at.file,
+				  at.line,
+				  grid,
+				  block,
+				  shared_bytes,
+				  reinterpret_cast<void (*)()>(kernel),
+				  otp_shim_body<P...>,
+				  otp_shim_release<P...>,
+				  bound,
+				  &bound->arguments,
+				  sizeof bound->arguments};
+	otp_shim_issue(at.device, &launch);
 }
 
 #endif

@@ -1,0 +1,446 @@
+/* stream.c: streams, events, captures and graphs. Work runs when somebody waits
+ * for it, and then only what must have run by then. */
+#include "fake_device/fake.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Work that streams and graphs share. */
+typedef struct shared_work {
+	otp_fake_work work;
+	int users;
+} shared_work;
+
+typedef struct list {
+	shared_work **at;
+	size_t count, room;
+} list;
+
+struct CUstream_st {
+	struct CUstream_st *next; /* of all */
+	list queue;
+	size_t begun;	       /* of the queue; what is before has run */
+	uint64_t issued, done; /* ever */
+	double clock_ms;
+	bool capturing, broken;
+	pthread_t capturer;
+	list captured;
+};
+
+struct CUevent_st {
+	int users; /* its owner, and records that have not run */
+	cudaStream_t stream;
+	uint64_t ticket; /* work issued to the stream when it was last recorded */
+	double reached_ms;
+	bool captured;
+};
+
+struct CUgraph_st {
+	list work;
+};
+struct CUgraphExec_st {
+	list work;
+};
+
+static struct CUstream_st *streams;
+
+/* ---- lists of work ---- */
+
+static void append(list *l, shared_work *w)
+{
+	if (l->count == l->room) {
+		l->room = l->room ? 2 * l->room : 64;
+		l->at = otp_realloc(l->at, l->count * sizeof *l->at, l->room * sizeof *l->at);
+	}
+	w->users++;
+	l->at[l->count++] = w;
+}
+
+static void drop(shared_work *w)
+{
+	if (--w->users > 0)
+		return;
+	if (w->work.release)
+		w->work.release(w->work.argument);
+	otp_free(w);
+}
+
+static void clear(list *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		drop(l->at[i]);
+	otp_free(l->at);
+	*l = (list){0};
+}
+
+static list copy_of(const list *l)
+{
+	list copy = {0};
+	for (size_t i = 0; i < l->count; i++)
+		append(&copy, l->at[i]);
+	return copy;
+}
+
+/* ---- running ---- */
+
+static void run_until(cudaStream_t s, uint64_t ticket)
+{
+	if (s->done >= ticket)
+		return;
+	while (s->done < ticket) {
+		shared_work *w = s->queue.at[s->begun++];
+		otp_fake_open_memory(w->work.what);
+		s->clock_ms += (double)w->work.taken_ms;
+		w->work.run(w->work.argument);
+		s->done++;
+		drop(w);
+	}
+	otp_fake_close_memory();
+	if (s->begun == s->queue.count)
+		s->begun = s->queue.count = 0;
+}
+
+static void finish(cudaStream_t s) { run_until(s, s->issued); }
+
+void otp_fake_finish_all(void)
+{
+	for (cudaStream_t s = streams; s; s = s->next)
+		finish(s);
+}
+
+/* What need not run yet, as OTPLAN_FAKE_ORDER asks. */
+static void run_early(cudaStream_t s)
+{
+	static const char *order;
+	static uint64_t random;
+	if (!order) {
+		order = getenv("OTPLAN_FAKE_ORDER");
+		order = order ? order : "late";
+		random = strtoull(order, NULL, 10);
+	}
+	if (strcmp(order, "early") == 0)
+		finish(s);
+	if (!random)
+		return;
+	random = random * 6364136223846793005u + 1442695040888963407u;
+	if ((random >> 33) % 4 == 0)
+		run_until(s, s->done + (random >> 40) % (s->issued - s->done + 1));
+}
+
+static void enqueue(cudaStream_t s, shared_work *w)
+{
+	append(&s->queue, w);
+	s->issued++;
+	run_early(s);
+}
+
+/* ---- captures ---- */
+
+bool otp_fake_breaks_capture(cudaStream_t stream)
+{
+	bool any = false;
+	for (cudaStream_t s = streams; s; s = s->next) {
+		if (!s->capturing || (stream ? s != stream : !pthread_equal(s->capturer, pthread_self())))
+			continue;
+		s->broken = any = true;
+	}
+	return any;
+}
+
+static bool is_forbidden(cudaStream_t s, bool *loaded)
+{
+	bool late = s->capturing && loaded && !*loaded;
+	if (loaded)
+		*loaded = true;
+	if (!s->capturing)
+		return false;
+	s->broken |= late || otp_fake_refuses("captured");
+	return s->broken;
+}
+
+bool otp_fake_issue(cudaStream_t s, otp_fake_work work, bool *loaded)
+{
+	shared_work *w = otp_calloc(1, sizeof *w);
+	*w = (shared_work){work, 1};
+	bool forbidden = is_forbidden(s, loaded);
+	if (forbidden)
+		otp_fake_fail(cudaErrorStreamCaptureInvalidated);
+	else if (s->capturing)
+		append(&s->captured, w);
+	else
+		enqueue(s, w);
+	drop(w);
+	return !forbidden;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
+{
+	OTP_FAKE_CALL;
+	if (call.refused || s->capturing || mode != cudaStreamCaptureModeThreadLocal)
+		return otp_fake_fail(cudaErrorStreamCaptureUnsupported);
+	s->capturing = true;
+	s->broken = false;
+	s->capturer = pthread_self();
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
+{
+	OTP_FAKE_CALL;
+	*graph = NULL;
+	if (!s->capturing)
+		return otp_fake_fail(cudaErrorIllegalState);
+	s->capturing = false;
+	if (s->broken || call.refused)
+		clear(&s->captured);
+	if (s->broken)
+		return otp_fake_fail(cudaErrorStreamCaptureInvalidated);
+	if (call.refused)
+		return otp_fake_fail(cudaErrorStreamCaptureUnsupported);
+	*graph = otp_calloc(1, sizeof **graph);
+	(*graph)->work = s->captured;
+	s->captured = (list){0};
+	otp_fake_count(OTP_FAKE_GRAPH, 1);
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long flags)
+{
+	OTP_FAKE_CALL;
+	if (call.refused || flags)
+		return otp_fake_fail(cudaErrorMemoryAllocation);
+	*executable = otp_calloc(1, sizeof **executable);
+	(*executable)->work = copy_of(&graph->work);
+	otp_fake_count(OTP_FAKE_EXECUTABLE, 1);
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t s)
+{
+	OTP_FAKE_CALL;
+	if (call.refused)
+		return otp_fake_fail(cudaErrorUnknown);
+	if (s->capturing)
+		otp_fake_forbid("a graph is launched in a capture");
+	for (size_t i = 0; i < executable->work.count; i++)
+		enqueue(s, executable->work.at[i]);
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+	OTP_FAKE_CALL;
+	clear(&graph->work);
+	otp_free(graph);
+	otp_fake_count(OTP_FAKE_GRAPH, -1);
+	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+/* What was launched of it still runs. */
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
+{
+	OTP_FAKE_CALL;
+	clear(&executable->work);
+	otp_free(executable);
+	otp_fake_count(OTP_FAKE_EXECUTABLE, -1);
+	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+/* ---- streams ---- */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
+{
+	OTP_FAKE_CALL;
+	if (call.refused || flags != cudaStreamNonBlocking)
+		return otp_fake_fail(cudaErrorInvalidValue);
+	*s = otp_calloc(1, sizeof **s);
+	(*s)->next = streams;
+	streams = *s;
+	otp_fake_count(OTP_FAKE_STREAM, 1);
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+	OTP_FAKE_CALL;
+	finish(s);
+	clear(&s->captured);
+	otp_free(s->queue.at);
+	struct CUstream_st **at = &streams;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	otp_free(s);
+	otp_fake_count(OTP_FAKE_STREAM, -1);
+	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+	OTP_FAKE_CALL;
+	if (otp_fake_breaks_capture(s))
+		return otp_fake_fail(cudaErrorStreamCaptureUnsupported);
+	finish(s);
+	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+/* ---- events ---- */
+
+static void release_event(void *event)
+{
+	cudaEvent_t e = event;
+	if (--e->users == 0)
+		otp_free(e);
+}
+
+static cudaError_t make_event(cudaEvent_t *e, bool refused)
+{
+	if (refused)
+		return otp_fake_fail(cudaErrorUnknown);
+	*e = otp_calloc(1, sizeof **e);
+	(*e)->users = 1;
+	otp_fake_count(OTP_FAKE_EVENT, 1);
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+	OTP_FAKE_CALL;
+	return make_event(e, call.refused);
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
+{
+	OTP_FAKE_CALL;
+	return make_event(e, call.refused || flags != cudaEventDisableTiming);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+	OTP_FAKE_CALL;
+	release_event(e);
+	otp_fake_count(OTP_FAKE_EVENT, -1);
+	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+static void reach_event(void *event)
+{
+	cudaEvent_t e = event;
+	e->reached_ms = e->stream->clock_ms;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
+{
+	OTP_FAKE_CALL;
+	if (call.refused)
+		return otp_fake_fail(cudaErrorUnknown);
+	e->users++;
+	e->stream = s;
+	e->captured = s->capturing;
+	e->ticket = s->issued + 1; /* before it is issued: it may run at once */
+	otp_fake_work work = {"an event", reach_event, release_event, e, 0};
+	return otp_fake_issue(s, work, NULL) ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+	OTP_FAKE_CALL;
+	if (e->captured)
+		return otp_fake_fail(cudaErrorCapturedEvent);
+	if (e->stream) /* one that was never recorded counts as reached */
+		run_until(e->stream, e->ticket);
+	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
+{
+	OTP_FAKE_CALL;
+	if (call.refused || !start->stream || !end->stream)
+		return otp_fake_fail(cudaErrorInvalidValue);
+	if (start->stream->done < start->ticket || end->stream->done < end->ticket)
+		return otp_fake_fail(cudaErrorNotReady);
+	*ms = (float)(end->reached_ms - start->reached_ms);
+	return cudaSuccess;
+}
+
+/* ---- copies ---- */
+
+typedef struct transfer {
+	void *to;
+	const void *from; /* NULL: bytes of `value` */
+	size_t bytes;
+	int value;
+} transfer;
+
+static void run_transfer(void *argument)
+{
+	transfer *t = argument;
+	if (t->from)
+		memcpy(t->to, t->from, t->bytes);
+	else
+		memset(t->to, t->value, t->bytes);
+}
+
+static cudaError_t issue_transfer(cudaStream_t s, const char *what, transfer t)
+{
+	transfer *kept = otp_calloc(1, sizeof *kept);
+	*kept = t;
+	otp_fake_work work = {what, run_transfer, otp_free, kept, (float)OTP_FAKE_MICROSECONDS / 1000};
+	return otp_fake_issue(s, work, NULL) ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
+}
+
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t s)
+{
+	OTP_FAKE_CALL;
+	if (call.refused || !otp_fake_on_device(memory, bytes))
+		return otp_fake_fail(cudaErrorInvalidValue);
+	return issue_transfer(s, "cudaMemsetAsync", (transfer){memory, NULL, bytes, value});
+}
+
+/* From or to memory that is not pinned the call would wait, which the backend promises not to do. */
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+			    cudaStream_t s)
+{
+	OTP_FAKE_CALL;
+	bool up = kind == cudaMemcpyHostToDevice, down = kind == cudaMemcpyDeviceToHost;
+	if (call.refused || !(up || down) || !otp_fake_on_device(up ? to : from, bytes))
+		return otp_fake_fail(cudaErrorInvalidValue);
+	if (!otp_fake_is_pinned(up ? from : to, bytes))
+		otp_fake_forbid("cudaMemcpyAsync with memory that is not pinned");
+	if (down && !s->capturing)
+		memset(to, 0xff, bytes); /* until then it may hold anything */
+	return issue_transfer(s, "cudaMemcpyAsync", (transfer){to, from, bytes, 0});
+}
+
+/* Of rows, at once: the streams that there are do not wait for it, nor it for them. */
+static cudaError_t copy_now(void *to, size_t to_step, const void *from, size_t from_step, size_t bytes,
+			    size_t rows, enum cudaMemcpyKind kind)
+{
+	if (otp_fake_breaks_capture(NULL))
+		return otp_fake_fail(cudaErrorStreamCaptureUnsupported);
+	if (kind != cudaMemcpyDeviceToHost || !otp_fake_on_device(from, (rows - 1) * from_step + bytes))
+		return otp_fake_fail(cudaErrorInvalidValue);
+	otp_fake_open_memory("cudaMemcpy");
+	for (size_t row = 0; row < rows; row++)
+		memcpy((char *)to + row * to_step, (const char *)from + row * from_step, bytes);
+	otp_fake_close_memory();
+	return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+	OTP_FAKE_CALL;
+	if (call.refused)
+		return otp_fake_fail(cudaErrorUnknown);
+	return copy_now(to, bytes, from, bytes, bytes, 1, kind);
+}
+
+cudaError_t cudaMemcpy2D(void *to, size_t to_step, const void *from, size_t from_step, size_t bytes,
+			 size_t rows, enum cudaMemcpyKind kind)
+{
+	OTP_FAKE_CALL;
+	if (call.refused || !rows || bytes > to_step || bytes > from_step)
+		return otp_fake_fail(cudaErrorInvalidValue);
+	return copy_now(to, to_step, from, from_step, bytes, rows, kind);
+}
