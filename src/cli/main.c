@@ -4,6 +4,9 @@
 #include "core/mapped.h"
 #include "core/words.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,6 +106,11 @@ int main(int argc, char **argv)
 	/* A file that may grow no further (ulimit -f) is an error of the write. */
 	signal(SIGXFSZ, SIG_IGN);
 	otp_mapped_guard();
+#ifdef M_MMAP_THRESHOLD
+	/* Large blocks go back to the system when they are freed. glibc would raise the size from which they
+	 * do with every one, and keep what a look at the data took through the whole training. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
 	int code = dispatch(argc, argv, &err);
 	/* Results that did not reach their reader are no success. */
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == OTP_EXIT_OK) {

@@ -1,4 +1,4 @@
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* madvise */
 #include "core/mapped.h"
 #include "core/log.h"
 
@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { PLACES = 32, LINE_BYTES = 1200 };
@@ -44,6 +45,17 @@ void otp_mapped_remove(const void *memory)
 	for (int i = 0; i < PLACES; i++)
 		if (atomic_load(&places[i].memory) == memory)
 			atomic_store(&places[i].memory, NULL);
+	pthread_mutex_unlock(&lock);
+}
+
+void otp_mapped_rest(void)
+{
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < PLACES; i++) {
+		const char *memory = atomic_load(&places[i].memory);
+		if (memory)
+			madvise((void *)(uintptr_t)memory, places[i].bytes, MADV_DONTNEED);
+	}
 	pthread_mutex_unlock(&lock);
 }
 

@@ -10,6 +10,7 @@
 #include "core/base.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/mapped.h"
 #include "core/memory.h"
 #include "core/pool.h"
 #include "core/tally.h"
@@ -576,6 +577,7 @@ static bool read_through(otp_dataset *d, int threads, otp_error *err)
 	if (pool)
 		otp_pool_run(pool, fill, &f);
 	otp_pool_free(pool);
+	otp_mapped_rest();
 	otp_tally_free(f.tally);
 	otp_free(what);
 	bool ok = pool != NULL;

@@ -1,4 +1,5 @@
 #include "data/scan.h"
+#include "core/mapped.h"
 
 #include <float.h>
 #include <math.h>
@@ -139,6 +140,7 @@ void otp_scan_add(otp_scan *scan, const void *samples, int64_t count, otp_pool *
 		w.samples = (const char *)samples + (size_t)first * bytes;
 		w.count = count - first < most ? count - first : most;
 		scan_round(scan, &w, pool);
+		otp_mapped_rest();
 	}
 	otp_free(w.hashes);
 	otp_free(w.found);

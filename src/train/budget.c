@@ -17,13 +17,12 @@ static size_t state_bytes(const otp_engine_size *e, otp_network n)
 	return (size_t)e->elements[n] * (size_t)otp_engine_rows(n) * sizeof(float);
 }
 
-/* The larger of two moments: the checkpoint after a step (the C library may still hold what the step's
- * picture took), and the evaluation at the end, which has
- * a translator in place of the engine. */
+/* The largest of three moments: a picture or the checkpoint after a step, and the evaluation at the end,
+ * which has a translator in place of the engine. */
 static void find_peaks(otp_budget *b, bool on_host)
 {
 	size_t host = b->itself + b->data, end_device = b->drawing + b->model;
-	size_t training = b->engine.host_bytes + b->batches + b->measuring + b->saving + b->picture;
+	size_t training = b->engine.host_bytes + b->batches + b->measuring + larger(b->saving, b->picture);
 	size_t device = otp_engine_bytes(&b->engine) + b->drawing;
 	if (on_host) {
 		b->host_peak = host + larger(training + device, b->ending + end_device);
@@ -51,9 +50,10 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	size_t transport = state_bytes(&b.engine, OTP_TRANSPORT),
 	       potential = state_bytes(&b.engine, OTP_POTENTIAL);
 	b.checkpoint = transport + potential;
-	/* One network at a time is read back. What HDF5 keeps for itself is an estimate: 3.8 MiB were seen.
+	/* What is read back is digested in pieces. What HDF5 keeps for itself is an estimate: 3.8 MiB were
+	 * seen.
 	 */
-	b.saving = b.checkpoint + larger(transport, potential) + HDF5_BYTES;
+	b.saving = b.checkpoint + HDF5_BYTES;
 	b.model = (size_t)b.engine.elements[OTP_TRANSPORT] * sizeof(float);
 	b.picture = otp_train_picture_bytes(&s.arch);
 	int inputs = otp_summary_inputs(&s.config);
@@ -178,7 +178,7 @@ static void print_host(const otp_budget *b)
 	print_bytes("measuring", b->measuring, "held-out samples, and the plan's");
 	print_bytes("programs", b->engine.host_bytes, "graphs and bound calls");
 	print_bytes("saving", b->saving,
-		    "the copy that a checkpoint is written from, what is read back, HDF5 (an estimate)");
+		    "the copy that a checkpoint is written from, and HDF5 (an estimate)");
 	print_bytes("picture", b->picture, "of samples, while it is made");
 	print_bytes("ending", b->ending, "the last evaluation, when training's memory is free again");
 	print_bytes("program", b->itself, "code and libraries");
