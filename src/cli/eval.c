@@ -6,6 +6,7 @@
 #include "train/summary.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct options {
 	const char *source, *target, *truth, *device;
@@ -13,15 +14,29 @@ typedef struct options {
 	uint64_t seed;
 	bool json;
 	int64_t undecoded; /* pictures of all sets */
+	bool trained_on;   /* a set is what the model's training drew */
 } options;
+
+/* What the figures are of. */
+static const char *data_of(const options *o)
+{
+	bool given = o->source && (o->target || o->truth);
+	return given ? "given" : o->trained_on ? "trained-on" : o->source || o->target ? "given" : "held-out";
+}
 
 static void print(const options *o, const otp_figures *f)
 {
 	if (!o->json) {
+		const char *data = data_of(o);
+		printf("%-*s %s samples%s\n", OTP_FIGURE_LABEL, "measured on", data,
+		       strcmp(data, "trained-on") == 0
+			   ? ": none were withheld, expected --source and --target"
+			   : "");
 		otp_figures_print(f->each, f->count, "");
 		return;
 	}
 	cJSON *object = cJSON_CreateObject();
+	cJSON_AddStringToObject(object, "data", data_of(o));
 	otp_json_add_figures(object, f->each, f->count);
 	otp_json_print(object);
 }
@@ -35,6 +50,17 @@ static void close_counted(otp_dataset *d, options *o)
 	otp_dataset_close(d);
 }
 
+/* The set that was named, else what the model's own data hold out. */
+static otp_dataset *open_data(const otp_translator *t, options *o, const char *spec, otp_side side,
+			      otp_error *err)
+{
+	bool held_out = true;
+	otp_dataset *d =
+	    spec ? otp_translator_open_data(t, spec, err) : otp_translator_open_side(t, side, &held_out, err);
+	o->trained_on = o->trained_on || !held_out;
+	return d;
+}
+
 /* The law of the outputs, against the target's. */
 static bool measure_law(otp_translator *t, options *o, const otp_dataset *source,
 			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
@@ -43,7 +69,7 @@ static bool measure_law(otp_translator *t, options *o, const otp_dataset *source
 	otp_evaluate_options counted = *how;
 	counted.n = how->n ? how->n : DEFAULT_COUNT;
 	otp_evaluation e;
-	otp_dataset *target = otp_translator_open_data(t, o->target ? o->target : t->facts.target.spec, err);
+	otp_dataset *target = open_data(t, o, o->target, OTP_TARGET, err);
 	bool ok = target && otp_evaluate(t->sampler, source, target, &counted, &e, err);
 	if (ok)
 		otp_evaluation_figures(&e, figures);
@@ -70,7 +96,7 @@ static bool measure(otp_translator *t, options *o, otp_error *err)
 	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
 	otp_figure list[OTP_MAX_FIGURES];
 	otp_figures figures = {.each = list};
-	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->facts.source.spec, err);
+	otp_dataset *source = open_data(t, o, o->source, OTP_SOURCE, err);
 	bool ok = source != NULL;
 	if (o->target || !o->truth)
 		ok = ok && measure_law(t, o, source, &how, &figures, err);
@@ -87,9 +113,9 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 	options o = {.per_input = 512, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
 	    {"source", OTP_ARG_TEXT, &o.source, 0, 0,
-	     "held-out inputs; default: what the model was trained on"},
-	    {"target", OTP_ARG_TEXT, &o.target, 0, 0,
-	     "held-out targets; default: what the model was trained towards"},
+	     "inputs; default: those that the model's training held out (test set, withheld or fresh "
+	     "samples)"},
+	    {"target", OTP_ARG_TEXT, &o.target, 0, 0, "targets; default: likewise"},
 	    {"truth", OTP_ARG_TEXT, &o.truth, 0, 0,
 	     "exact images of the source's samples, in their order: prints errors against them"},
 	    {"count", OTP_ARG_INT, &o.count, 1, 10000000,
@@ -103,7 +129,8 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 	};
 	const char *words[1];
 	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
-			    "otplan eval RUN_OR_MODEL --source S [--target T] [--truth FILE] [--json]", err))
+			    "otplan eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",
+			    err))
 		return err->exit_code;
 	otp_runtime runtime;
 	otp_translator t;

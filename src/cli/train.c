@@ -113,8 +113,11 @@ static void print_help(bool all)
 static bool is_outside(const otp_session *s, otp_error *err)
 {
 	const char *out = s->config.out;
-	return !out[0] || (otp_outputs_outside(out, s->source, "--out", err) &&
-			   otp_outputs_outside(out, s->target, "--out", err));
+	const otp_dataset *sets[] = {s->source, s->target, s->test[OTP_SOURCE], s->test[OTP_TARGET]};
+	bool ok = true;
+	for (int i = 0; ok && out[0] && i < 4; i++)
+		ok = !sets[i] || otp_outputs_outside(out, sets[i], "--out", err);
+	return ok;
 }
 
 int otp_command_train(int argc, char **argv, otp_error *err)

@@ -10,6 +10,9 @@ static bool check_data(const otp_config *c, otp_error *err)
 	if (!*c->source != !*c->target)
 		return otp_fail(err, *c->source ? "--source" : "--target",
 				"is given without %s, expected both", *c->source ? "--target" : "--source");
+	if ((*c->test_source || *c->test_target) && !*c->source)
+		return otp_fail(err, *c->test_source ? "--test-source" : "--test-target",
+				"is given without --source and --target");
 	return true;
 }
 

@@ -297,6 +297,12 @@ void otp_config_defaults(otp_config *c)
 #include "config/config.def"
 }
 
+void otp_config_defaults_stored(otp_config *c)
+{
+	otp_config_defaults(c);
+	c->withhold = 0;
+}
+
 const char *otp_config_difference(const otp_config *a, const otp_config *b, otp_scope scopes)
 {
 	for (int i = 0; i < otp_option_count; i++) {

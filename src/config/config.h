@@ -24,6 +24,9 @@ enum { OTP_TEXT_BYTES = 1024 };
 #define OTP_CHOICES_otp_direction(X) X(OTP_DIRECTION_A_TO_B, "AtoB") X(OTP_DIRECTION_B_TO_A, "BtoA")
 OTP_CHOICE(otp_direction);
 
+#define OTP_CHOICES_otp_task(X) X(OTP_TASK_NONE, "none") X(OTP_TASK_COLORIZE, "colorize")
+OTP_CHOICE(otp_task);
+
 #define OTP_CHOICES_otp_data_on_device(X)                                                                    \
 	X(OTP_DATA_ON_DEVICE_AUTO, "auto") X(OTP_DATA_ON_DEVICE_ON, "on") X(OTP_DATA_ON_DEVICE_OFF, "off")
 OTP_CHOICE(otp_data_on_device);
@@ -94,6 +97,8 @@ typedef enum otp_scope {
 } otp_scope;
 
 void otp_config_defaults(otp_config *c);
+/* What settings that were stored some time ago mean where they lack an option: what was done before it. */
+void otp_config_defaults_stored(otp_config *c);
 /* Set one option by key ("batch", "batch_size" and other aliases too; names of earlier versions become what
  * they mean now). `where` names the origin for the error ("--batch", "run.ini:7"). */
 bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err);

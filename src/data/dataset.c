@@ -36,10 +36,12 @@ struct otp_dataset {
 	uint64_t seed, digest;
 	otp_colour_law colour;
 	double brightness;
-	int64_t count;	 /* 0: without end */
-	int64_t wanted;	 /* count before skipping */
-	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
-			    made by formula */
+	int64_t count;	  /* 0: without end */
+	int64_t wanted;	  /* count before skipping */
+	int64_t withheld; /* samples numbered after these, from count on, which no training draws */
+	bool fresh;	  /* generated, with an end: withheld ones are drawn anew */
+	int64_t *chosen;  /* (count + withheld) the source's number of each sample, after part, limit and
+			     skipping; NULL: made by formula */
 	bool prepared, loaded, scanned;
 	bool streamed; /* every sample is read once, and nothing kept */
 	bool exact;    /* sieved: no sample stands in for another */
@@ -47,9 +49,9 @@ struct otp_dataset {
 	int size;      /* asked for; 0: as stored */
 	int h, w, c;   /* of a finished sample */
 	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
-	uint8_t *kept; /* (count, h, w, settled_c) settled bytes, or NULL */
+	uint8_t *kept; /* (count + withheld, h, w, settled_c) settled bytes, or NULL */
 	size_t kept_bytes;
-	atomic_uchar *broken;  /* (count) found unreadable; NULL: made by formula */
+	atomic_uchar *broken;  /* (count + withheld) found unreadable; NULL: made by formula */
 	pthread_mutex_t *lock; /* of the skipped list; apart, so that readers of a const set can take it */
 };
 
@@ -158,6 +160,41 @@ static bool choose(otp_dataset *d, otp_error *err)
 	for (int64_t j = 0; j < d->count; j++)
 		d->chosen[j] = (int64_t)position_in_whole(spec, (uint64_t)j, (uint64_t)whole);
 	return true;
+}
+
+/* All samples of a set of files or rows, withheld ones too. */
+static int64_t all_samples(const otp_dataset *d) { return d->count + d->withheld; }
+
+/* Stable: what is left keeps its order, and so do those that are withheld. */
+void otp_dataset_withhold(otp_dataset *d, uint64_t seed, int64_t count)
+{
+	int64_t whole = d->count, kept = 0, apart = whole - count;
+	OTP_ASSERT(!d->prepared && !d->withheld && count >= 0, "otp_dataset_withhold comes first");
+	if (!d->chosen) {
+		d->fresh = count > 0;
+		return;
+	}
+	OTP_ASSERT(count < whole, "%lld of %lld samples", (long long)count, (long long)whole);
+	int64_t *chosen = otp_calloc((size_t)whole, sizeof *chosen);
+	uint8_t *is_withheld = otp_calloc((size_t)whole, 1);
+	otp_stream key = otp_stream_make(seed, 0, 0x68656c64 /* of a draw that no walk reaches */);
+	for (int64_t i = 0; i < count; i++)
+		is_withheld[otp_permute(key, (uint64_t)i, (uint64_t)whole)] = 1;
+	for (int64_t i = 0; i < whole; i++)
+		chosen[is_withheld[i] ? apart++ : kept++] = d->chosen[i];
+	otp_free(is_withheld);
+	otp_free(d->chosen);
+	d->chosen = chosen;
+	d->count = kept;
+	d->withheld = count;
+}
+
+void otp_dataset_only_withheld(otp_dataset *d)
+{
+	OTP_ASSERT(!d->prepared && d->withheld, "nothing is withheld");
+	memmove(d->chosen, d->chosen + d->count, (size_t)d->withheld * sizeof *d->chosen);
+	d->count = d->withheld;
+	d->withheld = 0;
 }
 
 static int natural_channels(const otp_dataset *d)
@@ -269,6 +306,9 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	return (otp_dataset_info){
 	    .kind = s->kind,
 	    .count = d->count,
+	    .withheld = d->withheld,
+	    .listed = d->wanted,
+	    .fresh = d->fresh || d->count == 0,
 	    .h = d->h,
 	    .w = d->w,
 	    .c = d->c,
@@ -288,8 +328,8 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .least = s->least,
 	    .most = s->most,
 	    .survey = s->survey,
-	    .memory_bytes =
-		d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
+	    .memory_bytes = d->kept_bytes + s->memory_bytes +
+			    (d->chosen ? (size_t)all_samples(d) * sizeof *d->chosen : 0),
 	    .unloaded_bytes = (d->kept ? 0 : d->kept_bytes) + s->unloaded_bytes,
 	};
 }
@@ -390,8 +430,8 @@ const char *otp_dataset_skipped(const otp_dataset *d, int64_t i)
 
 static uint64_t number_in_source(const otp_dataset *d, uint64_t index)
 {
-	OTP_ASSERT(d->count == 0 || index < (uint64_t)d->count, "sample %llu of %lld",
-		   (unsigned long long)index, (long long)d->count);
+	OTP_ASSERT(!d->chosen || index < (uint64_t)all_samples(d), "sample %llu of %lld",
+		   (unsigned long long)index, (long long)all_samples(d));
 	return d->chosen ? (uint64_t)d->chosen[index] : position_in_whole(&d->spec, index, 0);
 }
 
@@ -490,7 +530,7 @@ void otp_dataset_leave_out(const otp_dataset *d, uint64_t index, const char *why
 typedef struct filling {
 	otp_dataset *d;
 	size_t sample_bytes;
-	char **why; /* (count) what is wrong with samples that cannot be decoded */
+	char **why; /* (count + withheld) what is wrong with samples that cannot be decoded */
 	otp_tally *tally;
 	atomic_int_fast64_t next;
 	otp_error refused; /* the first read that the machine refused */
@@ -502,14 +542,14 @@ static void note_refused(filling *f, const otp_error *trouble)
 	if (!f->refused.exit_code)
 		f->refused = *trouble;
 	pthread_mutex_unlock(f->d->lock);
-	atomic_store(&f->next, f->d->count); /* nobody reads on */
+	atomic_store(&f->next, all_samples(f->d)); /* nobody reads on */
 }
 
 static void fill(void *argument, int worker)
 {
 	(void)worker;
 	filling *f = argument;
-	for (int64_t i; (i = atomic_fetch_add(&f->next, 1)) < f->d->count;) {
+	for (int64_t i; (i = atomic_fetch_add(&f->next, 1)) < all_samples(f->d);) {
 		otp_error trouble = {0};
 		otp_image image = {0};
 		if (!settle(f->d, (uint64_t)i, &image, &trouble) && otp_source_refused(&trouble))
@@ -526,13 +566,14 @@ static void fill(void *argument, int worker)
 /* Name the broken files, in their order, and close the gaps that they leave. */
 static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, otp_error *err)
 {
-	int64_t good = 0;
-	for (int64_t i = 0; i < d->count; i++)
+	int64_t good = 0, all = all_samples(d), count = 0;
+	for (int64_t i = 0; i < all; i++)
 		if (why[i])
 			otp_dataset_leave_out(d, (uint64_t)i, why[i]);
-	for (int64_t i = 0; i < d->count; i++) {
+	for (int64_t i = 0; i < all; i++) {
 		if (d->broken[i])
 			continue;
+		count += i < d->count;
 		if (good < i) {
 			d->chosen[good] = d->chosen[i];
 			if (d->kept)
@@ -541,8 +582,9 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, ot
 		}
 		d->broken[good++] = 0;
 	}
-	d->count = good;
-	return good > 0 ||
+	d->count = count;
+	d->withheld = good - count;
+	return count > 0 ||
 	       otp_fail(err, d->spec.text, "none of its images can be decoded; the first trouble: %s",
 			d->source->skipped[0]);
 }
@@ -560,15 +602,15 @@ static size_t bytes_to_keep(const otp_dataset *d)
 	bool reshaped = d->size && (s->h != d->size || s->w != d->size);
 	size_t sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c;
 	if (!stores_bytes(s) || !(s->costly || reshaped || s->c != d->settled_c) || !d->spec.keep ||
-	    (size_t)d->count > otp_memory_available() / 2 / sample_bytes)
+	    (size_t)all_samples(d) > otp_memory_available() / 2 / sample_bytes)
 		return 0;
-	return otp_mul_size((size_t)d->count, sample_bytes);
+	return otp_mul_size((size_t)all_samples(d), sample_bytes);
 }
 
 /* Decode every sample, into memory where that is kept, and leave out those that cannot be decoded. */
 static bool read_through(otp_dataset *d, int threads, otp_error *err)
 {
-	int64_t count = d->count;
+	int64_t count = all_samples(d);
 	filling f = {.d = d, .sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c};
 	f.why = otp_calloc((size_t)count, sizeof *f.why);
 	otp_pool *pool = start_pool(d, threads, err);
@@ -651,7 +693,7 @@ static bool shape(otp_dataset *d, int size, int channels, bool own, otp_error *e
 	d->h = d->size ? d->size : s->h;
 	d->w = d->size ? d->size : s->w;
 	if (d->chosen)
-		d->broken = otp_calloc((size_t)d->count, sizeof *d->broken);
+		d->broken = otp_calloc((size_t)all_samples(d), sizeof *d->broken);
 	d->prepared = true;
 	d->kept_bytes = d->own ? 0 : bytes_to_keep(d);
 	return true;
@@ -772,12 +814,16 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 			out[i] = brightness * (out[i] + 1) - 1;
 }
 
-/* A sample that can be read: `index` itself, or, in training, the next good one. */
+/* A sample that can be read: `index` itself, or, in training, the next good one. None of those that are
+ * withheld stands in for one that is not. */
 static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *image, otp_error *err)
 {
 	if (!d->broken || d->exact)
 		return settle(d, *index, image, err);
-	for (int64_t tries = 0; tries < d->count; tries++) {
+	bool withheld = *index >= (uint64_t)d->count;
+	uint64_t first = withheld ? (uint64_t)d->count : 0,
+		 count = (uint64_t)(withheld ? d->withheld : d->count);
+	for (uint64_t tries = 0; tries < count; tries++) {
 		otp_error trouble = {0};
 		if (!d->broken[*index]) {
 			if (settle(d, *index, image, &trouble))
@@ -788,7 +834,7 @@ static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *ima
 			}
 			otp_dataset_leave_out(d, *index, trouble.text);
 		}
-		*index = (*index + 1) % (uint64_t)d->count;
+		*index = first + (*index - first + 1) % count;
 	}
 	return otp_fail(err, d->spec.text, "none of its images can be decoded any more");
 }

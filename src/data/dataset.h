@@ -26,6 +26,9 @@ typedef struct otp_data_survey {
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
 	int64_t count;	   /* samples; 0: generated, as many as asked for */
+	int64_t withheld;  /* samples beside these, numbered from count on (otp_dataset_withhold) */
+	int64_t listed;	   /* both, as they were found, damaged ones too; 0: generated */
+	bool fresh;	   /* samples of numbers far from all that training draws can be had */
 	int h, w, c;	   /* of one sample; h = w = 0 before prepare where sizes differ */
 	int64_t skipped;   /* files that could not be read, each named on stderr once */
 	int64_t undecoded; /* of these, pictures that cannot be decoded */
@@ -81,6 +84,14 @@ bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err);
 bool otp_dataset_prepare_own(otp_dataset *d, int size, int channels, int threads, otp_error *err);
 void otp_dataset_close(otp_dataset *d);
 
+/* Takes `count` samples, fewer than there are, away from training: from then on the set's count is that of
+ * the others, and these are numbered after them. Which ones is a function of (seed, count, number of
+ * samples), so rows of two sets that belong together are withheld together. Of a generated set none is lost:
+ * it becomes fresh. Before otp_dataset_shape. */
+void otp_dataset_withhold(otp_dataset *d, uint64_t seed, int64_t count);
+/* After that: leaves nothing but the withheld samples, of which there are some. */
+void otp_dataset_only_withheld(otp_dataset *d);
+
 /* Kind and larger side of a set, 0 where a set has no pictures, from headers alone: of a folder the first
  * files, of arrays no data. Where sizes differ, the geometric mean of the least and the largest side. Names
  * no damaged file; opening the set does. */
@@ -92,7 +103,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d);
  * In training (before otp_dataset_sieve), a file that turns out broken when it is
  * decoded is named once and the next sample stands in for it.
  * Thread-safe; a function of (seed, index, draw) alone. index < count, or
- * anything where count is 0. */
+ * anything where count is 0 or the set is generated; withheld ones follow count. */
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err);
 
 /* The two stages of a sample, for who does something between them; after otp_dataset_sieve, pictures only.

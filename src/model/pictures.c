@@ -1,5 +1,6 @@
 #include "model/pictures.h"
 #include "core/memory.h"
+#include "data/luminance.h"
 #include "data/resample.h"
 #include "model/tiling.h"
 
@@ -13,6 +14,7 @@ typedef struct subject {
 	int users;
 	otp_image work; /* settled channels, working size */
 	uint8_t *alpha; /* (h, w), NULL: none */
+	uint8_t *grey;	/* (h, w): luminance that the result keeps; NULL: its own */
 	int h, w;	/* its own size */
 	uint64_t key;	/* of its noise: a digest of the working picture and the seed */
 	otp_tiling down, across;
@@ -63,6 +65,7 @@ static void release(subject *s)
 		return;
 	otp_image_free(&s->work);
 	otp_free(s->alpha);
+	otp_free(s->grey);
 	otp_free(s);
 }
 
@@ -109,6 +112,8 @@ static bool prepare(const studio *u, subject *s, otp_image *stored, otp_error *e
 	int h, w, channels = otp_dataset_settled_channels(d);
 	s->h = stored->h;
 	s->w = stored->w;
+	if (u->job->keep_luminance)
+		s->grey = otp_luminance_of(stored);
 	if (u->job->fit == OTP_FIT_CROP) {
 		s->work = *stored;
 		*stored = (otp_image){0};
@@ -278,6 +283,8 @@ static bool put_result(studio *u, canvas *v, otp_error *err)
 	otp_image made = {.h = s->work.h, .w = s->work.w, .c = u->c, .u8 = v->bytes, .f32 = v->floats};
 	if (v->floats)
 		made = otp_image_resize(&made, u->c, s->h, s->w, true);
+	if (s->grey)
+		otp_luminance_put(v->bytes ? v->bytes : made.owned, s->grey, (size_t)s->h * (size_t)s->w);
 	if (s->alpha) {
 		otp_image plain = made;
 		made = with_alpha(&plain, s->alpha);

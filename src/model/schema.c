@@ -73,6 +73,9 @@ static const field FIELDS[] = {
 	{#side "/spec", FIELD_TEXT, ALWAYS, AT(side.spec)},                                                  \
 	    {#side "/format", FIELD_TEXT, ALWAYS, AT(side.format)},                                          \
 	    {#side "/count", FIELD_COUNT, ALWAYS, AT(side.count), 0, 1e15},                                  \
+	    {#side "/test", FIELD_TEXT, NOT_NEEDED, AT(side.test)},                                          \
+	    {#side "/withheld", FIELD_COUNT, NOT_NEEDED, AT(side.withheld), 0, 1e15},                        \
+	    {#side "/withheld_of", FIELD_COUNT, NOT_NEEDED, AT(side.withheld_of), 0, 1e15},                  \
 	    {#side "/digest_kind", FIELD_TEXT, ALWAYS, AT(side.digest_kind)},                                \
 	{                                                                                                    \
 #side "/digest", FIELD_DIGEST, ALWAYS, AT(side.digest)                                       \
@@ -127,11 +130,13 @@ static int word_value(const field *d, const otp_stored *s)
 	return d->kind == FIELD_WORD ? *(const int *)v : *(const bool *)v;
 }
 
-/* A word that is not needed and would say that it is unknown is left out. */
+/* What is not needed and would say that it is unknown, or that there is none, is left out. */
 static bool told(const field *d, const otp_stored *s)
 {
-	bool unknown = d->kind == FIELD_WORD && d->need == NOT_NEEDED && word_value(d, s) == 0;
-	return applies(d, s) && !unknown;
+	bool none = (d->kind == FIELD_WORD && word_value(d, s) == 0) ||
+		    (d->kind == FIELD_TEXT && !*(char *const *)look(s, d->at)) ||
+		    (d->kind == FIELD_COUNT && *(const int64_t *)look(s, d->at) == 0);
+	return applies(d, s) && !(d->need == NOT_NEEDED && none);
 }
 
 _Static_assert(sizeof(otp_sigma_by) == sizeof(int) && sizeof(otp_smoothing) == sizeof(int) &&

@@ -30,6 +30,7 @@ void otp_stored_free(otp_stored *s)
 		otp_data_facts *d = side ? &s->target : &s->source;
 		otp_free(d->spec);
 		otp_free(d->format);
+		otp_free(d->test);
 		otp_free(d->digest_kind);
 	}
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)

@@ -23,10 +23,14 @@
 
 /* One side's data set. */
 typedef struct otp_data_facts {
-	char *spec;	   /* with its whole path; in older files as the user wrote it */
-	char *format;	   /* "folder", "HDF5", ...; NULL in version 1 */
-	int64_t count;	   /* samples; 0: generated; -1: not known (version 1) */
-	char *digest_kind; /* the rule of the digest; NULL in version 1, which had one rule a format */
+	char *spec;    /* with its whole path; in older files as the user wrote it */
+	char *format;  /* "folder", "HDF5", ...; NULL in version 1 */
+	int64_t count; /* samples; 0: generated; -1: not known (version 1) */
+	char *test;    /* the set that this side is measured with; NULL: none */
+	int64_t
+	    withheld; /* samples that training never drew (otp_dataset_withhold); 0 before there were any */
+	int64_t withheld_of; /* of so many files or rows, damaged ones too */
+	char *digest_kind;   /* the rule of the digest; NULL in version 1, which had one rule a format */
 	uint64_t digest;
 } otp_data_facts;
 

@@ -96,8 +96,8 @@ bool otp_origin_settings(const char *from, const char *preset, otp_config *base,
 {
 	origin o;
 	otp_config stored;
-	otp_config_defaults(&stored);
-	otp_config_defaults(base);
+	otp_config_defaults_stored(&stored);
+	otp_config_defaults_stored(base);
 	if (!open_origin(from, &o, err))
 		return false;
 	bool ok = read_settings(&o, &stored, err);
@@ -106,7 +106,10 @@ bool otp_origin_settings(const char *from, const char *preset, otp_config *base,
 	if (ok && !*preset) {
 		ok = read_settings(&o, base, err);
 	} else if (ok) {
-		ok = copy(base, &stored, "source", err) && copy(base, &stored, "target", err);
+		static const char *const DATA[] = {"source", "target", "test-source", "test-target",
+						   "withhold"};
+		for (int i = 0; ok && i < 5; i++)
+			ok = copy(base, &stored, DATA[i], err);
 		for (int i = 0; ok && i < ARCHITECTURE_COUNT; i++)
 			ok = copy(base, &stored, ARCHITECTURE[i], err);
 	}

@@ -133,8 +133,8 @@ bool otp_summary_begin(const otp_session *s, const otp_runtime *runtime,
 {
 	const otp_config *c = &s->config;
 	cJSON *o = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(o, "about");
-	char *points = otp_points_text(c, &s->points), *sigma_end = otp_sigma_end_text(c, &s->sigma_end),
-	     *device = device_text(c),
+	char *held = otp_session_held_text(s), *points = otp_points_text(c, &s->points),
+	     *sigma_end = otp_sigma_end_text(c, &s->sigma_end), *device = device_text(c),
 	     *networks =
 		 otp_format("generator of %lld weights, potential of %lld",
 			    (long long)parameters[OTP_TRANSPORT], (long long)parameters[OTP_POTENTIAL]);
@@ -146,11 +146,13 @@ bool otp_summary_begin(const otp_session *s, const otp_runtime *runtime,
 	add_text(about, "precision", OTP_CHOICE_NAME(otp_precision, runtime->precision));
 	add_text(about, "device", device);
 	add_text(about, "networks", networks);
+	add_text(about, otp_session_holds_out(s) ? "held_out" : "measured", held);
 	add_text(about, "points", points);
 	add_text(about, "sigma_end", sigma_end);
 	add_text(about, "program", "otplan " OTPLAN_VERSION);
 	bool ok = write_summary(c->out, o, err);
 	cJSON_Delete(o);
+	otp_free(held);
 	otp_free(points);
 	otp_free(sigma_end);
 	otp_free(device);
@@ -229,11 +231,19 @@ static const char *text_of(const cJSON *o, const char *key)
 /* What the run said of itself; of one from before summary.json, what its settings say. */
 static void add_facts(page *p)
 {
-	static const char *const FACTS[][2] = {
-	    {"source", "Source"},   {"target", "Target"},     {"sample", "Trained as"},
-	    {"preset", "Preset"},   {"from", "Started from"}, {"precision", "Precision"},
-	    {"device", "Device"},   {"networks", "Networks"}, {"points", "Points"},
-	    {"sigma_end", "Sigma"}, {"program", "Trained by"}};
+	static const char *const FACTS[][2] = {{"source", "Source"},
+					       {"target", "Target"},
+					       {"sample", "Trained as"},
+					       {"preset", "Preset"},
+					       {"from", "Started from"},
+					       {"precision", "Precision"},
+					       {"device", "Device"},
+					       {"held_out", "held-out samples"},
+					       {"measured", "samples measured"},
+					       {"networks", "Networks"},
+					       {"points", "Points"},
+					       {"sigma_end", "Sigma"},
+					       {"program", "Trained by"}};
 	const otp_config *c = &p->config;
 	const cJSON *about = cJSON_GetObjectItemCaseSensitive(p->summary, "about");
 	char duration[OTP_DURATION_TEXT];
@@ -438,6 +448,13 @@ int otp_summary_inputs(const otp_config *c)
 	return (int)(n > most ? most : n < least ? least : n);
 }
 
+int64_t otp_summary_count(const otp_session *s)
+{
+	otp_dataset_info source = otp_dataset_describe(otp_session_measured(s, OTP_SOURCE)),
+			 target = otp_dataset_describe(otp_session_measured(s, OTP_TARGET));
+	return otp_evaluate_count(&source, &target, otp_summary_inputs(&s->config));
+}
+
 static bool evaluate(const otp_session *s, otp_runtime *runtime, otp_figures *f, otp_error *err)
 {
 	otp_translator t;
@@ -447,7 +464,8 @@ static bool evaluate(const otp_session *s, otp_runtime *runtime, otp_figures *f,
 	int inputs = otp_summary_inputs(&s->config);
 	otp_evaluate_options options = {
 	    .n = inputs, .per_input = inputs, .seed = s->config.seed, .sigma = t.facts.sigma};
-	bool ok = otp_evaluate(t.sampler, s->source, s->target, &options, &e, err);
+	bool ok = otp_evaluate(t.sampler, otp_session_measured(s, OTP_SOURCE),
+			       otp_session_measured(s, OTP_TARGET), &options, &e, err);
 	if (ok)
 		otp_evaluation_figures(&e, f);
 	otp_translator_close(&t);
@@ -482,7 +500,8 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 	}
 	if (!keep_figures(c->out, &f, err) || !otp_summary_pages(c->out, false, err))
 		return false;
-	puts("what was learned:");
+	printf("what was learned, on %s:\n",
+	       otp_session_holds_out(s) ? "held-out samples" : "samples that were trained on");
 	otp_figures_print(list, f.count, "  ");
 	print_verdict(c->out);
 	char *picture = otp_run_step_path(c->out, "samples", c->steps, "png");
