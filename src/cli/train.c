@@ -25,7 +25,7 @@ static void hint_at_small_preset(const otp_config *c)
 	if (preset && preset->for_gpu && c->device == OTP_WHERE_CPU)
 		otp_log("preset %s is made for a GPU%s; --preset %s is made for a CPU", c->preset,
 			c->steps >= MANY_STEPS ? " and takes days or weeks on a CPU" : "",
-			otp_settings_preset_for(false, c->image_size ? c->image_size : 32, false));
+			otp_settings_preset_for(false, c->image_size.h ? c->image_size.h : 32, false));
 }
 
 /* What nobody said and the data or the device chose. */
