@@ -35,7 +35,7 @@ static otp_dataset *withheld(const char *spec, uint64_t seed, int64_t count)
 	otp_error err = {0};
 	otp_dataset *d = open_set(spec);
 	otp_dataset_withhold(d, seed, count);
-	if (!otp_dataset_prepare(d, 0, 0, 2, &err))
+	if (!otp_dataset_prepare(d, &(otp_preprocessing){0}, 0, 2, &err))
 		fail_msg("%s", err.text);
 	return d;
 }
@@ -96,7 +96,8 @@ static void seeds_choose_them(void **state)
 	otp_dataset *only = open_set(at("a-idx3-ubyte"));
 	otp_dataset_withhold(only, 1, HELD);
 	otp_dataset_only_withheld(only);
-	assert_true(otp_dataset_prepare(only, 0, 0, 1, &err) && otp_dataset_digest(only, 1, &err));
+	assert_true(otp_dataset_prepare(only, &(otp_preprocessing){0}, 0, 1, &err) &&
+		    otp_dataset_digest(only, 1, &err));
 	assert_int_equal(otp_dataset_describe(only).count, HELD);
 	int same = 0, before = -1;
 	for (uint64_t i = 0; i < HELD; i++) {
@@ -144,7 +145,7 @@ static void broken_ones_keep_apart(void **state)
 			snprintf(cut_name, sizeof cut_name, "%s", name);
 			cut(cut_name, cut_name, 5);
 		}
-		assert_true(otp_dataset_prepare(d, 4, 1, 2, &err));
+		assert_true(otp_dataset_prepare(d, &(otp_preprocessing){.size = {4, 4}}, 1, 2, &err));
 		otp_dataset_info info = otp_dataset_describe(d);
 		assert_int_equal(info.count, pass ? COUNT - HELD : COUNT - HELD - 2);
 		assert_int_equal(info.withheld, pass ? HELD : HELD - 2);

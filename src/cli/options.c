@@ -44,7 +44,8 @@ static bool has_gpu(const otp_config *c)
 static bool choose_preset(otp_config *c, otp_error *err)
 {
 	bool vectors = false;
-	int size = c->image_size;
+	otp_size said = c->crop.h ? c->crop : c->image_size;
+	int size = said.h > said.w ? said.h : said.w;
 	otp_config resolved = *c;
 	if (!otp_session_resolve_data(&resolved, err))
 		return false;
@@ -102,8 +103,12 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
 	if ((file[0] && !layer(file, said, &first, err)) || !lay_ground(&first, &base, err))
 		return false;
 	*c = base;
-	return layer(file, said, c, err) && otp_session_resolve_data(c, err) &&
-	       (!c->from[0] || otp_origin_check(&base, c, err));
+	if (!layer(file, said, c, err))
+		return false;
+	/* A preset's size is that of samples, which --crop says otherwise. */
+	if (c->crop.h && !c->from[0] && !otp_config_said(c, "image-size"))
+		c->image_size = (otp_size){0};
+	return otp_session_resolve_data(c, err) && (!c->from[0] || otp_origin_check(&base, c, err));
 }
 
 /* ---- a run continued ----------------------------------------------------------- */

@@ -23,7 +23,7 @@ static void hint_at_small_preset(const otp_config *c)
 	const otp_preset *preset = otp_preset_find(c->preset, &ignored);
 	if (preset && preset->for_gpu && c->device == OTP_WHERE_CPU)
 		otp_log("preset %s is made for a GPU; on a CPU --preset %s trains in minutes", c->preset,
-			otp_settings_preset_for(false, c->image_size ? c->image_size : 32, false));
+			otp_settings_preset_for(false, c->image_size.h ? c->image_size.h : 32, false));
 }
 
 /* The run's folder is this process's from here on, before anything in it is touched: temporaries there are

@@ -132,7 +132,7 @@ static bool plan(sink *k, const otp_dataset *d, const char *output, const option
 		return otp_fail(
 		    err, output,
 		    "an array cannot hold pictures of several sizes, from %d x %d to %d x %d (height x "
-		    "width): write a folder, or cut squares by --fit crop",
+		    "width): write a folder, or cut out the middle by --fit crop",
 		    info.survey.h_min, info.survey.w_min, info.survey.h_max, info.survey.w_max);
 	char *folder = folder_of(output, &base);
 	if (k->to_array) {
@@ -320,13 +320,19 @@ typedef struct job {
 static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
-	int size = t->arch.h;
-	bool fits = info.h == size && info.w == size;
+	otp_size size = t->preprocessing.size;
+	bool fits = info.h == t->arch.h && info.w == t->arch.w;
+	static const char *const HOW[] = {
+	    [OTP_ASPECT_CROP] = "to cover", [OTP_ASPECT_PAD] = "into", [OTP_ASPECT_STRETCH] = "to"};
 	if (!*o->fit && !fits && fit == OTP_FIT_RESIZE)
-		otp_log("pictures are translated with a shorter side of %d pixels, as in training, and "
-			"resized back "
-			"(--fit resize); --fit tile keeps their pixels, --fit crop cuts squares",
-			size);
+		otp_log("pictures are resized %s %dx%d for the model, as in training, and then back (--fit "
+			"resize); "
+			"--fit tile keeps their pixels, --fit crop gives out %dx%d",
+			HOW[t->preprocessing.aspect], size.w, size.h, t->arch.w, t->arch.h);
+	if (!*o->fit && !fits && fit == OTP_FIT_TILE)
+		otp_log("pictures are translated at their own size in tiles of %dx%d, as in training (--fit "
+			"tile)",
+			t->arch.w, t->arch.h);
 	if (o->keep_luminance)
 		otp_log("outputs keep the luminance of inputs (Rec. 601), colours are the model's");
 	if (info.survey.deep)
@@ -423,10 +429,10 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 	    {"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
 	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise; another seed, other samples"},
 	    {"fit", OTP_ARG_TEXT, &o.fit, 0, 0,
-	     "pictures of other sizes than the model's: resize (shorter side to the model's, and back), tile "
-	     "(at their own scale, in overlapping tiles), crop (out comes the centre square, of the model's "
-	     "size, "
-	     "without alpha); default: as the model was trained, which is resize"},
+	     "pictures of other sizes than the model's: resize (as in training, and back), tile (at their "
+	     "own "
+	     "scale, in overlapping tiles), crop (out comes the middle, of the model's size, without alpha); "
+	     "default: tile where training saw crops of pictures as they are, else resize"},
 	    {"keep-luminance", OTP_ARG_FLAG, &o.keep_luminance, 0, 0,
 	     "keep each pixel's luminance as the input has it, at the input's own size, and take colours "
 	     "alone "

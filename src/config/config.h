@@ -10,7 +10,9 @@
 
 #include "core/base.h"
 #include "core/choice.h"
+#include "core/size.h"
 #include "core/words.h"
+#include "data/preprocessing.h"
 #include "ot/objective.h"
 #include "ot/smoothing.h"
 
@@ -62,6 +64,7 @@ enum {
 	OTP_OPTION_ROWS = 0
 #define GROUP(title) +1
 #define OPEN(key, field, scope, tier, min, max, help) +1
+#define SIZE(key, field, scope, tier, max, help) +1
 #define INT(key, field, scope, tier, value, min, max, help) +1
 #define REAL(key, field, scope, tier, value, min, max, help) +1
 #define AUTO(key, field, scope, tier, value, min, max, help) +1
@@ -76,6 +79,7 @@ typedef struct otp_config {
 #define GROUP(title)
 #define INT(key, field, scope, tier, value, min, max, help) int field;
 #define OPEN(key, field, scope, tier, min, max, help) int field;
+#define SIZE(key, field, scope, tier, max, help) otp_size field;
 #define REAL(key, field, scope, tier, value, min, max, help) double field;
 #define AUTO(key, field, scope, tier, value, min, max, help) double field;
 #define SEED(key, field, scope, tier, value, help) uint64_t field;

@@ -469,6 +469,7 @@ static void note_head(folder *f, const entry *e, const head *h)
 	s->colour += is->c > 2;
 	s->alpha += is->c % 2 == 0;
 	s->deep += is->deep;
+	s->pixels += (int64_t)is->h * is->w;
 	s->h_min = first || is->h < s->h_min ? is->h : s->h_min;
 	s->w_min = first || is->w < s->w_min ? is->w : s->w_min;
 	s->h_max = is->h > s->h_max ? is->h : s->h_max;

@@ -18,6 +18,7 @@
 #ifndef OTP_STORE_H
 #define OTP_STORE_H
 
+#include "data/preprocessing.h"
 #include "ot/objective.h"
 #include "ot/smoothing.h"
 
@@ -42,9 +43,13 @@ OTP_CHOICE(otp_sigma_by);
 typedef struct otp_stored {
 	int version; /* of the file that was read */
 	int64_t step;
-	uint64_t seed;	/* of the run; generated data and drawn hues follow from it */
-	char *settings; /* the training's, as text */
-	otp_arch arch;	/* the generator's fields */
+	uint64_t seed;	   /* of the run; generated data and drawn hues follow from it */
+	char *settings;	   /* the training's, as text */
+	otp_arch arch;	   /* the generator's fields */
+	otp_resize filter; /* how images became samples; otp_stored_preprocessing puts it together */
+	otp_aspect aspect;
+	bool crops; /* samples were windows, of pictures brought to `load`; 0: as they were */
+	otp_size load;
 	otp_smoothing smoothing;
 	double sigma;	       /* smoothing to translate with; NAN in a checkpoint of version 1 */
 	otp_sigma_by sigma_by; /* unknown in files from before it was told */
@@ -62,6 +67,10 @@ typedef struct otp_stored {
 } otp_stored;
 
 void otp_stored_free(otp_stored *s);
+
+/* Of a model of images; arch comes first. */
+otp_preprocessing otp_stored_preprocessing(const otp_stored *s);
+void otp_stored_set_preprocessing(otp_stored *s, const otp_preprocessing *p);
 
 typedef enum otp_stored_kind { OTP_STORED_CHECKPOINT, OTP_STORED_MODEL } otp_stored_kind;
 

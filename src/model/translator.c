@@ -47,6 +47,7 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	if (!read_facts(t, path, err))
 		return false;
 	t->arch = t->facts.arch;
+	t->preprocessing = otp_stored_preprocessing(&t->facts);
 	const otp_runtime *at = t->runtime;
 	t->params = otp_sample_params(&t->arch);
 	size_t bytes = (size_t)t->params->elements * at->backend->element_bytes[OTP_F32];
@@ -113,13 +114,13 @@ static bool prepare(const otp_translator *t, otp_dataset *d, const char *spec, b
 	if (vectors != t->arch.vectors)
 		return otp_fail(err, spec, "holds %s, the model translates %s",
 				vectors ? "vectors" : "images", t->arch.vectors ? "vectors" : "images");
-	if (!(own ? otp_dataset_prepare_own : otp_dataset_prepare)(d, vectors ? 0 : t->arch.h, t->arch.c,
-								   threads, err))
+	if (!(own ? otp_dataset_prepare_own : otp_dataset_prepare)(d, &t->preprocessing, t->arch.c, threads,
+								   err))
 		return false;
 	otp_dataset_info info = otp_dataset_describe(d);
 	if (!own && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
-		return otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h,
-				info.w, info.c, t->arch.h, t->arch.w, t->arch.c);
+		return otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.w,
+				info.h, info.c, t->arch.w, t->arch.h, t->arch.c);
 	return otp_dataset_sieve(d, threads, err);
 }
 

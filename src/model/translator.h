@@ -12,6 +12,7 @@ typedef struct otp_translator {
 	char *path; /* of the model's file */
 	otp_stored facts;
 	otp_arch arch; /* the file's */
+	otp_preprocessing preprocessing;
 	otp_runtime *runtime;
 	otp_params *params;
 	void *weights; /* device memory */

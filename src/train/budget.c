@@ -153,7 +153,12 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 	char *held = otp_session_held_text(s);
 	printf("measured    %s%s\n", otp_session_holds_out(s) ? "held out: " : "", held);
 	otp_free(held);
-	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.h, s->arch.w,
+	if (!s->arch.vectors) {
+		char *how = otp_preprocessing_text(&s->preprocessing);
+		printf("pictures    %s\n", how);
+		otp_free(how);
+	}
+	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.w, s->arch.h,
 	       s->arch.c, s->config.batch, s->config.parts, otp_pool_workers(runtime->pool),
 	       runtime->backend->name);
 	printf("batches     source %s, target %s\n", otp_resident_text(b->resident[OTP_SOURCE]),

@@ -188,21 +188,24 @@ static bool check_task(const otp_session *s, otp_error *err)
 			target->spec);
 }
 
-static bool settle_size(const otp_session *s, int *size, otp_error *err)
+/* Images come out in one size: asked for, windows of it, or that of both sets. */
+static bool settle_preprocessing(otp_session *s, otp_error *err)
 {
 	const otp_dataset_info *a = &s->source_info, *b = &s->target_info;
-	*size = s->config.image_size;
-	if (*size || a->kind == OTP_DATA_VECTORS)
+	const otp_config *c = &s->config;
+	s->preprocessing = (otp_preprocessing){
+	    .size = c->image_size, .crop = c->crop, .aspect = c->aspect, .filter = c->resize};
+	if (c->image_size.h || c->crop.h || a->kind == OTP_DATA_VECTORS)
 		return true;
 	if (!a->one_size || !b->one_size || a->h != b->h || a->w != b->w)
 		return otp_fail(err, "--image-size",
-				"is needed: the images differ in size (source %dx%d, target %dx%d)", a->w,
-				a->h, b->w, b->h);
+				"or --crop is needed: the images differ in size (source %dx%d, target %dx%d)",
+				a->w, a->h, b->w, b->h);
 	return true;
 }
 
 /* Test sets take the form of what is trained on. */
-static bool shape_tests(otp_session *s, int size, int channels, otp_error *err)
+static bool shape_tests(otp_session *s, int channels, otp_error *err)
 {
 	static const char *const NAMES[] = {[OTP_SOURCE] = "--test-source", [OTP_TARGET] = "--test-target"};
 	const otp_dataset_info *as = &s->source_info;
@@ -213,7 +216,7 @@ static bool shape_tests(otp_session *s, int size, int channels, otp_error *err)
 			return otp_fail(err, NAMES[side], "holds %s, the training's sets hold %s",
 					as->kind == OTP_DATA_IMAGES ? "vectors" : "images",
 					as->kind == OTP_DATA_IMAGES ? "images" : "vectors");
-		if (!otp_dataset_shape(s->test[side], size, channels, err))
+		if (!otp_dataset_shape(s->test[side], &s->preprocessing, channels, err))
 			return false;
 		otp_dataset_info is = otp_dataset_describe(s->test[side]);
 		if (is.h != as->h || is.w != as->w || is.c != as->c)
@@ -229,32 +232,32 @@ static bool shape_tests(otp_session *s, int size, int channels, otp_error *err)
 
 static bool shape(otp_session *s, otp_error *err)
 {
-	int size = 0, channels = 0;
+	int channels = 0;
 	s->source_info = otp_dataset_describe(s->source);
 	s->target_info = otp_dataset_describe(s->target);
 	if (s->source_info.kind != s->target_info.kind)
 		return otp_fail(err, "--target", "holds %s, the source %s",
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
-	if (!check_task(s, err) || !settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
-	    !otp_dataset_shape(s->source, size, channels, err) ||
-	    !otp_dataset_shape(s->target, size, channels, err))
+	if (!check_task(s, err) || !settle_channels(s, &channels, err) || !settle_preprocessing(s, err) ||
+	    !otp_dataset_shape(s->source, &s->preprocessing, channels, err) ||
+	    !otp_dataset_shape(s->target, &s->preprocessing, channels, err))
 		return false;
 	s->source_info = otp_dataset_describe(s->source);
 	s->target_info = otp_dataset_describe(s->target);
-	return shape_tests(s, size, channels, err);
+	return shape_tests(s, channels, err);
 }
 
-/* Size and channels as they were found, where these are options: of square images, which --image-size makes.
- */
+/* Size and channels as they were found; with --crop, images may keep sizes of their own. */
 static void settle_form(otp_session *s)
 {
 	const otp_dataset_info *found = &s->source_info;
 	if (found->kind == OTP_DATA_VECTORS)
 		return;
 	s->config.channels = found->c;
-	if (found->h == found->w)
-		s->config.image_size = found->h;
+	if (!s->config.crop.h)
+		s->config.image_size = (otp_size){found->h, found->w};
+	s->preprocessing.size = s->config.image_size;
 }
 
 bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)

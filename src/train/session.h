@@ -17,6 +17,7 @@ typedef struct otp_session {
 	otp_dataset *test[OTP_SIDES]; /* measured with instead, where such a set was given; else NULL */
 	int64_t withheld[OTP_SIDES];  /* samples that were taken from training */
 	otp_dataset_info source_info, target_info;
+	otp_preprocessing preprocessing; /* of images */
 	otp_arch arch;
 	otp_objective objective;
 	otp_smoothing smoothing;

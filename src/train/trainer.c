@@ -78,6 +78,8 @@ static otp_stored facts(trainer *t)
 	    .rollbacks = t->rollbacks,
 	    .losses = otp_engine_losses(t->game.engine),
 	};
+	if (!s->arch.vectors)
+		otp_stored_set_preprocessing(&facts, &s->preprocessing);
 	otp_engine_read_guard(t->game.engine, facts.guard);
 	return facts;
 }
@@ -495,7 +497,7 @@ static void announce(const trainer *t)
 		otp_session_count(&s->source_info, source), s->target_info.spec,
 		otp_session_count(&s->target_info, target));
 	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, batch in %d parts, %s",
-		s->arch.h, s->arch.w, s->arch.c,
+		s->arch.w, s->arch.h, s->arch.c,
 		(long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
 		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 		t->game.runtime->backend->name, otp_pool_workers(t->game.runtime->pool), t->config->parts,

@@ -3,7 +3,7 @@
 #include "core/file.h"
 #include "data/luminance.h"
 #include "core/rng.h"
-#include "data/image.h"
+#include "data/resample.h"
 #include "data/write.h"
 #include "model/store.h"
 #include "model/tiling.h"
@@ -544,6 +544,26 @@ static int peak(int argc, char **argv)
 	return 0;
 }
 
+/* FILE W H FILTER: the picture resized, like pixels. */
+static int write_resized(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	otp_image in = {0};
+	int filter = 0;
+	while (filter < 4 && strcmp(argv[3], OTP_CHOICE_NAME(otp_resize, filter)) != 0)
+		filter++;
+	if (filter == 4)
+		fail("no filter %s", argv[3]);
+	need(otp_image_read(argv[0], &in, &err), &err);
+	otp_image out = otp_image_resize(&in, in.c, atoi(argv[2]), atoi(argv[1]), (otp_resize)filter, true);
+	printf("%d %d %d\n", out.h, out.w, out.c);
+	fwrite(out.u8, 1, otp_image_values(&out), stdout);
+	otp_image_free(&in);
+	otp_image_free(&out);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -570,6 +590,7 @@ int main(int argc, char **argv)
 	    {"peak", 1, peak},
 	    {"names", 1, check_names},
 	    {"finite", 1, check_finite},
+	    {"resize", 4, write_resized},
 	    {"columns", 2, make_columns},
 	    {"zip", 2, make_zip},
 	    {"spoil", 2, spoil},
