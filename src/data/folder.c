@@ -325,13 +325,20 @@ static void leave_locked(folder *f, const otp_archived *e)
 	otp_free(text);
 }
 
-static bool walk_zip(folder *f, otp_error *err)
+/* `below`: the folder of the zip that is the set, NULL: all of it. */
+static bool walk_zip(folder *f, const char *below, otp_error *err)
 {
+	size_t skip = below ? strlen(below) + 1 : 0;
 	otp_archived e;
 	int64_t encrypted = 0, packed = 0;
 	int method = 0;
 	for (uint64_t i = 0; i < otp_archive_count(f->archive); i++) {
-		if (!otp_archive_entry(f->archive, i, &e) || has_hidden_part(e.name))
+		if (!otp_archive_entry(f->archive, i, &e))
+			continue;
+		if (below && (strncmp(e.name, below, skip - 1) != 0 || e.name[skip - 1] != '/'))
+			continue;
+		e.name += skip;
+		if (has_hidden_part(e.name))
 			continue;
 		bool locked = e.encrypted || !e.can_unpack;
 		if (locked && otp_image_name_fits(e.name)) {
@@ -462,6 +469,7 @@ static void note_head(folder *f, const entry *e, const head *h)
 	s->colour += is->c > 2;
 	s->alpha += is->c % 2 == 0;
 	s->deep += is->deep;
+	s->pixels += (int64_t)is->h * is->w;
 	s->h_min = first || is->h < s->h_min ? is->h : s->h_min;
 	s->w_min = first || is->w < s->w_min ? is->w : s->w_min;
 	s->h_max = is->h > s->h_max ? is->h : s->h_max;
@@ -742,13 +750,19 @@ otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
 
 otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
 {
-	otp_archive *archive = otp_archive_open(spec->place, err);
-	if (!archive)
-		return NULL;
-	folder *f = folder_new(spec, spec->place);
-	f->archive = archive;
-	if (walk_zip(f, err))
-		return folder_finish(f, spec, err);
-	folder_close(&f->base);
-	return NULL;
+	char *file, *name;
+	otp_source *source = NULL;
+	otp_source_split_name(spec->place, &file, &name);
+	otp_archive *archive = otp_archive_open(file, err);
+	if (archive) {
+		folder *f = folder_new(spec, spec->place);
+		f->archive = archive;
+		if (walk_zip(f, name && *name == '/' ? name + 1 : name, err))
+			source = folder_finish(f, spec, err);
+		else
+			folder_close(&f->base);
+	}
+	otp_free(file);
+	otp_free(name);
+	return source;
 }
