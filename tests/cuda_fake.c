@@ -190,10 +190,10 @@ static void host_copies_unpinned(void)
  * there. */
 static void host_passes_its_own(void)
 {
-	char *place = (char *)0x600050000000; /* NOLINT(performance-no-int-to-ptr) */
-	char *memory = mmap(place, BYTES, PROT_READ | PROT_WRITE,
+	char *fixed = (char *)0x600050000000; /* NOLINT(performance-no-int-to-ptr) */
+	char *memory = mmap(fixed, BYTES, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	assert_ptr_equal(memory, place);
+	assert_ptr_equal(memory, fixed);
 	const void *arguments[] = {&memory[2]};
 	otp_fake_check_arguments("kernel", (const void *)arguments, sizeof arguments);
 }
