@@ -241,9 +241,9 @@ static bool open_engine(replay *r, otp_error *err)
 {
 	otp_config *c = &r->config;
 	bool vectors = strcmp(c->preset, "vector") == 0;
-	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
+	otp_size size = vectors ? (otp_size){1, 1} : c->image_size.h ? c->image_size : (otp_size){32, 32};
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
-	if (!otp_settings_arch(c, vectors, size, size, channels, &r->arch, err) ||
+	if (!otp_settings_arch(c, vectors, size.h, size.w, channels, &r->arch, err) ||
 	    !otp_rules_settle(c, vectors, otp_arch_values(&r->arch), err) ||
 	    !otp_session_open_runtime(c, &r->place, err))
 		return false;
@@ -255,7 +255,7 @@ static bool open_engine(replay *r, otp_error *err)
 					.beta1 = c->beta1,
 					.beta2 = c->beta2};
 	r->engine = otp_engine_new(&r->place, &settings);
-	r->batch_floats = (int64_t)c->batch * size * size * channels;
+	r->batch_floats = (int64_t)c->batch * size.h * size.w * channels;
 	r->update = (otp_update){.seed = c->seed, .sigma = c->sigma_start, .ema = 0.99};
 	r->update.keep = otp_smoothing_keep(c->smoothing, c->sigma_start);
 	return true;

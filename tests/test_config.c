@@ -79,7 +79,8 @@ static void test_set(void **state)
 	assert_set(&c, "batch_size", "8");
 	assert_int_equal(c.batch, 8);
 	assert_set(&c, "image_size", "32");
-	assert_int_equal(c.image_size, 32);
+	assert_int_equal(c.image_size.h, 32);
+	assert_int_equal(c.image_size.w, 32);
 	assert_set(&c, "lr-g", "1e-3");
 	assert_true(c.lr_g == 1e-3);
 	assert_set(&c, "lr_g", ".5");
@@ -391,6 +392,7 @@ static void test_help(void **state)
 #define GROUP(k)
 #define INT(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
 #define OPEN(k, f, s, t, lo, hi, h) {"  --" k " ", t},
+#define SIZE(k, f, s, t, hi, h) {"  --" k " ", t},
 #define REAL(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
 #define AUTO(k, f, s, t, v, lo, hi, h) {"  --" k " ", t},
 #define SEED(k, f, s, t, v, h) {"  --" k " ", t},

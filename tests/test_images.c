@@ -54,6 +54,12 @@ static void channels_convert(void **state)
 	otp_image_free(&image);
 }
 
+static void to_square(otp_image *image, int size)
+{
+	otp_preprocessing how = otp_preprocessing_square(size);
+	otp_preprocessing_apply(&how, image);
+}
+
 static void resize_keeps_means_and_centre(void **state)
 {
 	(void)state;
@@ -65,7 +71,7 @@ static void resize_keeps_means_and_centre(void **state)
 		uint8_t *flat = otp_calloc((size_t)(h * w * 3), 1);
 		memset(flat, 77, (size_t)(h * w * 3));
 		otp_image image = {.h = h, .w = w, .c = 3, .u8 = flat};
-		otp_image_to_square(&image, size);
+		to_square(&image, size);
 		otp_image_to_bytes(&image);
 		for (int i = 0; i < size * size * 3; i++)
 			assert_int_equal(image.u8[i], 77);
@@ -76,7 +82,7 @@ static void resize_keeps_means_and_centre(void **state)
 	for (int i = 0; i < 48; i++)
 		wide[i] = (uint8_t)(20 * (i % 12));
 	otp_image image = {.h = 4, .w = 12, .c = 1, .u8 = wide};
-	otp_image_to_square(&image, 4);
+	to_square(&image, 4);
 	otp_image_to_bytes(&image);
 	for (int x = 0; x < 4; x++)
 		assert_int_equal(image.u8[x], 20 * (x + 4));
@@ -87,7 +93,7 @@ static void resize_keeps_means_and_centre(void **state)
 	for (int i = 0; i < 64 * 64; i++)
 		board[i] = (i + i / 64) % 2 ? 255 : 0;
 	image = (otp_image){.h = 64, .w = 64, .c = 1, .u8 = board};
-	otp_image_to_square(&image, 8);
+	to_square(&image, 8);
 	for (int i = 0; i < 64; i++)
 		assert_close((double)image.f32[i], 0, 0.02);
 	otp_image_free(&image);
@@ -152,11 +158,11 @@ static void folder_finds_names_and_skips(void **state)
 	assert_int_equal(info.survey.grey, 2);
 	assert_int_equal(info.survey.h_max, 40);
 	otp_error err = {0};
-	assert_false(otp_dataset_prepare(d, 0, 0, 1, &err));
+	assert_false(otp_dataset_prepare(d, &(otp_preprocessing){0}, 0, 1, &err));
 	assert_non_null(strstr(err.text, "--image-size"));
 
 	err = (otp_error){0};
-	assert_true(otp_dataset_prepare(d, 6, 3, 2, &err));
+	assert_true(otp_dataset_prepare(d, &(otp_preprocessing){.size = {6, 6}}, 3, 2, &err));
 	info = otp_dataset_describe(d);
 	assert_int_equal(info.count, 4);
 	assert_int_equal(info.skipped, 3);

@@ -206,6 +206,80 @@ static void mirrored_about_half_the_time(void **state)
 	otp_dataset_close(d);
 }
 
+/* Ramps whose values tell where a window lies. `whole`: the size that pictures are brought to. */
+static void check_windows(const char *spec, otp_size whole, otp_size crop, int corners)
+{
+	enum { BATCH = 8, DRAWS = 60 };
+	otp_error err = {0};
+	otp_dataset *d = open_set(spec);
+	otp_preprocessing how = {.size = whole, .crop = crop};
+	assert_true(otp_dataset_prepare(d, &how, 1, 2, &err));
+	assert_true(otp_dataset_has_windows(d) && otp_dataset_stored_channels(d) == 0);
+	otp_dataset_info info = otp_dataset_describe(d);
+	assert_true(info.h == crop.h && info.w == crop.w);
+	otp_loader *l = otp_loader_new(d, (otp_walk){5, OTP_SOURCE, BATCH, 2, false}, 2, 0),
+		   *later = otp_loader_new(d, (otp_walk){5, OTP_SOURCE, BATCH, 2, false}, 0, DRAWS - 1);
+	bool seen[256] = {false};
+	size_t values = (size_t)(crop.h * crop.w);
+	const float *batch = NULL;
+	for (int draw = 0; draw < DRAWS; draw++) {
+		batch = otp_loader_next(l, &err);
+		assert_non_null(batch);
+		for (int i = 0; i < BATCH; i++) {
+			int first = otp_image_byte(batch[(size_t)i * values]);
+			seen[first] = true;
+			for (int y = 0; y < crop.h; y++)
+				for (int x = 0; x < crop.w; x++)
+					assert_int_equal(
+					    otp_image_byte(
+						batch[(size_t)i * values + (size_t)(y * crop.w + x)]),
+					    first + y + 2 * x);
+		}
+		assert_memory_equal(batch, batch + values, values * sizeof *batch); /* copies */
+	}
+	assert_memory_equal(batch, otp_loader_next(later, &err), BATCH * values * sizeof *batch);
+	int distinct = 0;
+	for (int i = 0; i < 256; i++)
+		distinct += seen[i];
+	assert_int_equal(distinct, corners);
+	otp_loader_free(l);
+	otp_loader_free(later);
+	otp_dataset_close(d);
+}
+
+/* A function of seed and draw, all of a picture's places, and the middle one outside of training. */
+static void windows_move_in_training_alone(void **state)
+{
+	(void)state;
+	static const char *const kept[] = {"", "?keep=off"};
+	folder("w");
+	put_png("w/a.png", 10, 8, 9, 1);
+	folder("m");
+	put_png("m/a.png", 10, 8, 9, 1);
+	put_png("m/b.png", 100, 5, 4, 1);
+	put("m/c.png", "no picture", 10);
+	for (int i = 0; i < 2; i++) {
+		char spec[64], mixed[64];
+		snprintf(spec, sizeof spec, "w%s", kept[i]);
+		snprintf(mixed, sizeof mixed, "m%s", kept[i]);
+		/* 4 rows and 6 columns of places, whose corners are 10 + top + 2 left: 10 to 23. */
+		check_windows(at(spec), (otp_size){0}, (otp_size){5, 4}, 14);
+		check_windows(at(spec), (otp_size){8, 9}, (otp_size){5, 4}, 14);
+		check_windows(at(mixed), (otp_size){0}, (otp_size){5, 4}, 15); /* and the whole of b */
+		otp_error err = {0};
+		otp_dataset *d = open_set(at(mixed));
+		otp_preprocessing how = {.crop = {5, 4}};
+		float middle[20];
+		assert_true(otp_dataset_prepare(d, &how, 1, 1, &err));
+		assert_int_equal(otp_dataset_describe(d).count, 2);
+		get(d, 0, 0, middle);
+		assert_int_equal(otp_image_byte(middle[0]), 10 + 1 + 2 * 2);
+		how.crop = (otp_size){10, 8}; /* both are enlarged */
+		assert_true(otp_dataset_prepare(d, &how, 1, 1, &err));
+		otp_dataset_close(d);
+	}
+}
+
 static void trouble_reaches_the_caller(void **state)
 {
 	(void)state;
@@ -244,6 +318,7 @@ int main(void)
 	    cmocka_unit_test(picks_are_the_loaders),
 	    cmocka_unit_test(copies_follow_their_original),
 	    cmocka_unit_test(mirrored_about_half_the_time),
+	    cmocka_unit_test(windows_move_in_training_alone),
 	    cmocka_unit_test(trouble_reaches_the_caller),
 	};
 	return cmocka_run_group_tests(tests, make_root, remove_root);

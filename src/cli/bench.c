@@ -234,11 +234,11 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	if (!preset)
 		return false;
 	bool vectors = preset->vectors;
-	int size = vectors ? 1 : c->image_size ? c->image_size : 32;
+	otp_size size = vectors ? (otp_size){1, 1} : c->image_size.h ? c->image_size : (otp_size){32, 32};
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
 	otp_session s = {.config = *c};
 	otp_runtime runtime;
-	if (!otp_settings_arch(c, vectors, size, size, channels, &s.arch, err) ||
+	if (!otp_settings_arch(c, vectors, size.h, size.w, channels, &s.arch, err) ||
 	    !otp_rules_settle(&s.config, vectors, otp_arch_values(&s.arch), err) ||
 	    !otp_session_open_runtime(&s.config, &runtime, err))
 		return false;
@@ -255,7 +255,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	otp_bench_peaks(&runtime, &b.peaks);
 	b.engine = otp_engine_new(&runtime, &settings);
 	otp_engine_init(b.engine, c->seed);
-	size_t floats = (size_t)c->batch * (size_t)size * (size_t)size * (size_t)channels;
+	size_t floats = (size_t)c->batch * (size_t)size.h * (size_t)size.w * (size_t)channels;
 	b.x = otp_calloc(floats, sizeof *b.x);
 	b.y = otp_calloc(floats, sizeof *b.y);
 	fill(b.x, floats, 0);

@@ -10,19 +10,19 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 
 /* COMMAND(name, usage, what it does) */
 #define OTP_COMMANDS(COMMAND)                                                                                \
-	COMMAND(                                                                                             \
-	    train,                                                                                           \
-	    "train (--dataroot ROOT | --source S --target T) --out RUN [--preset P] [--config F] [options]", \
-	    "train a translator; --resume continues the run in RUN exactly")                                 \
+	COMMAND(train,                                                                                       \
+		"train (--dataroot ROOT | --source S --target T | --task colorize --data D) --out RUN "      \
+		"[--preset P] [--config F] [options]",                                                       \
+		"train a translator; --resume continues the run in RUN exactly")                             \
 	COMMAND(translate,                                                                                   \
-		"translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--fit resize|tile|crop] [--format "  \
-		"F] [--overwrite]",                                                                          \
+		"translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--fit resize|tile|crop] "            \
+		"[--keep-luminance] [--format F] [--overwrite]",                                             \
 		"translate a file, a folder or a data set, K samples of the plan for each input")            \
 	COMMAND(export,                                                                                      \
 		"export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S] "        \
 		"[--overwrite]",                                                                             \
 		"write evaluation samples that FID tools accept: flat PNG folders, arr_0 npz, manifest")     \
-	COMMAND(eval, "eval RUN_OR_MODEL --source S [--target T] [--truth FILE] [--json]",                   \
+	COMMAND(eval, "eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",                 \
 		"measure transport cost, target distance, diversity and faithfulness")                       \
 	COMMAND(verify,                                                                                      \
 		"verify [PROBLEM ...] [--formulation WORD] [--seeds N] [--json] [--out FOLDER] "             \

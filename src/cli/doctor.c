@@ -32,8 +32,9 @@ static bool estimate_dimension(otp_examinee *e, otp_error *err)
 
 static bool read_vectors(otp_examinee *e, otp_pool *pool, otp_error *err)
 {
+	const otp_preprocessing none = {0};
 	otp_dataset_allow_odd(e->set);
-	if (!otp_dataset_prepare(e->set, 0, 0, otp_pool_workers(pool), err) ||
+	if (!otp_dataset_prepare(e->set, &none, 0, otp_pool_workers(pool), err) ||
 	    !otp_columns_measure(e->set, pool, &e->columns, err))
 		return false;
 	e->usable = e->columns.count;
@@ -42,7 +43,8 @@ static bool read_vectors(otp_examinee *e, otp_pool *pool, otp_error *err)
 
 static bool read_pictures(otp_examinee *e, int size, otp_pool *pool, otp_error *err)
 {
-	if (!otp_dataset_prepare_own(e->set, size, 0, otp_pool_workers(pool), err) ||
+	otp_preprocessing how = otp_preprocessing_square(size);
+	if (!otp_dataset_prepare_own(e->set, &how, 0, otp_pool_workers(pool), err) ||
 	    !otp_examine(e->set, pool, &e->pictures, err))
 		return false;
 	e->usable = e->pictures.readable;

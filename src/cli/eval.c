@@ -6,6 +6,7 @@
 #include "train/summary.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct options {
 	const char *source, *target, *truth, *device;
@@ -13,17 +14,29 @@ typedef struct options {
 	uint64_t seed;
 	bool json;
 	int64_t undecoded; /* pictures of all sets */
+	bool trained_on;   /* a set is what the model's training drew */
 } options;
 
-static void print_json(const otp_figure *list, int count)
+/* What the figures are of. */
+static const char *data_of(const options *o)
+{
+	bool given = o->source && (o->target || o->truth);
+	return given ? "given" : o->trained_on ? "trained-on" : o->source || o->target ? "given" : "held-out";
+}
+
+static void print_json(const options *o, const otp_figure *list, int count)
 {
 	cJSON *object = cJSON_CreateObject();
+	cJSON_AddStringToObject(object, "data", data_of(o));
 	otp_json_add_figures(object, list, count);
 	otp_json_print(object);
 }
 
-static void print_table(const otp_figure *list, int count)
+static void print_table(const options *o, const otp_figure *list, int count)
 {
+	const char *data = data_of(o);
+	printf("%-36s %s samples%s\n", "measured on", data,
+	       strcmp(data, "trained-on") == 0 ? ": none were withheld, expected --source and --target" : "");
 	for (int i = 0; i < count; i++)
 		printf("%-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "",
 		       list[i].truth);
@@ -38,6 +51,17 @@ static void close_counted(otp_dataset *d, options *o)
 	otp_dataset_close(d);
 }
 
+/* The set that was named, else what the model's own data hold out. */
+static otp_dataset *open_data(const otp_translator *t, options *o, const char *spec, otp_side side,
+			      otp_error *err)
+{
+	bool held_out = true;
+	otp_dataset *d =
+	    spec ? otp_translator_open_data(t, spec, err) : otp_translator_open_side(t, side, &held_out, err);
+	o->trained_on = o->trained_on || !held_out;
+	return d;
+}
+
 /* The law of the outputs, against the target's. */
 static bool measure_law(otp_translator *t, options *o, const otp_dataset *source,
 			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
@@ -46,7 +70,7 @@ static bool measure_law(otp_translator *t, options *o, const otp_dataset *source
 	otp_evaluate_options counted = *how;
 	counted.n = how->n ? how->n : DEFAULT_COUNT;
 	otp_evaluation e;
-	otp_dataset *target = otp_translator_open_data(t, o->target ? o->target : t->facts.target.spec, err);
+	otp_dataset *target = open_data(t, o, o->target, OTP_TARGET, err);
 	bool ok = target && otp_evaluate(t->sampler, source, target, &counted, &e, err);
 	if (ok)
 		figures->count = otp_evaluation_figures(&e, figures->each);
@@ -73,14 +97,14 @@ static bool measure(otp_translator *t, options *o, otp_error *err)
 	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
 	otp_figure list[OTP_MAX_FIGURES];
 	otp_figures figures = {list, 0};
-	otp_dataset *source = otp_translator_open_data(t, o->source ? o->source : t->facts.source.spec, err);
+	otp_dataset *source = open_data(t, o, o->source, OTP_SOURCE, err);
 	bool ok = source != NULL;
 	if (o->target || !o->truth)
 		ok = ok && measure_law(t, o, source, &how, &figures, err);
 	if (o->truth)
 		ok = ok && measure_map(t, o, source, &how, &figures, err);
 	if (ok)
-		(o->json ? print_json : print_table)(list, figures.count);
+		(o->json ? print_json : print_table)(o, list, figures.count);
 	close_counted(source, o);
 	return ok;
 }
@@ -90,9 +114,9 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 	options o = {.per_input = 512, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
 	    {"source", OTP_ARG_TEXT, &o.source, 0, 0,
-	     "held-out inputs; default: what the model was trained on"},
-	    {"target", OTP_ARG_TEXT, &o.target, 0, 0,
-	     "held-out targets; default: what the model was trained towards"},
+	     "inputs; default: those that the model's training held out (test set, withheld or fresh "
+	     "samples)"},
+	    {"target", OTP_ARG_TEXT, &o.target, 0, 0, "targets; default: likewise"},
 	    {"truth", OTP_ARG_TEXT, &o.truth, 0, 0,
 	     "exact images of the source's samples, in their order: prints errors against them"},
 	    {"count", OTP_ARG_INT, &o.count, 1, 10000000,
@@ -106,7 +130,8 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 	};
 	const char *words[1];
 	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
-			    "otplan eval RUN_OR_MODEL --source S [--target T] [--truth FILE] [--json]", err))
+			    "otplan eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",
+			    err))
 		return err->exit_code;
 	otp_runtime runtime;
 	otp_translator t;

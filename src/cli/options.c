@@ -44,9 +44,10 @@ static bool has_gpu(const otp_config *c)
 static bool choose_preset(otp_config *c, otp_error *err)
 {
 	bool vectors = false;
-	int size = c->image_size;
+	otp_size said = c->crop.h ? c->crop : c->image_size;
+	int size = said.h > said.w ? said.h : said.w;
 	otp_config resolved = *c;
-	if (!otp_session_resolve_dataroot(&resolved, err))
+	if (!otp_session_resolve_data(&resolved, err))
 		return false;
 	if (resolved.source[0] && !otp_session_look(resolved.source, &vectors, size ? &(int){0} : &size, err))
 		return false;
@@ -60,6 +61,23 @@ static bool layer(const char *file, const otp_settings_said *said, otp_config *c
 	return (!file[0] || otp_config_read(c, file, err)) && otp_options_apply(said, c, err);
 }
 
+/* Data that are named anew take the place of all that belongs to the former ones. From data that stay a new
+ * run withholds what its origin did: networks that have seen all of them find nothing held out. */
+static void forget_data(const otp_config *said, otp_config *base)
+{
+	bool root = said->dataroot[0] || said->data[0];
+	otp_config defaults;
+	otp_config_defaults(&defaults);
+	if (root || said->source[0] || said->target[0])
+		base->withhold = defaults.withhold;
+	if (root)
+		base->source[0] = base->target[0] = 0;
+	if (root || said->source[0])
+		base->test_source[0] = 0;
+	if (root || said->target[0])
+		base->test_target[0] = 0;
+}
+
 /* What lies below both: the preset, or what the networks of --from bring. */
 static bool lay_ground(otp_config *first, otp_config *base, otp_error *err)
 {
@@ -68,8 +86,7 @@ static bool lay_ground(otp_config *first, otp_config *base, otp_error *err)
 		       otp_config_preset(base, first->preset, err);
 	if (!otp_origin_settings(first->from, first->preset, base, err))
 		return false;
-	if (first->dataroot[0])
-		base->source[0] = base->target[0] = 0;
+	forget_data(first, base);
 	return true;
 }
 
@@ -86,8 +103,12 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
 	if ((file[0] && !layer(file, said, &first, err)) || !lay_ground(&first, &base, err))
 		return false;
 	*c = base;
-	return layer(file, said, c, err) && otp_session_resolve_dataroot(c, err) &&
-	       (!c->from[0] || otp_origin_check(&base, c, err));
+	if (!layer(file, said, c, err))
+		return false;
+	/* A preset's size is that of samples, which --crop says otherwise. */
+	if (c->crop.h && !c->from[0] && !otp_config_said(c, "image-size"))
+		c->image_size = (otp_size){0};
+	return otp_session_resolve_data(c, err) && (!c->from[0] || otp_origin_check(&base, c, err));
 }
 
 /* ---- a run continued ----------------------------------------------------------- */
@@ -96,10 +117,15 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
  * it holds, and what is left open for what it was settled to. */
 static bool complete(const otp_config *stored, otp_config *c, otp_error *err)
 {
-	if (c->dataroot[0])
+	bool root = c->dataroot[0] || (c->data[0] && c->task != OTP_TASK_NONE); /* settings come one by one */
+	if (root)
 		c->source[0] = c->target[0] = 0;
-	if (!otp_session_resolve_dataroot(c, err) || !otp_session_absolute_paths(c, err))
+	if ((root && !otp_session_resolve_data(c, err)) || !otp_session_absolute_paths(c, err))
 		return false;
+	if (root) { /* a run from before test halves were measured with goes on without */
+		memcpy(c->test_source, stored->test_source, sizeof c->test_source);
+		memcpy(c->test_target, stored->test_target, sizeof c->test_target);
+	}
 	otp_config_settle(c, stored, OTP_SCOPE_RUN);
 	return true;
 }
@@ -160,7 +186,7 @@ static bool read_stored(const char *run, otp_config *stored, otp_error *err)
 {
 	if (!otp_run_exists(run))
 		return otp_fail(err, run, "holds no run to resume: there is no config.ini");
-	otp_config_defaults(stored);
+	otp_config_defaults_stored(stored);
 	char *path = otp_run_path(run, "config.ini");
 	bool ok = otp_config_read(stored, path, err);
 	otp_free(path);

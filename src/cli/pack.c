@@ -253,8 +253,9 @@ static bool open_set(job *j, const char *input, otp_error *err)
 	j->set = otp_dataset_open(input, j->o->seed, err);
 	if (!j->set || !check_out(j, err))
 		return false;
+	otp_preprocessing how = otp_preprocessing_square(j->o->size);
 	otp_dataset_stream(j->set);
-	if (!otp_dataset_prepare(j->set, j->o->size, j->o->channels, otp_pool_workers(j->pool), err))
+	if (!otp_dataset_prepare(j->set, &how, j->o->channels, otp_pool_workers(j->pool), err))
 		return false;
 	j->info = otp_dataset_describe(j->set);
 	return j->info.count > 0 ||

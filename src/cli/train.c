@@ -23,7 +23,7 @@ static void hint_at_small_preset(const otp_config *c)
 	const otp_preset *preset = otp_preset_find(c->preset, &ignored);
 	if (preset && preset->for_gpu && c->device == OTP_WHERE_CPU)
 		otp_log("preset %s is made for a GPU; on a CPU --preset %s trains in minutes", c->preset,
-			otp_settings_preset_for(false, c->image_size ? c->image_size : 32, false));
+			otp_settings_preset_for(false, c->image_size.h ? c->image_size.h : 32, false));
 }
 
 /* The run's folder is this process's from here on, before anything in it is touched: temporaries there are
@@ -92,8 +92,11 @@ static void print_help(bool all)
 static bool is_outside(const otp_session *s, otp_error *err)
 {
 	const char *out = s->config.out;
-	return !out[0] || (otp_outputs_outside(out, s->source, "--out", err) &&
-			   otp_outputs_outside(out, s->target, "--out", err));
+	const otp_dataset *sets[] = {s->source, s->target, s->test[OTP_SOURCE], s->test[OTP_TARGET]};
+	bool ok = true;
+	for (int i = 0; ok && out[0] && i < 4; i++)
+		ok = !sets[i] || otp_outputs_outside(out, sets[i], "--out", err);
+	return ok;
 }
 
 int otp_command_train(int argc, char **argv, otp_error *err)

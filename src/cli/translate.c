@@ -19,7 +19,7 @@ typedef struct options {
 	uint64_t seed;
 	double sigma; /* 0: the model's */
 	const char *device, *precision, *fit, *format;
-	bool overwrite;
+	bool overwrite, keep_luminance;
 } options;
 
 /* Where outputs go: one array file, or pictures, input by input. */
@@ -132,7 +132,7 @@ static bool plan(sink *k, const otp_dataset *d, const char *output, const option
 		return otp_fail(
 		    err, output,
 		    "an array cannot hold pictures of several sizes, from %d x %d to %d x %d (height x "
-		    "width): write a folder, or cut squares by --fit crop",
+		    "width): write a folder, or cut out the middle by --fit crop",
 		    info.survey.h_min, info.survey.w_min, info.survey.h_max, info.survey.w_max);
 	char *folder = folder_of(output, &base);
 	if (k->to_array) {
@@ -278,6 +278,7 @@ static bool translate_pictures(otp_translator *t, const otp_dataset *d, otp_fit 
 	otp_pictures job = {.set = d,
 			    .fit = fit,
 			    .samples = o->samples,
+			    .keep_luminance = o->keep_luminance,
 			    .seed = o->seed,
 			    .put = put,
 			    .go_on = go_on,
@@ -319,13 +320,21 @@ typedef struct job {
 static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
-	int size = t->arch.h;
-	bool fits = info.h == size && info.w == size;
+	otp_size size = t->preprocessing.size;
+	bool fits = info.h == t->arch.h && info.w == t->arch.w;
+	static const char *const HOW[] = {
+	    [OTP_ASPECT_CROP] = "to cover", [OTP_ASPECT_PAD] = "into", [OTP_ASPECT_STRETCH] = "to"};
 	if (!*o->fit && !fits && fit == OTP_FIT_RESIZE)
-		otp_log("pictures are translated with a shorter side of %d pixels, as in training, and "
-			"resized back "
-			"(--fit resize); --fit tile keeps their pixels, --fit crop cuts squares",
-			size);
+		otp_log("pictures are resized %s %dx%d for the model, as in training, and then back (--fit "
+			"resize); "
+			"--fit tile keeps their pixels, --fit crop gives out %dx%d",
+			HOW[t->preprocessing.aspect], size.w, size.h, t->arch.w, t->arch.h);
+	if (!*o->fit && !fits && fit == OTP_FIT_TILE)
+		otp_log("pictures are translated at their own size in tiles of %dx%d, as in training (--fit "
+			"tile)",
+			t->arch.w, t->arch.h);
+	if (o->keep_luminance)
+		otp_log("outputs keep the luminance of inputs (Rec. 601), colours are the model's");
 	if (info.survey.deep)
 		otp_log("%lld inputs have more than 8 bits a channel; outputs have 8",
 			(long long)info.survey.deep);
@@ -341,6 +350,9 @@ static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp
 		  .w = crop ? t->arch.w : info.w,
 		  .c = t->arch.c + (!vectors && !crop && otp_dataset_alpha(d) > 0),
 		  .vectors = vectors};
+	if (j->o->keep_luminance && info.colour != OTP_COLOUR_NONE)
+		return otp_fail(err, "--keep-luminance",
+				"is for pictures as stored, %s is coloured as it is read", j->input);
 	if (info.count == 0)
 		return otp_fail(err, j->input, "is generated without end, expected ?limit=N with it");
 	bool ok = plan(&k, d, j->output, j->o, err);
@@ -369,6 +381,8 @@ static bool settle(const options *o, otp_translator *t, otp_fit *fit, otp_error 
 		return otp_fail(err, "--sigma", "is %g, expected %g at most", o->sigma, most);
 	if (o->sigma > 0)
 		t->facts.sigma = o->sigma;
+	if (o->keep_luminance && (t->arch.vectors || t->arch.c != 3))
+		return otp_fail(err, "--keep-luminance", "is for models that make pictures in colour");
 	if (*o->fit && t->arch.vectors)
 		return otp_fail(err, "--fit", "is for pictures, the model translates vectors");
 	*fit = otp_fit_of(t);
@@ -415,10 +429,14 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 	    {"samples", OTP_ARG_INT, &o.samples, 1, 100000, "outputs for each input"},
 	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of the noise; another seed, other samples"},
 	    {"fit", OTP_ARG_TEXT, &o.fit, 0, 0,
-	     "pictures of other sizes than the model's: resize (shorter side to the model's, and back), tile "
-	     "(at their own scale, in overlapping tiles), crop (out comes the centre square, of the model's "
-	     "size, "
-	     "without alpha); default: as the model was trained, which is resize"},
+	     "pictures of other sizes than the model's: resize (as in training, and back), tile (at their "
+	     "own "
+	     "scale, in overlapping tiles), crop (out comes the middle, of the model's size, without alpha); "
+	     "default: tile where training saw crops of pictures as they are, else resize"},
+	    {"keep-luminance", OTP_ARG_FLAG, &o.keep_luminance, 0, 0,
+	     "keep each pixel's luminance as the input has it, at the input's own size, and take colours "
+	     "alone "
+	     "from the model; colours that have no room at that luminance pale"},
 	    {"format", OTP_ARG_TEXT, &o.format, 0, 0,
 	     "png, jpeg, webp, npy, npz or h5; default: by the ending of OUTPUT, PNG in a folder"},
 	    {"quality", OTP_ARG_INT, &o.quality, 1, 100,
@@ -435,7 +453,7 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 	if (otp_args_parse(
 		argc, argv, args, sizeof args / sizeof *args, words, 3,
 		"otplan translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--fit resize|tile|crop] "
-		"[--format F] [--overwrite]",
+		"[--keep-luminance] [--format F] [--overwrite]",
 		err)) {
 		job j = {.model = words[0], .input = words[1], .output = words[2], .o = &o};
 		run(&j, &undecoded, err);

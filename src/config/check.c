@@ -7,9 +7,16 @@ static bool check_data(const otp_config *c, otp_error *err)
 {
 	if (*c->dataroot && (*c->source || *c->target))
 		return otp_fail(err, "--dataroot", "cannot be combined with --source or --target");
+	char crop[OTP_SIZE_TEXT], size[OTP_SIZE_TEXT];
+	if (c->image_size.h && (c->crop.h > c->image_size.h || c->crop.w > c->image_size.w))
+		return otp_fail(err, "--crop", "is %s, expected at most --image-size %s",
+				otp_size_text(c->crop, crop), otp_size_text(c->image_size, size));
 	if (!*c->source != !*c->target)
 		return otp_fail(err, *c->source ? "--source" : "--target",
 				"is given without %s, expected both", *c->source ? "--target" : "--source");
+	if ((*c->test_source || *c->test_target) && !*c->source)
+		return otp_fail(err, *c->test_source ? "--test-source" : "--test-target",
+				"is given without --source and --target");
 	return true;
 }
 

@@ -35,6 +35,7 @@ const otp_option otp_option_rows[] = {
 #define GROUP(k) {OTP_OPTION_GROUP, k, 0, 0, OTP_SCOPE_KEPT, OTP_TIER_USER, 0, 0, NULL, NULL},
 #define INT(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_INT, k, f, s, t, lo, hi, NULL, h)
 #define OPEN(k, f, s, t, lo, hi, h) SCOPED(OTP_OPTION_OPEN, k, f, s, t, lo, hi, NULL, h)
+#define SIZE(k, f, s, t, hi, h) SCOPED(OTP_OPTION_SIZE, k, f, s, t, 1, hi, NULL, h)
 #define REAL(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_REAL, k, f, s, t, lo, hi, NULL, h)
 #define AUTO(k, f, s, t, v, lo, hi, h) SCOPED(OTP_OPTION_AUTO, k, f, s, t, lo, hi, NULL, h)
 #define SEED(k, f, s, t, v, h) SCOPED(OTP_OPTION_SEED, k, f, s, t, 0, 0, NULL, h)
@@ -167,6 +168,15 @@ static bool set_number(void *to, const otp_option *o, const char *value, const c
 	return true;
 }
 
+static bool set_size(otp_size *to, const otp_option *o, const char *value, const char *where, otp_error *err)
+{
+	return otp_size_parse(value, (int)o->most, to) ||
+	       otp_fail(
+		   err, where,
+		   "%s = %s is no size, expected pixels like 64 or 96x64 (width x height), %g at most, or 0",
+		   o->key, value, o->most);
+}
+
 static bool set_seed(uint64_t *to, const otp_option *o, const char *value, const char *where, otp_error *err)
 {
 	char *end = NULL;
@@ -257,6 +267,8 @@ static bool set(otp_config *c, const otp_option *o, const char *value, const cha
 	case OTP_OPTION_REAL:
 	case OTP_OPTION_AUTO:
 		return set_number(field(c, o), o, value, where, err);
+	case OTP_OPTION_SIZE:
+		return set_size(field(c, o), o, value, where, err);
 	case OTP_OPTION_SEED:
 		return set_seed(field(c, o), o, value, where, err);
 	case OTP_OPTION_PICK:
@@ -288,6 +300,7 @@ void otp_config_defaults(otp_config *c)
 #define GROUP(k)
 #define INT(k, f, s, t, v, lo, hi, h) c->f = v;
 #define OPEN(k, f, s, t, lo, hi, h) c->f = 0;
+#define SIZE(k, f, s, t, hi, h) c->f = (otp_size){0};
 #define REAL(k, f, s, t, v, lo, hi, h) c->f = v;
 #define AUTO(k, f, s, t, v, lo, hi, h) c->f = v;
 #define SEED(k, f, s, t, v, h) c->f = v;
@@ -295,6 +308,12 @@ void otp_config_defaults(otp_config *c)
 #define FLAG(k, f, s, t, v, h) c->f = v;
 #define TEXT(k, f, s, t, v, h) memcpy(c->f, v, sizeof v);
 #include "config/config.def"
+}
+
+void otp_config_defaults_stored(otp_config *c)
+{
+	otp_config_defaults(c);
+	c->withhold = 0;
 }
 
 const char *otp_config_difference(const otp_config *a, const otp_config *b, otp_scope scopes)
@@ -315,6 +334,8 @@ bool otp_option_is_open(const otp_config *c, const otp_option *o)
 	switch (o->kind) {
 	case OTP_OPTION_OPEN:
 		return *(const int *)value == 0;
+	case OTP_OPTION_SIZE:
+		return ((const otp_size *)value)->h == 0;
 	case OTP_OPTION_AUTO:
 		return *(const double *)value == OTP_AUTO;
 	case OTP_OPTION_PICK:
@@ -519,8 +540,12 @@ static void print_text(FILE *f, const char *text)
 void otp_option_print_value(FILE *f, const otp_config *c, const otp_option *o)
 {
 	const void *value = field_const(c, o);
+	char size[OTP_SIZE_TEXT];
 	switch (o->kind) {
 	case OTP_OPTION_GROUP:
+		break;
+	case OTP_OPTION_SIZE:
+		fputs(otp_size_text(*(const otp_size *)value, size), f);
 		break;
 	case OTP_OPTION_INT:
 	case OTP_OPTION_OPEN:

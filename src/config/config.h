@@ -10,7 +10,9 @@
 
 #include "core/base.h"
 #include "core/choice.h"
+#include "core/size.h"
 #include "core/words.h"
+#include "data/preprocessing.h"
 #include "ot/objective.h"
 #include "ot/smoothing.h"
 
@@ -23,6 +25,9 @@ enum { OTP_TEXT_BYTES = 1024 };
 
 #define OTP_CHOICES_otp_direction(X) X(OTP_DIRECTION_A_TO_B, "AtoB") X(OTP_DIRECTION_B_TO_A, "BtoA")
 OTP_CHOICE(otp_direction);
+
+#define OTP_CHOICES_otp_task(X) X(OTP_TASK_NONE, "none") X(OTP_TASK_COLORIZE, "colorize")
+OTP_CHOICE(otp_task);
 
 #define OTP_CHOICES_otp_data_on_device(X)                                                                    \
 	X(OTP_DATA_ON_DEVICE_AUTO, "auto") X(OTP_DATA_ON_DEVICE_ON, "on") X(OTP_DATA_ON_DEVICE_OFF, "off")
@@ -59,6 +64,7 @@ enum {
 	OTP_OPTION_ROWS = 0
 #define GROUP(title) +1
 #define OPEN(key, field, scope, tier, min, max, help) +1
+#define SIZE(key, field, scope, tier, max, help) +1
 #define INT(key, field, scope, tier, value, min, max, help) +1
 #define REAL(key, field, scope, tier, value, min, max, help) +1
 #define AUTO(key, field, scope, tier, value, min, max, help) +1
@@ -73,6 +79,7 @@ typedef struct otp_config {
 #define GROUP(title)
 #define INT(key, field, scope, tier, value, min, max, help) int field;
 #define OPEN(key, field, scope, tier, min, max, help) int field;
+#define SIZE(key, field, scope, tier, max, help) otp_size field;
 #define REAL(key, field, scope, tier, value, min, max, help) double field;
 #define AUTO(key, field, scope, tier, value, min, max, help) double field;
 #define SEED(key, field, scope, tier, value, help) uint64_t field;
@@ -94,6 +101,8 @@ typedef enum otp_scope {
 } otp_scope;
 
 void otp_config_defaults(otp_config *c);
+/* What settings that were stored some time ago mean where they lack an option: what was done before it. */
+void otp_config_defaults_stored(otp_config *c);
 /* Set one option by key ("batch", "batch_size" and other aliases too; names of earlier versions become what
  * they mean now). `where` names the origin for the error ("--batch", "run.ini:7"). */
 bool otp_config_set(otp_config *c, const char *key, const char *value, const char *where, otp_error *err);

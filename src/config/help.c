@@ -19,8 +19,8 @@ static int print_word(FILE *f, const char *text, size_t bytes, int column)
 
 static void print_option(FILE *f, const otp_config *defaults, const otp_option *o)
 {
-	static const char *const operand[] = {"",   " N",    " N",	  " X",	  " X|auto",
-					      " N", " WORD", "[=on|off]", " TEXT"};
+	static const char *const operand[] = {"",	 " N", " N",	" N|WxH",    " X",
+					      " X|auto", " N", " WORD", "[=on|off]", " TEXT"};
 	int column = fprintf(f, "  --%s%s", o->key, operand[o->kind]);
 	if (column >= HELP_INDENT - 1) {
 		fputc('\n', f);

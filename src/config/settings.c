@@ -50,7 +50,7 @@ bool otp_settings_arch(const otp_config *c, bool vectors, int h, int w, int chan
 	if (!arch->levels || !arch->potential_levels)
 		return false;
 	arch->attention_count = otp_config_attention(c, arch->attention, OTP_MAX_LEVELS, err);
-	return arch->attention_count >= 0 && otp_arch_check(arch, err);
+	return arch->attention_count >= 0 && otp_arch_check(arch, c->crop.h ? "--crop" : "--image-size", err);
 }
 
 otp_objective otp_settings_objective(const otp_config *c, const otp_arch *arch)

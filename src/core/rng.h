@@ -29,6 +29,7 @@ enum otp_purpose {
 	OTP_PURPOSE_HUE,
 	OTP_PURPOSE_SYNTH, /* generated data */
 	OTP_PURPOSE_EVAL,
+	OTP_PURPOSE_CROP, /* windows of pictures */
 };
 
 /* One sample's stream: key words and the two upper counter words.

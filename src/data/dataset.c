@@ -3,7 +3,8 @@
  *
  * A sample passes two stages. `settle` (decode, channels, size) depends on the
  * index alone and is what stays in memory; `finish` (hue, brightness, repetition of
- * grey) is cheap, depends on the draw, and is done for every batch.
+ * grey) is cheap, depends on the draw, and is done for every batch, of a window where
+ * samples are windows.
  */
 #include "data/dataset.h"
 
@@ -35,20 +36,25 @@ struct otp_dataset {
 	uint64_t seed, digest;
 	otp_colour_law colour;
 	double brightness;
-	int64_t count;	 /* 0: without end */
-	int64_t wanted;	 /* count before skipping */
-	int64_t *chosen; /* (count) the source's number of each sample, after part, limit and skipping; NULL:
-			    made by formula */
+	int64_t count;	  /* 0: without end */
+	int64_t wanted;	  /* count before skipping */
+	int64_t withheld; /* samples numbered after these, from count on, which no training draws */
+	bool fresh;	  /* generated, with an end: withheld ones are drawn anew */
+	int64_t *chosen;  /* (count + withheld) the source's number of each sample, after part, limit and
+			     skipping; NULL: made by formula */
 	bool prepared, loaded, scanned;
 	bool streamed; /* every sample is read once, and nothing kept */
 	bool exact;    /* sieved: no sample stands in for another */
 	bool own;      /* samples are taken as stored: of their own sizes and channels */
-	int size;      /* asked for; 0: as stored */
-	int h, w, c;   /* of a finished sample */
-	int settled_c; /* of a settled one: 1 while the grey can be repeated later */
-	uint8_t *kept; /* (count, h, w, settled_c) settled bytes, or NULL */
-	size_t kept_bytes;
-	atomic_uchar *broken;  /* (count) found unreadable; NULL: made by formula */
+	otp_preprocessing how;
+	otp_size whole;	       /* of a settled picture; 0: sizes differ */
+	int h, w, c;	       /* of a finished sample */
+	int settled_c;	       /* of a settled one: 1 while the grey can be repeated later */
+	uint8_t *kept;	       /* (count + withheld, whole, settled_c) settled bytes, or NULL */
+	otp_image *kept_apart; /* (count + withheld) the same of sizes that differ, or NULL */
+	int64_t apart_count;
+	size_t kept_bytes;     /* of either, once loaded */
+	atomic_uchar *broken;  /* (count + withheld) found unreadable; NULL: made by formula */
 	pthread_mutex_t *lock; /* of the skipped list; apart, so that readers of a const set can take it */
 };
 
@@ -159,6 +165,41 @@ static bool choose(otp_dataset *d, otp_error *err)
 	return true;
 }
 
+/* All samples of a set of files or rows, withheld ones too. */
+static int64_t all_samples(const otp_dataset *d) { return d->count + d->withheld; }
+
+/* Stable: what is left keeps its order, and so do those that are withheld. */
+void otp_dataset_withhold(otp_dataset *d, uint64_t seed, int64_t count)
+{
+	int64_t whole = d->count, kept = 0, apart = whole - count;
+	OTP_ASSERT(!d->prepared && !d->withheld && count >= 0, "otp_dataset_withhold comes first");
+	if (!d->chosen) {
+		d->fresh = count > 0;
+		return;
+	}
+	OTP_ASSERT(count < whole, "%lld of %lld samples", (long long)count, (long long)whole);
+	int64_t *chosen = otp_calloc((size_t)whole, sizeof *chosen);
+	uint8_t *is_withheld = otp_calloc((size_t)whole, 1);
+	otp_stream key = otp_stream_make(seed, 0, 0x68656c64 /* of a draw that no walk reaches */);
+	for (int64_t i = 0; i < count; i++)
+		is_withheld[otp_permute(key, (uint64_t)i, (uint64_t)whole)] = 1;
+	for (int64_t i = 0; i < whole; i++)
+		chosen[is_withheld[i] ? apart++ : kept++] = d->chosen[i];
+	otp_free(is_withheld);
+	otp_free(d->chosen);
+	d->chosen = chosen;
+	d->count = kept;
+	d->withheld = count;
+}
+
+void otp_dataset_only_withheld(otp_dataset *d)
+{
+	OTP_ASSERT(!d->prepared && d->withheld, "nothing is withheld");
+	memmove(d->chosen, d->chosen + d->count, (size_t)d->withheld * sizeof *d->chosen);
+	d->count = d->withheld;
+	d->withheld = 0;
+}
+
 static int natural_channels(const otp_dataset *d)
 {
 	const otp_source *s = d->source;
@@ -222,15 +263,30 @@ fail:
 	return NULL;
 }
 
+/* What shape decided, and what load read. */
+static void forget(otp_dataset *d)
+{
+	for (int64_t i = 0; d->kept_apart && i < d->apart_count; i++)
+		otp_image_free(&d->kept_apart[i]);
+	otp_free(d->kept_apart);
+	otp_free(d->kept);
+	otp_free(d->broken);
+	d->kept_apart = NULL;
+	d->kept = NULL;
+	d->broken = NULL;
+	d->kept_bytes = 0;
+	d->loaded = false;
+	d->exact = d->streamed;
+}
+
 void otp_dataset_close(otp_dataset *d)
 {
 	if (!d)
 		return;
 	if (d->source)
 		d->source->ops->close(d->source);
+	forget(d);
 	otp_free(d->chosen);
-	otp_free(d->kept);
-	otp_free(d->broken);
 	pthread_mutex_destroy(d->lock);
 	otp_free(d->lock);
 	otp_spec_free(&d->spec);
@@ -259,6 +315,9 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	return (otp_dataset_info){
 	    .kind = s->kind,
 	    .count = d->count,
+	    .withheld = d->withheld,
+	    .listed = d->wanted,
+	    .fresh = d->fresh || d->count == 0,
 	    .h = d->h,
 	    .w = d->w,
 	    .c = d->c,
@@ -278,9 +337,9 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .least = s->least,
 	    .most = s->most,
 	    .survey = s->survey,
-	    .memory_bytes =
-		d->kept_bytes + s->memory_bytes + (d->chosen ? (size_t)d->count * sizeof *d->chosen : 0),
-	    .unloaded_bytes = (d->kept ? 0 : d->kept_bytes) + s->unloaded_bytes,
+	    .memory_bytes = d->kept_bytes + s->memory_bytes +
+			    (d->chosen ? (size_t)all_samples(d) * sizeof *d->chosen : 0),
+	    .unloaded_bytes = (d->loaded ? 0 : d->kept_bytes) + s->unloaded_bytes,
 	};
 }
 
@@ -380,8 +439,8 @@ const char *otp_dataset_skipped(const otp_dataset *d, int64_t i)
 
 static uint64_t number_in_source(const otp_dataset *d, uint64_t index)
 {
-	OTP_ASSERT(d->count == 0 || index < (uint64_t)d->count, "sample %llu of %lld",
-		   (unsigned long long)index, (long long)d->count);
+	OTP_ASSERT(!d->chosen || index < (uint64_t)all_samples(d), "sample %llu of %lld",
+		   (unsigned long long)index, (long long)all_samples(d));
 	return d->chosen ? (uint64_t)d->chosen[index] : position_in_whole(&d->spec, index, 0);
 }
 
@@ -426,17 +485,19 @@ char *otp_dataset_place(const otp_dataset *d)
 static bool keeps_size(const otp_dataset *d, uint64_t index, const otp_image *image, otp_error *err)
 {
 	char name[256];
-	return d->size || (image->h == d->h && image->w == d->w) ||
+	bool any = d->how.size.h || !d->source->h;
+	return any || (image->h == d->source->h && image->w == d->source->w) ||
 	       otp_fail(err, otp_dataset_name(d, index, name, sizeof name),
 			"is %d x %d now, %d x %d when it was opened (height x width)", image->h, image->w,
-			d->h, d->w);
+			d->source->h, d->source->w);
 }
 
 /* Channels and size are made over as floats, which take more than the file's picture did. */
 static bool can_reshape(const otp_dataset *d, uint64_t index, const otp_image *image, otp_error *err)
 {
 	const size_t small = (size_t)64 << 20;
-	if (image->c == d->settled_c && (!d->size || (image->h == d->size && image->w == d->size)))
+	otp_size picture = {image->h, image->w};
+	if (image->c == d->settled_c && otp_size_equal(otp_preprocessing_size(&d->how, picture), picture))
 		return true;
 	size_t pixels = otp_mul_size((size_t)image->h, (size_t)image->w);
 	size_t needed = otp_mul_size(pixels, (size_t)(image->c + 2 * d->settled_c) * sizeof(float));
@@ -459,8 +520,7 @@ static bool settle(const otp_dataset *d, uint64_t index, otp_image *image, otp_e
 	}
 	if (image->c != d->settled_c)
 		otp_image_to_channels(image, d->settled_c);
-	if (d->size)
-		otp_image_to_square(image, d->size);
+	otp_preprocessing_apply(&d->how, image);
 	if (bytes)
 		otp_image_to_bytes(image);
 	return true;
@@ -480,7 +540,7 @@ void otp_dataset_leave_out(const otp_dataset *d, uint64_t index, const char *why
 typedef struct filling {
 	otp_dataset *d;
 	size_t sample_bytes;
-	char **why; /* (count) what is wrong with samples that cannot be decoded */
+	char **why; /* (count + withheld) what is wrong with samples that cannot be decoded */
 	otp_tally *tally;
 	atomic_int_fast64_t next;
 	otp_error refused; /* the first read that the machine refused */
@@ -492,14 +552,14 @@ static void note_refused(filling *f, const otp_error *trouble)
 	if (!f->refused.exit_code)
 		f->refused = *trouble;
 	pthread_mutex_unlock(f->d->lock);
-	atomic_store(&f->next, f->d->count); /* nobody reads on */
+	atomic_store(&f->next, all_samples(f->d)); /* nobody reads on */
 }
 
 static void fill(void *argument, int worker)
 {
 	(void)worker;
 	filling *f = argument;
-	for (int64_t i; (i = atomic_fetch_add(&f->next, 1)) < f->d->count;) {
+	for (int64_t i; (i = atomic_fetch_add(&f->next, 1)) < all_samples(f->d);) {
 		otp_error trouble = {0};
 		otp_image image = {0};
 		if (!settle(f->d, (uint64_t)i, &image, &trouble) && otp_source_refused(&trouble))
@@ -508,7 +568,10 @@ static void fill(void *argument, int worker)
 			f->why[i] = otp_strdup(trouble.text);
 		else if (f->d->kept)
 			memcpy(f->d->kept + (size_t)i * f->sample_bytes, image.u8, f->sample_bytes);
-		otp_image_free(&image);
+		if (f->d->kept_apart)
+			f->d->kept_apart[i] = image;
+		else
+			otp_image_free(&image);
 		otp_tally_add(f->tally, 1);
 	}
 }
@@ -516,23 +579,29 @@ static void fill(void *argument, int worker)
 /* Name the broken files, in their order, and close the gaps that they leave. */
 static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, otp_error *err)
 {
-	int64_t good = 0;
-	for (int64_t i = 0; i < d->count; i++)
+	int64_t good = 0, all = all_samples(d), count = 0;
+	for (int64_t i = 0; i < all; i++)
 		if (why[i])
 			otp_dataset_leave_out(d, (uint64_t)i, why[i]);
-	for (int64_t i = 0; i < d->count; i++) {
+	for (int64_t i = 0; i < all; i++) {
 		if (d->broken[i])
 			continue;
+		count += i < d->count;
 		if (good < i) {
 			d->chosen[good] = d->chosen[i];
 			if (d->kept)
 				memcpy(d->kept + (size_t)good * sample_bytes,
 				       d->kept + (size_t)i * sample_bytes, sample_bytes);
+			if (d->kept_apart) {
+				d->kept_apart[good] = d->kept_apart[i];
+				d->kept_apart[i] = (otp_image){0};
+			}
 		}
 		d->broken[good++] = 0;
 	}
-	d->count = good;
-	return good > 0 ||
+	d->count = count;
+	d->withheld = good - count;
+	return count > 0 ||
 	       otp_fail(err, d->spec.text, "none of its images can be decoded; the first trouble: %s",
 			d->source->skipped[0]);
 }
@@ -542,24 +611,37 @@ static bool stores_bytes(const otp_source *s)
 	return s->kind == OTP_DATA_IMAGES && s->count > 0 && !s->scaled;
 }
 
+/* Of a settled picture; where sizes differ, the mean over the source, and what the smallest are enlarged to.
+ */
+static size_t settled_values(const otp_dataset *d)
+{
+	const otp_data_survey *all = &d->source->survey;
+	size_t pixels = (size_t)d->whole.h * (size_t)d->whole.w;
+	if (!pixels) {
+		size_t least = (size_t)d->how.crop.h * (size_t)d->how.crop.w;
+		pixels = (size_t)(all->pixels / d->source->count + 1);
+		pixels = pixels < least ? least : pixels;
+	}
+	return otp_mul_size(pixels, (size_t)d->settled_c);
+}
+
 /* Bytes are worth keeping where a read costs more than a copy, and where half
  * of what the machine can spare holds them. */
 static size_t bytes_to_keep(const otp_dataset *d)
 {
 	const otp_source *s = d->source;
-	bool reshaped = d->size && (s->h != d->size || s->w != d->size);
-	size_t sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c;
+	bool reshaped = s->h != d->whole.h || s->w != d->whole.w;
 	if (!stores_bytes(s) || !(s->costly || reshaped || s->c != d->settled_c) || !d->spec.keep ||
-	    (size_t)d->count > otp_memory_available() / 2 / sample_bytes)
+	    (size_t)all_samples(d) > otp_memory_available() / 2 / settled_values(d))
 		return 0;
-	return otp_mul_size((size_t)d->count, sample_bytes);
+	return otp_mul_size((size_t)all_samples(d), settled_values(d));
 }
 
 /* Decode every sample, into memory where that is kept, and leave out those that cannot be decoded. */
 static bool read_through(otp_dataset *d, int threads, otp_error *err)
 {
-	int64_t count = d->count;
-	filling f = {.d = d, .sample_bytes = (size_t)d->h * (size_t)d->w * (size_t)d->settled_c};
+	int64_t count = all_samples(d);
+	filling f = {.d = d, .sample_bytes = (size_t)d->whole.h * (size_t)d->whole.w * (size_t)d->settled_c};
 	f.why = otp_calloc((size_t)count, sizeof *f.why);
 	otp_pool *pool = start_pool(d, threads, err);
 	char *what = otp_format("%s: decoded", d->spec.text);
@@ -618,30 +700,44 @@ static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
 	return true;
 }
 
-/* own: size is that of generated samples alone. */
-static bool shape(otp_dataset *d, int size, int channels, bool own, otp_error *err)
+static bool fail_sizes(const otp_dataset *d, otp_error *err)
+{
+	const otp_data_survey *all = &d->source->survey;
+	return otp_fail(err, d->spec.text,
+			"has images of several sizes, from %d x %d to %d x %d (height x width): give "
+			"--image-size or --crop",
+			all->h_min, all->w_min, all->h_max, all->w_max);
+}
+
+/* Of settled pictures and of samples. own: samples are pictures as stored. */
+static bool settle_sizes(otp_dataset *d, const otp_preprocessing *how, bool own, otp_error *err)
+{
+	const otp_source *s = d->source;
+	otp_size stored = {s->h, s->w};
+	bool images = s->kind == OTP_DATA_IMAGES;
+	d->own = own && images;
+	d->how = images && !own ? *how : (otp_preprocessing){0};
+	if (!d->how.size.h && !d->how.crop.h && !d->own && s->h == 0)
+		return fail_sizes(d, err);
+	d->whole = d->how.size.h || s->h ? otp_preprocessing_size(&d->how, stored) : stored;
+	OTP_ASSERT(!d->whole.h || (d->how.crop.h <= d->whole.h && d->how.crop.w <= d->whole.w),
+		   "windows of %dx%d in %dx%d", d->how.crop.w, d->how.crop.h, d->whole.w, d->whole.h);
+	otp_size sample = d->how.crop.h ? d->how.crop : d->whole;
+	d->h = sample.h;
+	d->w = sample.w;
+	return true;
+}
+
+static bool shape(otp_dataset *d, const otp_preprocessing *how, int channels, bool own, otp_error *err)
 {
 	otp_source *s = d->source;
-	otp_free(d->kept);
-	otp_free(d->broken);
-	d->kept = NULL;
-	d->broken = NULL;
-	d->kept_bytes = 0;
-	d->loaded = false;
-	d->exact = d->streamed;
-	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, size, err)))
+	int larger = how->size.h > how->size.w ? how->size.h : how->size.w;
+	forget(d);
+	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, larger, err)) ||
+	    !settle_sizes(d, how, own, err))
 		return false;
-	d->own = own && s->kind == OTP_DATA_IMAGES;
-	d->size = s->kind == OTP_DATA_IMAGES && !own ? size : 0;
-	if (!d->size && !d->own && s->h == 0)
-		return otp_fail(err, d->spec.text,
-				"has images of several sizes, from %d x %d to %d x %d (height x width): give "
-				"--image-size",
-				s->survey.h_min, s->survey.w_min, s->survey.h_max, s->survey.w_max);
-	d->h = d->size ? d->size : s->h;
-	d->w = d->size ? d->size : s->w;
 	if (d->chosen)
-		d->broken = otp_calloc((size_t)d->count, sizeof *d->broken);
+		d->broken = otp_calloc((size_t)all_samples(d), sizeof *d->broken);
 	d->prepared = true;
 	d->kept_bytes = d->own ? 0 : bytes_to_keep(d);
 	return true;
@@ -655,9 +751,9 @@ void otp_dataset_stream(otp_dataset *d)
 
 void otp_dataset_allow_odd(otp_dataset *d) { d->spec.odd_allowed = true; }
 
-bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err)
+bool otp_dataset_shape(otp_dataset *d, const otp_preprocessing *p, int channels, otp_error *err)
 {
-	return shape(d, size, channels, false, err);
+	return shape(d, p, channels, false, err);
 }
 
 /* What was chosen where something else could have been meant. */
@@ -688,16 +784,20 @@ bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err)
 	d->loaded = true;
 	if (!d->kept_bytes)
 		return true;
-	d->kept = otp_try_calloc(d->kept_bytes, 1);
-	if (!d->kept)
+	if (d->whole.h)
+		d->kept = otp_try_calloc(d->kept_bytes, 1);
+	else if (otp_memory_can_have(d->kept_bytes))
+		d->kept_apart = otp_calloc((size_t)(d->apart_count = all_samples(d)), sizeof *d->kept_apart);
+	if (!d->kept && !d->kept_apart)
 		return otp_fail_memory(err, d->spec.text, d->kept_bytes,
 				       "its decoded pictures (?keep=off takes none)", otp_memory_available());
 	return read_through(d, threads, err);
 }
 
-bool otp_dataset_prepare_own(otp_dataset *d, int size, int channels, int threads, otp_error *err)
+bool otp_dataset_prepare_own(otp_dataset *d, const otp_preprocessing *p, int channels, int threads,
+			     otp_error *err)
 {
-	return shape(d, size, channels, true, err) && otp_dataset_load(d, threads, err);
+	return shape(d, p, channels, true, err) && otp_dataset_load(d, threads, err);
 }
 
 bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err)
@@ -705,12 +805,13 @@ bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err)
 	OTP_ASSERT(d->loaded, "otp_dataset_load comes first");
 	d->exact = true;
 	/* What is kept was decoded; the rows of an array need no decoding. */
-	return d->kept || !d->source->costly || !d->chosen || read_through(d, threads, err);
+	return d->kept || d->kept_apart || !d->source->costly || !d->chosen || read_through(d, threads, err);
 }
 
-bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err)
+bool otp_dataset_prepare(otp_dataset *d, const otp_preprocessing *p, int channels, int threads,
+			 otp_error *err)
 {
-	return otp_dataset_shape(d, size, channels, err) && otp_dataset_load(d, threads, err);
+	return otp_dataset_shape(d, p, channels, err) && otp_dataset_load(d, threads, err);
 }
 
 /* ---- the second stage ------------------------------------------------------------ */
@@ -762,12 +863,16 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 			out[i] = brightness * (out[i] + 1) - 1;
 }
 
-/* A sample that can be read: `index` itself, or, in training, the next good one. */
+/* A sample that can be read: `index` itself, or, in training, the next good one. None of those that are
+ * withheld stands in for one that is not. */
 static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *image, otp_error *err)
 {
 	if (!d->broken || d->exact)
 		return settle(d, *index, image, err);
-	for (int64_t tries = 0; tries < d->count; tries++) {
+	bool withheld = *index >= (uint64_t)d->count;
+	uint64_t first = withheld ? (uint64_t)d->count : 0,
+		 count = (uint64_t)(withheld ? d->withheld : d->count);
+	for (uint64_t tries = 0; tries < count; tries++) {
 		otp_error trouble = {0};
 		if (!d->broken[*index]) {
 			if (settle(d, *index, image, &trouble))
@@ -778,26 +883,52 @@ static bool settle_or_next(const otp_dataset *d, uint64_t *index, otp_image *ima
 			}
 			otp_dataset_leave_out(d, *index, trouble.text);
 		}
-		*index = (*index + 1) % (uint64_t)d->count;
+		*index = first + (*index - first + 1) % count;
 	}
 	return otp_fail(err, d->spec.text, "none of its images can be decoded any more");
 }
 
-/* Sample `index` settled; the pixels may belong to the set. */
+/* Picture `index` settled; the pixels may belong to the set. */
 static bool take(const otp_dataset *d, uint64_t *index, otp_image *image, otp_error *err)
 {
 	OTP_ASSERT(d->loaded, "otp_dataset_prepare comes first");
-	*image = (otp_image){.h = d->h, .w = d->w, .c = d->settled_c};
+	if (d->kept_apart) {
+		*image = d->kept_apart[*index];
+		image->owned = NULL;
+		return true;
+	}
+	*image = (otp_image){.h = d->whole.h, .w = d->whole.w, .c = d->settled_c};
 	if (!d->kept)
 		return settle_or_next(d, index, image, err);
 	image->u8 = d->kept + (size_t)*index * otp_image_values(image);
 	return true;
 }
 
+/* From 0 to `room`, by a random number or in the middle. */
+static int shift_of(int room, const uint32_t *random)
+{
+	return random ? (int)((uint64_t)*random * ((uint64_t)room + 1) >> 32) : room / 2;
+}
+
+/* The same of a sample: where samples are windows, the one at `place`. */
+static bool take_window(const otp_dataset *d, uint64_t *index, const uint32_t *place, otp_image *image,
+			otp_error *err)
+{
+	if (!take(d, index, image, err))
+		return false;
+	if (!d->how.crop.h || (image->h == d->h && image->w == d->w))
+		return true;
+	otp_image cut = otp_image_cut(image, shift_of(image->h - d->h, place),
+				      shift_of(image->w - d->w, place ? place + 1 : NULL), d->h, d->w);
+	otp_image_free(image);
+	*image = cut;
+	return true;
+}
+
 bool otp_dataset_take(const otp_dataset *d, uint64_t index, otp_image *out, otp_error *err)
 {
 	OTP_ASSERT(d->exact, "otp_dataset_sieve comes first");
-	return take(d, &index, out, err);
+	return take_window(d, &index, NULL, out, err);
 }
 
 int otp_dataset_settled_channels(const otp_dataset *d) { return d->settled_c; }
@@ -813,10 +944,21 @@ int64_t otp_dataset_alpha(const otp_dataset *d)
 	return d->settled_c == 1 || d->settled_c == 3 ? d->source->survey.alpha : 0;
 }
 
+bool otp_dataset_has_windows(const otp_dataset *d)
+{
+	return d->how.crop.h && !otp_size_equal(d->how.crop, d->whole);
+}
+
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err)
 {
+	return otp_dataset_get_window(d, index, draw, NULL, out, err);
+}
+
+bool otp_dataset_get_window(const otp_dataset *d, uint64_t index, uint32_t draw, const uint32_t *place,
+			    float *out, otp_error *err)
+{
 	otp_image image;
-	if (!take(d, &index, &image, err))
+	if (!take_window(d, &index, place, &image, err))
 		return false;
 	finish(d, &image, number_in_source(d, index), draw, out);
 	otp_image_free(&image);
@@ -826,7 +968,7 @@ bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float 
 int otp_dataset_stored_channels(const otp_dataset *d)
 {
 	OTP_ASSERT(d->prepared, "otp_dataset_prepare comes first");
-	bool drawn = d->colour != OTP_COLOUR_NONE || d->brightness != 1;
+	bool drawn = d->colour != OTP_COLOUR_NONE || d->brightness != 1 || otp_dataset_has_windows(d);
 	return stores_bytes(d->source) && !drawn && (d->settled_c == d->c || d->settled_c == 1) ? d->settled_c
 												: 0;
 }

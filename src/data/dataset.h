@@ -11,6 +11,7 @@
 #include "core/base.h"
 #include "data/colour.h"
 #include "data/image.h"
+#include "data/preprocessing.h"
 
 typedef enum otp_data_kind { OTP_DATA_IMAGES, OTP_DATA_VECTORS } otp_data_kind;
 
@@ -21,11 +22,15 @@ typedef struct otp_data_survey {
 	int64_t grey, colour; /* images of 1 or 2, of 3 or 4 channels as stored */
 	int64_t alpha, deep;  /* with an alpha channel; with more than 8 bits a channel */
 	int h_min, h_max, w_min, w_max;
+	int64_t pixels; /* of all images together */
 } otp_data_survey;
 
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
 	int64_t count;	   /* samples; 0: generated, as many as asked for */
+	int64_t withheld;  /* samples beside these, numbered from count on (otp_dataset_withhold) */
+	int64_t listed;	   /* both, as they were found, damaged ones too; 0: generated */
+	bool fresh;	   /* samples of numbers far from all that training draws can be had */
 	int h, w, c;	   /* of one sample; h = w = 0 before prepare where sizes differ */
 	int64_t skipped;   /* files that could not be read, each named on stderr once */
 	int64_t undecoded; /* of these, pictures that cannot be decoded */
@@ -50,10 +55,10 @@ typedef struct otp_dataset_info {
 otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
 /* The same; pictures of more than `most_pixels` are left out, unless the spec has a limit of its own. */
 otp_dataset *otp_dataset_open_up_to(const char *spec, uint64_t seed, int64_t most_pixels, otp_error *err);
-/* Fix the form in which samples come out (images: size x size, or their own
- * size where 0; channels: 1 or 3 from anything, grey repeated, alpha laid over
- * white), and decide what will be held in memory. Reads no sample. */
-bool otp_dataset_shape(otp_dataset *d, int size, int channels, otp_error *err);
+/* Fix the form in which samples come out (images: by `p`; channels: 1 or 3 from
+ * anything, grey repeated, alpha laid over white), and decide what will be held
+ * in memory. Reads no sample. */
+bool otp_dataset_shape(otp_dataset *d, const otp_preprocessing *p, int channels, otp_error *err);
 /* Before shape, for who reads every sample once: nothing is kept in memory, and, as after otp_dataset_sieve,
  * none stands in for another. A sample that cannot be decoded is an error of otp_dataset_get and the like;
  * who meets it has it left out. */
@@ -70,16 +75,26 @@ bool otp_dataset_load(otp_dataset *d, int threads, otp_error *err);
  * before load everything is read, and nothing kept. */
 bool otp_dataset_digest(otp_dataset *d, int threads, otp_error *err);
 /* Both. */
-bool otp_dataset_prepare(otp_dataset *d, int size, int channels, int threads, otp_error *err);
+bool otp_dataset_prepare(otp_dataset *d, const otp_preprocessing *p, int channels, int threads,
+			 otp_error *err);
 /* For inference, after load: decodes what is not kept in memory once, and leaves out the samples that cannot
  * be decoded. From then on count, names and rows are those of samples that can be, and none stands in for
  * another: a file that breaks later is an error of otp_dataset_get. */
 bool otp_dataset_sieve(otp_dataset *d, int threads, otp_error *err);
-/* The other way to prepare, for pictures that keep their sizes (generated ones: `size`). Nothing is kept in
- * memory, the description's h and w are 0 where sizes differ, and samples come by otp_dataset_take, not by
- * otp_dataset_get. */
-bool otp_dataset_prepare_own(otp_dataset *d, int size, int channels, int threads, otp_error *err);
+/* The other way to prepare, for pictures that keep their sizes (generated ones are made for `p`). Nothing is
+ * kept in memory, the description's h and w are 0 where sizes differ, and samples come by otp_dataset_take,
+ * not by otp_dataset_get. */
+bool otp_dataset_prepare_own(otp_dataset *d, const otp_preprocessing *p, int channels, int threads,
+			     otp_error *err);
 void otp_dataset_close(otp_dataset *d);
+
+/* Takes `count` samples, fewer than there are, away from training: from then on the set's count is that of
+ * the others, and these are numbered after them. Which ones is a function of (seed, count, number of
+ * samples), so rows of two sets that belong together are withheld together. Of a generated set none is lost:
+ * it becomes fresh. Before otp_dataset_shape. */
+void otp_dataset_withhold(otp_dataset *d, uint64_t seed, int64_t count);
+/* After that: leaves nothing but the withheld samples, of which there are some. */
+void otp_dataset_only_withheld(otp_dataset *d);
 
 /* Kind and larger side of a set, 0 where sides differ or a set has no pictures, from headers alone: of a
  * folder the first files, of arrays no data. Names no damaged file; opening the set does. */
@@ -91,8 +106,14 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d);
  * In training (before otp_dataset_sieve), a file that turns out broken when it is
  * decoded is named once and the next sample stands in for it.
  * Thread-safe; a function of (seed, index, draw) alone. index < count, or
- * anything where count is 0. */
+ * anything where count is 0 or the set is generated; withheld ones follow count. */
 bool otp_dataset_get(const otp_dataset *d, uint64_t index, uint32_t draw, float *out, otp_error *err);
+/* The same, for training: where samples are windows of pictures, two random numbers say which; NULL: the
+ * middle one. */
+bool otp_dataset_get_window(const otp_dataset *d, uint64_t index, uint32_t draw, const uint32_t *place,
+			    float *out, otp_error *err);
+/* Whether samples are windows that have room to move in. */
+bool otp_dataset_has_windows(const otp_dataset *d);
 
 /* The two stages of a sample, for who does something between them; after otp_dataset_sieve, pictures only.
  * Take: sample `index` in the set's size and settled channels, or, prepared by otp_dataset_prepare_own, just
@@ -106,7 +127,7 @@ void otp_dataset_finish(const otp_dataset *d, uint64_t index, const otp_image *p
 int64_t otp_dataset_alpha(const otp_dataset *d);
 
 /* Where samples are a fixed function of stored bytes (a set with an end of 8-bit
- * images, nothing drawn, at full brightness): the channels of those bytes, which
+ * images, nothing drawn, at full brightness, all of each): the channels of those bytes, which
  * are the samples' or 1 (grey, repeated). 0 for any other set. After prepare. */
 int otp_dataset_stored_channels(const otp_dataset *d);
 /* The bytes of such a sample, h * w * stored channels: byte / 127.5 - 1 is what otp_dataset_get gives. */

@@ -325,13 +325,20 @@ static void leave_locked(folder *f, const otp_archived *e)
 	otp_free(text);
 }
 
-static bool walk_zip(folder *f, otp_error *err)
+/* `below`: the folder of the zip that is the set, NULL: all of it. */
+static bool walk_zip(folder *f, const char *below, otp_error *err)
 {
+	size_t skip = below ? strlen(below) + 1 : 0;
 	otp_archived e;
 	int64_t encrypted = 0, packed = 0;
 	int method = 0;
 	for (uint64_t i = 0; i < otp_archive_count(f->archive); i++) {
-		if (!otp_archive_entry(f->archive, i, &e) || has_hidden_part(e.name))
+		if (!otp_archive_entry(f->archive, i, &e))
+			continue;
+		if (below && (strncmp(e.name, below, skip - 1) != 0 || e.name[skip - 1] != '/'))
+			continue;
+		e.name += skip;
+		if (has_hidden_part(e.name))
 			continue;
 		bool locked = e.encrypted || !e.can_unpack;
 		if (locked && otp_image_name_fits(e.name)) {
@@ -415,45 +422,74 @@ static void folder_close(otp_source *base)
 
 /* ---- opening ------------------------------------------------------------------ */
 
-/* Head of one file into survey and digest; false where it is not an image. */
-static bool look(folder *f, const entry *e, otp_error *err)
+/* What the first bytes of a file tell. */
+typedef struct head {
+	bool known; /* it is an image */
+	otp_image_facts is;
+	uint8_t bytes[4096];
+	size_t count;
+	otp_error trouble;
+} head;
+
+static void look(const folder *f, const entry *e, head *out)
 {
 	enum { HEAD = 1 << 16 };
 	size_t bytes;
-	otp_image_facts is;
-	bool known = false;
-	otp_error trouble = {0};
 	char *path = path_of(f, e->name);
+	*out = (head){.known = false};
 	/* A JPEG may carry more than a head's worth of notes before it tells its size. */
-	for (size_t most = HEAD; !known; most = SIZE_MAX) {
-		void *data = read_bytes(f, e, most, &bytes, err);
-		if (!data)
+	for (size_t most = HEAD; !out->known; most = SIZE_MAX) {
+		otp_error unread = {0};
+		void *data = read_bytes(f, e, most, &bytes, &unread);
+		if (!data) {
+			out->trouble = unread;
 			break;
-		trouble = (otp_error){0};
-		known = otp_image_look(data, bytes, e->bytes, path, f->most_pixels, &is, &trouble);
-		if (known)
-			f->former = XXH3_64bits_withSeed(data, bytes < 4096 ? bytes : 4096, f->former);
+		}
+		out->trouble = (otp_error){0};
+		out->known =
+		    otp_image_look(data, bytes, e->bytes, path, f->most_pixels, &out->is, &out->trouble);
+		out->count = bytes < sizeof out->bytes ? bytes : sizeof out->bytes;
+		memcpy(out->bytes, data, out->count);
 		otp_free(data);
 		if (bytes >= e->bytes)
 			break;
 	}
 	otp_free(path);
-	if (!known && !err->exit_code)
-		*err = trouble;
-	if (!known)
-		return false;
-	f->former = XXH3_64bits_withSeed(e->name, strlen(e->name), f->former ^ e->bytes);
+}
+
+/* An image into survey and digest. */
+static void note_head(folder *f, const entry *e, const head *h)
+{
+	const otp_image_facts *is = &h->is;
 	otp_data_survey *s = &f->base.survey;
 	bool first = s->grey + s->colour == 0;
-	s->grey += is.c <= 2;
-	s->colour += is.c > 2;
-	s->alpha += is.c % 2 == 0;
-	s->deep += is.deep;
-	s->h_min = first || is.h < s->h_min ? is.h : s->h_min;
-	s->w_min = first || is.w < s->w_min ? is.w : s->w_min;
-	s->h_max = is.h > s->h_max ? is.h : s->h_max;
-	s->w_max = is.w > s->w_max ? is.w : s->w_max;
-	return true;
+	f->former = XXH3_64bits_withSeed(h->bytes, h->count, f->former);
+	f->former = XXH3_64bits_withSeed(e->name, strlen(e->name), f->former ^ e->bytes);
+	s->grey += is->c <= 2;
+	s->colour += is->c > 2;
+	s->alpha += is->c % 2 == 0;
+	s->deep += is->deep;
+	s->pixels += (int64_t)is->h * is->w;
+	s->h_min = first || is->h < s->h_min ? is->h : s->h_min;
+	s->w_min = first || is->w < s->w_min ? is->w : s->w_min;
+	s->h_max = is->h > s->h_max ? is->h : s->h_max;
+	s->w_max = is->w > s->w_max ? is->w : s->w_max;
+}
+
+typedef struct looking {
+	const folder *f;
+	const entry *entries;
+	head *heads;
+	size_t count;
+	atomic_size_t next;
+} looking;
+
+static void look_at_some(void *argument, int worker)
+{
+	(void)worker;
+	looking *l = argument;
+	for (size_t i; (i = atomic_fetch_add(&l->next, 1)) < l->count;)
+		look(l->f, &l->entries[i], &l->heads[i]);
 }
 
 static bool fail_empty(const folder *f, otp_error *err)
@@ -610,25 +646,56 @@ static void keep_extensions(folder *f)
 	}
 }
 
-/* Keep the first `most` files that are images, name and drop those that are damaged. */
+/* One file after its head was read: kept, or named and dropped. */
+static void keep_image(folder *f, size_t i, const head *h, size_t *kept, otp_error *err)
+{
+	char name[NAME_BYTES];
+	if (h->known) {
+		note_head(f, &f->entries[i], h);
+		f->entries[(*kept)++] = f->entries[i];
+		return;
+	}
+	if (otp_source_refused(&h->trouble))
+		*err = h->trouble;
+	else
+		otp_source_skip_picture(&f->base, folder_name(&f->base, i, name, sizeof name),
+					h->trouble.text);
+	otp_free(f->entries[i].name);
+}
+
+/* Keep the first `most` files that are images, name and drop those that are damaged. Heads are read side by
+ * side: on a disk far away each takes its time. */
 static bool keep_images(folder *f, size_t most, otp_error *err)
 {
-	size_t kept = 0;
-	for (size_t i = 0; i < f->count; i++) {
-		otp_error trouble = {0};
-		if (kept < most && !err->exit_code && look(f, &f->entries[i], &trouble)) {
-			f->entries[kept++] = f->entries[i];
-			continue;
-		}
-		if (otp_source_refused(&trouble)) {
-			*err = trouble;
-		} else if (trouble.exit_code) {
-			char name[NAME_BYTES];
-			otp_source_skip_picture(&f->base, folder_name(&f->base, i, name, sizeof name),
-						trouble.text);
-		}
-		otp_free(f->entries[i].name);
+	enum { ROUND = 2048, WORTH_A_TEAM = 256 };
+	size_t kept = 0, round = most < ROUND ? most : ROUND;
+	round = f->count < round ? f->count : round;
+	otp_pool *pool = otp_pool_new(f->count >= WORTH_A_TEAM && most > WORTH_A_TEAM ? otp_cores() : 1);
+	if (!otp_pool_start(pool)) { /* fewer threads than cores may be had */
+		otp_pool_free(pool);
+		pool = otp_pool_new(1);
 	}
+	head *heads = otp_calloc(round, sizeof *heads);
+	char *what = otp_format("%s: looked at", f->root);
+	otp_tally *tally = otp_tally_new(what, 0, (int64_t)f->count);
+	size_t first = 0;
+	for (; first < f->count && kept < most && !err->exit_code; first += round) {
+		size_t count = f->count - first < round ? f->count - first : round;
+		looking l = {.f = f, .entries = f->entries + first, .heads = heads, .count = count};
+		otp_pool_run(pool, look_at_some, &l);
+		for (size_t i = 0; i < count; i++)
+			if (kept < most && !err->exit_code)
+				keep_image(f, first + i, &heads[i], &kept, err);
+			else
+				otp_free(f->entries[first + i].name);
+		otp_tally_add(tally, (int64_t)count);
+	}
+	for (; first < f->count; first++)
+		otp_free(f->entries[first].name);
+	otp_tally_free(tally);
+	otp_free(what);
+	otp_free(heads);
+	otp_pool_free(pool);
 	f->count = kept;
 	return err->exit_code == 0;
 }
@@ -683,13 +750,19 @@ otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
 
 otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
 {
-	otp_archive *archive = otp_archive_open(spec->place, err);
-	if (!archive)
-		return NULL;
-	folder *f = folder_new(spec, spec->place);
-	f->archive = archive;
-	if (walk_zip(f, err))
-		return folder_finish(f, spec, err);
-	folder_close(&f->base);
-	return NULL;
+	char *file, *name;
+	otp_source *source = NULL;
+	otp_source_split_name(spec->place, &file, &name);
+	otp_archive *archive = otp_archive_open(file, err);
+	if (archive) {
+		folder *f = folder_new(spec, spec->place);
+		f->archive = archive;
+		if (walk_zip(f, name && *name == '/' ? name + 1 : name, err))
+			source = folder_finish(f, spec, err);
+		else
+			folder_close(&f->base);
+	}
+	otp_free(file);
+	otp_free(name);
+	return source;
 }

@@ -1,9 +1,8 @@
-/* image: PNG writing by stb, resampling and channel arithmetic.
+/* image: PNG writing by stb, channel arithmetic.
  * All arithmetic is on floats in [-1, 1]; bytes come back by one rounding. */
 #include "data/image.h"
 
 #include "core/file.h"
-#include "data/resample.h"
 #include "scalar.h"
 
 #include <math.h>
@@ -122,23 +121,23 @@ void otp_image_to_channels(otp_image *image, int channels)
 	replace_by_floats(image, out, image->h, image->w, channels);
 }
 
-/* ---- size --------------------------------------------------------------------- */
+/* ---- parts -------------------------------------------------------------------- */
 
-void otp_image_to_square(otp_image *image, int size)
+otp_image otp_image_cut(const otp_image *image, int top, int left, int h, int w)
 {
-	if (image->h == size && image->w == size)
-		return;
-	/* The longer side keeps its exact ratio; the crop's offset is whole pixels of the result. */
-	double ratio = (double)size / (image->h < image->w ? image->h : image->w);
-	otp_frame frame = {.h = image->h < image->w ? size : image->h * ratio,
-			   .w = image->h < image->w ? image->w * ratio : size,
-			   .rows = size,
-			   .columns = size};
-	frame.top = floor((frame.h - size) / 2);
-	frame.left = floor((frame.w - size) / 2);
-	otp_image out = otp_image_resample(image, image->c, &frame, false);
-	otp_image_free(image);
-	*image = out;
+	OTP_ASSERT(top >= 0 && left >= 0 && top + h <= image->h && left + w <= image->w,
+		   "%dx%d at %d, %d of %dx%d", w, h, left, top, image->w, image->h);
+	otp_image out = {.h = h, .w = w, .c = image->c};
+	size_t pixel = (size_t)image->c * (image->u8 ? 1 : sizeof(float)), row = (size_t)w * pixel;
+	const char *from = image->u8 ? (const char *)image->u8 : (const char *)image->f32;
+	char *to = otp_calloc(otp_image_values(&out), image->u8 ? 1 : sizeof(float));
+	for (int y = 0; y < h; y++)
+		memcpy(to + (size_t)y * row,
+		       from + ((size_t)(top + y) * (size_t)image->w + (size_t)left) * pixel, row);
+	out.owned = to;
+	out.u8 = image->u8 ? out.owned : NULL;
+	out.f32 = image->u8 ? NULL : out.owned;
+	return out;
 }
 
 /* ---- writing ------------------------------------------------------------------- */

@@ -49,8 +49,8 @@ void otp_image_to_bytes(otp_image *image);
  * luminance (Rec. 601), alpha is laid over white unless 4 keeps it. */
 void otp_image_to_channels(otp_image *image, int channels);
 void otp_image_convert_pixel(const float *in, int c_in, float *out, int c_out); /* of one pixel */
-/* Shorter side to `size` (triangle filter, widened when shrinking), then the centre size x size. */
-void otp_image_to_square(otp_image *image, int size);
+/* A new picture: rows [top, top + h) and columns [left, left + w). */
+otp_image otp_image_cut(const otp_image *image, int top, int left, int h, int w);
 
 /* byte / 127.5 - 1 for `count` bytes. */
 void otp_image_floats(const uint8_t *bytes, size_t count, float *out);

@@ -80,10 +80,14 @@ static uint64_t position_of(const otp_walk *w, uint32_t draw, int i)
 	return draw * distinct + (uint64_t)(i / w->copies);
 }
 
+static otp_stream stream_of(const otp_walk *w, uint32_t draw, int i)
+{
+	return otp_stream_make(w->seed, (uint32_t)(i / w->copies) * 2 + (uint32_t)w->side, draw);
+}
+
 static bool wants_mirror(const otp_walk *w, uint32_t draw, int i)
 {
-	otp_stream s = otp_stream_make(w->seed, (uint32_t)(i / w->copies) * 2 + (uint32_t)w->side, draw);
-	return w->flip && (otp_random_u32(s, OTP_PURPOSE_FLIP, 0) & 1);
+	return w->flip && (otp_random_u32(stream_of(w, draw, i), OTP_PURPOSE_FLIP, 0) & 1);
 }
 
 void otp_loader_picks(otp_walk walk, uint64_t count, uint32_t draw, uint32_t *picks)
@@ -109,8 +113,11 @@ static void fill(otp_loader *l, slot *s, uint32_t draw)
 			memcpy(image, image - values, values * sizeof *image);
 			continue;
 		}
+		otp_stream stream = stream_of(w, draw, i);
+		const uint32_t place[2] = {otp_random_u32(stream, OTP_PURPOSE_CROP, 0),
+					   otp_random_u32(stream, OTP_PURPOSE_CROP, 1)};
 		/* Draw 0 of a hue belongs to evaluation. */
-		if (!otp_dataset_get(l->set, index, draw + 1, image, &s->trouble))
+		if (!otp_dataset_get_window(l->set, index, draw + 1, place, image, &s->trouble))
 			return;
 		if (wants_mirror(w, draw, i))
 			mirror(image, l->h, l->w, l->c);

@@ -17,6 +17,7 @@ typedef struct otp_walk {
 	otp_side side;	   /* walks of the same seed differ */
 	int batch, copies; /* every sample stands `copies` times in its batch, one behind the other */
 	bool flip;	   /* images: mirrored or not */
+	/* Which window of a picture a sample is, where samples are windows, follows from the draw too. */
 } otp_walk;
 
 /* Batches from first_draw on are prepared ahead by `workers` threads (0: on demand). */

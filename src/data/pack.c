@@ -467,7 +467,7 @@ void otp_pack_close(otp_pack *p)
 		close(p->journal_fd);
 	otp_lock_release(p->lock);
 	for (size_t i = 0; i < p->left_count; i++)
-		otp_free((char *)(uintptr_t)p->left[i].why);
+		otp_free(p->left[i].why);
 	otp_free(p->left);
 	otp_free(p->pieces);
 	otp_free(p->path);

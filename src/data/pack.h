@@ -21,7 +21,7 @@ typedef struct otp_pack_form {
 /* A sample that got no row. */
 typedef struct otp_pack_left {
 	int64_t sample;
-	const char *why;
+	char *why;
 } otp_pack_left;
 
 /* How the finished file speaks of itself: an attribute of its set, one of both. */

@@ -1,4 +1,5 @@
 #include "data/resample.h"
+#include "scalar.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,11 +11,50 @@ typedef struct axis {
 	float *weight; /* (count, taps) */
 } axis;
 
-/* The triangle filter in units of the coarser of the two grids (what Pillow
- * calls BILINEAR), for the `count` outputs from `offset` of a length `to` axis. */
-static axis axis_new(int from, double to, double offset, int count)
+/* ---- filters ------------------------------------------------------------------- */
+
+/* Weights at a distance x from the centre, in pixels of the input; `unit` is a pixel of the coarser grid. */
+static double triangle(double x, double unit) { return fmax(0, 1 - fabs(x) / unit); }
+
+static double box(double x, double unit)
 {
-	double scale = (double)from / to, reach = fmax(scale, 1);
+	double t = x * (1 / unit); /* a product, as Pillow has it: it decides who owns a border */
+	return t > -0.5 && t <= 0.5;
+}
+
+/* Keys' cubic with a = -1/2. */
+static double cubic(double x, double unit)
+{
+	double t = fabs(x) / unit;
+	if (t >= 2)
+		return 0;
+	return t < 1 ? (1.5 * t - 2.5) * t * t + 1 : ((-0.5 * t + 2.5) * t - 4) * t + 2;
+}
+
+static double sinc(double t) { return t == 0 ? 1 : sin(OTP_PI * t) / (OTP_PI * t); }
+
+static double lanczos(double x, double unit)
+{
+	double t = x / unit;
+	return t >= -3 && t < 3 ? sinc(t) * sinc(t / 3) : 0;
+}
+
+static const struct filter {
+	double (*weight)(double x, double unit);
+	double reach; /* of the coarser grid's pixels */
+	bool overshoots, overlaps;
+} FILTERS[] = {
+    [OTP_RESIZE_BILINEAR] = {triangle, 1, false, true},
+    [OTP_RESIZE_AREA] = {box, 0.5, false, false},
+    [OTP_RESIZE_BICUBIC] = {cubic, 2, true, true},
+    [OTP_RESIZE_LANCZOS] = {lanczos, 3, true, true},
+};
+
+/* For the `count` outputs from `offset` of a length `to` axis. */
+static axis axis_new(otp_resize filter, int from, double to, double offset, int count)
+{
+	const struct filter *f = &FILTERS[filter];
+	double scale = (double)from / to, unit = fmax(scale, 1), reach = f->reach * unit;
 	axis a = {.taps = (int)ceil(reach) * 2 + 1};
 	if (a.taps > from)
 		a.taps = from;
@@ -26,8 +66,11 @@ static axis axis_new(int from, double to, double offset, int count)
 		first = first < 0 ? 0 : first > from - a.taps ? from - a.taps : first;
 		float *weight = a.weight + (size_t)i * (size_t)a.taps;
 		a.first[i] = first;
+		/* A pixel on the border of two areas belongs to one. */
+		int from_area = (int)(centre - reach + 0.5), to_area = (int)(centre + reach + 0.5);
 		for (int t = 0; t < a.taps; t++)
-			sum += weight[t] = (float)fmax(0, 1 - fabs(first + t + 0.5 - centre) / reach);
+			if (f->overlaps || (first + t >= from_area && first + t < to_area))
+				sum += weight[t] = (float)f->weight(first + t + 0.5 - centre, unit);
 		for (int t = 0; t < a.taps; t++)
 			weight[t] = (float)(weight[t] / sum);
 	}
@@ -43,12 +86,47 @@ static void axis_free(axis *a)
 typedef struct resampler {
 	const otp_image *in;
 	int channels;
+	bool alpha; /* colours are weighted by it, in bytes, as Pillow does */
+	bool clips; /* what a filter carries beyond black or white is cut off */
 	axis down, across;
 	int columns;
 	float *raw, *row; /* one row of `in`, as stored and in `channels` */
 	float *ring;	  /* (down.taps, columns, channels): the last rows, resampled across */
 	int next;	  /* the first row of `in` that is not in the ring yet */
 } resampler;
+
+/* Colours over black by their alpha, and back. */
+static void premultiply(float *row, size_t values, size_t c)
+{
+	for (size_t i = 0; i < values; i += c)
+		for (size_t k = 0; k + 1 < c; k++)
+			row[i + k] = (row[i + k] + 1) * (row[i + c - 1] + 1) / 2 - 1;
+}
+
+static void unmultiply(float *row, size_t values, size_t c)
+{
+	for (size_t i = 0; i < values; i += c)
+		for (size_t k = 0; k + 1 < c; k++) {
+			int alpha = otp_image_byte(row[i + c - 1]), v = otp_image_byte(row[i + k]);
+			if (alpha && alpha < 255)
+				row[i + k] = otp_byte_value((uint8_t)(v < alpha ? 255 * v / alpha : 255));
+		}
+}
+
+/* Halves go up, also such that rounding of a sum left a little below. */
+static void to_bytes(float *row, size_t values)
+{
+	const double half = 0.5 + 1e-4;
+	for (size_t i = 0; i < values; i++)
+		row[i] =
+		    otp_byte_value((uint8_t)fmin(fmax(floor(((double)row[i] + 1) * 127.5 + half), 0), 255));
+}
+
+static void clip(float *row, size_t values)
+{
+	for (size_t i = 0; i < values; i++)
+		row[i] = fminf(fmaxf(row[i], -1), 1);
+}
 
 /* Row y of `in` as floats in the channels that come out. */
 static const float *row_of(resampler *r, int y)
@@ -74,7 +152,13 @@ static void resample_across(resampler *r, int y)
 {
 	const float *row = row_of(r, y);
 	size_t c = (size_t)r->channels;
-	float *to = in_ring(r, y);
+	float *made = in_ring(r, y), *to = made;
+	if (r->alpha) {
+		memmove(r->row, row, (size_t)r->in->w * c * sizeof *row);
+		premultiply(r->row, (size_t)r->in->w * c, c);
+		to_bytes(r->row, (size_t)r->in->w * c);
+		row = r->row;
+	}
 	memset(to, 0, (size_t)r->columns * c * sizeof *to);
 	for (int x = 0; x < r->columns; x++, to += c)
 		for (int t = 0; t < r->across.taps; t++) {
@@ -83,6 +167,10 @@ static void resample_across(resampler *r, int y)
 			for (size_t k = 0; k < c; k++)
 				to[k] += weight * from[k];
 		}
+	if (r->clips)
+		clip(made, (size_t)r->columns * c);
+	if (r->alpha)
+		to_bytes(made, (size_t)r->columns * c);
 }
 
 /* Rows come in order, so that each row of `in` is resampled across once. */
@@ -98,6 +186,12 @@ static void resample_down(resampler *r, int y, float *out)
 		const float *row = in_ring(r, first + t);
 		for (size_t i = 0; i < values; i++)
 			out[i] += weight * row[i];
+	}
+	if (r->clips)
+		clip(out, values);
+	if (r->alpha) {
+		to_bytes(out, values);
+		unmultiply(out, values, (size_t)r->channels);
 	}
 }
 
@@ -128,8 +222,10 @@ otp_image otp_image_resample(const otp_image *in, int channels, const otp_frame 
 	r.row = otp_calloc((size_t)in->w * (size_t)channels, sizeof *r.row);
 	float *result = otp_calloc(values, sizeof *result);
 	if (!whole) {
-		r.down = axis_new(in->h, f->h, f->top, f->rows);
-		r.across = axis_new(in->w, f->w, f->left, f->columns);
+		r.alpha = channels % 2 == 0;
+		r.clips = FILTERS[f->filter].overshoots;
+		r.down = axis_new(f->filter, in->h, f->h, f->top, f->rows);
+		r.across = axis_new(f->filter, in->w, f->w, f->left, f->columns);
 		r.ring = otp_calloc(otp_mul_size((size_t)r.down.taps, values), sizeof *r.ring);
 	}
 	for (int y = 0; y < f->rows; y++) {
@@ -149,8 +245,8 @@ otp_image otp_image_resample(const otp_image *in, int channels, const otp_frame 
 	return out;
 }
 
-otp_image otp_image_resize(const otp_image *in, int channels, int h, int w, bool bytes)
+otp_image otp_image_resize(const otp_image *in, int channels, int h, int w, otp_resize filter, bool bytes)
 {
-	otp_frame all = {.h = h, .w = w, .rows = h, .columns = w};
+	otp_frame all = {.h = h, .w = w, .rows = h, .columns = w, .filter = filter};
 	return otp_image_resample(in, channels, &all, bytes);
 }

@@ -1,6 +1,7 @@
 #include "model/pictures.h"
 #include "core/memory.h"
-#include "data/resample.h"
+#include "data/luminance.h"
+#include "data/preprocessing.h"
 #include "model/tiling.h"
 
 #include <math.h>
@@ -13,7 +14,9 @@ typedef struct subject {
 	int users;
 	otp_image work; /* settled channels, working size */
 	uint8_t *alpha; /* (h, w), NULL: none */
+	uint8_t *grey;	/* (h, w): luminance that the result keeps; NULL: its own */
 	int h, w;	/* its own size */
+	otp_size inner; /* of the picture within the working one, around which there may be bars */
 	uint64_t key;	/* of its noise: a digest of the working picture and the seed */
 	otp_tiling down, across;
 } subject;
@@ -36,7 +39,7 @@ typedef struct tile_task {
 typedef struct studio {
 	otp_translator *t;
 	const otp_pictures *job;
-	int size, c; /* of the model */
+	int h, w, c; /* of the model, and so of a tile */
 	int64_t count, next_picture;
 	int next_sample;
 	subject *last; /* the subject of the next sample, where it is open */
@@ -51,8 +54,7 @@ typedef struct studio {
 
 otp_fit otp_fit_of(const otp_translator *t)
 {
-	(void)t;
-	return OTP_FIT_RESIZE; /* preprocessing/resize has one value: whole pictures, shorter side resized */
+	return t->preprocessing.size.h ? OTP_FIT_RESIZE : OTP_FIT_TILE;
 }
 
 /* ---- subjects ------------------------------------------------------------------ */
@@ -63,19 +65,25 @@ static void release(subject *s)
 		return;
 	otp_image_free(&s->work);
 	otp_free(s->alpha);
+	otp_free(s->grey);
 	otp_free(s);
 }
 
-static void find_working_size(const studio *u, int h, int w, int *work_h, int *work_w)
+/* What the picture is resized to, and the working picture, which is larger where training had bars. */
+static otp_size find_working_size(const studio *u, otp_size picture, otp_size *inner)
 {
-	int shorter = h < w ? h : w;
-	double scale = (double)u->size / shorter;
-	*work_h = h;
-	*work_w = w;
-	if (u->job->fit == OTP_FIT_TILE && shorter >= u->size)
-		return;
-	*work_h = h == shorter ? u->size : (int)fmin(INT32_MAX / 4, rint(h * scale));
-	*work_w = w == shorter ? u->size : (int)fmin(INT32_MAX / 4, rint(w * scale));
+	const otp_preprocessing *p = &u->t->preprocessing;
+	otp_size tile = {u->h, u->w}, trained = p->size.h ? p->size : tile;
+	if (u->job->fit == OTP_FIT_TILE) {
+		bool covers = picture.h >= tile.h && picture.w >= tile.w;
+		return *inner = covers ? picture : otp_size_covering(tile, picture);
+	}
+	if (p->aspect == OTP_ASPECT_STRETCH)
+		return *inner = trained;
+	if (p->aspect == OTP_ASPECT_CROP)
+		return *inner = otp_size_covering(trained, picture);
+	*inner = otp_size_within(trained, picture);
+	return trained;
 }
 
 static uint8_t *alpha_of(const otp_image *in)
@@ -88,13 +96,13 @@ static uint8_t *alpha_of(const otp_image *in)
 }
 
 /* What a sample takes beside the picture's file: working pictures, a strip and the result. */
-static bool can_work(const studio *u, const char *name, int h, int w, int work_h, int work_w, otp_error *err)
+static bool can_work(const studio *u, const char *name, const subject *s, otp_size work, otp_error *err)
 {
 	const size_t small = (size_t)64 << 20;
-	bool same = h == work_h && w == work_w;
-	double pixels = (double)h * w, work = (double)work_h * work_w, c = u->c;
-	double needed = work * c * (same ? 1 : 1 + sizeof(float)) +
-			(double)u->size * work_w * c * sizeof(float) + 2 * pixels * (c + 1);
+	bool same = s->h == work.h && s->w == work.w;
+	double pixels = (double)s->h * s->w, area = (double)work.h * work.w, c = u->c;
+	double needed = area * c * (same ? 1 : 1 + sizeof(float)) +
+			(double)u->h * work.w * c * sizeof(float) + 2 * pixels * (c + 1);
 	if (needed <= small || (needed < 1e15 && otp_memory_can_have((size_t)needed)))
 		return true;
 	return otp_fail_memory(err, name, (size_t)fmin(needed, 1e15), "a picture at work",
@@ -106,25 +114,32 @@ static bool prepare(const studio *u, subject *s, otp_image *stored, otp_error *e
 {
 	char name[512];
 	const otp_dataset *d = u->job->set;
-	int h, w, channels = otp_dataset_settled_channels(d);
-	s->h = stored->h;
-	s->w = stored->w;
+	int channels = otp_dataset_settled_channels(d);
+	bool bytes = stored->u8 != NULL;
+	s->inner = (otp_size){s->h = stored->h, s->w = stored->w};
+	if (u->job->keep_luminance)
+		s->grey = otp_luminance_of(stored);
 	if (u->job->fit == OTP_FIT_CROP) {
 		s->work = *stored;
 		*stored = (otp_image){0};
 		return true;
 	}
-	find_working_size(u, s->h, s->w, &h, &w);
-	if (!can_work(u, otp_dataset_name(d, (uint64_t)s->index, name, sizeof name), s->h, s->w, h, w, err))
+	otp_size work = find_working_size(u, s->inner, &s->inner);
+	if (!can_work(u, otp_dataset_name(d, (uint64_t)s->index, name, sizeof name), s, work, err))
 		return false;
 	if (stored->c % 2 == 0 && (channels == 1 || channels == 3))
 		s->alpha = alpha_of(stored);
-	if (stored->c == channels && stored->h == h && stored->w == w) {
+	if (stored->c == channels && stored->h == s->inner.h && stored->w == s->inner.w) {
 		s->work = *stored;
 		*stored = (otp_image){0};
 	} else {
-		s->work = otp_image_resize(stored, channels, h, w, stored->u8 != NULL);
+		s->work = otp_image_resize(stored, channels, s->inner.h, s->inner.w,
+					   u->t->preprocessing.filter, bytes);
 	}
+	if (!otp_size_equal(work, s->inner))
+		otp_image_pad(&s->work, work);
+	if (bytes)
+		otp_image_to_bytes(&s->work);
 	return true;
 }
 
@@ -189,8 +204,8 @@ static subject *open_subject(const studio *u, int64_t index, otp_error *err)
 		release(s);
 		return NULL;
 	}
-	s->down = otp_tiling_of(s->work.h, u->size, stride_of(&u->t->arch));
-	s->across = otp_tiling_of(s->work.w, u->size, stride_of(&u->t->arch));
+	s->down = otp_tiling_of(s->work.h, u->h, stride_of(&u->t->arch));
+	s->across = otp_tiling_of(s->work.w, u->w, stride_of(&u->t->arch));
 	s->key = key_of(u, s);
 	return s;
 }
@@ -207,7 +222,7 @@ static canvas *canvas_new(const studio *u, subject *s, int k)
 	size_t row = (size_t)s->work.w * (size_t)u->c;
 	v->of = s;
 	v->k = k;
-	v->sum = otp_calloc(otp_mul_size((size_t)u->size, row), sizeof *v->sum);
+	v->sum = otp_calloc(otp_mul_size((size_t)u->h, row), sizeof *v->sum);
 	if (keeps_size(s))
 		v->bytes = otp_calloc(otp_mul_size((size_t)s->h, row), 1);
 	else
@@ -231,9 +246,9 @@ static void add_tile(const studio *u, const tile_task *tile, const float *y)
 	size_t c = (size_t)u->c, left = (size_t)otp_tiling_start(&s->across, tile->column);
 	otp_tiling_window(&s->down, v->strip, u->down);
 	otp_tiling_window(&s->across, tile->column, u->across);
-	for (size_t i = 0; i < (size_t)u->size; i++) {
+	for (size_t i = 0; i < (size_t)u->h; i++) {
 		float *to = v->sum + (i * (size_t)s->work.w + left) * c;
-		for (size_t x = 0; x < (size_t)u->size; x++)
+		for (size_t x = 0; x < (size_t)u->w; x++)
 			for (size_t k = 0; k < c; k++)
 				*to++ += u->down[i] * u->across[x] * *y++;
 	}
@@ -247,7 +262,7 @@ static void finish_strip(const studio *u, canvas *v)
 	size_t row = (size_t)v->of->work.w * (size_t)u->c;
 	int start = otp_tiling_start(down, v->strip);
 	int end = v->strip + 1 < down->count ? otp_tiling_start(down, v->strip + 1) : down->length;
-	size_t done = (size_t)(end - start) * row, all = (size_t)u->size * row, at = (size_t)start * row;
+	size_t done = (size_t)(end - start) * row, all = (size_t)u->h * row, at = (size_t)start * row;
 	for (size_t i = 0; v->bytes && i < done; i++)
 		v->bytes[at + i] = otp_image_byte(v->sum[i]);
 	if (v->floats)
@@ -272,12 +287,30 @@ static otp_image with_alpha(const otp_image *in, const uint8_t *alpha)
 	return out;
 }
 
+/* The picture without its bars, of its own size. The filter of training, but for one that enlarges in blocks.
+ */
+static otp_image resize_back(const studio *u, const subject *s, const otp_image *made)
+{
+	otp_size bars = {s->work.h - s->inner.h, s->work.w - s->inner.w};
+	otp_resize filter = u->t->preprocessing.filter;
+	bool blocks = filter == OTP_RESIZE_AREA && (s->h > s->inner.h || s->w > s->inner.w);
+	filter = blocks ? OTP_RESIZE_BILINEAR : filter;
+	if (!bars.h && !bars.w)
+		return otp_image_resize(made, u->c, s->h, s->w, filter, true);
+	otp_image inner = otp_image_cut(made, bars.h / 2, bars.w / 2, s->inner.h, s->inner.w);
+	otp_image out = otp_image_resize(&inner, u->c, s->h, s->w, filter, true);
+	otp_image_free(&inner);
+	return out;
+}
+
 static bool put_result(studio *u, canvas *v, otp_error *err)
 {
 	subject *s = v->of;
 	otp_image made = {.h = s->work.h, .w = s->work.w, .c = u->c, .u8 = v->bytes, .f32 = v->floats};
 	if (v->floats)
-		made = otp_image_resize(&made, u->c, s->h, s->w, true);
+		made = resize_back(u, s, &made);
+	if (s->grey)
+		otp_luminance_put(v->bytes ? v->bytes : made.owned, s->grey, (size_t)s->h * (size_t)s->w);
 	if (s->alpha) {
 		otp_image plain = made;
 		made = with_alpha(&plain, s->alpha);
@@ -352,10 +385,10 @@ static int64_t gather_tiles(studio *u, int64_t round)
 static void draw_noise(const studio *u, const tile_task *tile, otp_stream stream, float *eps)
 {
 	const subject *s = tile->on->of;
-	size_t row = (size_t)u->size * (size_t)u->c;
+	size_t row = (size_t)u->w * (size_t)u->c;
 	int top = otp_tiling_start(&s->down, tile->on->strip),
 	    left = otp_tiling_start(&s->across, tile->column);
-	for (int i = 0; i < u->size; i++) {
+	for (int i = 0; i < u->h; i++) {
 		int64_t first = ((int64_t)(top + i) * s->work.w + left) * u->c;
 		otp_smoothing_noise(stream, (uint32_t)first, row, eps + (size_t)i * row);
 	}
@@ -375,7 +408,7 @@ static bool compute(studio *u, int64_t n, otp_error *err)
 		const tile_task *tile = &u->round[i];
 		const subject *s = tile->on->of;
 		finish_part(u, s, otp_tiling_start(&s->down, tile->on->strip),
-			    otp_tiling_start(&s->across, tile->column), u->size, u->size, u->part,
+			    otp_tiling_start(&s->across, tile->column), u->h, u->w, u->part,
 			    t->inputs + (size_t)i * floats);
 		t->streams[i] = otp_stream_make(s->key, (uint32_t)tile->on->k, 0);
 		if (!one)
@@ -434,14 +467,14 @@ static void studio_close(studio *u)
 bool otp_pictures_translate(otp_translator *t, const otp_pictures *p, otp_error *err)
 {
 	size_t round = (size_t)otp_sampler_round(t->sampler), floats = (size_t)t->sample_floats;
-	studio u = {.t = t, .job = p, .size = t->arch.h, .c = t->arch.c};
+	studio u = {.t = t, .job = p, .h = t->arch.h, .w = t->arch.w, .c = t->arch.c};
 	u.count = otp_dataset_describe(p->set).count;
 	u.round = otp_calloc(round, sizeof *u.round);
 	u.y = otp_calloc(otp_mul_size(round, floats), sizeof *u.y);
 	u.eps = otp_calloc(otp_mul_size(round, floats), sizeof *u.eps);
-	u.part = otp_calloc((size_t)u.size * (size_t)u.size * 4, sizeof *u.part);
-	u.down = otp_calloc((size_t)u.size, sizeof *u.down);
-	u.across = otp_calloc((size_t)u.size, sizeof *u.across);
+	u.part = otp_calloc((size_t)u.h * (size_t)u.w * 4, sizeof *u.part);
+	u.down = otp_calloc((size_t)u.h, sizeof *u.down);
+	u.across = otp_calloc((size_t)u.w, sizeof *u.across);
 	bool ok = p->go_on(p->context, 0, err);
 	while (ok && (u.finished < u.count * p->samples)) {
 		ok = fill_up(&u, (int64_t)round, err) && compute(&u, gather_tiles(&u, (int64_t)round), err) &&

@@ -12,19 +12,23 @@
 #include "core/choice.h"
 #include "model/translator.h"
 
-/* resize: the working picture's shorter side is the model's size, as in training.
- * tile: the working picture is the picture itself; only a shorter side below the model's size is enlarged to
- * it. crop: resized, then the centre square of it, which also comes out: the model's size, without alpha. */
+/* resize: the working picture is what training made of pictures, but whole: covers the size that they were
+ * brought to (or was padded or stretched to it).
+ * tile: the working picture is the picture itself; only one that does not cover a tile is enlarged to it.
+ * crop: as in training, with its middle alone, which also comes out: the model's size, without alpha. */
 #define OTP_CHOICES_otp_fit(X) X(OTP_FIT_RESIZE, "resize") X(OTP_FIT_TILE, "tile") X(OTP_FIT_CROP, "crop")
 OTP_CHOICE(otp_fit);
 
-/* The fit that shows a model what its training showed it. */
+/* The fit that shows a model what its training showed it: tile where that were windows of pictures as they
+ * are. */
 otp_fit otp_fit_of(const otp_translator *t);
 
 typedef struct otp_pictures {
 	const otp_dataset *set; /* of otp_translator_open_pictures, with the same fit */
 	otp_fit fit;
 	int samples;
+	bool keep_luminance; /* colours of the result on the picture's own luminance, at its own size; models
+				of 3 channels (data/luminance.h) */
 	uint64_t seed;
 	/* Sample k of picture `index` is ready: bytes, (h, w, channels of the model) of its own size, and one
 	 * channel more where the picture has alpha, which is kept. Pictures of one size come in order,

@@ -20,9 +20,11 @@ typedef enum field_kind {
 	FIELD_WORD,    /* an enumeration, stored as the word of its value */
 	FIELD_LIST,    /* int[], with its count in another int; absent where the count is 0 */
 	FIELD_FIXED,   /* a word that says how something is done; there is one way so far */
+	FIELD_RESIZE,  /* for readers from before --resize: whether it was done as they know it */
 } field_kind;
 
-typedef enum need { ALWAYS, IMAGES, VECTORS, NOT_NEEDED } need;
+/* UNUSUAL: left out where it is 0. */
+typedef enum need { ALWAYS, IMAGES, VECTORS, NOT_NEEDED, UNUSUAL } need;
 
 typedef struct field {
 	const char *name;
@@ -45,7 +47,13 @@ static const field FIELDS[] = {
     {"preprocessing/height", FIELD_INT, ALWAYS, AT(arch.h), 1, MOST_SIDE},
     {"preprocessing/width", FIELD_INT, ALWAYS, AT(arch.w), 1, MOST_SIDE},
     {"preprocessing/channels", FIELD_INT, ALWAYS, AT(arch.c), 1, MOST_VALUES},
-    {"preprocessing/resize", FIELD_FIXED, IMAGES, .words = "shorter-side-triangle-centre-crop"},
+    {"preprocessing/resize", FIELD_RESIZE, IMAGES,
+     .words = "shorter-side-triangle-centre-crop|by-filter-and-aspect"},
+    {"preprocessing/filter", FIELD_WORD, UNUSUAL, AT(filter), .words = "bilinear|area|bicubic|lanczos"},
+    {"preprocessing/aspect", FIELD_WORD, UNUSUAL, AT(aspect), .words = "crop|pad-white|stretch"},
+    {"preprocessing/random_crop", FIELD_FLAG, UNUSUAL, AT(crops)},
+    {"preprocessing/load_height", FIELD_INT, UNUSUAL, AT(load.h), 0, MOST_SIDE},
+    {"preprocessing/load_width", FIELD_INT, UNUSUAL, AT(load.w), 0, MOST_SIDE},
     {"preprocessing/grey", FIELD_FIXED, IMAGES, .words = "rec601-luminance"},
     {"preprocessing/alpha", FIELD_FIXED, IMAGES, .words = "over-white"},
     {"preprocessing/values", FIELD_FIXED, IMAGES, .words = "black -1, white 1"},
@@ -73,6 +81,9 @@ static const field FIELDS[] = {
 	{#side "/spec", FIELD_TEXT, ALWAYS, AT(side.spec)},                                                  \
 	    {#side "/format", FIELD_TEXT, ALWAYS, AT(side.format)},                                          \
 	    {#side "/count", FIELD_COUNT, ALWAYS, AT(side.count), 0, 1e15},                                  \
+	    {#side "/test", FIELD_TEXT, NOT_NEEDED, AT(side.test)},                                          \
+	    {#side "/withheld", FIELD_COUNT, NOT_NEEDED, AT(side.withheld), 0, 1e15},                        \
+	    {#side "/withheld_of", FIELD_COUNT, NOT_NEEDED, AT(side.withheld_of), 0, 1e15},                  \
 	    {#side "/digest_kind", FIELD_TEXT, ALWAYS, AT(side.digest_kind)},                                \
 	{                                                                                                    \
 #side "/digest", FIELD_DIGEST, ALWAYS, AT(side.digest)                                       \
@@ -91,7 +102,7 @@ static const void *look(const otp_stored *s, size_t at) { return (const char *)s
 
 static bool applies(const field *d, const otp_stored *s)
 {
-	return d->need == ALWAYS || d->need == NOT_NEEDED || (d->need == VECTORS) == s->arch.vectors;
+	return d->need == ALWAYS || d->need >= NOT_NEEDED || (d->need == VECTORS) == s->arch.vectors;
 }
 
 /* ---- words ---- */
@@ -124,18 +135,44 @@ static int word_value(const field *d, const otp_stored *s)
 	const void *v = look(s, d->at);
 	if (d->kind == FIELD_FIXED)
 		return 0;
+	if (d->kind == FIELD_RESIZE)
+		return s->filter || s->aspect || s->crops || s->arch.h != s->arch.w;
 	return d->kind == FIELD_WORD ? *(const int *)v : *(const bool *)v;
 }
 
-/* A word that is not needed and would say that it is unknown is left out. */
+/* A number of the table, or NAN. */
+static double number_of(const field *d, const otp_stored *s)
+{
+	const void *v = look(s, d->at);
+	switch (d->kind) {
+	case FIELD_FLAG:
+		return *(const bool *)v;
+	case FIELD_INT:
+		return *(const int *)v;
+	case FIELD_COUNT:
+		return (double)*(const int64_t *)v;
+	case FIELD_FLOAT:
+		return (double)*(const float *)v;
+	case FIELD_REAL:
+		return *(const double *)v;
+	default:
+		return NAN;
+	}
+}
+
+/* What is not needed and would say that it is unknown, or that there is none, is left out. */
 static bool told(const field *d, const otp_stored *s)
 {
-	bool unknown = d->kind == FIELD_WORD && d->need == NOT_NEEDED && word_value(d, s) == 0;
-	return applies(d, s) && !unknown;
+	bool none = (d->kind == FIELD_WORD && word_value(d, s) == 0) ||
+		    (d->kind == FIELD_TEXT && !*(char *const *)look(s, d->at)) ||
+		    (d->kind == FIELD_COUNT && *(const int64_t *)look(s, d->at) == 0);
+	bool usual = d->need == UNUSUAL && (number_of(d, s) == 0 || none);
+	return applies(d, s) && !(d->need == NOT_NEEDED && none) && !usual;
 }
 
 _Static_assert(sizeof(otp_sigma_by) == sizeof(int) && sizeof(otp_smoothing) == sizeof(int) &&
-		   sizeof(otp_filter) == sizeof(int),
+		   sizeof(otp_filter) == sizeof(int) && sizeof(otp_resize) == sizeof(int) &&
+		   sizeof(otp_aspect) == sizeof(int),
 	       "enumerations are read and written as int");
 
 /* ---- writing ---- */
@@ -262,7 +299,7 @@ bool otp_schema_read(const otp_fields *f, otp_stored *s)
 {
 	for (int i = 0; i < FIELDS_COUNT; i++) {
 		const field *d = &FIELDS[i];
-		if (!applies(d, s) || (d->need == NOT_NEEDED && !otp_fields_has(f, d->name)))
+		if (!applies(d, s) || (d->need >= NOT_NEEDED && !otp_fields_has(f, d->name)))
 			continue;
 		if (!read_field(f, d, s))
 			return false;
@@ -271,26 +308,6 @@ bool otp_schema_read(const otp_fields *f, otp_stored *s)
 }
 
 /* ---- checking ---- */
-
-/* A number of the table, or NAN. */
-static double number_of(const field *d, const otp_stored *s)
-{
-	const void *v = look(s, d->at);
-	switch (d->kind) {
-	case FIELD_FLAG:
-		return *(const bool *)v;
-	case FIELD_INT:
-		return *(const int *)v;
-	case FIELD_COUNT:
-		return (double)*(const int64_t *)v;
-	case FIELD_FLOAT:
-		return (double)*(const float *)v;
-	case FIELD_REAL:
-		return *(const double *)v;
-	default:
-		return NAN;
-	}
-}
 
 /* What version 1 did not say (a count of -1, a sigma that is NAN) is in no range and not used. */
 static bool check_ranges(const char *path, const otp_stored *s, otp_error *err)
@@ -322,6 +339,10 @@ bool otp_schema_check(const char *path, const otp_stored *s, otp_error *err)
 				a->w);
 	if (a->c > 4)
 		return otp_fail(err, path, "preprocessing/channels is %d, expected 1 to 4", a->c);
+	if (s->load.h ? s->load.h < a->h || s->load.w < a->w : s->load.w)
+		return otp_fail(err, path,
+				"preprocessing/load_width and load_height are %d and %d, samples have %dx%d",
+				s->load.w, s->load.h, a->w, a->h);
 	int step = a->patch << (a->levels - 1);
 	return (a->h % step == 0 && a->w % step == 0) ||
 	       otp_fail(err, path,

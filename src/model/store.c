@@ -23,6 +23,23 @@ static const char NOISE_HALVINGS[] = "noise-halvings";
 static const char *const NETWORKS[OTP_NETWORKS] = {"transport", "potential"};
 static const int ROWS[OTP_NETWORKS] = {4, 3};
 
+otp_preprocessing otp_stored_preprocessing(const otp_stored *s)
+{
+	otp_size sample = {s->arch.h, s->arch.w}, none = {0};
+	return (otp_preprocessing){.size = s->crops ? s->load : sample,
+				   .crop = s->crops ? sample : none,
+				   .aspect = s->aspect,
+				   .filter = s->filter};
+}
+
+void otp_stored_set_preprocessing(otp_stored *s, const otp_preprocessing *p)
+{
+	s->filter = p->filter;
+	s->aspect = p->aspect;
+	s->crops = p->crop.h > 0;
+	s->load = s->crops ? p->size : (otp_size){0};
+}
+
 void otp_stored_free(otp_stored *s)
 {
 	otp_free(s->settings);
@@ -30,6 +47,7 @@ void otp_stored_free(otp_stored *s)
 		otp_data_facts *d = side ? &s->target : &s->source;
 		otp_free(d->spec);
 		otp_free(d->format);
+		otp_free(d->test);
 		otp_free(d->digest_kind);
 	}
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)

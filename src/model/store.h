@@ -18,15 +18,20 @@
 #ifndef OTP_STORE_H
 #define OTP_STORE_H
 
+#include "data/preprocessing.h"
 #include "ot/objective.h"
 #include "ot/smoothing.h"
 
 /* One side's data set. */
 typedef struct otp_data_facts {
-	char *spec;	   /* with its whole path; in older files as the user wrote it */
-	char *format;	   /* "folder", "HDF5", ...; NULL in version 1 */
-	int64_t count;	   /* samples; 0: generated; -1: not known (version 1) */
-	char *digest_kind; /* the rule of the digest; NULL in version 1, which had one rule a format */
+	char *spec;    /* with its whole path; in older files as the user wrote it */
+	char *format;  /* "folder", "HDF5", ...; NULL in version 1 */
+	int64_t count; /* samples; 0: generated; -1: not known (version 1) */
+	char *test;    /* the set that this side is measured with; NULL: none */
+	int64_t
+	    withheld; /* samples that training never drew (otp_dataset_withhold); 0 before there were any */
+	int64_t withheld_of; /* of so many files or rows, damaged ones too */
+	char *digest_kind;   /* the rule of the digest; NULL in version 1, which had one rule a format */
 	uint64_t digest;
 } otp_data_facts;
 
@@ -38,9 +43,13 @@ OTP_CHOICE(otp_sigma_by);
 typedef struct otp_stored {
 	int version; /* of the file that was read */
 	int64_t step;
-	uint64_t seed;	/* of the run; generated data and drawn hues follow from it */
-	char *settings; /* the training's, as text */
-	otp_arch arch;	/* the generator's fields */
+	uint64_t seed;	   /* of the run; generated data and drawn hues follow from it */
+	char *settings;	   /* the training's, as text */
+	otp_arch arch;	   /* the generator's fields */
+	otp_resize filter; /* how images became samples; otp_stored_preprocessing puts it together */
+	otp_aspect aspect;
+	bool crops; /* samples were windows, of pictures brought to `load`; 0: as they were */
+	otp_size load;
 	otp_smoothing smoothing;
 	double sigma;	       /* smoothing to translate with; NAN in a checkpoint of version 1 */
 	otp_sigma_by sigma_by; /* unknown in files from before it was told */
@@ -58,6 +67,10 @@ typedef struct otp_stored {
 } otp_stored;
 
 void otp_stored_free(otp_stored *s);
+
+/* Of a model of images; arch comes first. */
+otp_preprocessing otp_stored_preprocessing(const otp_stored *s);
+void otp_stored_set_preprocessing(otp_stored *s, const otp_preprocessing *p);
 
 typedef enum otp_stored_kind { OTP_STORED_CHECKPOINT, OTP_STORED_MODEL } otp_stored_kind;
 

@@ -47,6 +47,7 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	if (!read_facts(t, path, err))
 		return false;
 	t->arch = t->facts.arch;
+	t->preprocessing = otp_stored_preprocessing(&t->facts);
 	const otp_runtime *at = t->runtime;
 	t->params = otp_sample_params(&t->arch);
 	size_t bytes = (size_t)t->params->elements * at->backend->element_bytes[OTP_F32];
@@ -113,20 +114,37 @@ static bool prepare(const otp_translator *t, otp_dataset *d, const char *spec, b
 	if (vectors != t->arch.vectors)
 		return otp_fail(err, spec, "holds %s, the model translates %s",
 				vectors ? "vectors" : "images", t->arch.vectors ? "vectors" : "images");
-	if (!(own ? otp_dataset_prepare_own : otp_dataset_prepare)(d, vectors ? 0 : t->arch.h, t->arch.c,
-								   threads, err))
+	if (!(own ? otp_dataset_prepare_own : otp_dataset_prepare)(d, &t->preprocessing, t->arch.c, threads,
+								   err))
 		return false;
 	otp_dataset_info info = otp_dataset_describe(d);
 	if (!own && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
-		return otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.h,
-				info.w, info.c, t->arch.h, t->arch.w, t->arch.c);
+		return otp_fail(err, spec, "holds samples of %dx%dx%d, the model takes %dx%dx%d", info.w,
+				info.h, info.c, t->arch.w, t->arch.h, t->arch.c);
 	return otp_dataset_sieve(d, threads, err);
 }
 
-static otp_dataset *open_set(const otp_translator *t, const char *spec, bool own, otp_error *err)
+/* Leaves what the training withheld of its data; of a set that is generated with an end, what lies beyond. */
+static bool leave_withheld(const otp_translator *t, otp_dataset *d, const otp_data_facts *f, otp_error *err)
+{
+	otp_dataset_info info = otp_dataset_describe(d);
+	if (info.listed != f->withheld_of && f->withheld)
+		return otp_fail(err, f->spec,
+				"holds %lld samples, %lld when %s was trained: which of them were withheld "
+				"cannot be told; expected --source and --target",
+				(long long)info.listed, (long long)f->withheld_of, t->path);
+	if (f->withheld || (info.listed == 0 && info.count))
+		otp_dataset_withhold(d, t->facts.seed, f->withheld ? f->withheld : 1);
+	if (f->withheld)
+		otp_dataset_only_withheld(d);
+	return true;
+}
+
+static otp_dataset *open_set(const otp_translator *t, const char *spec, const otp_data_facts *held, bool own,
+			     otp_error *err)
 {
 	otp_dataset *d = otp_dataset_open(spec, t->facts.seed, err);
-	if (d && prepare(t, d, spec, own, err))
+	if (d && (!held || leave_withheld(t, d, held, err)) && prepare(t, d, spec, own, err))
 		return d;
 	otp_dataset_close(d);
 	return NULL;
@@ -134,13 +152,22 @@ static otp_dataset *open_set(const otp_translator *t, const char *spec, bool own
 
 otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err)
 {
-	return open_set(t, spec, false, err);
+	return open_set(t, spec, NULL, false, err);
+}
+
+otp_dataset *otp_translator_open_side(const otp_translator *t, otp_side side, bool *held_out, otp_error *err)
+{
+	const otp_data_facts *f = side == OTP_TARGET ? &t->facts.target : &t->facts.source;
+	otp_dataset *d =
+	    f->test ? open_set(t, f->test, NULL, false, err) : open_set(t, f->spec, f, false, err);
+	*held_out = f->test || f->withheld || (d && otp_dataset_describe(d).fresh);
+	return d;
 }
 
 otp_dataset *otp_translator_open_pictures(const otp_translator *t, const char *spec, otp_error *err)
 {
 	OTP_ASSERT(!t->arch.vectors, "pictures for a model of vectors");
-	return open_set(t, spec, true, err);
+	return open_set(t, spec, NULL, true, err);
 }
 
 void otp_translator_run(otp_translator *t, const float *x, int64_t n, int samples, uint64_t seed, float *y)

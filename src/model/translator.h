@@ -12,6 +12,7 @@ typedef struct otp_translator {
 	char *path; /* of the model's file */
 	otp_stored facts;
 	otp_arch arch; /* the file's */
+	otp_preprocessing preprocessing;
 	otp_runtime *runtime;
 	otp_params *params;
 	void *weights; /* device memory */
@@ -30,6 +31,11 @@ void otp_translator_close(otp_translator *t);
 /* Opens and prepares a data set to the model's shape. Pictures that cannot be decoded are named and left out:
  * none stands in for another. */
 otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err);
+
+/* The same of the model's own data: the set that its side was measured with, else the samples that were
+ * withheld from its training, else, of a generated set, fresh ones. *held_out: one of these; false: there are
+ * none, and it is what was trained on. */
+otp_dataset *otp_translator_open_side(const otp_translator *t, otp_side side, bool *held_out, otp_error *err);
 
 /* The same for pictures that keep their sizes: otp_dataset_take gives them. */
 otp_dataset *otp_translator_open_pictures(const otp_translator *t, const char *spec, otp_error *err);

@@ -1,4 +1,5 @@
 #include "nn/networks.h"
+#include "core/size.h"
 
 otp_node *otp_transport_build(otp_builder *b, const otp_arch *a, otp_transport_input in)
 {
@@ -10,24 +11,29 @@ otp_node *otp_potential_build(otp_builder *b, const otp_arch *a, otp_node *y)
 	return (a->vectors ? otp_mlp_potential_build : otp_convnet_build)(b, a, y);
 }
 
-static bool check_halvings(const otp_arch *a, int levels, const char *key, otp_error *err)
+static int least_multiple(int a, int b)
 {
-	int step = a->patch << (levels - 1);
-	if (a->h % step || a->w % step)
-		return otp_fail(err, key,
-				"%d levels of patches of %d need sizes that are multiples of %d, not %dx%d",
-				levels, a->patch, step, a->w, a->h);
-	return true;
+	int multiple = a;
+	while (multiple % b)
+		multiple += a;
+	return multiple;
 }
 
-bool otp_arch_check(const otp_arch *a, otp_error *err)
+bool otp_arch_check(const otp_arch *a, const char *where, otp_error *err)
 {
 	if (a->vectors)
 		return true;
-	int cell = 1 << a->noise_halvings;
-	if (a->h % cell || a->w % cell)
-		return otp_fail(err, "--noise-scale", "%d needs sizes that are multiples of it, not %dx%d",
-				cell, a->w, a->h);
-	return check_halvings(a, a->levels, "--multipliers", err) &&
-	       check_halvings(a, a->potential_levels, "--potential-multipliers", err);
+	int step = least_multiple(a->patch << (a->levels - 1), a->patch << (a->potential_levels - 1));
+	step = least_multiple(step, 1 << a->noise_halvings);
+	if (a->h % step == 0 && a->w % step == 0)
+		return true;
+	otp_size less = {a->h / step * step, a->w / step * step};
+	otp_size more = {less.h + step * (a->h > less.h), less.w + step * (a->w > less.w)};
+	char text[2][OTP_SIZE_TEXT];
+	bool both = less.h && less.w;
+	return otp_fail(err, where,
+			"%dx%d does not fit networks that need multiples of %d (--multipliers, "
+			"--potential-multipliers, --patch, --noise-scale); the nearest %s %s%s%s",
+			a->w, a->h, step, both ? "are" : "is", both ? otp_size_text(less, text[0]) : "",
+			both ? " and " : "", otp_size_text(more, text[1]));
 }

@@ -48,8 +48,8 @@ static inline int otp_arch_values(const otp_arch *a) { return a->h * a->w * a->c
 
 static inline bool otp_arch_scaled(const otp_arch *a) { return a->scale != 0 && a->scale != 1; }
 
-/* Whether the sizes fit each other: halvings, attention, depth. */
-bool otp_arch_check(const otp_arch *a, otp_error *err);
+/* Whether h and w are multiples of what both networks halve; `where` names the size in the error. */
+bool otp_arch_check(const otp_arch *a, const char *where, otp_error *err);
 
 /* What T is given. x' = keep x + sigma eps. */
 typedef struct otp_transport_input {

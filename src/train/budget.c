@@ -33,12 +33,17 @@ static void find_peaks(otp_budget *b, bool on_host)
 	b->host_peak = larger(b->host_peak, otp_memory_peak()); /* a look at the data may have been dearer */
 }
 
+static size_t ending_bytes(const otp_session *s)
+{
+	return otp_evaluate_bytes(otp_summary_count(s), otp_summary_inputs(&s->config), &s->arch);
+}
+
 otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int batch)
 {
 	otp_session s = *given;
 	s.config.batch = batch;
 	s.config.parts = s.config.parts < batch ? s.config.parts : batch;
-	const otp_dataset_info *sides[] = {&s.source_info, &s.target_info};
+	const otp_dataset *sets[] = {s.source, s.target, s.test[OTP_SOURCE], s.test[OTP_TARGET]};
 	size_t held = 0;
 	otp_engine_settings settings = otp_game_engine_settings(&s, runtime);
 	otp_budget b = {.engine = otp_engine_plan(runtime, &settings)};
@@ -56,12 +61,11 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	b.saving = b.checkpoint + HDF5_BYTES;
 	b.model = (size_t)b.engine.elements[OTP_TRANSPORT] * sizeof(float);
 	b.picture = otp_train_picture_bytes(&s.arch);
-	int inputs = otp_summary_inputs(&s.config);
-	b.ending =
-	    otp_evaluate_bytes(otp_evaluate_count(&s.source_info, &s.target_info, inputs), inputs, &s.arch);
-	for (int side = 0; side < 2; side++) {
-		b.data += sides[side]->memory_bytes;
-		held += sides[side]->memory_bytes - sides[side]->unloaded_bytes;
+	b.ending = ending_bytes(&s);
+	for (int i = 0; i < 4; i++) {
+		otp_dataset_info info = sets[i] ? otp_dataset_describe(sets[i]) : (otp_dataset_info){0};
+		b.data += info.memory_bytes;
+		held += info.memory_bytes - info.unloaded_bytes;
 	}
 	size_t resident = otp_memory_resident();
 	b.itself = resident > held ? resident - held : 0;
@@ -144,7 +148,17 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 {
 	print_side("source", &s->source_info);
 	print_side("target", &s->target_info);
-	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.h, s->arch.w,
+	if (s->config.task == OTP_TASK_COLORIZE)
+		printf("task        colorize: grey pictures of one half, colours of the other\n");
+	char *held = otp_session_held_text(s);
+	printf("measured    %s%s\n", otp_session_holds_out(s) ? "held out: " : "", held);
+	otp_free(held);
+	if (!s->arch.vectors) {
+		char *how = otp_preprocessing_text(&s->preprocessing);
+		printf("pictures    %s\n", how);
+		otp_free(how);
+	}
+	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.w, s->arch.h,
 	       s->arch.c, s->config.batch, s->config.parts, otp_pool_workers(runtime->pool),
 	       runtime->backend->name);
 	printf("batches     source %s, target %s\n", otp_resident_text(b->resident[OTP_SOURCE]),
@@ -175,7 +189,7 @@ static void print_host(const otp_budget *b)
 {
 	print_bytes("data", b->data, "held of the data sets");
 	print_bytes("batches", b->batches, "on their way to the device");
-	print_bytes("measuring", b->measuring, "held-out samples, and the plan's");
+	print_bytes("measuring", b->measuring, "samples of both sides, and the plan's");
 	print_bytes("programs", b->engine.host_bytes, "graphs and bound calls");
 	print_bytes("saving", b->saving,
 		    "the copy that a checkpoint is written from, and HDF5 (an estimate)");

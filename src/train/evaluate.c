@@ -14,7 +14,14 @@ enum { DIRECTIONS = 128, ASSIGNED = 1024, DIVERSE_INPUTS = 16, RESULTANT_INPUTS 
 uint64_t otp_evaluate_index(const otp_dataset *d, otp_side side, int64_t i)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
-	return info.count ? (uint64_t)(i % info.count) : ((uint64_t)(1 + side) << 40) + (uint64_t)i;
+	if (info.fresh)
+		return ((uint64_t)(1 + side) << 40) + (uint64_t)i;
+	return (uint64_t)(info.withheld ? info.count + i % info.withheld : i % info.count);
+}
+
+int64_t otp_evaluate_room(const otp_dataset_info *info)
+{
+	return info->fresh ? 0 : info->withheld ? info->withheld : info->count;
 }
 
 typedef struct evaluator {
@@ -142,8 +149,9 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 
 int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_info *target, int64_t most)
 {
-	int64_t n = source->count && source->count < most ? source->count : most;
-	return target->count && target->count / 2 < n ? target->count / 2 : n;
+	int64_t sources = otp_evaluate_room(source), targets = otp_evaluate_room(target);
+	int64_t n = sources && sources < most ? sources : most;
+	return targets && targets / 2 < n ? targets / 2 : n;
 }
 
 int64_t otp_evaluate_draws(int64_t n, int per_input)

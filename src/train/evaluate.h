@@ -58,8 +58,10 @@ typedef struct otp_map_error {
 bool otp_evaluate_map(otp_sampler *s, const otp_dataset *source, const otp_dataset *truth,
 		      const otp_evaluate_options *o, otp_map_error *out, otp_error *err);
 
-/* Index of the i-th evaluation sample of a side: from the start, or, where data is
- * generated, far from what training and the other side draw. */
+/* Index of the i-th evaluation sample of a side: far from what training and the other side draw where fresh
+ * samples can be had, else of those that are withheld, else from the start. */
 uint64_t otp_evaluate_index(const otp_dataset *d, otp_side side, int64_t i);
+/* How many such samples there are; 0: without end. */
+int64_t otp_evaluate_room(const otp_dataset_info *info);
 
 #endif

@@ -18,7 +18,7 @@ double otp_forecast_run(const otp_forecast *f, const otp_session *s)
 	int64_t measured = 1 + times(c->steps, otp_monitor_every(c, s->arch.vectors)),
 		drawn = times(c->steps, c->sample_every) * otp_train_picture_samples(&s->arch);
 	int inputs = otp_summary_inputs(c);
-	drawn += otp_evaluate_draws(otp_evaluate_count(&s->source_info, &s->target_info, inputs), inputs);
+	drawn += otp_evaluate_draws(otp_summary_count(s), inputs);
 	return otp_forecast_steps(f, c) + (double)measured * f->measure + (double)drawn * f->sample;
 }
 

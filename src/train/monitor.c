@@ -55,20 +55,21 @@ static double patch_distance(const otp_monitor *m, const float *pictures)
 
 /* ---- data ---- */
 
-/* Sample i of n in block `which` of `blocks`. Over a set with an end the blocks interleave (it may be sorted;
- * training draws from it too), elsewhere they follow each other, far from what training draws. */
+/* Sample i of n in block `which` of `blocks`. Over a set with an end, or what is withheld of it, the blocks
+ * interleave (it may be sorted), elsewhere they follow each other, far from what training draws. */
 static uint64_t index_of(const otp_dataset *set, otp_side side, size_t n, size_t i, size_t which,
 			 size_t blocks)
 {
-	uint64_t count = (uint64_t)otp_dataset_describe(set).count;
-	return count ? (i * blocks + which) * count / (n * blocks)
-		     : otp_evaluate_index(set, side, (int64_t)(which * n + i));
+	otp_dataset_info info = otp_dataset_describe(set);
+	uint64_t room = (uint64_t)otp_evaluate_room(&info);
+	return otp_evaluate_index(
+	    set, side, (int64_t)(room ? (i * blocks + which) * room / (n * blocks) : which * n + i));
 }
 
 static bool read_law(const otp_monitor *m, otp_side side, size_t which, size_t blocks, float *out,
 		     otp_error *err)
 {
-	const otp_dataset *set = side == OTP_TARGET ? m->session->target : m->session->source;
+	const otp_dataset *set = otp_session_measured(m->session, side);
 	for (size_t i = 0; i < m->n; i++)
 		if (!otp_dataset_get(set, index_of(set, side, m->n, i, which, blocks), 0, out + i * m->d,
 				     err))
@@ -139,6 +140,13 @@ static double needed_spread(otp_monitor *m, double sigma, double noise_spread)
 	return sqrt(fmax(0, f->partners * f->partners - own * own));
 }
 
+/* 0: without end. */
+static int64_t room_of(const otp_session *s, otp_side side)
+{
+	otp_dataset_info info = otp_dataset_describe(otp_session_measured(s, side));
+	return otp_evaluate_room(&info);
+}
+
 /* Networks with a scale play about the centres of both laws: the way between these costs nothing there. */
 static double random_cost(const otp_monitor *m)
 {
@@ -159,7 +167,7 @@ static double random_cost(const otp_monitor *m)
 static bool find_facts(otp_monitor *m, otp_error *err)
 {
 	facts *f = &m->facts;
-	int64_t count = otp_dataset_describe(m->session->target).count;
+	int64_t count = room_of(m->session, OTP_TARGET);
 	size_t blocks = 1 + FLOOR_SAMPLES;
 	if (count && (size_t)count / m->n < blocks)
 		blocks = (size_t)count / m->n;
@@ -322,13 +330,13 @@ static size_t values_of(const otp_arch *a) { return (size_t)a->h * (size_t)a->w 
 static size_t batch_size(const otp_session *s)
 {
 	size_t n = s->arch.vectors ? INPUTS : PICTURES;
-	int64_t sources = s->source_info.count, targets = s->target_info.count / 2;
+	int64_t sources = room_of(s, OTP_SOURCE), targets = room_of(s, OTP_TARGET);
 	while (n > 1 && n * values_of(&s->arch) > MOST_FLOATS)
 		n /= 2;
 	if (sources && (size_t)sources < n)
 		n = (size_t)sources;
-	if (s->target_info.count && (size_t)targets < n)
-		n = (size_t)targets;
+	if (targets && (size_t)targets / 2 < n)
+		n = (size_t)targets / 2;
 	return n;
 }
 

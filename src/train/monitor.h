@@ -1,5 +1,5 @@
-/* monitor: what the plan learned so far does to a held-out batch, and what that
- * says about the run. The batch and its noise are fixed for the whole run;
+/* monitor: what the plan learned so far does to a batch, held out where any samples are
+ * (otp_session_held), and what that says about the run. The batch and its noise are fixed for the whole run;
  * outputs are the moving average's, at the step's own sigma. It reads the
  * training and never touches it.
  */

@@ -10,6 +10,7 @@
 /* What the networks' shapes depend on. */
 static const char *const ARCHITECTURE[] = {
     "image-size",
+    "crop",
     "channels",
     "condition-noise",
     "noise-features",
@@ -84,7 +85,9 @@ static bool read_settings(const origin *o, otp_config *c, otp_error *err)
 		return false;
 	otp_settings_settle_stored(c);
 	if (!o->facts.arch.vectors) {
-		c->image_size = o->facts.arch.h;
+		otp_preprocessing how = otp_stored_preprocessing(&o->facts);
+		c->image_size = how.size;
+		c->crop = how.crop;
 		c->channels = o->facts.arch.c;
 	}
 	c->start = OTP_START_PLAIN; /* weights come from the file, and sharpness has been settled */
@@ -96,8 +99,8 @@ bool otp_origin_settings(const char *from, const char *preset, otp_config *base,
 {
 	origin o;
 	otp_config stored;
-	otp_config_defaults(&stored);
-	otp_config_defaults(base);
+	otp_config_defaults_stored(&stored);
+	otp_config_defaults_stored(base);
 	if (!open_origin(from, &o, err))
 		return false;
 	bool ok = read_settings(&o, &stored, err);
@@ -106,7 +109,10 @@ bool otp_origin_settings(const char *from, const char *preset, otp_config *base,
 	if (ok && !*preset) {
 		ok = read_settings(&o, base, err);
 	} else if (ok) {
-		ok = copy(base, &stored, "source", err) && copy(base, &stored, "target", err);
+		static const char *const DATA[] = {"source",   "target", "test-source", "test-target",
+						   "withhold", "resize", "aspect"};
+		for (int i = 0; ok && i < 7; i++)
+			ok = copy(base, &stored, DATA[i], err);
 		for (int i = 0; ok && i < ARCHITECTURE_COUNT; i++)
 			ok = copy(base, &stored, ARCHITECTURE[i], err);
 	}
@@ -119,7 +125,8 @@ bool otp_origin_check(const otp_config *base, const otp_config *c, otp_error *er
 	if (c->start == OTP_START_AIMED)
 		return otp_fail(err, "--start",
 				"aimed cannot be combined with --from, which has the first weights");
-	for (int i = 0; i < ARCHITECTURE_COUNT; i++) {
+	/* Crops of other pictures, too, are of the networks' size. */
+	for (int i = c->crop.h ? 1 : 0; i < ARCHITECTURE_COUNT; i++) {
 		char *is = otp_config_value(c, ARCHITECTURE[i]),
 		     *was = otp_config_value(base, ARCHITECTURE[i]);
 		char *where = otp_format("--%s", ARCHITECTURE[i]);
@@ -153,8 +160,8 @@ static bool fits(const origin *o, const otp_game *g, otp_error *err)
 	if (a->vectors != b->vectors || a->h != b->h || a->w != b->w || a->c != b->c)
 		return otp_fail(err, o->path,
 				"has networks for %s of %dx%dx%d, these data are %s of %dx%dx%d",
-				a->vectors ? "vectors" : "images", a->h, a->w, a->c,
-				b->vectors ? "vectors" : "images", b->h, b->w, b->c);
+				a->vectors ? "vectors" : "images", a->w, a->h, a->c,
+				b->vectors ? "vectors" : "images", b->w, b->h, b->c);
 	for (otp_network n = 0; o->kind == OTP_STORED_CHECKPOINT && n < OTP_NETWORKS; n++)
 		if (o->facts.elements[n] != otp_engine_params(g->engine, n)->elements)
 			return otp_fail(err, o->path,

@@ -14,11 +14,11 @@ static void describe_stored(const otp_dataset_info *info, char *text, size_t byt
 {
 	const otp_data_survey *v = &info->survey;
 	if (info->kind == OTP_DATA_VECTORS || info->count == 0 || !v->h_max)
-		snprintf(text, bytes, "%dx%dx%d", info->h, info->w, info->c);
+		snprintf(text, bytes, "%dx%dx%d", info->w, info->h, info->c);
 	else if (v->h_min == v->h_max && v->w_min == v->w_max)
-		snprintf(text, bytes, "%dx%d", v->h_max, v->w_max);
+		snprintf(text, bytes, "%dx%d", v->w_max, v->h_max);
 	else
-		snprintf(text, bytes, "%dx%d to %dx%d", v->h_min, v->w_min, v->h_max, v->w_max);
+		snprintf(text, bytes, "%dx%d to %dx%d", v->w_min, v->h_min, v->w_max, v->h_max);
 }
 
 /* "128x96 pictures, 40 grey and 2 of colour, each to 64x64x3". */
@@ -35,7 +35,7 @@ static void print_side(const char *name, const otp_dataset_info *info)
 	if (v->deep)
 		printf("; %lld of more than 8 bits, rounded to 8", (long long)v->deep);
 	if (info->kind == OTP_DATA_IMAGES)
-		printf("; trained as %dx%dx%d", info->h, info->w, info->c);
+		printf("; trained as %dx%dx%d", info->w, info->h, info->c);
 	bool resized = v->h_max && (v->h_min != info->h || v->h_max != info->h || v->w_min != info->w ||
 				    v->w_max != info->w);
 	printf("%s\n", resized ? ", resized" : "");

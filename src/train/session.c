@@ -2,6 +2,7 @@
 #include "config/rules.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "data/root.h"
 #include "data/spec.h"
 #include "ot/distance.h"
 
@@ -9,27 +10,64 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool find_side(const char *root, char side, char out[OTP_TEXT_BYTES], otp_error *err)
+/* NULL: nothing. */
+static bool put_text(char to[OTP_TEXT_BYTES], const char *text, otp_error *err)
 {
-	static const char *const PREFIXES[] = {"train", "train_", ""};
-	for (int i = 0; i < 3; i++) {
-		int length = snprintf(out, OTP_TEXT_BYTES, "%s/%s%c", root, PREFIXES[i], side);
-		if (length < OTP_TEXT_BYTES && otp_file_is_folder(out))
-			return true;
-	}
-	out[0] = 0;
-	return otp_fail(err, root, "has no folder train%c, train_%c or %c", side, side, side);
+	return snprintf(to, OTP_TEXT_BYTES, "%s", text ? text : "") < OTP_TEXT_BYTES ||
+	       otp_fail(err, text, "is too long, expected less than %d bytes", OTP_TEXT_BYTES);
 }
 
-bool otp_session_resolve_dataroot(otp_config *c, otp_error *err)
+/* One side of --data. */
+static bool put_half(char to[OTP_TEXT_BYTES], const otp_spec *data, const char *half, otp_error *err)
 {
+	char *text = otp_spec_with(data, half);
+	bool ok = put_text(to, text, err);
+	otp_free(text);
+	return ok;
+}
+
+static bool resolve_colorize(otp_config *c, otp_error *err)
+{
+	otp_spec data;
+	if (c->source[0] || c->target[0] || c->dataroot[0])
+		return otp_fail(err, "--data", "cannot be combined with --source, --target or --dataroot");
+	if (!otp_spec_parse(c->data, &data, err))
+		return false;
+	bool ok = !data.grey && data.colour == OTP_COLOUR_NONE && data.parts == 1;
+	if (!ok)
+		otp_fail(
+		    err, "--data",
+		    "has grey, colorize or part with it, which --task colorize decides itself; give --source "
+		    "and --target");
+	ok = ok && put_half(c->source, &data, "part=1/2&grey", err) &&
+	     put_half(c->target, &data, "part=2/2", err);
+	otp_spec_free(&data);
+	/* As with --dataroot: what it stood for is said now. */
+	c->data[0] = 0;
+	return ok;
+}
+
+bool otp_session_resolve_data(otp_config *c, otp_error *err)
+{
+	if (c->data[0] && c->task == OTP_TASK_NONE)
+		return otp_fail(err, "--data", "needs --task colorize with it, or is meant as --source");
+	if (c->task != OTP_TASK_NONE && !c->data[0])
+		return otp_fail(err, "--task", "needs --data with it");
+	if (c->data[0])
+		return resolve_colorize(c, err);
 	if (!c->dataroot[0])
 		return true;
 	if (c->source[0] || c->target[0])
 		return otp_fail(err, "--dataroot", "cannot be combined with --source or --target");
-	bool forward = c->direction == OTP_DIRECTION_A_TO_B;
-	if (!find_side(c->dataroot, forward ? 'A' : 'B', c->source, err) ||
-	    !find_side(c->dataroot, forward ? 'B' : 'A', c->target, err))
+	int from = c->direction == OTP_DIRECTION_A_TO_B ? 0 : 1, to = 1 - from;
+	otp_root root;
+	if (!otp_root_find(c->dataroot, &root, err))
+		return false;
+	bool ok = put_text(c->source, root.train[from], err) && put_text(c->target, root.train[to], err) &&
+		  (*c->test_source || put_text(c->test_source, root.test[from], err)) &&
+		  (*c->test_target || put_text(c->test_target, root.test[to], err));
+	otp_root_free(&root);
+	if (!ok)
 		return false;
 	/* What it stood for is said now; kept beside it, it would contradict --source when read back. */
 	c->dataroot[0] = 0;
@@ -48,7 +86,8 @@ static bool make_absolute(char spec[OTP_TEXT_BYTES], const char *where, otp_erro
 bool otp_session_absolute_paths(otp_config *c, otp_error *err)
 {
 	return make_absolute(c->source, "--source", err) && make_absolute(c->target, "--target", err) &&
-	       make_absolute(c->from, "--from", err);
+	       make_absolute(c->test_source, "--test-source", err) &&
+	       make_absolute(c->test_target, "--test-target", err) && make_absolute(c->from, "--from", err);
 }
 
 bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err)
@@ -72,6 +111,19 @@ bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *er
 	       otp_config_set(c, "device", runtime->backend->name, "--device auto", err);
 }
 
+/* A tenth at most, so that small sets lose little; fewer than LEAST measure nothing. */
+static void withhold(otp_session *s, otp_dataset *d, otp_side side)
+{
+	enum { SHARE = 10, LEAST = 16 };
+	otp_dataset_info info = otp_dataset_describe(d);
+	int64_t most = s->config.withhold, tenth = info.count / SHARE, withheld = most < tenth ? most : tenth;
+	bool files = info.listed > 0;
+	if (s->test[side] || (files && withheld < LEAST))
+		return;
+	s->withheld[side] = files ? withheld : 0;
+	otp_dataset_withhold(d, s->config.seed, files ? withheld : most);
+}
+
 static bool open_sides(otp_session *s, otp_error *err)
 {
 	const otp_config *c = &s->config;
@@ -83,7 +135,18 @@ static bool open_sides(otp_session *s, otp_error *err)
 	if (!s->source)
 		return false;
 	s->target = otp_dataset_open_up_to(c->target, c->seed, c->max_pixels, err);
-	return s->target != NULL;
+	if (!s->target)
+		return false;
+	const char *tests[] = {[OTP_SOURCE] = c->test_source, [OTP_TARGET] = c->test_target};
+	for (otp_side side = 0; side < OTP_SIDES; side++)
+		if (tests[side][0]) {
+			s->test[side] = otp_dataset_open_up_to(tests[side], c->seed, c->max_pixels, err);
+			if (!s->test[side])
+				return false;
+		}
+	withhold(s, s->source, OTP_SOURCE);
+	withhold(s, s->target, OTP_TARGET);
+	return true;
 }
 
 /* Channels of both sides: asked for, equal, or grey beside colour. */
@@ -109,47 +172,92 @@ static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
 	return true;
 }
 
-static bool settle_size(const otp_session *s, int *size, otp_error *err)
+/* Whether there are colours to be learned, of pictures as stored. */
+static bool check_task(const otp_session *s, otp_error *err)
+{
+	const otp_dataset_info *source = &s->source_info, *target = &s->target_info;
+	if (s->config.task != OTP_TASK_COLORIZE)
+		return true;
+	if (source->kind == OTP_DATA_VECTORS)
+		return otp_fail(err, "--task", "colorize is for images, %s holds vectors", source->spec);
+	if (source->colour != OTP_COLOUR_NONE)
+		return otp_fail(err, "--task", "colorize needs pictures, %s draws its own colours",
+				source->spec);
+	return target->c > 1 ||
+	       otp_fail(err, "--task", "colorize needs pictures in colour, %s holds grey ones alone",
+			target->spec);
+}
+
+/* Images come out in one size: asked for, windows of it, or that of both sets. */
+static bool settle_preprocessing(otp_session *s, otp_error *err)
 {
 	const otp_dataset_info *a = &s->source_info, *b = &s->target_info;
-	*size = s->config.image_size;
-	if (*size || a->kind == OTP_DATA_VECTORS)
+	const otp_config *c = &s->config;
+	s->preprocessing = (otp_preprocessing){
+	    .size = c->image_size, .crop = c->crop, .aspect = c->aspect, .filter = c->resize};
+	if (c->image_size.h || c->crop.h || a->kind == OTP_DATA_VECTORS)
 		return true;
 	if (!a->one_size || !b->one_size || a->h != b->h || a->w != b->w)
 		return otp_fail(err, "--image-size",
-				"is needed: the images differ in size (source %dx%d, target %dx%d)", a->w,
-				a->h, b->w, b->h);
+				"or --crop is needed: the images differ in size (source %dx%d, target %dx%d)",
+				a->w, a->h, b->w, b->h);
+	return true;
+}
+
+/* Test sets take the form of what is trained on. */
+static bool shape_tests(otp_session *s, int channels, otp_error *err)
+{
+	static const char *const NAMES[] = {[OTP_SOURCE] = "--test-source", [OTP_TARGET] = "--test-target"};
+	const otp_dataset_info *as = &s->source_info;
+	for (otp_side side = 0; side < OTP_SIDES; side++) {
+		if (!s->test[side])
+			continue;
+		if (otp_dataset_describe(s->test[side]).kind != as->kind)
+			return otp_fail(err, NAMES[side], "holds %s, the training's sets hold %s",
+					as->kind == OTP_DATA_IMAGES ? "vectors" : "images",
+					as->kind == OTP_DATA_IMAGES ? "images" : "vectors");
+		if (!otp_dataset_shape(s->test[side], &s->preprocessing, channels, err))
+			return false;
+		otp_dataset_info is = otp_dataset_describe(s->test[side]);
+		if (is.h != as->h || is.w != as->w || is.c != as->c)
+			return otp_fail(err, NAMES[side],
+					"holds samples of %dx%dx%d, the training's sets of %dx%dx%d%s", is.h,
+					is.w, is.c, as->h, as->w, as->c,
+					as->kind == OTP_DATA_IMAGES ? ": give --image-size" : "");
+		if (is.count == 1)
+			return otp_fail(err, NAMES[side], "has one sample, at least 2 are needed");
+	}
 	return true;
 }
 
 static bool shape(otp_session *s, otp_error *err)
 {
-	int size = 0, channels = 0;
+	int channels = 0;
 	s->source_info = otp_dataset_describe(s->source);
 	s->target_info = otp_dataset_describe(s->target);
 	if (s->source_info.kind != s->target_info.kind)
 		return otp_fail(err, "--target", "holds %s, the source %s",
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
-	if (!settle_channels(s, &channels, err) || !settle_size(s, &size, err) ||
-	    !otp_dataset_shape(s->source, size, channels, err) ||
-	    !otp_dataset_shape(s->target, size, channels, err))
+	if (!check_task(s, err) || !settle_channels(s, &channels, err) || !settle_preprocessing(s, err) ||
+	    !otp_dataset_shape(s->source, &s->preprocessing, channels, err) ||
+	    !otp_dataset_shape(s->target, &s->preprocessing, channels, err))
 		return false;
 	s->source_info = otp_dataset_describe(s->source);
 	s->target_info = otp_dataset_describe(s->target);
-	return true;
+	return shape_tests(s, channels, err);
 }
 
-/* Size and channels as they were found, where these are options: of square images, which --image-size makes.
- */
+/* Size and channels as they were found; with --crop, images may keep sizes of their own. */
 static void settle_form(otp_session *s)
 {
 	const otp_dataset_info *found = &s->source_info;
 	if (found->kind == OTP_DATA_VECTORS)
 		return;
 	s->config.channels = found->c;
-	if (found->h == found->w)
-		s->config.image_size = found->h;
+	if (!s->config.crop.h)
+		s->config.image_size = (otp_size){found->h, found->w};
+	s->preprocessing.size = s->config.image_size;
 }
 
 bool otp_session_plan(const otp_config *c, otp_session *s, otp_error *err)
@@ -177,6 +285,8 @@ bool otp_session_load(otp_session *s, otp_error *err)
 {
 	int threads = s->config.threads ? s->config.threads : otp_cores();
 	bool ok = otp_dataset_load(s->source, threads, err) && otp_dataset_load(s->target, threads, err) &&
+		  (!s->test[OTP_SOURCE] || otp_dataset_load(s->test[OTP_SOURCE], threads, err)) &&
+		  (!s->test[OTP_TARGET] || otp_dataset_load(s->test[OTP_TARGET], threads, err)) &&
 		  otp_dataset_digest(s->source, threads, err) &&
 		  otp_dataset_digest(s->target, threads, err) &&
 		  otp_sigma_end_settle(&s->config, s->source, &s->sigma_end, err);
@@ -226,6 +336,59 @@ bool otp_session_hint(const otp_session *s, otp_error *err)
 	return true;
 }
 
+/* ---- held-out samples ---- */
+
+static const otp_dataset *trained_on(const otp_session *s, otp_side side)
+{
+	return side == OTP_TARGET ? s->target : s->source;
+}
+
+const otp_dataset *otp_session_measured(const otp_session *s, otp_side side)
+{
+	return s->test[side] ? s->test[side] : trained_on(s, side);
+}
+
+otp_held otp_session_held(const otp_session *s, otp_side side)
+{
+	otp_dataset_info info = otp_dataset_describe(trained_on(s, side));
+	return s->test[side] ? OTP_HELD_TEST
+	       : info.fresh  ? OTP_HELD_FRESH
+			     : (info.withheld ? OTP_HELD_WITHHELD : OTP_HELD_NOTHING);
+}
+
+bool otp_session_holds_out(const otp_session *s)
+{
+	return otp_session_held(s, OTP_SOURCE) != OTP_HELD_NOTHING &&
+	       otp_session_held(s, OTP_TARGET) != OTP_HELD_NOTHING;
+}
+
+static char *held_text(const otp_session *s, otp_side side)
+{
+	otp_dataset_info info = otp_dataset_describe(otp_session_measured(s, side));
+	char count[OTP_COUNT_TEXT];
+	switch (otp_session_held(s, side)) {
+	case OTP_HELD_TEST:
+		return otp_format("%s of %s", otp_session_count(&info, count), info.spec);
+	case OTP_HELD_FRESH:
+		return otp_strdup("fresh samples");
+	case OTP_HELD_WITHHELD:
+		return otp_format("%lld of %lld samples, withheld from training", (long long)info.withheld,
+				  (long long)(info.count + info.withheld));
+	default:
+		return otp_strdup(s->config.withhold ? "samples that are trained on (too few to withhold any)"
+						     : "samples that are trained on (--withhold 0)");
+	}
+}
+
+char *otp_session_held_text(const otp_session *s)
+{
+	char *source = held_text(s, OTP_SOURCE), *target = held_text(s, OTP_TARGET);
+	char *text = otp_format("source %s; target %s", source, target);
+	otp_free(source);
+	otp_free(target);
+	return text;
+}
+
 const char *otp_session_count(const otp_dataset_info *info, char text[OTP_COUNT_TEXT])
 {
 	snprintf(text, OTP_COUNT_TEXT, "%lld samples", (long long)info->count);
@@ -238,5 +401,7 @@ void otp_session_close(otp_session *s)
 		otp_dataset_close(s->source);
 	if (s->target)
 		otp_dataset_close(s->target);
+	for (otp_side side = 0; side < OTP_SIDES; side++)
+		otp_dataset_close(s->test[side]);
 	memset(s, 0, sizeof *s);
 }

@@ -9,11 +9,15 @@
 #include "config/settings.h"
 #include "data/dataset.h"
 #include "engine/runtime.h"
+#include "nn/roles.h"
 
 typedef struct otp_session {
 	otp_config config;
-	otp_dataset *source, *target;
+	otp_dataset *source, *target; /* trained on; some samples may be withheld from that */
+	otp_dataset *test[OTP_SIDES]; /* measured with instead, where such a set was given; else NULL */
+	int64_t withheld[OTP_SIDES];  /* samples that were taken from training */
 	otp_dataset_info source_info, target_info;
+	otp_preprocessing preprocessing; /* of images */
 	otp_arch arch;
 	otp_objective objective;
 	otp_smoothing smoothing;
@@ -21,10 +25,13 @@ typedef struct otp_session {
 	otp_sigma_end sigma_end; /* why config.sigma_end is what it is, where it was auto */
 } otp_session;
 
-/* --dataroot ROOT becomes --source and --target: trainA/trainB, train_A/train_B, A/B, by --direction. */
-bool otp_session_resolve_dataroot(otp_config *c, otp_error *err);
+/* --task colorize --data D becomes --source and --target, D's grey half and its half in colour.
+ * --dataroot ROOT becomes --source and --target, --test-source and --test-target, by --direction
+ * (data/root.h).
+ */
+bool otp_session_resolve_data(otp_config *c, otp_error *err);
 
-/* Paths of --source, --target and --from as they are named from any folder, so that a run goes on from
+/* Paths of data sets and --from as they are named from any folder, so that a run goes on from
  * wherever it is resumed. */
 bool otp_session_absolute_paths(otp_config *c, otp_error *err);
 
@@ -44,6 +51,24 @@ bool otp_session_load(otp_session *s, otp_error *err);
 /* Both. */
 bool otp_session_open(const otp_config *c, otp_session *s, otp_error *err);
 void otp_session_close(otp_session *s);
+
+/* ---- held-out samples ---- */
+
+/* What the figures of a run are of. */
+typedef enum otp_held {
+	OTP_HELD_NOTHING,  /* samples that training draws too: too few to withhold any, or --withhold 0 */
+	OTP_HELD_WITHHELD, /* samples that training never draws */
+	OTP_HELD_TEST,	   /* a set of its own */
+	OTP_HELD_FRESH,	   /* generated anew */
+} otp_held;
+
+/* The set that figures of this side are of; otp_evaluate_index numbers its samples. */
+const otp_dataset *otp_session_measured(const otp_session *s, otp_side side);
+otp_held otp_session_held(const otp_session *s, otp_side side);
+/* Whether both sides' figures are of samples that training never draws. */
+bool otp_session_holds_out(const otp_session *s);
+/* "source 1024 of 60000 samples, withheld; target 120 samples of ROOT/testB". otp_free it. */
+char *otp_session_held_text(const otp_session *s);
 
 /* "60000 samples", or "generated". */
 enum { OTP_COUNT_TEXT = 40 };

@@ -90,7 +90,7 @@ static void add_finding(findings *f, const otp_config *c, otp_verdict v, const o
 	f->report.count++;
 }
 
-static void find(findings *f, const otp_config *c, const otp_metrics *all, size_t count)
+static void find(findings *f, const otp_config *c, bool held_out, const otp_metrics *all, size_t count)
 {
 	otp_metrics *rows = otp_calloc(count, sizeof *rows);
 	size_t measured = 0;
@@ -102,8 +102,9 @@ static void find(findings *f, const otp_config *c, const otp_metrics *all, size_
 		for (otp_verdict v = 0; v < OTP_VERDICT_COUNT; v++)
 			if (rows[i].verdicts >> v & 1 && (i == 0 || !(rows[i - 1].verdicts >> v & 1)))
 				add_finding(f, c, v, rows, i, measured);
-	snprintf(f->note, sizeof f->note, "%s in %zu measurements on a held-out batch.",
-		 f->report.count ? "Raised" : "None was raised", measured);
+	snprintf(f->note, sizeof f->note, "%s in %zu measurements on a batch of %s.",
+		 f->report.count ? "Raised" : "None was raised", measured,
+		 held_out ? "held-out samples" : "samples that were trained on");
 	f->report.note = f->note;
 	otp_free(rows);
 }
@@ -112,13 +113,15 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 {
 	const char *run = s->config.out;
 	char values[OTP_MAX_FIGURES][96];
-	otp_report_row rows[OTP_MAX_FIGURES + 1];
+	otp_report_row rows[OTP_MAX_FIGURES + 2];
 	for (int i = 0; i < count; i++) {
 		snprintf(values[i], sizeof values[i], "%.4g%s%s%s", list[i].value,
 			 list[i].truth[0] ? " (" : "", list[i].truth, list[i].truth[0] ? ")" : "");
 		rows[i] = (otp_report_row){list[i].name, values[i], OTP_MOOD_PLAIN};
 	}
-	char *sigma_end = otp_sigma_end_text(&s->config, &s->sigma_end);
+	char *sigma_end = otp_sigma_end_text(&s->config, &s->sigma_end), *held = otp_session_held_text(s);
+	rows[count++] = (otp_report_row){otp_session_holds_out(s) ? "held-out samples" : "samples measured",
+					 held, OTP_MOOD_PLAIN};
 	if (sigma_end)
 		rows[count++] = (otp_report_row){"--sigma-end auto", sigma_end, OTP_MOOD_PLAIN};
 	char *settings = otp_config_text(&s->config, OTP_SCOPE_KEPT),
@@ -128,7 +131,7 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	findings *found = otp_calloc(1, sizeof *found);
 	bool ok = otp_metrics_read(path, &metrics, &metric_count, err);
 	if (ok) {
-		find(found, &s->config, metrics, metric_count);
+		find(found, &s->config, otp_session_holds_out(s), metrics, metric_count);
 		ok = otp_report_run(run, settings, rows, count, &found->report, err);
 	}
 	if (ok) {
@@ -141,6 +144,7 @@ static bool write_pages(const otp_session *s, const otp_figure *list, int count,
 	otp_free(found);
 	otp_free(metrics);
 	otp_free(sigma_end);
+	otp_free(held);
 	otp_free(settings);
 	otp_free(path);
 	return ok;
@@ -155,6 +159,13 @@ int otp_summary_inputs(const otp_config *c)
 	return (int)(n > most ? most : n < least ? least : n);
 }
 
+int64_t otp_summary_count(const otp_session *s)
+{
+	otp_dataset_info source = otp_dataset_describe(otp_session_measured(s, OTP_SOURCE)),
+			 target = otp_dataset_describe(otp_session_measured(s, OTP_TARGET));
+	return otp_evaluate_count(&source, &target, otp_summary_inputs(&s->config));
+}
+
 bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *err)
 {
 	const otp_config *c = &s->config;
@@ -167,13 +178,15 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 					.sigma = t.facts.sigma};
 	otp_evaluation e;
 	otp_figure list[OTP_MAX_FIGURES];
-	bool ok = otp_evaluate(t.sampler, s->source, s->target, &options, &e, err);
+	bool ok = otp_evaluate(t.sampler, otp_session_measured(s, OTP_SOURCE),
+			       otp_session_measured(s, OTP_TARGET), &options, &e, err);
 	int count = ok ? otp_evaluation_figures(&e, list) : 0;
 	otp_translator_close(&t);
 	if (!ok || !write_pages(s, list, count, err))
 		return false;
 
-	puts("what was learned:");
+	printf("what was learned, on %s:\n",
+	       otp_session_holds_out(s) ? "held-out samples" : "samples that were trained on");
 	for (int i = 0; i < count; i++)
 		printf("  %-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "",
 		       list[i].truth);

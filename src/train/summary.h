@@ -9,6 +9,8 @@
 /* How many inputs are measured, and samples of one of them: 512, fewer after a run so short that drawing them
  * would take longer than the run did. */
 int otp_summary_inputs(const otp_config *c);
+/* How many of these the measured data have. */
+int64_t otp_summary_count(const otp_session *s);
 
 /* Evaluates RUN/model.h5 on the session's data, prints the figures on stdout,
  * and writes RUN/report.html and RUN/curves.svg. */

@@ -43,12 +43,18 @@ char *otp_train_settings_text(const otp_config *c) { return otp_config_text(c, O
 
 static double time_so_far(const trainer *t) { return t->time_before + otp_seconds() - t->started; }
 
-static otp_data_facts data_facts(const char *spec, const otp_dataset_info *info)
+static otp_data_facts data_facts(const otp_session *s, otp_side side)
 {
+	const otp_dataset_info *info = side == OTP_TARGET ? &s->target_info : &s->source_info;
+	const otp_config *c = &s->config;
+	const char *test = side == OTP_TARGET ? c->test_target : c->test_source;
 	return (otp_data_facts){
-	    .spec = otp_strdup(spec),
+	    .spec = otp_strdup(side == OTP_TARGET ? c->target : c->source),
 	    .format = otp_strdup(info->format),
-	    .count = info->count,
+	    .count = info->count + info->withheld,
+	    .test = *test ? otp_strdup(test) : NULL,
+	    .withheld = s->withheld[side],
+	    .withheld_of = s->withheld[side] ? info->listed : 0,
 	    .digest_kind = otp_strdup(info->digest_kind),
 	    .digest = info->digest,
 	};
@@ -65,13 +71,15 @@ static otp_stored facts(trainer *t)
 	    .smoothing = s->smoothing,
 	    .sigma = otp_settings_sigma(t->config, t->config->steps),
 	    .sigma_by = t->sigma_by,
-	    .source = data_facts(t->config->source, &s->source_info),
-	    .target = data_facts(t->config->target, &s->target_info),
+	    .source = data_facts(s, OTP_SOURCE),
+	    .target = data_facts(s, OTP_TARGET),
 	    .settings = otp_train_settings_text(t->config),
 	    .rate_factor = t->game.rate_factor,
 	    .rollbacks = t->rollbacks,
 	    .losses = otp_engine_losses(t->game.engine),
 	};
+	if (!s->arch.vectors)
+		otp_stored_set_preprocessing(&facts, &s->preprocessing);
 	otp_engine_read_guard(t->game.engine, facts.guard);
 	return facts;
 }
@@ -160,13 +168,15 @@ static bool check_settings(const trainer *t, const otp_stored *s, const char *pa
 {
 	const otp_config *now = t->config;
 	otp_config then;
-	otp_config_defaults(&then);
+	otp_config_defaults_stored(&then);
 	if (!otp_config_parse(&then, s->settings, path, t->err))
 		return false;
 	otp_settings_settle_stored(&then);
 	otp_config_settle(&then, now, OTP_SCOPE_RUN);
 	memcpy(then.source, now->source, sizeof then.source);
 	memcpy(then.target, now->target, sizeof then.target);
+	memcpy(then.test_source, now->test_source, sizeof then.test_source);
+	memcpy(then.test_target, now->test_target, sizeof then.test_target);
 	const char *key = otp_config_difference(&then, now, OTP_SCOPE_RUN);
 	if (!key)
 		return true;
@@ -181,11 +191,27 @@ static bool check_settings(const trainer *t, const otp_stored *s, const char *pa
 	return false;
 }
 
+/* A test set that config.ini no longer names, or names anew, would change what is trained on. */
+static bool check_withheld(const trainer *t, otp_side side, const otp_data_facts *stored)
+{
+	static const char *const NAMES[] = {[OTP_SOURCE] = "test-source", [OTP_TARGET] = "test-target"};
+	char *file = otp_run_path(t->config->out, "config.ini");
+	int64_t withheld = t->session->withheld[side];
+	bool ok = withheld == stored->withheld ||
+		  otp_fail(t->err, file,
+			   "withholds %lld samples, but the run was started with %lld withheld: %s must stay "
+			   "as it was",
+			   (long long)withheld, (long long)stored->withheld, NAMES[side]);
+	otp_free(file);
+	return ok;
+}
+
 /* A checkpoint of this run: same settings, same data, same networks. */
 static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *path)
 {
 	if (!check_data(t->session->source, &s->source, path, t->err) ||
-	    !check_data(t->session->target, &s->target, path, t->err) || !check_settings(t, s, path))
+	    !check_data(t->session->target, &s->target, path, t->err) || !check_settings(t, s, path) ||
+	    !check_withheld(t, OTP_SOURCE, &s->source) || !check_withheld(t, OTP_TARGET, &s->target))
 		return false;
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		if (s->elements[n] != otp_engine_params(t->game.engine, n)->elements)
@@ -252,17 +278,17 @@ static bool restore(trainer *t, bool *found)
 static bool read_picture_data(trainer *t)
 {
 	const otp_arch *a = &t->session->arch;
+	const otp_dataset *source = otp_session_measured(t->session, OTP_SOURCE),
+			  *target = otp_session_measured(t->session, OTP_TARGET);
 	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
 	t->picture_rows = a->vectors ? POINT_ROWS : PICTURE_ROWS;
 	t->picture_samples = a->vectors ? POINT_SAMPLES : PICTURE_SAMPLES;
 	t->picture_x = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
 	t->picture_targets = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
 	for (int i = 0; i < t->picture_rows; i++)
-		if (!otp_dataset_get(t->session->source,
-				     otp_evaluate_index(t->session->source, OTP_SOURCE, i), 0,
+		if (!otp_dataset_get(source, otp_evaluate_index(source, OTP_SOURCE, i), 0,
 				     t->picture_x + (size_t)i * floats, t->err) ||
-		    !otp_dataset_get(t->session->target,
-				     otp_evaluate_index(t->session->target, OTP_TARGET, i), 0,
+		    !otp_dataset_get(target, otp_evaluate_index(target, OTP_TARGET, i), 0,
 				     t->picture_targets + (size_t)i * floats, t->err))
 			return false;
 	return true;
@@ -471,13 +497,20 @@ static void announce(const trainer *t)
 		otp_session_count(&s->source_info, source), s->target_info.spec,
 		otp_session_count(&s->target_info, target));
 	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, batch in %d parts, %s",
-		s->arch.h, s->arch.w, s->arch.c,
+		s->arch.w, s->arch.h, s->arch.c,
 		(long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
 		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 		t->game.runtime->backend->name, otp_pool_workers(t->game.runtime->pool), t->config->parts,
 		OTP_CHOICE_NAME(otp_precision, t->config->precision));
 	char *points = otp_points_text(t->config, &s->points),
 	     *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
+	if (t->config->task == OTP_TASK_COLORIZE)
+		otp_log(
+		    "colouring: source are the grey pictures of one half, target the colours of the other; "
+		    "translate --keep-luminance puts colours on an input's own grey");
+	char *held = otp_session_held_text(s);
+	otp_log("measured on %s: %s", otp_session_holds_out(s) ? "held-out samples" : "what it has", held);
+	otp_free(held);
 	if (points)
 		otp_log("%s", points);
 	if (sigma_end)

@@ -36,6 +36,14 @@ void open_backends(void)
 	}
 }
 
+void close_backends(void)
+{
+	for (int which = 0; which < TESTED_COUNT; which++)
+		if (tested[which].backend)
+			tested[which].backend->close(tested[which].device);
+	ref.backend->close(ref.device);
+}
+
 void name_library_ops(void)
 {
 	for (int which = 0; which < TESTED_COUNT; which++) {

@@ -121,6 +121,7 @@ bool runs(int which, otp_op op);
 
 /* With --backend, that one alone. */
 void open_backends(void);
+void close_backends(void);
 bool opened_any(void);
 void name_library_ops(void);
 

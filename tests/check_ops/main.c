@@ -45,6 +45,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "check_ops: there is no op '%s'\n", only);
 		return OTP_EXIT_USAGE;
 	}
+	close_backends();
 	printf("%d ops, %d cases, %d checks, %d failed\n", ops, tally.cases, tally.checks, tally.failures);
 	return tally.failures ? OTP_EXIT_FAILED : OTP_EXIT_OK;
 }

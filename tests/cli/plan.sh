@@ -62,7 +62,7 @@ title "a rehearsal says what is done to the data and how long the run will take"
 mkdir odd
 for i in 1 2 3; do "$PROBE" png odd/$i.png 20 $((20 + i)) 3 $i; done
 does train --source odd --target synth:digits "${images[@]}" --dry-run
-says 'source .*3 samples.*stored as 21x20 to 23x20.*3 of colour.*trained as 16x16x3, resized'
+says 'source .*3 samples.*stored as 20x21 to 20x23.*3 of colour.*trained as 16x16x3, resized'
 says "time .* steps of .* s"
 does train "${lines[@]}" "${points[@]}" --dry-run
 says "time .*about .* for 6 steps of .* s"

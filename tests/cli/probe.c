@@ -1,8 +1,9 @@
 /* probe: what the command-line tests cannot do in a shell: make small data sets,
  * and look into what the program wrote. Exit 0: as expected; 1: not, with a line. */
 #include "core/file.h"
+#include "data/luminance.h"
 #include "core/rng.h"
-#include "data/image.h"
+#include "data/resample.h"
 #include "data/write.h"
 #include "model/store.h"
 #include "model/tiling.h"
@@ -462,6 +463,32 @@ static int check_names(int argc, char **argv)
 	return H5Fclose(file) < 0;
 }
 
+/* A B [MOST]: two pictures of one size have the same luminance in every pixel, and B has colour (MOST: at
+ * most so much of it, as a mean difference of channels). */
+static int check_luminance(int argc, char **argv)
+{
+	otp_error err = {0};
+	otp_image a, b;
+	need(otp_image_read(argv[0], &a, &err) && otp_image_read(argv[1], &b, &err), &err);
+	if (a.h != b.h || a.w != b.w || b.c < 3 || !a.u8 || !b.u8)
+		fail("%s: %dx%dx%d beside %dx%dx%d", argv[1], b.w, b.h, b.c, a.w, a.h, a.c);
+	uint8_t *x = otp_luminance_of(&a), *y = otp_luminance_of(&b);
+	double colour = 0, pixels = (double)a.h * a.w;
+	for (int i = 0; i < a.h * a.w; i++) {
+		const uint8_t *p = b.u8 + i * b.c;
+		if (x[i] != y[i])
+			fail("%s: luminance %d in pixel %d, %d expected", argv[1], y[i], i, x[i]);
+		colour += (abs(p[0] - p[1]) + abs(p[1] - p[2])) / pixels;
+	}
+	if (colour <= 0 || (argc > 2 && colour > strtod(argv[2], NULL)))
+		fail("%s: channels differ by %g", argv[1], colour);
+	otp_free(x);
+	otp_free(y);
+	otp_image_free(&a);
+	otp_image_free(&b);
+	return 0;
+}
+
 /* The largest set of an HDF5 file: where its values lie. */
 typedef struct largest {
 	haddr_t at;
@@ -517,6 +544,26 @@ static int peak(int argc, char **argv)
 	return 0;
 }
 
+/* FILE W H FILTER: the picture resized, like pixels. */
+static int write_resized(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	otp_image in = {0};
+	int filter = 0;
+	while (filter < 4 && strcmp(argv[3], OTP_CHOICE_NAME(otp_resize, filter)) != 0)
+		filter++;
+	if (filter == 4)
+		fail("no filter %s", argv[3]);
+	need(otp_image_read(argv[0], &in, &err), &err);
+	otp_image out = otp_image_resize(&in, in.c, atoi(argv[2]), atoi(argv[1]), (otp_resize)filter, true);
+	printf("%d %d %d\n", out.h, out.w, out.c);
+	fwrite(out.u8, 1, otp_image_values(&out), stdout);
+	otp_image_free(&in);
+	otp_image_free(&out);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -539,9 +586,11 @@ int main(int argc, char **argv)
 	    {"smooth", 3, make_smooth},
 	    {"alpha", 2, check_alpha},
 	    {"seams", 5, check_seams},
+	    {"luminance", 2, check_luminance},
 	    {"peak", 1, peak},
 	    {"names", 1, check_names},
 	    {"finite", 1, check_finite},
+	    {"resize", 4, write_resized},
 	    {"columns", 2, make_columns},
 	    {"zip", 2, make_zip},
 	    {"spoil", 2, spoil},

@@ -182,7 +182,7 @@ title "config.ini leaves nothing open"
 # open_options RUN KIND...: lines of config.ini that would be settled again; sizes mean nothing to vectors.
 open_options() {
 	local key
-	sed -n 's/^OPEN("\([^"]*\)",.*/\1/p' "$config_def" >keys
+	sed -n 's/^\(OPEN\|SIZE\)("\([^"]*\)",.*/\2/p' "$config_def" | grep -vx crop >keys # 0: no crops
 	[[ $(wc -l <keys) -ge 5 ]] || fail "config.def has few options that may be left open"
 	while read -r key; do grep -x "$key = 0" "$1/config.ini"; done <keys
 	grep -E '= auto$|^(preset|source|target) =$' "$1/config.ini"

@@ -96,7 +96,7 @@ does -h
 same out overview
 does help
 same out overview
-for command in train translate export eval info bench help; do
+for command in train translate export eval pack doctor info bench help; do
 	grep -q "^  $command " overview || fail "$command is not in the overview"
 	does help $command
 	says "^otplan $command"
@@ -105,12 +105,12 @@ for command in train translate export eval info bench help; do
 	same text out
 done
 does help train
-for option in source target dataroot direction image-size channels seed steps batch resume device precision tau r1 \
+for option in source target dataroot task data direction image-size channels seed steps batch resume device precision tau r1 \
 	sigma-start sigma-end anneal k-transport k-potential ema formulation latent snapshot-every sample-every \
 	workers dry-run plan lr_g lr_d config preset out; do
 	says "^  --$option"
 done
-(($(grep -c '^  --' out) <= 36)) || fail "more options than a user wants to read"
+(($(grep -c '^  --' out) <= 38)) || fail "more options than a user wants to read"
 ! grep -q '^  --beta1' out || fail "an expert's option in the short help"
 says '^  otplan train --source .*--out'
 cp out few

@@ -127,7 +127,7 @@ otp_dataset *ready(const char *spec, int size, int channels)
 {
 	otp_error err = {0};
 	otp_dataset *d = open_set(spec);
-	if (!otp_dataset_prepare(d, size, channels, 2, &err))
+	if (!otp_dataset_prepare(d, &(otp_preprocessing){.size = {size, size}}, channels, 2, &err))
 		fail_msg("%s", err.text);
 	return d;
 }
@@ -136,7 +136,7 @@ void refuses(const char *spec, int size, int channels, const char *word, const c
 {
 	otp_error err = {0};
 	otp_dataset *d = otp_dataset_open(spec, 7, &err);
-	bool ok = d && otp_dataset_prepare(d, size, channels, 1, &err);
+	bool ok = d && otp_dataset_prepare(d, &(otp_preprocessing){.size = {size, size}}, channels, 1, &err);
 	otp_dataset_close(d);
 	assert_false(ok);
 	assert_int_equal(err.exit_code, OTP_EXIT_USAGE);

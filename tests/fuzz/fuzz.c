@@ -177,7 +177,8 @@ static void fuzz_set(const char *name, const uint8_t *data, size_t bytes)
 	if (d) {
 		otp_dataset_info info = otp_dataset_describe(d);
 		bool vectors = info.kind == OTP_DATA_VECTORS;
-		bool ok = otp_dataset_prepare(d, vectors ? 0 : 8, vectors ? 0 : 3, 1, &err);
+		otp_preprocessing how = otp_preprocessing_square(8);
+		bool ok = otp_dataset_prepare(d, &how, vectors ? 0 : 3, 1, &err);
 		info = otp_dataset_describe(d);
 		if (ok && info.count > 0 && (size_t)info.h * (size_t)info.w * (size_t)info.c < 1 << 24) {
 			float *values =
@@ -208,7 +209,8 @@ static void fuzz_picture(const uint8_t *data, size_t bytes)
 	look_at(ok, &err);
 	if (ok && otp_image_values(&image) < 1 << 22) {
 		otp_image_to_channels(&image, 3);
-		otp_image_to_square(&image, 8);
+		otp_preprocessing how = otp_preprocessing_square(8);
+		otp_preprocessing_apply(&how, &image);
 	}
 	if (ok)
 		otp_image_free(&image);

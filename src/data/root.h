@@ -1,0 +1,19 @@
+/* root: a folder, or a zip of one, that holds both sides of an unpaired problem, as CycleGAN, CUT and UNSB
+ * lay it out: trainA, trainB, and testA, testB or valA, valB.
+ */
+#ifndef OTP_ROOT_H
+#define OTP_ROOT_H
+
+#include "core/base.h"
+
+typedef struct otp_root {
+	char *train[2], *test[2]; /* specs of sides A and B; a test half may be NULL */
+} otp_root;
+
+/* Names are compared without case and without `_`, `-`, `.` and blanks between word and letter; train/A is as
+ * good as trainA, and so is plain A. Where the root holds none but one folder, that folder is the root. A
+ * training half that is missing is an error that names what was found. otp_root_free it where true. */
+bool otp_root_find(const char *place, otp_root *root, otp_error *err);
+void otp_root_free(otp_root *root);
+
+#endif
