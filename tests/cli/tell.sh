@@ -96,7 +96,7 @@ does -h
 same out overview
 does help
 same out overview
-for command in train translate export eval info report bench help; do
+for command in train translate export eval pack doctor info report bench help; do
 	grep -q "^  $command " overview || fail "$command is not in the overview"
 	does help $command
 	says "^otplan $command"
