@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { BYTES = 1000 };
 
@@ -185,10 +186,14 @@ static void host_copies_unpinned(void)
 	cudaMemcpyAsync(p.device, memory, BYTES, cudaMemcpyHostToDevice, p.stream);
 }
 
-/* A kernel's first word. */
+/* In a kernel's first word; where it lies is fixed, since some addresses pass for a number beside what was
+ * there. */
 static void host_passes_its_own(void)
 {
-	static char memory[BYTES];
+	char *fixed = (char *)0x600050000000; /* NOLINT(performance-no-int-to-ptr) */
+	char *memory = mmap(fixed, BYTES, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	assert_ptr_equal(memory, fixed);
 	const void *arguments[] = {&memory[2]};
 	otp_fake_check_arguments("kernel", (const void *)arguments, sizeof arguments);
 }

@@ -1,6 +1,7 @@
 /* test_report: the history of metrics, the progress line, pictures, curves and the page. */
 #include "core/file.h"
 #include "core/log.h"
+#include "report/figures.h"
 #include "report/grid.h"
 #include "report/html.h"
 #include "report/plot.h"
@@ -38,6 +39,7 @@ static int remove_folder(void **state)
 	(void)state;
 	static const char *const names[] = {"samples/step-0000000.png",
 					    "samples/step-0000500.png",
+					    "samples/targets.png",
 					    "samples",
 					    "metrics.jsonl",
 					    "rolled.jsonl",
@@ -54,6 +56,14 @@ static void assert_ok(bool ok, const otp_error *err)
 	if (!ok)
 		print_message("%s\n", err->text);
 	assert_true(ok);
+}
+
+static int occurrences(const char *text, const char *word)
+{
+	int count = 0;
+	for (; (text = strstr(text, word)); text++)
+		count++;
+	return count;
 }
 
 static void append(const char *path, int64_t step, double cost)
@@ -176,12 +186,13 @@ static void test_verdicts(void **state)
 	m.target_floor = 0.125;
 	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
 	assert_string_equal(
-	    line, "step 1000/2000  50%  identity collapse, noise ignored  target 0.25  floor 0.125");
+	    line,
+	    "step 1000/2000  50%  identity collapse, noise ignored  target distance 0.25 (floor 0.125)");
 	m.patch_distance = 0.5;
 	m.patch_floor = 0.0625;
 	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
 	assert_string_equal(
-	    line, "step 1000/2000  50%  identity collapse, noise ignored  patches 0.5  floor 0.0625");
+	    line, "step 1000/2000  50%  identity collapse, noise ignored  patch distance 0.5 (floor 0.0625)");
 }
 
 static void test_progress_line(void **state)
@@ -198,8 +209,8 @@ static void test_progress_line(void **state)
 	m.images_per_s = 812.4;
 	otp_progress_line(&m, 4000, 3725, 200, full, sizeof full);
 	assert_string_equal(
-	    full, "step 1200/4000  30%  ETA 1:02:05  sigma 0.500  loss T +0.25  V -0.125  cost 12.5  "
-		  "images/s 812");
+	    full, "step 1200/4000  30%  ETA 1:02:05  sigma 0.500  training cost 12.5  loss of T +0.25  "
+		  "loss of V -0.125  samples/s 812");
 	/* Narrow terminals lose whole figures, never halves. */
 	for (int columns = 0; columns <= (int)strlen(full); columns++) {
 		otp_progress_line(&m, 4000, 3725, columns, line, sizeof line);
@@ -263,12 +274,12 @@ static void test_plot(void **state)
 		rows[i].sigma = 0.1;
 	}
 	for (size_t count = 0; count <= 100; count += count < 3 ? 1 : 97) {
-		char *svg = otp_plot_training(rows, count);
+		char *svg = otp_plot_training(rows, count, OTP_PLOT_SHEET);
 		assert_memory_equal(svg, "<svg ", 5);
 		assert_null(strstr(svg, "nan"));
 		assert_null(strstr(svg, "inf"));
-		assert_true((strstr(svg, "transport cost") != NULL) == (count > 0));
-		assert_null(strstr(svg, "potential loss"));
+		assert_true((strstr(svg, "training cost") != NULL) == (count > 0));
+		assert_null(strstr(svg, "loss of V"));
 		otp_free(svg);
 	}
 }
@@ -331,41 +342,107 @@ static void test_text(void **state)
 	}
 }
 
-static int occurrences(const char *text, const char *word)
-{
-	int count = 0;
-	for (; (text = strstr(text, word)); text++)
-		count++;
-	return count;
-}
-
 /* Runs after the tests that left metrics and samples in the folder. */
 static void test_page(void **state)
 {
 	(void)state;
 	otp_error err = {0};
-	const otp_report_row rows[] = {{"transport cost", "0.67 (truth 0.667)", OTP_MOOD_GOOD},
-				       {"<script>", "a & b", OTP_MOOD_BAD}};
+	const otp_report_row facts[] = {{"Source", "<x> & y", ""}};
+	const otp_report_row figures[] = {{"transport cost", "0.67", "per sample"}, {"<script>", "1", ""}};
 	const otp_report_finding raised = {"mode <collapse>", "step 3 to the end", "1 < 2", "--tau 1 -> 10"};
-	const otp_report_findings findings = {&raised, 1, "Raised & shown."};
-	assert_ok(otp_report_run(folder, "source = <x>\n", rows, 2, &findings, &err), &err);
+	const float targets[3 * 8 * 10] = {0};
+	assert_ok(otp_grid_write_images(path_of("samples/targets.png"), targets, 3, 2, 8, 10, 1, &err), &err);
+	assert_png(path_of("samples/targets.png"), 8 + 60 + 2 + 60 + 8, 8 + 48 + 2 + 48 + 8);
+	const otp_report report = {.state = "Finished & done.",
+				   .facts = facts,
+				   .fact_count = 1,
+				   .verdict = "Nothing <stands>.",
+				   .mood = OTP_MOOD_GOOD,
+				   .findings = &raised,
+				   .finding_count = 1,
+				   .figures_of = "What was learned",
+				   .figures = figures,
+				   .figure_count = 2,
+				   .pictures_note = "Rows.",
+				   .settings = "source = <x>\n"};
+	assert_ok(otp_report_write(folder, &report, &err), &err);
 	size_t bytes = 0;
 	char *page = otp_file_read(path_of("report.html"), &bytes, &err);
 	assert_non_null(page);
-	assert_int_equal(occurrences(page, "data:image/png;base64,"), 2);
+	assert_int_equal(occurrences(page, "data:image/png;base64,"), 3);
 	assert_non_null(strstr(page, "<figcaption>step 500</figcaption>"));
-	assert_non_null(strstr(page, "transport cost</text>"));
+	assert_non_null(strstr(page, "<figcaption>real targets, to compare with</figcaption>"));
+	assert_non_null(strstr(page, "name=\"viewport\""));
+	assert_non_null(strstr(page, "training cost</tspan>"));
 	assert_non_null(strstr(page, "source = &lt;x&gt;"));
-	assert_non_null(strstr(page, "&lt;script&gt;</td><td class=\"bad\">a &amp; b</td>"));
-	assert_non_null(strstr(page, "<p class=\"note\">Raised &amp; shown.</p>"));
-	assert_non_null(strstr(page,
-			       "mode &lt;collapse&gt;</td><td>step 3 to the end</td><td>1 &lt; 2<br>Try "
-			       "--tau 1 -&gt; 10</td>"));
+	assert_non_null(strstr(page, "<dt>Source</dt><dd>&lt;x&gt; &amp; y</dd>"));
+	assert_non_null(strstr(page, "<p class=\"verdict good\">Nothing &lt;stands&gt;.</p>"));
+	assert_non_null(
+	    strstr(page, "transport cost <span class=\"unit\">per sample</span></td><td>0.67</td>"));
+	assert_non_null(strstr(page, "<b>mode &lt;collapse&gt;</b>, step 3 to the end\n<p>1 &lt; 2</p>\n"
+				     "<p>Try --tau 1 -&gt; 10</p>"));
 	assert_int_equal(occurrences(page, "<script>"), 1);
 	/* Nothing is fetched: the only address is SVG's name for itself. */
 	assert_int_equal(occurrences(page, "http"),
 			 occurrences(page, "xmlns=\"http://www.w3.org/2000/svg\""));
 	otp_free(page);
+}
+
+/* One name for one figure: whatever a curve, the live line or an evaluation shows is a row of figures.def,
+ * and no two rows read alike. */
+static void test_figures(void **state)
+{
+	(void)state;
+	static const char *const keys[] = {
+#define FIGURE(key, name, unit, sliced) #key,
+#include "report/figures.def"
+	};
+	enum { COUNT = sizeof keys / sizeof *keys };
+	for (size_t i = 0; i < COUNT; i++)
+		for (size_t k = 0; k < i; k++) {
+			const char *a = otp_figure_find(keys[i])->name, *b = otp_figure_find(keys[k])->name;
+			assert_string_not_equal(keys[i], keys[k]);
+			/* "..." goes on from the line before it. */
+			assert_true(strncmp(a, "...", 3) == 0 || strcmp(a, b) != 0);
+		}
+	assert_null(otp_figure_find("absent"));
+
+	otp_figure list[OTP_MAX_FIGURES];
+	otp_figures f = {.each = list, .sliced = true};
+	otp_figures_add(&f, "target_distance", 0.5, "floor 0.1");
+	otp_figures_add_as(&f, "floor", "target_floor", 0.1, "");
+	char *label = otp_figure_label(&list[0]);
+	assert_string_equal(label, "target distance, sliced W2^2, per direction");
+	assert_string_equal(list[1].key, "floor");
+	otp_free(label);
+}
+
+/* What a curve is held against is drawn in its panel, and within its scale. */
+static void test_references(void **state)
+{
+	(void)state;
+	otp_metrics rows[3];
+	for (int i = 0; i < 3; i++) {
+		rows[i] = otp_metrics_at(100 * i + 100);
+		rows[i].measured_at = i == 1 ? 100 : 100 * i + 100;
+		rows[i].patch_distance = 0.3 - 0.1 * i;
+		rows[i].patch_floor = 0.01;
+		rows[i].source_patch_distance = 0.9;
+		rows[i].target_distance = 1;
+	}
+	char *svg = otp_plot_training(rows, 3, OTP_PLOT_SHEET);
+	assert_int_equal(occurrences(svg, "<svg "), 1 + 2);
+	assert_non_null(strstr(svg, ">floor</text>"));
+	assert_non_null(strstr(svg, ">doing nothing</text>"));
+	assert_non_null(strstr(svg, ">step</text>"));
+	assert_non_null(strstr(svg, "sliced W2\xc2\xb2, per direction"));
+	assert_int_equal(occurrences(svg, "stroke-dasharray"), 2);
+	/* Only what was measured is a point: two of three rows, in two panels. */
+	assert_int_equal(occurrences(svg, "<circle"), 4);
+	otp_free(svg);
+	svg = otp_plot_training(rows, 3, OTP_PLOT_TILES);
+	assert_int_equal(occurrences(svg, "<svg xmlns"), 2);
+	otp_free(svg);
 }
 
 int main(void)
@@ -376,6 +453,7 @@ int main(void)
 	    cmocka_unit_test(test_log),	     cmocka_unit_test(test_ticks),
 	    cmocka_unit_test(test_plot),     cmocka_unit_test(test_pictures),
 	    cmocka_unit_test(test_text),     cmocka_unit_test(test_page),
+	    cmocka_unit_test(test_figures),  cmocka_unit_test(test_references),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -34,6 +34,9 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 	COMMAND(doctor, "doctor INPUT [INPUT2] [--image-size N] [--json] [--out PAGE.html]",                 \
 		"say what is in a data set, what is wrong with it, and what will be done about it")          \
 	COMMAND(info, "info FILE_OR_RUN [--json]", "say what a model, checkpoint, data set or run is")       \
+	COMMAND(report, "report RUN",                                                                        \
+		"write report.html and curves.svg of a run again, also while it trains or after an "         \
+		"interruption")                                                                              \
 	COMMAND(bench, "bench [--preset P] [options] [--json]",                                              \
 		"print the speed of the whole step and of its parts")                                        \
 	COMMAND(help, "help [COMMAND] [--all]", "explain a command; --all shows its rarer options too")

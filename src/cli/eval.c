@@ -24,22 +24,21 @@ static const char *data_of(const options *o)
 	return given ? "given" : o->trained_on ? "trained-on" : o->source || o->target ? "given" : "held-out";
 }
 
-static void print_json(const options *o, const otp_figure *list, int count)
+static void print(const options *o, const otp_figures *f)
 {
+	if (!o->json) {
+		const char *data = data_of(o);
+		printf("%-*s %s samples%s\n", OTP_FIGURE_LABEL, "measured on", data,
+		       strcmp(data, "trained-on") == 0
+			   ? ": none were withheld, expected --source and --target"
+			   : "");
+		otp_figures_print(f->each, f->count, "");
+		return;
+	}
 	cJSON *object = cJSON_CreateObject();
 	cJSON_AddStringToObject(object, "data", data_of(o));
-	otp_json_add_figures(object, list, count);
+	otp_json_add_figures(object, f->each, f->count);
 	otp_json_print(object);
-}
-
-static void print_table(const options *o, const otp_figure *list, int count)
-{
-	const char *data = data_of(o);
-	printf("%-36s %s samples%s\n", "measured on", data,
-	       strcmp(data, "trained-on") == 0 ? ": none were withheld, expected --source and --target" : "");
-	for (int i = 0; i < count; i++)
-		printf("%-36s %10.4g%s%s\n", list[i].name, list[i].value, list[i].truth[0] ? "   " : "",
-		       list[i].truth);
 }
 
 /* Pictures that could not be decoded are counted at the end. */
@@ -73,7 +72,7 @@ static bool measure_law(otp_translator *t, options *o, const otp_dataset *source
 	otp_dataset *target = open_data(t, o, o->target, OTP_TARGET, err);
 	bool ok = target && otp_evaluate(t->sampler, source, target, &counted, &e, err);
 	if (ok)
-		figures->count = otp_evaluation_figures(&e, figures->each);
+		otp_evaluation_figures(&e, figures);
 	close_counted(target, o);
 	return ok;
 }
@@ -96,7 +95,7 @@ static bool measure(otp_translator *t, options *o, otp_error *err)
 	otp_evaluate_options how = {
 	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
 	otp_figure list[OTP_MAX_FIGURES];
-	otp_figures figures = {list, 0};
+	otp_figures figures = {.each = list};
 	otp_dataset *source = open_data(t, o, o->source, OTP_SOURCE, err);
 	bool ok = source != NULL;
 	if (o->target || !o->truth)
@@ -104,7 +103,7 @@ static bool measure(otp_translator *t, options *o, otp_error *err)
 	if (o->truth)
 		ok = ok && measure_map(t, o, source, &how, &figures, err);
 	if (ok)
-		(o->json ? print_json : print_table)(o, list, figures.count);
+		print(o, &figures);
 	close_counted(source, o);
 	return ok;
 }

@@ -134,13 +134,18 @@ static void add_last(cJSON *o, const otp_metrics *m)
 	    {"images_per_s", m->images_per_s},
 	    {"measured_at", m->measured_at},
 	    {"transport_cost", m->transport_cost},
+	    {"identity_distance", m->identity_distance},
 	    {"target_distance", m->target_distance},
 	    {"target_floor", m->target_floor},
 	    {"patch_distance", m->patch_distance},
 	    {"patch_floor", m->patch_floor},
+	    {"source_distance", m->source_distance},
+	    {"source_patch_distance", m->source_patch_distance},
 	    {"to_identity", m->to_identity},
 	    {"output_spread", m->output_spread},
 	    {"noise_spread", m->noise_spread},
+	    {"noise_needed", m->noise_needed},
+	    {"diversity", m->diversity},
 	};
 	char verdicts[128];
 	add(o, "last_step", (double)m->step);

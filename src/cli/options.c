@@ -40,17 +40,30 @@ static bool has_gpu(const otp_config *c)
 	return gpu;
 }
 
-/* Where no preset is named, the data's kind and size and the device choose it. */
+/* The kind of a side, and the smaller of its size and *size; 0: not known. */
+static bool look(const char *spec, bool *vectors, int *size, otp_error *err)
+{
+	int found = 0;
+	if (spec[0] && !otp_session_look(spec, vectors, &found, err))
+		return false;
+	if (found && (!*size || found < *size))
+		*size = found;
+	return true;
+}
+
+/* Where no preset is named, the data's kind and size and the device choose it: that of the smaller side, so
+ * that nothing is invented. */
 static bool choose_preset(otp_config *c, otp_error *err)
 {
 	bool vectors = false;
 	otp_size said = c->crop.h ? c->crop : c->image_size;
-	int size = said.h > said.w ? said.h : said.w;
+	int size = 0;
 	otp_config resolved = *c;
-	if (!otp_session_resolve_data(&resolved, err))
+	if (!otp_session_resolve_data(&resolved, err) || !look(resolved.target, &vectors, &size, err) ||
+	    !look(resolved.source, &vectors, &size, err))
 		return false;
-	if (resolved.source[0] && !otp_session_look(resolved.source, &vectors, size ? &(int){0} : &size, err))
-		return false;
+	if (said.h)
+		size = said.h > said.w ? said.h : said.w;
 	snprintf(c->preset, sizeof c->preset, "%s", otp_settings_preset_for(vectors, size, has_gpu(c)));
 	return true;
 }

@@ -16,14 +16,34 @@
 #include <string.h>
 
 /* The presets named by size alone are for GPUs; who trains by one on a CPU should hear of the others in time.
- */
+ * The first steps tell later how long it takes (trainer). */
 static void hint_at_small_preset(const otp_config *c)
 {
+	enum { MANY_STEPS = 10000 }; /* of a GPU's networks: seconds each, and more */
 	otp_error ignored = {0};
 	const otp_preset *preset = otp_preset_find(c->preset, &ignored);
 	if (preset && preset->for_gpu && c->device == OTP_WHERE_CPU)
-		otp_log("preset %s is made for a GPU; on a CPU --preset %s trains in minutes", c->preset,
+		otp_log("preset %s is made for a GPU%s; --preset %s is made for a CPU", c->preset,
+			c->steps >= MANY_STEPS ? " and takes days or weeks on a CPU" : "",
 			otp_settings_preset_for(false, c->image_size.h ? c->image_size.h : 32, false));
+}
+
+/* What nobody said and the data or the device chose. */
+static void say_choice(const otp_session *s, const otp_config *said)
+{
+	const otp_data_survey *v = &s->source_info.survey;
+	otp_error ignored = {0};
+	const otp_preset *preset = otp_preset_find(s->config.preset, &ignored);
+	bool image = !s->arch.vectors && s->source_info.count && v->h_max;
+	if (preset && !otp_config_said(said, "preset") && !said->from[0])
+		otp_log("preset %s, for data and device: %s (--preset for another)", preset->name,
+			preset->meaning);
+	if (image && !otp_config_said(said, "image-size") &&
+	    (v->h_min != s->arch.h || v->h_max != s->arch.h || v->w_min != s->arch.w ||
+	     v->w_max != s->arch.w))
+		otp_log("pictures of %dx%d%s are trained as %dx%d pixels (--image-size for another size)",
+			v->w_max, v->h_max, v->h_min < v->h_max || v->w_min < v->w_max ? " and less" : "",
+			s->arch.w, s->arch.h);
 }
 
 /* The run's folder is this process's from here on, before anything in it is touched: temporaries there are
@@ -59,7 +79,8 @@ static int train_session(otp_session *s, otp_lock **lock, otp_error *err)
 	otp_config *c = &s->config;
 	if (!otp_session_open_runtime(c, &runtime, err))
 		return otp_exit_code(err);
-	hint_at_small_preset(c);
+	if (!c->resume)
+		hint_at_small_preset(c);
 	otp_budget budget = otp_budget_of(s, &runtime, c->batch);
 	if (c->plan || c->dry_run)
 		otp_budget_print(s, &runtime, &budget);
@@ -126,6 +147,8 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 		return otp_exit_code(err);
 	int code = otp_session_plan(&c, &s, err) ? OTP_EXIT_OK : otp_exit_code(err);
 	if (code == OTP_EXIT_OK) {
+		if (!c.resume)
+			say_choice(&s, &c);
 		code = is_outside(&s, err) ? train_session(&s, &lock, err) : otp_exit_code(err);
 		otp_session_close(&s);
 	}

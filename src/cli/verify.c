@@ -118,7 +118,9 @@ static void print_table(const otp_verification *v)
 	print_head(v, seed);
 	for (int i = 0; i < v->count; i++) {
 		const otp_figure *f = &v->figures[i];
-		printf("  %-38s %10.4g   %-14s", f->name, f->value, f->truth);
+		char *label = otp_figure_label(f);
+		printf("  %-*s %10.4g   %-14s", OTP_FIGURE_LABEL, label, f->value, f->truth);
+		otp_free(label);
 		print_bar(otp_problem_bar(v->problem, f->key), f->value);
 		putchar('\n');
 	}
@@ -141,7 +143,9 @@ static void print_spread(const otp_verification *runs, int count)
 		}
 		double mean = sum / count, spread = sqrt(fmax(0, squares / count - mean * mean));
 		const otp_bar *bar = otp_problem_bar(runs[0].problem, runs[0].figures[i].key);
-		printf("  %-38s %10.4g   (%.2g)", runs[0].figures[i].name, mean, spread);
+		char *label = otp_figure_label(&runs[0].figures[i]);
+		printf("  %-*s %10.4g   (%.2g)", OTP_FIGURE_LABEL, label, mean, spread);
+		otp_free(label);
 		print_bar(bar, mean);
 		putchar('\n');
 		pass = pass && (!bar || otp_bar_met(bar, mean));

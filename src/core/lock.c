@@ -85,6 +85,17 @@ otp_lock *otp_lock_take(const char *path, otp_error *err)
 	return lock;
 }
 
+bool otp_lock_is_held(const char *path)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool held = fcntl(fd, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+	close(fd);
+	return held;
+}
+
 void otp_lock_release(otp_lock *lock)
 {
 	if (!lock)

@@ -13,5 +13,7 @@ typedef struct otp_lock otp_lock;
  * system without locks the log says so, and the lock keeps nobody out. */
 otp_lock *otp_lock_take(const char *path, otp_error *err);
 void otp_lock_release(otp_lock *lock);
+/* Whether somebody holds the lock at `path`; takes nothing and makes no file. */
+bool otp_lock_is_held(const char *path);
 
 #endif

@@ -19,6 +19,7 @@
 #include "data/source.h"
 #include "scalar.h"
 
+#include <math.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -293,6 +294,13 @@ void otp_dataset_close(otp_dataset *d)
 	otp_free(d);
 }
 
+static int middle_size(const otp_data_survey *v)
+{
+	double least = v->h_min < v->w_min ? v->h_min : v->w_min,
+	       largest = v->h_max > v->w_max ? v->h_max : v->w_max;
+	return (int)lround(sqrt(least * largest));
+}
+
 bool otp_dataset_look(const char *text, otp_data_kind *kind, int *size, otp_error *err)
 {
 	otp_spec spec;
@@ -303,6 +311,8 @@ bool otp_dataset_look(const char *text, otp_data_kind *kind, int *size, otp_erro
 	if (source) {
 		*kind = source->kind;
 		*size = source->h > source->w ? source->h : source->w;
+		if (!*size && source->kind == OTP_DATA_IMAGES)
+			*size = middle_size(&source->survey);
 		source->ops->close(source);
 	}
 	otp_spec_free(&spec);

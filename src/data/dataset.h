@@ -96,8 +96,9 @@ void otp_dataset_withhold(otp_dataset *d, uint64_t seed, int64_t count);
 /* After that: leaves nothing but the withheld samples, of which there are some. */
 void otp_dataset_only_withheld(otp_dataset *d);
 
-/* Kind and larger side of a set, 0 where sides differ or a set has no pictures, from headers alone: of a
- * folder the first files, of arrays no data. Names no damaged file; opening the set does. */
+/* Kind and larger side of a set, 0 where a set has no pictures, from headers alone: of a folder the first
+ * files, of arrays no data. Where sizes differ, the geometric mean of the least and the largest side. Names
+ * no damaged file; opening the set does. */
 bool otp_dataset_look(const char *spec, otp_data_kind *kind, int *size, otp_error *err);
 otp_dataset_info otp_dataset_describe(const otp_dataset *d);
 

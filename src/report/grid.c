@@ -55,6 +55,20 @@ bool otp_grid_write(const char *path, const float *sources, const float *outputs
 	return ok;
 }
 
+bool otp_grid_write_images(const char *path, const float *images, int count, int columns, int h, int w, int c,
+			   otp_error *err)
+{
+	grid_size g = size_of((count + columns - 1) / columns, columns - 1, h, w);
+	size_t values = (size_t)h * (size_t)w * (size_t)c;
+	otp_canvas *canvas = otp_canvas_new(g.w - SOURCE_GAP, g.h, otp_colour_of(0xf0f0f0));
+	for (int i = 0; i < count; i++)
+		otp_canvas_image(canvas, MARGIN + i % columns * g.step_x, MARGIN + i / columns * g.step_y,
+				 images + (size_t)i * values, h, w, c, g.zoom);
+	bool ok = otp_canvas_write_png(canvas, path, err);
+	otp_canvas_free(canvas);
+	return ok;
+}
+
 /* ---- points -------------------------------------------------------------- */
 
 enum { PLOT = 640, LEFT = 64, TOP = 44, RIGHT = 20, BOTTOM = 40, TEXT = 2 };

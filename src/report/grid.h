@@ -10,6 +10,10 @@
 bool otp_grid_write(const char *path, const float *sources, const float *outputs, int rows, int samples,
 		    int h, int w, int c, otp_error *err);
 
+/* Images (count, h, w, c) side by side, `columns` in a row, in cells of the same size as those above. */
+bool otp_grid_write_images(const char *path, const float *images, int count, int columns, int h, int w, int c,
+			   otp_error *err);
+
 /* Points: sources (rows, d) joined to their outputs (rows, samples, d), over
  * `targets` points of the target law (targets, d). Shows the first two coordinates. */
 bool otp_grid_write_points(const char *path, const float *sources, const float *outputs, int rows,

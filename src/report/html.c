@@ -13,25 +13,41 @@
 enum { MOST_PICTURES = 24 };
 
 static const char style[] =
-    "body{margin:0 auto;max-width:920px;padding:32px 20px 60px;background:#fff;color:#222;"
-    "font:15px/1.5 system-ui,'DejaVu Sans',Arial,sans-serif}\n"
-    "h1{font-size:26px;margin:0}h2{font-size:18px;margin:40px 0 10px}\n"
-    ".sub{color:#666;margin:4px 0 0;overflow-wrap:anywhere}\n"
-    "table{border-collapse:collapse}td{padding:5px 24px 5px 0;border-bottom:1px solid "
-    "#eee;vertical-align:top}\n"
-    "td:first-child{color:#666;white-space:nowrap}.verdicts "
-    "td:nth-child(2){white-space:nowrap}.good{color:#00734f;font-weight:600}"
-    ".bad,td.bad:first-child{color:#b8400a;font-weight:600}\n"
-    ".note{color:#666;margin:0 0 12px}svg{max-width:100%;height:auto}\n"
-    "figure{margin:0 0 20px}figure img{max-width:100%;display:block}figcaption{color:#666;margin-top:6px}\n"
-    "#at{width:100%;max-width:620px;margin:0 0 12px;accent-color:#0072b2}\n"
+    ":root{color-scheme:light}*{box-sizing:border-box}\n"
+    "body{margin:0 auto;max-width:960px;padding:28px 20px 60px;background:#fff;color:#222;"
+    "font:16px/1.5 system-ui,'DejaVu "
+    "Sans',Arial,sans-serif;overflow-wrap:anywhere;-webkit-text-size-adjust:100%}\n"
+    "h1{font-size:26px;line-height:1.25;margin:0}h2{font-size:19px;margin:36px 0 10px}\n"
+    ".state,.note,dt,figcaption,.unit{color:#595959}.state{margin:4px 0 18px}.note{margin:0 0 12px}\n"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 20px;margin:0}dd{margin:0}\n"
+    ".verdict{border-left:5px solid #888;background:#f6f6f6;padding:10px 14px;margin:0}\n"
+    ".verdict.good{border-color:#00734f;background:#eef7f3}.verdict.bad{border-color:#b8400a;background:#"
+    "fdf2ec}\n"
+    ".finding{border-bottom:1px solid #e6e6e6;padding:10px 0}.finding p{margin:2px 0}.finding "
+    "b{color:#b8400a}\n"
+    "table{border-collapse:collapse;width:100%;max-width:720px}td{padding:5px 12px 5px 0;border-bottom:1px "
+    "solid "
+    "#e6e6e6;vertical-align:top}td:nth-child(2){text-align:right;white-space:nowrap;font-variant-numeric:"
+    "tabular-nums}"
+    "td:last-child{padding-right:0}\n"
+    ".unit{font-size:14px}\n"
+    ".curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:14px "
+    "20px}\n"
+    ".curves svg{width:100%;height:auto;display:block}\n"
+    "figure{margin:0 0 18px}figure img{max-width:100%;height:auto;display:block;image-rendering:auto}"
+    "figcaption{margin:0 0 6px}\n"
+    "#at{width:100%;max-width:620px;height:32px;margin:0 0 "
+    "8px;accent-color:#0072b2;display:block}#at[hidden]{display:none}\n"
     "pre{background:#f6f6f6;padding:14px 16px;overflow:auto;font:13px/1.45 ui-monospace,'DejaVu Sans Mono',"
-    "monospace}summary{cursor:pointer;font-size:18px;font-weight:600;margin:40px 0 10px}\n";
+    "monospace;overflow-wrap:normal}summary{cursor:pointer;font-size:19px;font-weight:600;margin:36px 0 "
+    "10px}\n"
+    "@media(max-width:560px){body{padding:18px 14px "
+    "40px}dl{display:block}dt{margin-top:8px;font-size:14px}}\n";
 
 /* Without script every picture is simply shown, the slider is not. */
 static const char script[] =
-    "var f=document.querySelectorAll('figure'),r=document.getElementById('at');\n"
-    "function show(){f.forEach(function(e,i){e.style.display=i==r.value?'':'none'})}\n"
+    "var f=document.querySelectorAll('figure.step'),r=document.getElementById('at');\n"
+    "function show(){f.forEach(function(e,i){e.hidden=i!=r.value})}\n"
     "r.hidden=false;r.max=f.length-1;r.value=f.length-1;r.oninput=show;show();\n";
 
 char *otp_html_escape(const char *text)
@@ -76,113 +92,93 @@ static void print_escaped(FILE *f, const char *before, const char *text, const c
 	otp_free(escaped);
 }
 
-static void print_head(FILE *f, const otp_report *r)
+/* A unit, in which ^2 becomes a raised 2. */
+static void print_unit(FILE *f, const char *unit)
+{
+	const char *power;
+	for (; (power = strstr(unit, "^2")); unit = power + 2) {
+		char *before = otp_format("%.*s", (int)(power - unit), unit);
+		print_escaped(f, "", before, "\xc2\xb2");
+		otp_free(before);
+	}
+	print_escaped(f, "", unit, "");
+}
+
+static void print_head(FILE *f, const char *title, const otp_report *r)
 {
 	fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-	      "<meta name=\"viewport\" content=\"width=device-width\">\n",
+	      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+	      "<link rel=\"icon\" href=\"data:,\">\n", /* nothing is asked for */
 	      f);
-	print_escaped(f, "<title>", r->title, "</title>\n");
+	print_escaped(f, "<title>", title, "</title>\n");
 	fprintf(f, "<style>\n%s</style></head><body>\n", style);
-	print_escaped(f, "<h1>", r->title, "</h1>\n");
-	if (r->subtitle)
-		print_escaped(f, "<p class=\"sub\">", r->subtitle, "</p>\n");
+	print_escaped(f, "<h1>", title, "</h1>\n");
+	print_escaped(f, "<p class=\"state\">", r->state, "</p>\n");
+	fputs("<dl>\n", f);
+	for (int i = 0; i < r->fact_count; i++) {
+		print_escaped(f, "<dt>", r->facts[i].name, "</dt>");
+		print_escaped(f, "<dd>", r->facts[i].value, "</dd>\n");
+	}
+	fputs("</dl>\n", f);
 }
 
-static void print_rows(FILE *f, const otp_report *r)
+static void print_verdicts(FILE *f, const otp_report *r)
 {
-	static const char *const cells[] = {"<td>", "<td class=\"good\">", "<td class=\"bad\">"};
-	if (r->row_count == 0)
+	static const char *const moods[] = {"<p class=\"verdict\">", "<p class=\"verdict good\">",
+					    "<p class=\"verdict bad\">"};
+	fputs("<h2>Verdict</h2>\n", f);
+	print_escaped(f, moods[r->mood], r->verdict, "</p>\n");
+	for (int i = 0; i < r->finding_count; i++) {
+		const otp_report_finding *v = &r->findings[i];
+		print_escaped(f, "<div class=\"finding\"><b>", v->name, "</b>, ");
+		print_escaped(f, "", v->when, "\n");
+		print_escaped(f, "<p>", v->figures, "</p>\n");
+		print_escaped(f, "<p>Try ", v->advice, "</p></div>\n");
+	}
+}
+
+static void print_figures(FILE *f, const otp_report *r)
+{
+	if (r->figure_count == 0)
 		return;
-	fputs("<h2>Summary</h2>\n<table>\n", f);
-	for (int i = 0; i < r->row_count; i++) {
-		print_escaped(f, "<tr><td>", r->rows[i].name, "</td>");
-		print_escaped(f, cells[r->rows[i].mood], r->rows[i].value, "</td></tr>\n");
+	print_escaped(f, "<h2>", r->figures_of, "</h2>\n<table>\n");
+	for (int i = 0; i < r->figure_count; i++) {
+		const otp_report_row *row = &r->figures[i];
+		print_escaped(f, "<tr><td>", row->name, "");
+		if (row->note[0]) {
+			fputs(" <span class=\"unit\">", f);
+			print_unit(f, row->note);
+			fputs("</span>", f);
+		}
+		print_escaped(f, "</td><td>", row->value, "</td></tr>\n");
 	}
 	fputs("</table>\n", f);
 }
 
-static void print_findings(FILE *f, const otp_report_findings *found)
-{
-	if (!found)
-		return;
-	print_escaped(f, "<h2>Verdicts</h2>\n<p class=\"note\">", found->note, "</p>\n");
-	if (found->count == 0)
-		return;
-	fputs("<table class=\"verdicts\">\n", f);
-	for (int i = 0; i < found->count; i++) {
-		const otp_report_finding *v = &found->each[i];
-		print_escaped(f, "<tr><td class=\"bad\">", v->name, "</td>");
-		print_escaped(f, "<td>", v->when, "</td>");
-		print_escaped(f, "<td>", v->figures, "<br>");
-		print_escaped(f, "Try ", v->advice, "</td></tr>\n");
-	}
-	fputs("</table>\n", f);
-}
-
-static bool print_picture(FILE *f, const otp_report_picture *p, otp_error *err)
+static bool print_picture(FILE *f, const char *class, const char *path, const char *caption, otp_error *err)
 {
 	size_t bytes = 0;
-	void *png = otp_file_read(p->path, &bytes, err);
+	void *png = otp_file_read(path, &bytes, err);
 	if (!png)
 		return false;
 	char *text = otp_base64(png, bytes);
-	fprintf(f, "<figure><img alt=\"\" src=\"data:image/png;base64,%s\">", text);
-	print_escaped(f, "<figcaption>", p->caption, "</figcaption></figure>\n");
+	fprintf(f, "<figure class=\"%s\">", class);
+	print_escaped(f, "<figcaption>", caption, "</figcaption>");
+	print_escaped(f, "<img alt=\"", caption, "\"");
+	fprintf(f, " src=\"data:image/png;base64,%s\"></figure>\n", text);
 	otp_free(text);
 	otp_free(png);
 	return true;
 }
 
-static bool print_pictures(FILE *f, const otp_report *r, otp_error *err)
-{
-	if (r->picture_count == 0)
-		return true;
-	fputs("<h2>Samples</h2>\n", f);
-	if (r->pictures_note)
-		print_escaped(f, "<p class=\"note\">", r->pictures_note, "</p>\n");
-	bool several = r->picture_count > 1;
-	if (several)
-		fputs(
-		    "<input id=\"at\" type=\"range\" min=\"0\" aria-label=\"step of the pictures\" hidden>\n",
-		    f);
-	int shown = r->picture_count < MOST_PICTURES ? r->picture_count : MOST_PICTURES;
-	for (int i = 0; i < shown; i++) {
-		/* the first and the last among them */
-		int at = shown > 1 ? (int)((int64_t)i * (r->picture_count - 1) / (shown - 1)) : 0;
-		if (!print_picture(f, &r->pictures[at], err))
-			return false;
-	}
-	if (several)
-		fprintf(f, "<script>\n%s</script>\n", script);
-	return true;
-}
+/* ---- what lies in the folder --------------------------------------------------- */
 
-bool otp_report_write(const char *path, const otp_report *r, otp_error *err)
-{
-	char *page = NULL;
-	size_t bytes = 0;
-	FILE *f = open_memstream(&page, &bytes);
-	OTP_ASSERT(f, "no memory for a page");
-	print_head(f, r);
-	print_rows(f, r);
-	print_findings(f, r->findings);
-	bool ok = print_pictures(f, r, err);
-	if (r->metric_count > 0) {
-		char *curves = otp_plot_training(r->metrics, r->metric_count);
-		fprintf(f, "<h2>Curves over the steps</h2>\n%s", curves);
-		otp_free(curves);
-	}
-	if (r->settings)
-		print_escaped(f, "<details><summary>Settings</summary>\n<pre>", r->settings,
-			      "</pre></details>\n");
-	fputs("</body></html>\n", f);
-	fclose(f);
-	ok = ok && otp_file_write(path, page, bytes, err);
-	otp_free(page);
-	return ok;
-}
-
-/* ---- a run's folder ------------------------------------------------------ */
+typedef struct folder {
+	otp_metrics *metrics;
+	size_t metric_count;
+	glob_t found;  /* pictures over time */
+	char *targets; /* NULL: there is none */
+} folder;
 
 /* ".../step-0000500.png" to "step 500". */
 static char *caption_of(const char *path)
@@ -218,47 +214,92 @@ static char *glob_pattern(const char *run)
 	return pattern;
 }
 
-bool otp_report_run(const char *run, const char *settings, const otp_report_row *rows, int row_count,
-		    const otp_report_findings *findings, otp_error *err)
+static bool look(const char *run, folder *in, otp_error *err)
 {
-	char *page = otp_format("%s/report.html", run), *history = otp_format("%s/metrics.jsonl", run);
-	char *pattern = glob_pattern(run), *title = title_of(run);
-	otp_metrics *metrics = NULL;
-	size_t metric_count = 0;
-	otp_report_picture *pictures = NULL;
-	glob_t found = {0};
-	bool ok = !otp_file_exists(history) || otp_metrics_read(history, &metrics, &metric_count, err);
-	if (!ok)
-		goto out;
+	char *history = otp_format("%s/metrics.jsonl", run), *pattern = glob_pattern(run);
+	memset(in, 0, sizeof *in);
+	in->targets = otp_format("%s/samples/targets.png", run);
+	if (!otp_file_exists(in->targets)) {
+		otp_free(in->targets);
+		in->targets = NULL;
+	}
+	bool ok =
+	    !otp_file_exists(history) || otp_metrics_read(history, &in->metrics, &in->metric_count, err);
 	/* Steps are written with leading zeros: glob's order is time's. */
-	if (glob(pattern, 0, NULL, &found) != 0)
-		found.gl_pathc = 0;
-	pictures = otp_calloc(found.gl_pathc, sizeof *pictures);
-	for (size_t i = 0; i < found.gl_pathc; i++)
-		pictures[i] = (otp_report_picture){found.gl_pathv[i], caption_of(found.gl_pathv[i])};
-	otp_report report = {
-	    .title = title,
-	    .rows = rows,
-	    .row_count = row_count,
-	    .findings = findings,
-	    .metrics = metrics,
-	    .metric_count = metric_count,
-	    .pictures = pictures,
-	    .picture_count = (int)found.gl_pathc,
-	    .pictures_note = "Images: each row is a source, then samples of what the plan makes of it. "
-			     "Points: lines join sources to their samples. Inputs and noise are the same at "
-			     "every step.",
-	    .settings = settings};
-	ok = otp_report_write(page, &report, err);
-out:
-	for (size_t i = 0; pictures && i < found.gl_pathc; i++)
-		otp_free((char *)pictures[i].caption);
-	otp_free(pictures);
-	globfree(&found);
-	otp_free(metrics);
-	otp_free(title);
-	otp_free(pattern);
+	if (glob(pattern, 0, NULL, &in->found) != 0)
+		in->found.gl_pathc = 0;
 	otp_free(history);
-	otp_free(page);
+	otp_free(pattern);
+	return ok;
+}
+
+static void leave(folder *in)
+{
+	globfree(&in->found);
+	otp_free(in->metrics);
+	otp_free(in->targets);
+}
+
+static bool print_pictures(FILE *f, const folder *in, const char *note, otp_error *err)
+{
+	int count = (int)in->found.gl_pathc, shown = count < MOST_PICTURES ? count : MOST_PICTURES;
+	if (count == 0)
+		return true;
+	fputs("<h2>Samples</h2>\n", f);
+	print_escaped(f, "<p class=\"note\">", note, "</p>\n");
+	if (count > 1)
+		fputs(
+		    "<input id=\"at\" type=\"range\" min=\"0\" aria-label=\"step of the pictures\" hidden>\n",
+		    f);
+	for (int i = 0; i < shown; i++) {
+		/* the first and the last among them */
+		int at = shown > 1 ? (int)((int64_t)i * (count - 1) / (shown - 1)) : 0;
+		char *caption = caption_of(in->found.gl_pathv[at]);
+		bool ok = print_picture(f, "step", in->found.gl_pathv[at], caption, err);
+		otp_free(caption);
+		if (!ok)
+			return false;
+	}
+	if (in->targets && !print_picture(f, "targets", in->targets, "real targets, to compare with", err))
+		return false;
+	if (count > 1)
+		fprintf(f, "<script>\n%s</script>\n", script);
+	return true;
+}
+
+static bool print_page(FILE *f, const char *run, const folder *in, const otp_report *r, otp_error *err)
+{
+	char *title = title_of(run);
+	print_head(f, title, r);
+	otp_free(title);
+	print_verdicts(f, r);
+	if (!print_pictures(f, in, r->pictures_note, err))
+		return false;
+	print_figures(f, r);
+	if (in->metric_count > 0) {
+		char *curves = otp_plot_training(in->metrics, in->metric_count, OTP_PLOT_TILES);
+		fprintf(f, "<h2>Curves</h2>\n<div class=\"curves\">\n%s</div>\n", curves);
+		otp_free(curves);
+	}
+	if (r->settings)
+		print_escaped(f, "<details><summary>Settings</summary>\n<pre>", r->settings,
+			      "</pre></details>\n");
+	fputs("</body></html>\n", f);
+	return true;
+}
+
+bool otp_report_write(const char *run, const otp_report *report, otp_error *err)
+{
+	char *page = NULL, *path = otp_format("%s/report.html", run);
+	size_t bytes = 0;
+	folder in;
+	FILE *f = open_memstream(&page, &bytes);
+	OTP_ASSERT(f, "no memory for a page");
+	bool ok = look(run, &in, err) && print_page(f, run, &in, report, err);
+	fclose(f);
+	ok = ok && otp_file_write(path, page, bytes, err);
+	leave(&in);
+	free(page);
+	otp_free(path);
 	return ok;
 }

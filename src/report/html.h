@@ -1,5 +1,6 @@
 /* html: a run as one page that needs nothing else: no network, no other file.
- * Curves stand in it as SVG, pictures as base64.
+ * Curves stand in it as SVG, pictures as base64. It is arranged for a desk and
+ * for a phone.
  */
 #ifndef OTP_HTML_H
 #define OTP_HTML_H
@@ -8,10 +9,10 @@
 
 typedef enum otp_mood { OTP_MOOD_PLAIN, OTP_MOOD_GOOD, OTP_MOOD_BAD } otp_mood;
 
-/* A finding or figure: a name and its value in words. */
+/* A fact or figure: a name, its value in words, and what to read with it (a unit, a floor), which may be "".
+ */
 typedef struct otp_report_row {
-	const char *name, *value;
-	otp_mood mood;
+	const char *name, *value, *note;
 } otp_report_row;
 
 typedef struct otp_report_picture {
@@ -24,31 +25,25 @@ typedef struct otp_report_finding {
 	const char *name, *when, *figures, *advice;
 } otp_report_finding;
 
-typedef struct otp_report_findings {
-	const otp_report_finding *each;
-	int count;
-	const char *note; /* what was looked for */
-} otp_report_findings;
-
+/* What is said of a run; what its folder shows (curves, pictures) comes from there. */
 typedef struct otp_report {
-	const char *title, *subtitle; /* subtitle may be NULL */
-	const otp_report_row *rows;
-	int row_count;
-	const otp_report_findings *findings; /* may be NULL: not looked for */
-	const otp_metrics *metrics;
-	size_t metric_count;
-	const otp_report_picture *pictures; /* over time; the last one is shown first */
-	int picture_count;
-	const char *pictures_note; /* what is to be seen in them; may be NULL */
+	const char *state;	     /* how far it came, a sentence */
+	const otp_report_row *facts; /* what was trained with what: they stand at the top */
+	int fact_count;
+	const char *verdict; /* a sentence, in its mood */
+	otp_mood mood;
+	const otp_report_finding *findings;
+	int finding_count;
+	const char *figures_of; /* what the figures are of: a heading */
+	const otp_report_row *figures;
+	int figure_count;
+	const char *pictures_note; /* what is to be seen in the pictures */
 	const char *settings;	   /* text of config.ini; may be NULL */
 } otp_report;
 
-bool otp_report_write(const char *path, const otp_report *report, otp_error *err);
-
-/* RUN/report.html from what lies in the run's folder (metrics.jsonl, samples/)
- * and the rows and findings given. What is not there yet is left out. */
-bool otp_report_run(const char *run, const char *settings, const otp_report_row *rows, int row_count,
-		    const otp_report_findings *findings, otp_error *err);
+/* RUN/report.html from what lies in the run's folder (metrics.jsonl, samples/) and from what is said of it.
+ * What is not there yet is left out. */
+bool otp_report_write(const char *run, const otp_report *report, otp_error *err);
 
 /* Text with & < > " ' made harmless; standard base64. otp_free them. */
 char *otp_html_escape(const char *text);

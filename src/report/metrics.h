@@ -24,20 +24,23 @@
 	METRIC(r1_weight)                                                                                    \
 	METRIC(lr_g)                                                                                         \
 	METRIC(lr_d)                                                                                         \
-	METRIC(potential_gap)	/* (E V(y) - E V(T)) / (tau E|x - y|^2), x and y independent */              \
-	METRIC(potential_slope) /* rms |grad V(y)| / (2 tau rms|x - y|), the same x and y */                 \
-	METRIC(measured_at)	/* the step whose moving average the following figures are of */             \
-	METRIC(transport_cost)	/* E |x - T|^2, from x, on the held-out batch */                             \
-	METRIC(target_distance) /* W2^2(T, nu): exact for vectors, sliced for images */                      \
-	METRIC(target_floor)	/* the same between two target samples */                                    \
+	METRIC(potential_gap)	  /* (E V(y) - E V(T)) / (tau E|x - y|^2), x and y independent */            \
+	METRIC(potential_slope)	  /* rms |grad V(y)| / (2 tau rms|x - y|), the same x and y */               \
+	METRIC(measured_at)	  /* the step whose moving average the following figures are of */           \
+	METRIC(transport_cost)	  /* E |x - T|^2, from x, on the fixed batch */                              \
+	METRIC(identity_distance) /* the root of that over the values of a sample: rms of T - x per value */ \
+	METRIC(target_distance)	  /* W2^2(T, nu): exact for vectors, sliced for images */                    \
+	METRIC(target_floor)	  /* the same between two target samples */                                  \
 	METRIC(                                                                                              \
 	    patch_distance) /* of patches of every scale, in the target's variance (ot/patches.h); images */ \
 	METRIC(patch_floor) /* the same between two target samples */                                        \
-	METRIC(source_distance) /* the same between source and target: what doing nothing leaves */          \
-	METRIC(to_identity)	/* how far T moves over how far it must at least; 0: it does nothing */      \
-	METRIC(output_spread)	/* rms spread of all outputs over the target's */                            \
-	METRIC(noise_spread)	/* mean distance of two outputs of one input over that of two targets */     \
-	METRIC(noise_needed)	/* what the best pairing asks noise_spread to be, where that can be told */  \
+	METRIC(source_patch_distance) /* the same between source and target */                               \
+	METRIC(source_distance)	      /* the same between source and target: what doing nothing leaves */    \
+	METRIC(to_identity)   /* how far T moves over how far it must at least; 0: it does nothing */        \
+	METRIC(output_spread) /* rms spread of all outputs over the target's */                              \
+	METRIC(noise_spread)  /* mean distance of two outputs of one input over that of two targets */       \
+	METRIC(noise_needed)  /* what the best pairing asks noise_spread to be, where that can be told */    \
+	METRIC(diversity)     /* rms spread of a value over the noise, of one input */                       \
 	METRIC(images_per_s)
 
 /* What can be wrong with a run, VERDICT(constant, name); train/verdicts.h says when. */
@@ -46,7 +49,8 @@
 	VERDICT(MODES, "mode collapse")                                                                      \
 	VERDICT(NOISE, "noise ignored")                                                                      \
 	VERDICT(RUNAWAY, "potential running away")                                                           \
-	VERDICT(ANNEALING, "annealing too fast")
+	VERDICT(ANNEALING, "annealing too fast")                                                             \
+	VERDICT(UNLEARNED, "not learned yet")
 
 typedef enum otp_verdict {
 #define OTP_VERDICT_CONSTANT(constant, name) OTP_VERDICT_##constant,

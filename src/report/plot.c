@@ -1,14 +1,15 @@
 /* plot: scales, ticks and paths of line plots. */
 #include "report/plot.h"
+#include "report/figures.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL_W = 420, PANEL_H = 240, LEFT = 58, RIGHT = 14, TOP = 30, BOTTOM = 32 };
+enum { PANEL_W = 420, PANEL_H = 250, LEFT = 58, RIGHT = 14, TOP = 32, BOTTOM = 40 };
 enum { PLOT_W = PANEL_W - LEFT - RIGHT, PLOT_H = PANEL_H - TOP - BOTTOM };
-enum { MOST_POINTS = 2 * PLOT_W, MOST_TICKS = 16 };
+enum { MOST_POINTS = 2 * PLOT_W, MOST_TICKS = 16, MOST_DOTS = 40, LEAST_RATIO = 5 };
 
 /* Blue, orange, green, purple of Okabe and Ito: told apart by colour-blind eyes too. */
 static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#b0388f"};
@@ -45,27 +46,59 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Between the 1st and 99th per cent, so that one spike does not flatten the rest. */
+/* Adds what is finite; says whether all of that is above 0. */
+static bool gather(const double *y, size_t count, double *to, size_t *n)
+{
+	bool positive = true;
+	for (size_t i = 0; i < count; i++)
+		if (isfinite(y[i])) {
+			to[(*n)++] = y[i];
+			positive = positive && y[i] > 0;
+		}
+	return positive;
+}
+
+static void widen(scale *s, double value)
+{
+	s->low = fmin(s->low, value);
+	s->high = fmax(s->high, value);
+}
+
+/* References are seen where they end. */
+static double last_of(const otp_reference *r, size_t count)
+{
+	for (size_t i = count; i > 0; i--)
+		if (isfinite(r->y[i - 1]))
+			return r->y[i - 1];
+	return NAN;
+}
+
+/* Between the 1st and 99th per cent, so that one spike does not flatten the rest, and the references. */
 static scale scale_values(const otp_panel *p)
 {
-	double *sorted = otp_calloc(p->count, sizeof *sorted);
-	size_t n = 0;
-	bool positive = true;
-	for (size_t i = 0; i < p->count; i++)
-		if (isfinite(p->y[i])) {
-			sorted[n++] = p->y[i];
-			positive = positive && p->y[i] > 0;
+	double *sorted = otp_calloc(p->count + OTP_REFERENCES, sizeof *sorted);
+	double held[OTP_REFERENCES];
+	size_t n = 0, references = 0;
+	bool positive = gather(p->y, p->count, sorted, &n);
+	for (int k = 0; k < OTP_REFERENCES; k++)
+		if (p->references[k].name) {
+			double last = last_of(&p->references[k], p->count);
+			positive = gather(&last, 1, held, &references) && positive;
 		}
 	scale s = {0, 1, p->log_y && positive && n > 0};
 	if (n > 0) {
 		qsort(sorted, n, sizeof *sorted, by_value);
 		s.low = sorted[n / 100];
 		s.high = sorted[n - 1 - n / 100];
+		for (size_t k = 0; k < references; k++)
+			widen(&s, held[k]);
+		s.log = s.log &&
+			s.high > LEAST_RATIO * s.low; /* what varies less has more ticks on a plain scale */
 		if (s.log) {
 			s.low = log10(s.low);
 			s.high = log10(s.high);
 		}
-		double room = 0.06 * (s.high - s.low), least = 1e-3 * fmax(fabs(s.high), 1e-6);
+		double room = 0.06 * (s.high - s.low), least = 0.02 * fmax(fabs(s.high), 1e-6);
 		room = fmax(room, least);
 		s.low -= room;
 		s.high += room;
@@ -105,7 +138,7 @@ static void print_axes(FILE *f, const scale *x, const scale *y)
 {
 	double ticks[MOST_TICKS];
 	int count = value_ticks(y, ticks);
-	fputs("<g font-size=\"11\" fill=\"#666\" stroke=\"none\">\n", f);
+	fputs("<g font-size=\"12\" fill=\"#666\" stroke=\"none\">\n", f);
 	for (int i = 0; i < count; i++) {
 		double at = TOP + PLOT_H * (1 - place(y, ticks[i]));
 		fprintf(f, "<path d=\"M%d %.1fh%d\" stroke=\"#e6e6e6\"/>", LEFT, at, PLOT_W);
@@ -120,7 +153,23 @@ static void print_axes(FILE *f, const scale *x, const scale *y)
 		print_step(f, ticks[i]);
 		fputs("</text>\n", f);
 	}
+	fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step</text>\n", LEFT + PLOT_W / 2,
+		TOP + PLOT_H + 33);
 	fprintf(f, "<path d=\"M%d %dh%d\" stroke=\"#999\"/></g>\n", LEFT, TOP + PLOT_H, PLOT_W);
+}
+
+/* Text of ours: of what SVG would misread it has < and & at most; ^2 becomes a raised 2. */
+static void print_text(FILE *f, const char *text)
+{
+	for (; *text; text++)
+		if (strncmp(text, "^2", 2) == 0) {
+			fputs("\xc2\xb2", f);
+			text++;
+		} else if (*text == '<' || *text == '&') {
+			fputs(*text == '<' ? "&lt;" : "&amp;", f);
+		} else {
+			putc(*text, f);
+		}
 }
 
 /* A path through every stride-th point, interrupted at gaps. Coordinates are those of the nested svg. */
@@ -161,90 +210,224 @@ static double *moving_average(const double *y, size_t count, size_t reach, const
 	return mean;
 }
 
-static void print_panel(FILE *f, const otp_panel *p, int left, int top, const char *colour)
+/* Single points where there are few: a path through one shows nothing. */
+static void print_dots(FILE *f, const otp_panel *p, const scale *sx, const scale *sy, const char *colour)
 {
-	scale x = {0, 1, false}, y = scale_values(p);
-	if (p->count > 1)
+	for (size_t i = 0; p->count <= MOST_DOTS && i < p->count; i++) {
+		double u = PLOT_W * place(sx, p->x[i]), v = PLOT_H * (1 - place(sy, p->y[i]));
+		if (v >= 0 && v <= PLOT_H)
+			fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.4\" fill=\"%s\"/>\n", LEFT + u,
+				TOP + v, colour);
+	}
+}
+
+/* The first of two is named below its line, as a floor, the second above; where there is no room, on the
+ * other side. */
+static void print_reference(FILE *f, const otp_panel *p, int k, const scale *sx, const scale *sy)
+{
+	const otp_reference *r = &p->references[k];
+	double v = r->name ? PLOT_H * (1 - place(sy, last_of(r, p->count))) : NAN;
+	if (!isfinite(v))
+		return;
+	bool below = k == 0 ? v < PLOT_H - 14 : v < 14;
+	print_curve(f, p, r->y, sx, sy, "stroke=\"#777\" stroke-width=\"1.2\" stroke-dasharray=\"5 4\"");
+	fprintf(
+	    f,
+	    "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" font-size=\"12\" fill=\"#555\" stroke=\"#fff\" "
+	    "stroke-width=\"3\" paint-order=\"stroke\">",
+	    PLOT_W - 4, v + (below ? 13 : -5));
+	print_text(f, r->name);
+	fputs("</text>\n", f);
+}
+
+static void print_curves(FILE *f, const otp_panel *p, const scale *x, const scale *y, const char *colour)
+{
+	bool smooth = p->smooth && p->count >= 40;
+	char style[96];
+	for (int k = 0; k < OTP_REFERENCES; k++)
+		print_reference(f, p, k, x, y);
+	snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"%s\" opacity=\"%s\"", colour,
+		 smooth ? "1" : "1.8", smooth ? "0.3" : "1");
+	print_curve(f, p, p->y, x, y, style);
+	if (smooth) {
+		double *mean = moving_average(p->y, p->count, p->count / 50 + 1, y);
+		snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"2\"", colour);
+		print_curve(f, p, mean, x, y, style);
+		otp_free(mean);
+	}
+}
+
+static scale scale_steps(const otp_panel *p)
+{
+	scale x = {p->x_low, p->x_high, false};
+	if (!(x.high > x.low) && p->count > 1)
 		x = (scale){p->x[0], p->x[p->count - 1], false};
 	if (x.low > 0 && x.low < 0.1 * x.high)
 		x.low = 0;
+	if (!(x.high > x.low)) /* a single step stands in the middle */
+		x = (scale){0, fmax(2 * x.high, 1), false};
+	return x;
+}
+
+static void print_panel(FILE *f, const otp_panel *p, int left, int top, const char *colour)
+{
+	scale x = scale_steps(p), y = scale_values(p);
 	fprintf(f, "<g transform=\"translate(%d %d)\">\n", left, top);
-	fprintf(f, "<text x=\"%d\" y=\"18\" font-size=\"13\" font-weight=\"600\" fill=\"#222\">%s</text>\n",
-		LEFT, p->title);
+	fprintf(f, "<text x=\"%d\" y=\"19\" font-size=\"14\" fill=\"#222\"><tspan font-weight=\"600\">",
+		LEFT);
+	print_text(f, p->title);
+	fputs("</tspan><tspan dx=\"8\" font-size=\"12\" fill=\"#666\">", f);
+	print_text(f, p->unit);
+	fputs("</tspan></text>\n", f);
 	print_axes(f, &x, &y);
 	/* A nested svg cuts off what leaves it. */
 	fprintf(f, "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\">\n", LEFT, TOP, PLOT_W, PLOT_H);
-	bool smooth = p->smooth && p->count >= 40;
-	char style[96];
-	snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"%s\" opacity=\"%s\"", colour,
-		 smooth ? "1" : "1.8", smooth ? "0.3" : "1");
-	print_curve(f, p, p->y, &x, &y, style);
-	if (smooth) {
-		double *mean = moving_average(p->y, p->count, p->count / 50 + 1, &y);
-		snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"2\"", colour);
-		print_curve(f, p, mean, &x, &y, style);
-		otp_free(mean);
-	}
-	fputs("</svg></g>\n", f);
+	print_curves(f, p, &x, &y, colour);
+	fputs("</svg>\n", f);
+	print_dots(f, p, &x, &y, colour);
+	fputs("</g>\n", f);
 }
 
-char *otp_plot_svg(const otp_panel *panels, int count, int columns)
+static void print_head(FILE *f, int w, int h)
 {
+	fprintf(f,
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" ",
+		w, h, w, h);
+	fputs("font-family=\"system-ui, 'DejaVu Sans', Arial, sans-serif\">\n", f);
+	fputs("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", f);
+}
+
+char *otp_plot_svg(const otp_panel *panels, int count, otp_plot_layout layout)
+{
+	enum { COLUMNS = 2 };
 	char *text = NULL;
 	size_t bytes = 0;
 	FILE *f = open_memstream(&text, &bytes);
 	OTP_ASSERT(f, "no memory for a plot");
-	int rows = (count + columns - 1) / columns;
-	fprintf(f,
-		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" ",
-		columns * PANEL_W, rows * PANEL_H, columns * PANEL_W, rows * PANEL_H);
-	fputs("font-family=\"system-ui, 'DejaVu Sans', Arial, sans-serif\">\n", f);
-	fputs("<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", f);
-	for (int i = 0; i < count; i++)
-		print_panel(f, &panels[i], i % columns * PANEL_W, i / columns * PANEL_H,
+	bool sheet = layout == OTP_PLOT_SHEET;
+	if (sheet)
+		print_head(f, COLUMNS * PANEL_W, (count + COLUMNS - 1) / COLUMNS * PANEL_H);
+	for (int i = 0; i < count; i++) {
+		if (!sheet)
+			print_head(f, PANEL_W, PANEL_H);
+		print_panel(f, &panels[i], sheet ? i % COLUMNS * PANEL_W : 0,
+			    sheet ? i / COLUMNS * PANEL_H : 0,
 			    colours[(size_t)i % (sizeof colours / sizeof *colours)]);
-	fputs("</svg>\n", f);
+		if (!sheet)
+			fputs("</svg>\n", f);
+	}
+	if (sheet)
+		fputs("</svg>\n", f);
 	fclose(f);
 	return text;
 }
 
-char *otp_plot_training(const otp_metrics *rows, size_t count)
+/* ---- the curves of a run ------------------------------------------------------- */
+
+/* What to hold a curve against: another figure of the same rows, or 1. */
+typedef struct held_against {
+	const char *name;
+	size_t at;
+	bool one;
+	bool exact; /* where distances are no slices */
+} held_against;
+
+typedef struct curve {
+	const char *key;
+	size_t at;
+	bool measured; /* of the moving average, at the steps that were measured */
+	bool log_y, smooth;
+	held_against against[OTP_REFERENCES];
+} curve;
+
+#define AT(name) #name, offsetof(otp_metrics, name)
+#define OF(name) offsetof(otp_metrics, name)
+static const curve CURVES[] = {
+    {AT(patch_distance),
+     true,
+     true,
+     false,
+     {{"floor", OF(patch_floor)}, {"doing nothing", OF(source_patch_distance)}}},
+    {AT(target_distance),
+     true,
+     true,
+     false,
+     {{"floor", OF(target_floor)}, {"doing nothing", OF(source_distance)}}},
+    {AT(transport_cost), true, false, false, {{"best plan", OF(source_distance), .exact = true}}},
+    {AT(identity_distance), true, false, false, {{NULL}}},
+    {AT(to_identity), true, false, false, {{"best plan", .one = true, .exact = true}}},
+    {AT(output_spread), true, false, false, {{"targets", .one = true}}},
+    {AT(noise_spread), true, false, false, {{"best pairing", OF(noise_needed)}}},
+    {AT(cost), false, false, true, {{NULL}}},
+    {AT(loss_transport), false, false, true, {{NULL}}},
+    {AT(loss_potential), false, false, true, {{NULL}}},
+    {AT(r1), false, true, true, {{NULL}}},
+    {AT(sigma), false, false, false, {{NULL}}},
+    {AT(images_per_s), false, false, true, {{NULL}}},
+};
+#undef AT
+#undef OF
+enum { CURVE_COUNT = sizeof CURVES / sizeof *CURVES };
+
+static double value_at(const otp_metrics *row, size_t at)
 {
-	static const struct {
-		const char *title;
-		size_t at;
-		bool log_y, smooth;
-	} curves[] = {
-	    {"transport loss", offsetof(otp_metrics, loss_transport), false, true},
-	    {"potential loss", offsetof(otp_metrics, loss_potential), false, true},
-	    {"transport cost", offsetof(otp_metrics, cost), false, true},
-	    {"sigma", offsetof(otp_metrics, sigma), false, false},
-	    {"target distance", offsetof(otp_metrics, target_distance), true, false},
-	    {"patch distance to the target", offsetof(otp_metrics, patch_distance), true, false},
-	    {"distance to identity", offsetof(otp_metrics, to_identity), false, false},
-	    {"spread of outputs", offsetof(otp_metrics, output_spread), false, false},
-	    {"spread over noise", offsetof(otp_metrics, noise_spread), false, false},
-	    {"R1: |grad V|\xc2\xb2 on targets", offsetof(otp_metrics, r1), true, true},
-	    {"images per second", offsetof(otp_metrics, images_per_s), false, true},
-	};
-	enum { CURVES = sizeof curves / sizeof *curves };
-	double *values = otp_calloc(count * (CURVES + 1), sizeof *values), *steps = values + CURVES * count;
-	otp_panel panels[CURVES];
-	int shown = 0;
+	return *(const double *)((const char *)row + at);
+}
+
+/* Of pictures: their patches are measured, and whole ones by slices. */
+static bool is_sliced(const otp_metrics *rows, size_t count)
+{
 	for (size_t i = 0; i < count; i++)
-		steps[i] = (double)rows[i].step;
-	for (int k = 0; k < CURVES; k++) {
-		double *y = values + (size_t)k * count;
-		bool measured = false;
-		for (size_t i = 0; i < count; i++) {
-			y[i] = *(const double *)((const char *)&rows[i] + curves[k].at);
-			measured = measured || isfinite(y[i]);
-		}
-		if (measured)
-			panels[shown++] =
-			    (otp_panel){curves[k].title, steps, y, count, curves[k].log_y, curves[k].smooth};
+		if (isfinite(rows[i].patch_floor))
+			return true;
+	return false;
+}
+
+/* A panel over the rows that a curve is of. Its numbers lie at `values`, 2 + OTP_REFERENCES times `count`;
+ * false where nothing was measured. */
+static bool fill_panel(const curve *c, const otp_metrics *rows, size_t count, bool sliced, double *values,
+		       otp_panel *p)
+{
+	const otp_figure_kind *kind = otp_figure_find(c->key);
+	double *x = values, *y = values + count;
+	bool known = false;
+	*p = (otp_panel){.title = kind->name,
+			 .unit = otp_figure_unit(kind, sliced),
+			 .x = x,
+			 .y = y,
+			 .x_low = (double)rows[0].step,
+			 .x_high = (double)rows[count - 1].step,
+			 .log_y = c->log_y,
+			 .smooth = c->smooth};
+	for (size_t i = 0; i < count; i++) {
+		if (c->measured && rows[i].measured_at != (double)rows[i].step)
+			continue;
+		x[p->count] = (double)rows[i].step;
+		y[p->count] = value_at(&rows[i], c->at);
+		known = known || isfinite(y[p->count]);
+		for (int k = 0; k < OTP_REFERENCES; k++)
+			values[(size_t)(2 + k) * count + p->count] =
+			    c->against[k].one ? 1 : value_at(&rows[i], c->against[k].at);
+		p->count++;
 	}
-	char *svg = otp_plot_svg(panels, shown, 2);
+	for (int k = 0; k < OTP_REFERENCES; k++)
+		if (c->against[k].name && !(c->against[k].exact && sliced))
+			p->references[k] =
+			    (otp_reference){c->against[k].name, values + (size_t)(2 + k) * count};
+	return known;
+}
+
+char *otp_plot_training(const otp_metrics *rows, size_t count, otp_plot_layout layout)
+{
+	size_t each = (2 + OTP_REFERENCES) * count;
+	double *values = otp_calloc(each * CURVE_COUNT + 1, sizeof *values);
+	otp_panel panels[CURVE_COUNT];
+	int shown = 0;
+	bool sliced = is_sliced(rows, count);
+	for (int k = 0; count > 0 && k < CURVE_COUNT; k++)
+		shown +=
+		    fill_panel(&CURVES[k], rows, count, sliced, values + (size_t)k * each, &panels[shown]);
+	char *svg = otp_plot_svg(panels, shown, layout);
 	otp_free(values);
 	return svg;
 }

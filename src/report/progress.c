@@ -1,6 +1,7 @@
 /* progress: timing of the line and its wording; core/log.h does the drawing. */
 #include "report/progress.h"
 #include "core/log.h"
+#include "report/figures.h"
 #include "core/tally.h"
 
 #include <inttypes.h>
@@ -30,14 +31,25 @@ static void add(char *line, size_t room, const char *text)
 		snprintf(line + used, room - used, "%s%s", gap ? "  " : "", text);
 }
 
-static void add_figure(char *line, size_t room, const char *name, const char *fmt, double value)
+static void add_figure(char *line, size_t room, const char *key, const char *fmt, double value)
 {
-	char figure[32], text[64];
+	char figure[32], text[96];
 	if (isnan(value))
 		return;
 	snprintf(figure, sizeof figure, fmt, value);
-	snprintf(text, sizeof text, "%s %s", name, figure);
+	snprintf(text, sizeof text, "%s %s", otp_figure_find(key)->name, figure);
 	add(line, room, text);
+}
+
+/* Of pictures what their patches show: whole ones hardly move. */
+static void add_distance(char *line, size_t room, const otp_metrics *m)
+{
+	bool patches = isfinite(m->patch_distance);
+	double floor = patches ? m->patch_floor : m->target_floor;
+	char fmt[48];
+	snprintf(fmt, sizeof fmt, isfinite(floor) ? "%%.3g (floor %.3g)" : "%%.3g", floor);
+	add_figure(line, room, patches ? "patch_distance" : "target_distance", fmt,
+		   patches ? m->patch_distance : m->target_distance);
 }
 
 void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left, int columns, char *line,
@@ -60,16 +72,12 @@ void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left,
 		otp_verdicts_text(m->verdicts, text, sizeof text);
 		add(line, room, text);
 	}
+	add_distance(line, room, m);
 	add_figure(line, room, "sigma", "%.3f", m->sigma);
-	add_figure(line, room, "loss T", "%+.4g", m->loss_transport);
-	add_figure(line, room, "V", "%+.4g", m->loss_potential);
 	add_figure(line, room, "cost", "%.4g", m->cost);
-	/* Of pictures what their patches show: whole ones hardly move. */
-	bool patches = isfinite(m->patch_distance);
-	add_figure(line, room, patches ? "patches" : "target", "%.3g",
-		   patches ? m->patch_distance : m->target_distance);
-	add_figure(line, room, "floor", "%.3g", patches ? m->patch_floor : m->target_floor);
-	add_figure(line, room, "images/s", "%.0f", m->images_per_s);
+	add_figure(line, room, "loss_transport", "%+.4g", m->loss_transport);
+	add_figure(line, room, "loss_potential", "%+.4g", m->loss_potential);
+	add_figure(line, room, "images_per_s", "%.3g", m->images_per_s);
 }
 
 void otp_progress_show(otp_progress *p, const otp_metrics *m)

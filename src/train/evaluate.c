@@ -114,6 +114,7 @@ static void measure_patches(const evaluator *e, otp_evaluation *out)
 	otp_patches *p = otp_patches_new(e->targets, e->n, info.h, info.w, info.c, e->options.seed);
 	out->patch_distance = otp_patches_distance(p, e->y);
 	out->patch_floor = otp_patches_distance(p, e->targets + e->n * e->d);
+	out->source_patch_distance = otp_patches_distance(p, e->x);
 	otp_patches_free(p);
 }
 
@@ -133,7 +134,7 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 	out->floor = distance(e, second, e->targets);
 	if (!out->exact)
 		measure_patches(e, out);
-	out->optimal_cost = out->exact ? distance(e, e->x, e->targets) : 0;
+	out->source_distance = distance(e, e->x, e->targets);
 	out->grey_source = e->channels == 3 && is_grey(e);
 	measure_inputs(e, out);
 	if (out->grey_source)

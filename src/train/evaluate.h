@@ -12,15 +12,15 @@ typedef struct otp_evaluation {
 	double transport_cost;	/* E |x - T|^2, from x, summed over values */
 	double target_distance; /* W2^2 between outputs and targets: sliced for images, exact for vectors */
 	double floor;		/* the same between two fresh target samples */
+	double source_distance; /* ... between sources and targets: what doing nothing leaves */
 	double patch_distance;	/* images: the same of patches of every scale, in the target's variance */
 	double patch_floor;	/* ... between two fresh target samples */
-	bool exact;		/* vectors: by assignment, on a subsample where n is large */
-	double
-	    optimal_cost; /* vectors: exact W2^2 between sources and targets, what transport_cost should be */
-	double identity_distance; /* rms of T - x over all values */
-	double diversity;	  /* rms spread of a value over samples of one input */
-	bool grey_source;	  /* source pictures are grey: the next are measured */
-	double grey_rmse;	  /* grey of the output against grey of the input, in [0, 1] units */
+	double source_patch_distance; /* ... between sources and targets */
+	bool exact;		      /* vectors: by assignment, on a subsample where n is large */
+	double identity_distance;     /* rms of T - x over all values */
+	double diversity;	      /* rms spread of a value over samples of one input */
+	bool grey_source;	      /* source pictures are grey: the next are measured */
+	double grey_rmse;	      /* grey of the output against grey of the input, in [0, 1] units */
 	bool isoluminant; /* the target law is the isoluminant colouring: all of colouring is measured */
 	otp_colouring colouring; /* hue_resultant for every grey source in colour */
 } otp_evaluation;

@@ -16,11 +16,11 @@ enum { INPUTS = 256, PICTURES = 64, MOST_FLOATS = 1 << 22, DIRECTIONS = 64, FLOO
 /* What the data alone says, found once. */
 typedef struct facts {
 	double floor, source_distance;
-	double partners;    /* how far apart the partners of neighbouring sources lie (partners_apart) */
-	double stretched;   /* how far a map may have brought neighbours apart */
-	double patch_floor; /* NAN for vectors */
-	double target_rms, target_pair; /* rms distance from the mean; mean distance of two */
-	double random_cost;		/* E|x - y|^2 of independent x, y, as the potential sees it */
+	double partners;  /* how far apart the partners of neighbouring sources lie (partners_apart) */
+	double stretched; /* how far a map may have brought neighbours apart */
+	double patch_floor, source_patch_distance; /* NAN for vectors */
+	double target_rms, target_pair;		   /* rms distance from the mean; mean distance of two */
+	double random_cost; /* E|x - y|^2 of independent x, y, as the potential sees it */
 } facts;
 
 struct otp_monitor {
@@ -186,6 +186,7 @@ static bool find_facts(otp_monitor *m, otp_error *err)
 	}
 	f->target_rms = sqrt(otp_variance(m->targets, m->n, m->d));
 	f->source_distance = law_distance(m, m->x, m->targets);
+	f->source_patch_distance = patch_distance(m, m->x);
 	f->random_cost = random_cost(m);
 	if (!judges_noise(m))
 		return true;
@@ -224,10 +225,12 @@ static void measure(otp_monitor *m, otp_metrics *row)
 	otp_sampler_run(m->sampler, m->x, m->streams, (int64_t)(2 * m->n), row->sigma, m->y, m->eps);
 	row->measured_at = (double)row->step;
 	row->transport_cost = otp_squared_distance(m->x, m->y, 2 * nd) / (double)(2 * m->n);
+	row->identity_distance = sqrt(row->transport_cost / (double)m->d);
 	row->target_distance = law_distance(m, m->y, m->targets);
 	row->target_floor = f->floor;
 	row->patch_distance = patch_distance(m, m->y);
 	row->patch_floor = f->patch_floor;
+	row->source_patch_distance = f->source_patch_distance;
 	row->source_distance = f->source_distance;
 	/* Who returns x' does nothing, and who takes the noise out of it neither. A projection shortens
 	 * squared distances d-fold on average: so much a sliced distance asks for. */
@@ -235,6 +238,8 @@ static void measure(otp_monitor *m, otp_metrics *row)
 	row->to_identity = sqrt(moved / (f->source_distance * (m->vectors ? 1 : (double)m->d)));
 	row->output_spread = sqrt(otp_variance(m->y, 2 * m->n, m->d)) / f->target_rms;
 	row->noise_spread = otp_mean_distance(m->y, m->y + nd, m->n, m->d) / f->target_pair;
+	/* Of two draws half the squared distance is the variance. */
+	row->diversity = sqrt(otp_squared_distance(m->y, m->y + nd, nd) / (double)(2 * nd));
 	row->noise_needed = judges_noise(m) ? needed_spread(m, row->sigma, row->noise_spread) : NAN;
 }
 
@@ -245,15 +250,18 @@ static void repeat(const otp_monitor *m, otp_metrics *row)
 	const otp_metrics *last = &m->history[m->count - 1];
 	row->measured_at = last->measured_at;
 	row->transport_cost = last->transport_cost;
+	row->identity_distance = last->identity_distance;
 	row->target_distance = last->target_distance;
 	row->target_floor = last->target_floor;
 	row->patch_distance = last->patch_distance;
 	row->patch_floor = last->patch_floor;
+	row->source_patch_distance = last->source_patch_distance;
 	row->source_distance = last->source_distance;
 	row->to_identity = last->to_identity;
 	row->output_spread = last->output_spread;
 	row->noise_spread = last->noise_spread;
 	row->noise_needed = last->noise_needed;
+	row->diversity = last->diversity;
 	row->verdicts = last->verdicts;
 }
 

@@ -204,6 +204,21 @@ static bool settle_preprocessing(otp_session *s, otp_error *err)
 	return true;
 }
 
+/* A preset of the other kind would train something, but nothing that it was made for. A run that goes on
+ * keeps what it has. */
+static bool check_preset(const otp_session *s, otp_error *err)
+{
+	otp_error unknown = {0};
+	const otp_config *c = &s->config;
+	const otp_preset *preset = otp_preset_find(c->preset, &unknown);
+	bool vectors = s->source_info.kind == OTP_DATA_VECTORS;
+	if (!preset || c->resume || preset->vectors == vectors)
+		return true;
+	return otp_fail(
+	    err, "--preset", "%s is for %s, and %s holds %s; without --preset the data choose one", c->preset,
+	    preset->vectors ? "vectors" : "pictures", c->source, vectors ? "vectors" : "pictures");
+}
+
 /* Test sets take the form of what is trained on. */
 static bool shape_tests(otp_session *s, int channels, otp_error *err)
 {
@@ -239,7 +254,8 @@ static bool shape(otp_session *s, otp_error *err)
 		return otp_fail(err, "--target", "holds %s, the source %s",
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
-	if (!check_task(s, err) || !settle_channels(s, &channels, err) || !settle_preprocessing(s, err) ||
+	if (!check_task(s, err) || !check_preset(s, err) || !settle_channels(s, &channels, err) ||
+	    !settle_preprocessing(s, err) ||
 	    !otp_dataset_shape(s->source, &s->preprocessing, channels, err) ||
 	    !otp_dataset_shape(s->target, &s->preprocessing, channels, err))
 		return false;

@@ -22,7 +22,7 @@ static void on_signal(int number)
 	double now = otp_seconds();
 	if (number == SIGUSR1) {
 		save_asked = 1;
-	} else if (!training || (asked && now - asked_at > REPEATED_S)) {
+	} else if (asked ? now - asked_at > REPEATED_S : !training) {
 		_exit(128 + number);
 	} else if (!asked) {
 		asked_at = now;
@@ -73,7 +73,8 @@ otp_wish otp_stop_wish(void)
 	last_step_at = now;
 	if (asked)
 		return OTP_WISH_STOP;
-	if (deadline > 0 && now + longest_step + 1.5 * longest_save > deadline)
+	/* A checkpoint and the pages, which are smaller. */
+	if (deadline > 0 && now + longest_step + 2.5 * longest_save > deadline)
 		return OTP_WISH_TIME_UP;
 	if (!save_asked)
 		return OTP_WISH_NONE;

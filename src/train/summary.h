@@ -1,4 +1,7 @@
-/* summary: what a finished run learned, in figures for a person and as a page. */
+/* summary: what a run is and what it learned, for a person: RUN/summary.json,
+ * lines on the terminal, and the pages (report.html, curves.svg), which can be
+ * made from the run's folder alone at any time.
+ */
 #ifndef OTP_SUMMARY_H
 #define OTP_SUMMARY_H
 
@@ -12,14 +15,24 @@ int otp_summary_inputs(const otp_config *c);
 /* How many of these the measured data have. */
 int64_t otp_summary_count(const otp_session *s);
 
-/* Evaluates RUN/model.h5 on the session's data, prints the figures on stdout,
- * and writes RUN/report.html and RUN/curves.svg. */
+/* RUN/summary.json of a training that begins or goes on: what is trained with what. parameters: of both
+ * networks. */
+bool otp_summary_begin(const otp_session *s, const otp_runtime *runtime,
+		       const int64_t parameters[OTP_NETWORKS], otp_error *err);
+
+/* Of a finished run: evaluates RUN/model.h5 on the session's data, adds the figures to RUN/summary.json,
+ * writes the pages and prints all of it on stdout. */
 bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *err);
+
+/* RUN/report.html and RUN/curves.svg from what lies in the folder: of a run that is in training (live),
+ * interrupted or finished. Fails where the folder holds no run. */
+bool otp_summary_pages(const char *run, bool live, otp_error *err);
+/* Says on stdout where the page is. */
+void otp_summary_point(const char *run);
 
 /* Against known images: added to the figures. */
 void otp_map_error_figures(const otp_map_error *e, otp_figures *figures);
-
-/* An evaluation's figures; returns how many. */
-int otp_evaluation_figures(const otp_evaluation *e, otp_figure figures[OTP_MAX_FIGURES]);
+/* An evaluation's figures. */
+void otp_evaluation_figures(const otp_evaluation *e, otp_figures *figures);
 
 #endif

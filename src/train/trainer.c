@@ -6,17 +6,19 @@
 #include "report/grid.h"
 #include "report/progress.h"
 #include "train/evaluate.h"
+#include "train/forecast.h"
 #include "train/game.h"
 #include "train/monitor.h"
 #include "train/origin.h"
 #include "train/rollback.h"
 #include "train/stop.h"
+#include "train/summary.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PICTURE_ROWS = 8, PICTURE_SAMPLES = 7, POINT_ROWS = 256, POINT_SAMPLES = 4 };
+enum { PICTURE_ROWS = 8, PICTURE_SAMPLES = 7, TARGET_ROWS = 2, POINT_ROWS = 256, POINT_SAMPLES = 4 };
 
 /* A run under way. */
 typedef struct trainer {
@@ -30,10 +32,12 @@ typedef struct trainer {
 	int64_t first_step; /* so that steps done here count since then */
 	double time_before, started;
 	otp_sigma_by sigma_by;
+	int64_t paced_from; /* step from which the first steps are timed; -1 once the time was told */
+	double paced_since;
 	int rollbacks;	     /* of the run so far */
 	otp_trouble trouble; /* found, and not yet dealt with */
 	float *picture_x, *picture_targets;
-	int picture_rows, picture_samples;
+	int picture_rows, picture_samples, picture_target_count;
 	otp_error *err;
 } trainer;
 
@@ -275,23 +279,46 @@ static bool restore(trainer *t, bool *found)
 
 /* ---- pictures ---- */
 
-static bool read_picture_data(trainer *t)
+static float *read_first(trainer *t, const otp_dataset *set, otp_side side, int count)
 {
 	const otp_arch *a = &t->session->arch;
+	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
+	float *x = otp_calloc((size_t)count * floats, sizeof *x);
+	for (int i = 0; i < count; i++)
+		if (!otp_dataset_get(set, otp_evaluate_index(set, side, i), 0, x + (size_t)i * floats,
+				     t->err)) {
+			otp_free(x);
+			return NULL;
+		}
+	return x;
+}
+
+static bool read_picture_data(trainer *t)
+{
+	bool vectors = t->session->arch.vectors;
 	const otp_dataset *source = otp_session_measured(t->session, OTP_SOURCE),
 			  *target = otp_session_measured(t->session, OTP_TARGET);
-	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
-	t->picture_rows = a->vectors ? POINT_ROWS : PICTURE_ROWS;
-	t->picture_samples = a->vectors ? POINT_SAMPLES : PICTURE_SAMPLES;
-	t->picture_x = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
-	t->picture_targets = otp_calloc((size_t)t->picture_rows * floats, sizeof(float));
-	for (int i = 0; i < t->picture_rows; i++)
-		if (!otp_dataset_get(source, otp_evaluate_index(source, OTP_SOURCE, i), 0,
-				     t->picture_x + (size_t)i * floats, t->err) ||
-		    !otp_dataset_get(target, otp_evaluate_index(target, OTP_TARGET, i), 0,
-				     t->picture_targets + (size_t)i * floats, t->err))
-			return false;
-	return true;
+	int64_t targets = otp_dataset_describe(target).count;
+	t->picture_rows = vectors ? POINT_ROWS : PICTURE_ROWS;
+	t->picture_samples = vectors ? POINT_SAMPLES : PICTURE_SAMPLES;
+	t->picture_target_count = vectors ? POINT_ROWS : TARGET_ROWS * (1 + PICTURE_SAMPLES);
+	if (!vectors && targets && targets < t->picture_target_count)
+		t->picture_target_count = (int)targets;
+	t->picture_x = read_first(t, source, OTP_SOURCE, t->picture_rows);
+	t->picture_targets = read_first(t, target, OTP_TARGET, t->picture_target_count);
+	return t->picture_x && t->picture_targets;
+}
+
+/* Real targets, which a page shows beside the samples; of points the samples' own picture has them. */
+static bool save_targets(trainer *t)
+{
+	const otp_arch *a = &t->session->arch;
+	char *path = otp_run_path(t->config->out, "samples/targets.png");
+	bool ok = a->vectors || otp_file_exists(path) ||
+		  otp_grid_write_images(path, t->picture_targets, t->picture_target_count,
+					1 + PICTURE_SAMPLES, a->h, a->w, a->c, t->err);
+	otp_free(path);
+	return ok;
 }
 
 int64_t otp_train_picture_samples(const otp_arch *a)
@@ -325,7 +352,7 @@ static bool save_picture(trainer *t)
 	char *path = otp_run_step_path(t->config->out, "samples", t->game.step, "png");
 	bool ok = a->vectors
 		      ? otp_grid_write_points(path, t->picture_x, y, (int)rows, (int)k, t->picture_targets,
-					      (int)rows, a->c, t->err)
+					      t->picture_target_count, a->c, t->err)
 		      : otp_grid_write(path, t->picture_x, y, (int)rows, (int)k, a->h, a->w, a->c, t->err);
 	otp_free(path);
 	otp_free(x);
@@ -435,7 +462,7 @@ static bool heed(trainer *t, otp_train_outcome *end)
 	otp_wish wish = otp_stop_wish();
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;
-	if (!goes_on(t, (wish != OTP_WISH_SAVE || save_picture(t)) && save_state(t)))
+	if (!goes_on(t, (wish == OTP_WISH_TIME_UP || save_picture(t)) && save_state(t)))
 		return false;
 	if (wish == OTP_WISH_SAVE) {
 		otp_log("picture and checkpoint of step %lld were asked for", (long long)t->game.step);
@@ -464,15 +491,43 @@ static bool save_beginning(trainer *t)
 	return save_state(t) && (t->config->resume || write_config(t->config, t->err));
 }
 
+/* Once, after the first steps that say it: how long the rest will take. The very first load code and fill
+ * caches, and one of them measures. */
+static void tell_time(trainer *t)
+{
+	enum { WARM_UP = 2, MOST_STEPS = 100 };
+	const double seconds = 2;
+	int64_t done = t->game.step - t->paced_from;
+	if (t->paced_from < 0)
+		return;
+	if (done == WARM_UP) {
+		otp_engine_wait(t->game.engine);
+		t->paced_since = otp_seconds();
+	}
+	int64_t timed = done - WARM_UP, left = t->config->steps - t->game.step;
+	if (timed < 1 || (otp_seconds() - t->paced_since < seconds && timed < MOST_STEPS))
+		return;
+	otp_engine_wait(t->game.engine);
+	double each = (otp_seconds() - t->paced_since) / (double)timed;
+	char text[OTP_DURATION_TEXT];
+	t->paced_from = -1;
+	if (left > 0)
+		otp_log("about %s at this speed (%.3g s a step, %lld steps)",
+			otp_duration_text(each * (double)left, text), each, (long long)left);
+}
+
 static otp_train_outcome train_steps(trainer *t)
 {
 	otp_train_outcome end = OTP_TRAIN_FAILED;
 	otp_stop_begin();
-	if (t->game.step == 0 && !save_beginning(t))
+	if ((t->game.step == 0 && !save_beginning(t)) || !save_targets(t))
 		return OTP_TRAIN_FAILED;
-	while (t->game.step < t->config->steps)
+	t->paced_from = t->game.step;
+	while (t->game.step < t->config->steps) {
 		if (!one_step(t) || !heed(t, &end))
 			return end;
+		tell_time(t);
+	}
 	return OTP_TRAIN_DONE;
 }
 
@@ -536,6 +591,14 @@ static void announce_data(const trainer *t)
 			(double)size.data_bytes / (1024.0 * 1024.0));
 }
 
+static bool save_summary(trainer *t)
+{
+	const int64_t parameters[OTP_NETWORKS] = {
+	    otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
+	    otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable};
+	return otp_summary_begin(t->session, t->game.runtime, parameters, t->err);
+}
+
 /* A continued run's verdicts go on from what was measured up to its checkpoint. */
 static bool start_monitor(trainer *t)
 {
@@ -573,6 +636,8 @@ static bool start(trainer *t, otp_runtime *runtime)
 		return false;
 	announce(t);
 	announce_data(t);
+	if (!save_summary(t))
+		return false;
 	t->sampler = otp_game_sampler(&t->game, false);
 	if (!start_monitor(t) || !otp_game_start(&t->game, t->err))
 		return false;
@@ -605,7 +670,12 @@ otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, otp_error *err
 		end = train_steps(&t);
 	}
 	otp_stop_end();
+	bool learned = t.started > 0 && t.game.step > t.first_step;
 	finish(&t);
 	otp_log_close();
+	/* What was learned until here is shown, whatever ended it; a second failure says nothing new. */
+	otp_error second = {0};
+	if (end != OTP_TRAIN_DONE && learned && otp_summary_pages(s->config.out, false, &second))
+		otp_summary_point(s->config.out);
 	return end;
 }

@@ -17,6 +17,11 @@ unsigned otp_verdicts_next(const otp_config *c, const otp_metrics *rows, size_t 
 /* Share of the way from source to target that is left: 0 within the floor, 1 as far as doing nothing. */
 double otp_verdict_left(const otp_metrics *row);
 
+/* In a line, what all of it comes to: which verdicts stand, that it is too early to say, or how far it came.
+ * True where nothing is wrong. */
+bool otp_verdicts_say(const otp_config *c, bool vectors, const otp_metrics *rows, size_t count, char *text,
+		      size_t bytes);
+
 /* The figures a verdict stands on at the last row, and what to try: options with values. */
 void otp_verdict_figures(otp_verdict v, const otp_metrics *rows, size_t count, char *text, size_t bytes);
 void otp_verdict_advice(otp_verdict v, const otp_config *c, const otp_metrics *row, char *text, size_t bytes);

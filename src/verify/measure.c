@@ -123,9 +123,9 @@ static void add_cost(measurement *m, const plan_sample *s, double truth)
 	double cost = otp_squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
 	char text[48];
 	snprintf(text, sizeof text, "truth %.4g", truth);
-	otp_figures_add(&m->figures, "truth_cost", "W2^2", truth, "");
-	otp_figures_add(&m->figures, "cost", "transport cost E|x - T|^2", cost, text);
-	otp_figures_add(&m->figures, "cost_error", "... its error", fabs(cost - truth), "0");
+	otp_figures_add(&m->figures, "truth_cost", truth, "");
+	otp_figures_add_as(&m->figures, "cost", "transport_cost", cost, text);
+	otp_figures_add(&m->figures, "cost_error", fabs(cost - truth), "0");
 }
 
 /* W2^2(T#mu, nu) by exact assignment on held-out samples, and the same between two target samples. */
@@ -141,10 +141,9 @@ static bool add_target_error(measurement *m)
 		double floor = otp_assignment_w2(targets + n * m->d, targets, (int)n, (int)m->d, NULL);
 		char text[48];
 		snprintf(text, sizeof text, "floor %.3g", floor);
-		otp_figures_add(&m->figures, "target_error", "target error W2^2(T, nu)", error, text);
-		otp_figures_add(&m->figures, "target_floor", "... between two target samples", floor, "");
-		otp_figures_add(&m->figures, "target_excess", "... error above the floor", error - floor,
-				"0");
+		otp_figures_add(&m->figures, "target_error", error, text);
+		otp_figures_add(&m->figures, "target_floor", floor, "");
+		otp_figures_add(&m->figures, "target_excess", error - floor, "0");
 	}
 	otp_free(targets);
 	release(&s);
@@ -162,8 +161,9 @@ static bool add_sliced_error(measurement *m, const plan_sample *s)
 		double floor = otp_sliced_w2(targets + n * m->d, targets, n, m->d, SLICES, m->seed);
 		char text[48];
 		snprintf(text, sizeof text, "floor %.3g", floor);
-		otp_figures_add(&m->figures, "target_error", "target error, sliced W2^2", error, text);
-		otp_figures_add(&m->figures, "target_floor", "... between two target samples", floor, "");
+		m->figures.sliced = true;
+		otp_figures_add(&m->figures, "target_error", error, text);
+		otp_figures_add(&m->figures, "target_floor", floor, "");
 	}
 	otp_free(targets);
 	return ok;
@@ -173,7 +173,7 @@ static bool add_sliced_error(measurement *m, const plan_sample *s)
 static void add_uvp(measurement *m, const plan_sample *s, const float *exact, double variance)
 {
 	double error = otp_squared_distance(s->y, exact, s->n * m->d) / (double)s->n;
-	otp_figures_add(&m->figures, "l2_uvp", "L2-UVP, per cent", 100 * error / variance, "0");
+	otp_figures_add(&m->figures, "l2_uvp", 100 * error / variance, "0");
 }
 
 /* ---- gaussian ------------------------------------------------------------------- */
@@ -232,7 +232,7 @@ static void add_moment_error(measurement *m, const plan_sample *s)
 	double error = otp_gaussian_bures(m->law->covariance[1], covariance, d, NULL);
 	for (int i = 0; i < d; i++)
 		error += (mean[i] - m->law->mean[i]) * (mean[i] - m->law->mean[i]);
-	otp_figures_add(&m->figures, "moment_error", "W2^2 by moments", error, "0");
+	otp_figures_add(&m->figures, "moment_error", error, "0");
 	otp_free(mean);
 	otp_free(covariance);
 }
@@ -247,8 +247,7 @@ static bool measure_perpendicular(measurement *m, const plan_sample *s)
 	for (size_t i = 0; i < s->n; i++)
 		for (size_t j = 0; j < k; j++)
 			along_source += (double)s->y[i * m->d + j] * (double)s->y[i * m->d + j];
-	otp_figures_add(&m->figures, "off_support", "energy off the support", along_source / (double)s->n,
-			"0");
+	otp_figures_add(&m->figures, "off_support", along_source / (double)s->n, "0");
 
 	plan_sample at = allocate(m, DRAWS_A_POINT);
 	double *quantiles = otp_calloc(at.n, sizeof *quantiles);
@@ -260,7 +259,7 @@ static bool measure_perpendicular(measurement *m, const plan_sample *s)
 			ks = fmax(ks, otp_ks_uniform(quantiles, (int)at.n));
 		}
 	}
-	otp_figures_add(&m->figures, "ks", "law at single points, worst KS", ks, "0");
+	otp_figures_add(&m->figures, "ks", ks, "0");
 	otp_free(quantiles);
 	release(&at);
 	return true;
@@ -292,12 +291,10 @@ static void measure_sides(measurement *m, const plan_sample *s)
 		for (size_t j = 0; j <= normal; j++)
 			off -= plain[j] * plain[j];
 	}
-	otp_figures_add(&m->figures, "side_balance", "share on the upper side", (double)above / (double)s->n,
-			"0.5");
-	otp_figures_add(&m->figures, "side_rms", "rms of | |y_n| - 1 |", sqrt(square / (double)s->n), "0");
+	otp_figures_add(&m->figures, "side_balance", (double)above / (double)s->n, "0.5");
+	otp_figures_add(&m->figures, "side_rms", sqrt(square / (double)s->n), "0");
 	if (m->d > normal + 1)
-		otp_figures_add(&m->figures, "off_support", "energy off the support", off / (double)s->n,
-				"0");
+		otp_figures_add(&m->figures, "off_support", off / (double)s->n, "0");
 }
 
 /* KS of the tangential laws at one point: the worst over all directions, and over those away from the edge.
@@ -334,11 +331,10 @@ static void measure_single_points(measurement *m, const plan_sample *s)
 		worst = fmax(worst, fabs((double)above / (double)at.n - 0.5));
 		worst_tangential(m, x, quantiles, (int)at.n, &ks, &inner);
 	}
-	otp_figures_add(&m->figures, "side_balance_point", "... worst distance from 0.5 at a point", worst,
-			"0");
+	otp_figures_add(&m->figures, "side_balance_point", worst, "0");
 	if (m->sigma > 0) {
-		otp_figures_add(&m->figures, "ks", "tangential law at points, worst KS", ks, "0");
-		otp_figures_add(&m->figures, "ks_inner", "... at points within +-0.8", inner, "0");
+		otp_figures_add(&m->figures, "ks", ks, "0");
+		otp_figures_add(&m->figures, "ks_inner", inner, "0");
 	}
 	otp_free(quantiles);
 	release(&at);
@@ -375,7 +371,7 @@ static void add_point_error(measurement *m, const plan_sample *s)
 		draw_at(m, s->x + point * 2 * m->d, &at);
 		error += distance_from_limit(m, &at, heights) / COMPARED_POINTS;
 	}
-	otp_figures_add(&m->figures, "point_error", "laws at points from the plan's, mean W2^2", error, "0");
+	otp_figures_add(&m->figures, "point_error", error, "0");
 	otp_free(heights);
 	release(&at);
 }
@@ -386,9 +382,8 @@ static void measure_one_to_many(measurement *m, const plan_sample *s)
 	add_cost(m, s, 1);
 	double smoothed = 1 + m->problem->m * otp_tangential_cost(m->sigma);
 	double cost = otp_squared_distance(s->x, s->y, s->n * m->d) / (double)s->n;
-	otp_figures_add(&m->figures, "smoothed_cost", "the exact smoothed plan's cost", smoothed, "");
-	otp_figures_add(&m->figures, "smoothed_cost_error", "... error against it", fabs(cost - smoothed),
-			"0");
+	otp_figures_add(&m->figures, "smoothed_cost", smoothed, "");
+	otp_figures_add(&m->figures, "smoothed_cost_error", fabs(cost - smoothed), "0");
 	measure_sides(m, s);
 	measure_single_points(m, s);
 	add_point_error(m, s);

@@ -33,17 +33,17 @@ static void add_all(otp_figures *f, const otp_evaluation *e, double truth)
 	char text[48];
 	const otp_colouring *c = &e->colouring;
 	snprintf(text, sizeof text, "truth %.4g", truth);
-	otp_figures_add(f, "truth_cost", "W2^2", truth, "");
-	otp_figures_add(f, "cost", "transport cost E|x - T|^2", e->transport_cost, text);
-	otp_figures_add(f, "cost_error", "... its error", fabs(e->transport_cost - truth), "0");
-	otp_figures_add(f, "target_error", "target error, sliced W2^2", e->target_distance, "");
-	otp_figures_add(f, "target_floor", "... between two target samples", e->floor, "");
-	otp_figures_add(f, "hue_agreement", "hue agreement, mean cos(h - h*)", c->hue_agreement, "1");
-	otp_figures_add(f, "hue_resultant", "hue resultant, one image", c->hue_resultant, "0");
-	otp_figures_add(f, "chroma", "colour strength", c->chroma, "1");
-	otp_figures_add(f, "shape_rmse", "shape error (rms)", c->shape_rmse, "0");
-	otp_figures_add(f, "shape_random", "... of a random pair", c->shape_random, "");
-	otp_figures_add(f, "shape_ratio", "... their ratio", c->shape_rmse / c->shape_random, "0");
+	otp_figures_add(f, "truth_cost", truth, "");
+	otp_figures_add_as(f, "cost", "transport_cost", e->transport_cost, text);
+	otp_figures_add(f, "cost_error", fabs(e->transport_cost - truth), "0");
+	otp_figures_add(f, "target_error", e->target_distance, "");
+	otp_figures_add(f, "target_floor", e->floor, "");
+	otp_figures_add(f, "hue_agreement", c->hue_agreement, "1");
+	otp_figures_add(f, "hue_resultant", c->hue_resultant, "0");
+	otp_figures_add(f, "chroma", c->chroma, "1");
+	otp_figures_add(f, "shape_rmse", c->shape_rmse, "0");
+	otp_figures_add(f, "shape_random", c->shape_random, "");
+	otp_figures_add(f, "shape_ratio", c->shape_rmse / c->shape_random, "0");
 }
 
 static bool draw_pictures(otp_sampler *s, double sigma, uint64_t seed, const otp_dataset *source,
@@ -86,7 +86,7 @@ int otp_measure_colouring(otp_sampler *s, double sigma, uint64_t seed, const otp
 {
 	otp_evaluate_options options = {.n = INPUTS, .per_input = DRAWS_OF_ONE, .seed = seed, .sigma = sigma};
 	otp_evaluation e;
-	otp_figures f = {list, 0};
+	otp_figures f = {.each = list, .sliced = true};
 	double truth;
 	if (!otp_evaluate(s, source, target, &options, &e, err) || !exact_cost(source, INPUTS, &truth, err) ||
 	    (pictures && !draw_pictures(s, sigma, seed, source, pictures, err)))

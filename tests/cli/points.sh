@@ -131,7 +131,7 @@ json out l2_uvp=0
 grep -q '"target_distance"' out || fail "no target distance beside the truth"
 does translate run a.npy others.npy
 does eval map --source a.npy --truth others.npy
-grep -qE '^L2-UVP, per cent +[0-9.]*[1-9]' out || fail "other images have no error"
+grep -qE "^L2-UVP, per cent of the targets' variance +[0-9.]*[1-9]" out || fail "other images have no error"
 exits 2 eval map --source a.npy --truth 'images.npy?limit=10'
 complains 'the image of each'
 exits 2 eval map --source a.npy --truth none.npy

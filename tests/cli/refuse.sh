@@ -54,6 +54,10 @@ refuses 2 --parts train "${digits[@]}" "${few[@]}" --parts 2000 --out run
 refuses 2 --dataroot train --dataroot . "${digits[@]}" "${few[@]}" --out run
 refuses 2 trainA train --dataroot good "${few[@]}" --out run
 
+refuses 2 'vector is for vectors, and three.npy holds pictures' train --source three.npy --target three.npy --preset vector --out run
+refuses 2 'photo-32 is for pictures, and v2.npy holds vectors' train --source v2.npy --target v2.npy --preset photo-32 --out run
+missing run
+
 title "one broken picture among good ones is named and left out"
 exits 0 train --source mixed --target good "${few[@]}" --out mix
 warns mixed/bad.png

@@ -6,7 +6,7 @@ does train "${digits[@]}" "${images[@]}" --out run
 does train "${lines[@]}" "${points[@]}" --out points
 
 title "eval"
-keys=(n transport_cost target_distance floor identity_distance diversity)
+keys=(n transport_cost target_distance floor target_floor source_distance identity_distance diversity)
 does eval run --count 64 --samples 16 --json
 json out "${keys[@]}" patch_distance patch_floor n=64 grey_rmse hue_resultant hue_agreement chroma shape_rmse shape_random
 cp out first
@@ -96,7 +96,7 @@ does -h
 same out overview
 does help
 same out overview
-for command in train translate export eval info bench help; do
+for command in train translate export eval pack doctor info report bench help; do
 	grep -q "^  $command " overview || fail "$command is not in the overview"
 	does help $command
 	says "^otplan $command"

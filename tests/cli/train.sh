@@ -4,10 +4,11 @@
 
 title "a run leaves what it promises"
 does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --log-every 2 --out run
-files run config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
+files run config.ini summary.json metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
+	samples/targets.png \
 	checkpoints/step-000000{2,4,6}.h5
 json run/metrics.jsonl step verdicts time_s sigma loss_potential loss_transport cost r1 lr_g lr_d potential_gap \
-	potential_slope measured_at transport_cost target_distance target_floor patch_distance patch_floor source_distance to_identity \
+	potential_slope measured_at transport_cost target_distance target_floor patch_distance patch_floor source_distance to_identity identity_distance source_patch_distance diversity \
 	output_spread noise_spread noise_needed images_per_s
 [[ $(grep -o '"measured_at":[0-9]*' run/metrics.jsonl | tr '\n' ' ') == \
 	'"measured_at":1 "measured_at":1 "measured_at":1 "measured_at":6 ' ]] || fail "when was measured"
@@ -21,15 +22,15 @@ grep -q '</html>' run/report.html || fail "report.html is cut short"
 grep -q 'step 6/6' run/log.txt || fail "log.txt lacks the last step"
 
 title "the page has the verdicts"
-grep -q '<h2>Verdicts</h2>' run/report.html || fail "report.html has no verdicts"
-grep -q 'None was raised in 2 measurements' run/report.html || fail "two steps were measured"
+grep -q '<h2>Verdict</h2>' run/report.html || fail "report.html has no verdict"
+grep -q 'Too few steps to judge: measured 2 of the 3 times' run/report.html || fail "two steps were measured"
 
 title "verdicts appear on screen, in the metrics, in info and on the page"
 does train "${lines[@]}" "${points[@]}" --batch 256 --tau 1000 --steps 400 --log-every 10 --out still
 warns '^verdict: identity collapse at step [0-9]*: .*; try .*--tau 1e+03 -> 100'
 warns '^step 400/400 .* identity collapse '
 grep -q '"verdicts":\["identity collapse"\]' still/metrics.jsonl || fail "the metrics hold no verdict"
-grep -q '>identity collapse</td><td>step [0-9]* to the end</td>' still/report.html || fail "the page shows no verdict"
+grep -q '<b>identity collapse</b>, step [0-9]* to the end' still/report.html || fail "the page shows no verdict"
 does info still
 says '^verdicts  *identity collapse$'
 
@@ -65,7 +66,7 @@ same run/model.h5 alias/model.h5
 
 title "vectors"
 does train "${lines[@]}" "${points[@]}" --out points
-files points config.ini metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-0000006.png \
+files points config.ini summary.json metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-0000006.png \
 	checkpoints/step-0000006.h5
 "$PROBE" vectors three.npy 40 3
 "$PROBE" vectors three.h5 40 3
@@ -76,6 +77,31 @@ does train --source synth:one-to-many-source --target synth:one-to-many-target -
 grep -q '^preset = vector$' chosen/config.ini || fail "vectors choose the vector preset"
 does train "${digits[@]}" --width 8 --steps 2 --out chosen2
 grep -q '^preset = quickstart$' chosen2/config.ini || fail "16 x 16 chooses the quickstart preset"
+
+# preset_of SOURCE TARGET PRESET SIZE CHANNELS: without a word, on a CPU.
+preset_of() {
+	rm -rf chosen3
+	does train --source "$1" --target "$2" --device cpu --width 8 --potential-width 8 --batch 2 --threads 2 --steps 1 --out chosen3
+	grep -q "^preset = $3$" chosen3/config.ini || fail "$1 and $2 choose $(grep ^preset chosen3/config.ini), not $3"
+	does info chosen3/model.h5 --json
+	json out height="$4" channels="$5"
+}
+"$PROBE" images mnist.npy 6 28 28 1
+"$PROBE" images small.npy 6 32 32 3
+"$PROBE" images large.npy 6 128 128 3
+mkdir -p mixed
+for i in 0 1 2 3; do "$PROBE" png mixed/$i.png $((200 + 60 * i)) $((150 + 10 * i)) 3 $i; done
+preset_of mnist.npy mnist.npy photo-32 32 1
+preset_of mnist.npy small.npy photo-32 32 3
+preset_of large.npy large.npy photo-64 64 3
+preset_of mixed mixed photo-64 64 3
+preset_of mixed mnist.npy photo-32 32 3 # no more than the smaller side has
+does train --source mixed --target mixed --device cpu --width 8 --potential-width 8 --batch 2 --threads 2 --steps 1 --out chosen4
+warns '^preset photo-64, for data and device: 64 x 64 pictures on a CPU'
+warns '^pictures of [0-9]*x[0-9]* and less are trained as 64x64 pixels'
+exits 0 train --source small.npy --target small.npy --preset 256 --device cpu --dry-run --width 8 --potential-width 8 --batch 1 \
+	--image-size 32 --multipliers 1,1 --potential-multipliers 1,2 --attention none --noise-scale 8
+warns '^preset 256 is made for a GPU and takes days or weeks on a CPU; --preset photo-32 is made for a CPU$'
 
 title "folders; grey towards colour; odd sizes scaled"
 mkdir -p root/trainA/below root/trainB
