@@ -14,7 +14,7 @@ enum { PLACES = 32, LINE_BYTES = 1200 };
 
 /* Read by the signal's handler: `memory` is set last and cleared first. */
 typedef struct place {
-	_Atomic(const char *) memory;
+	_Atomic(char *) memory;
 	size_t bytes;
 	char line[LINE_BYTES];
 } place;
@@ -22,7 +22,7 @@ typedef struct place {
 static place places[PLACES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-void otp_mapped_add(const void *memory, size_t bytes, const char *path)
+void otp_mapped_add(void *memory, size_t bytes, const char *path)
 {
 	pthread_mutex_lock(&lock);
 	for (int i = 0; i < PLACES; i++)
@@ -33,7 +33,7 @@ void otp_mapped_add(const void *memory, size_t bytes, const char *path)
 			    "otplan: %.1000s: became shorter while it was read; expected a file that stays "
 			    "as it is",
 			    path);
-			atomic_store(&places[i].memory, (const char *)memory);
+			atomic_store(&places[i].memory, memory);
 			break;
 		}
 	pthread_mutex_unlock(&lock);
@@ -52,9 +52,9 @@ void otp_mapped_rest(void)
 {
 	pthread_mutex_lock(&lock);
 	for (int i = 0; i < PLACES; i++) {
-		const char *memory = atomic_load(&places[i].memory);
+		char *memory = atomic_load(&places[i].memory);
 		if (memory)
-			madvise((void *)(uintptr_t)memory, places[i].bytes, MADV_DONTNEED);
+			madvise(memory, places[i].bytes, MADV_DONTNEED);
 	}
 	pthread_mutex_unlock(&lock);
 }

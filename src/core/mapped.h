@@ -10,7 +10,7 @@
  */
 void otp_mapped_guard(void);
 /* What lies in so many bytes of memory. Only the first few are known by name. */
-void otp_mapped_add(const void *memory, size_t bytes, const char *path);
+void otp_mapped_add(void *memory, size_t bytes, const char *path);
 void otp_mapped_remove(const void *memory);
 /* After a pass over whole files: their pages go back to the system, which has them still, so that a process
  * is not as large as its files. */
