@@ -103,15 +103,19 @@ static otp_extent extent_of(const float *const points[OTP_SIDES], const int n[OT
 	return e;
 }
 
-/* Networks, rates and the weights of the game are made for values of about 1 about 0. On a thin set few of
- * many values vary: what counts is that a whole vector moves by about 1. */
+/* What becomes 1. On a thin set few of many values vary: there it is how far whole vectors are apart. */
+static double size_of(const otp_points *p)
+{
+	return p->density ? p->extent.rms : p->extent.rms * sqrt((double)p->values);
+}
+
+/* Networks, rates and the weights of the game are made for values of about 1 about 0. */
 static bool needs_scale(const otp_config *c, const otp_points *p)
 {
 	const double least = 0.5, most = 2;
 	const otp_extent *e = &p->extent;
-	double moves = p->density ? e->rms : e->rms * sqrt((double)p->values);
 	return c->start != OTP_START_AIMED && !otp_config_said(c, "scale") && e->rms > 0 &&
-	       (moves < least || e->rms > most || e->off_centre > fmax(1, e->rms));
+	       (size_of(p) < least || e->rms > most || e->off_centre > fmax(1, e->rms));
 }
 
 /* The game in units of the scale, said in those of the data: x = s x' makes |x - y|^2 = s^2 |x' - y'|^2, and
@@ -144,7 +148,7 @@ static bool decide(otp_config *c, const float *const points[OTP_SIDES], const in
 	p->extent = extent_of(points, n, (size_t)p->values);
 	p->decided = true;
 	return (!p->density || smoothing_said(c) || set_for_map(c, p, err)) &&
-	       (!needs_scale(c, p) || set_for_scale(c, p->extent.rms, err));
+	       (!needs_scale(c, p) || set_for_scale(c, size_of(p), err));
 }
 
 bool otp_points_settle(otp_config *c, otp_dataset *source, otp_dataset *target, otp_points *p, otp_error *err)
