@@ -42,6 +42,20 @@ static bool set_real(const otp_arg *arg, const char *where, const char *text, ot
 	return true;
 }
 
+static bool set_pick(otp_pick *pick, const char *where, const char *text, otp_error *err)
+{
+	char words[128] = "";
+	for (int i = 0; pick->words[i]; i++) {
+		size_t used = strlen(words);
+		snprintf(words + used, sizeof words - used, "%s%s", i ? "|" : "", pick->words[i]);
+		if (strcmp(pick->words[i], text) == 0) {
+			pick->chosen = i;
+			return true;
+		}
+	}
+	return otp_fail(err, where, "is '%s', expected %s", text, words);
+}
+
 static bool set(const otp_arg *arg, const char *where, const char *text, otp_error *err)
 {
 	switch (arg->kind) {
@@ -51,6 +65,13 @@ static bool set(const otp_arg *arg, const char *where, const char *text, otp_err
 		return set_seed(arg, where, text, err);
 	case OTP_ARG_REAL:
 		return set_real(arg, where, text, err);
+	case OTP_ARG_SIZE:
+		return otp_size_parse(text, arg->max, arg->value) ||
+		       otp_fail(err, where,
+				"is '%s', expected pixels like 64 or 96x64 (width x height), %d at most",
+				text, arg->max);
+	case OTP_ARG_PICK:
+		return set_pick(arg->value, where, text, err);
 	case OTP_ARG_TEXT:
 		*(const char **)arg->value = text;
 		return true;

@@ -5,20 +5,30 @@
 #define OTP_ARGS_H
 
 #include "core/base.h"
+#include "core/size.h"
 
 typedef enum otp_arg_kind {
 	OTP_ARG_INT,
 	OTP_ARG_SEED,
 	OTP_ARG_REAL, /* above 0 */
 	OTP_ARG_TEXT,
+	OTP_ARG_SIZE, /* N or WIDTHxHEIGHT */
+	OTP_ARG_PICK,
 	OTP_ARG_FLAG
 } otp_arg_kind;
+
+/* One of a choice's words. */
+typedef struct otp_pick {
+	int chosen;		  /* its place among them, or a value below 0 as long as none is said */
+	const char *const *words; /* NULL after the last */
+} otp_pick;
 
 typedef struct otp_arg {
 	const char *name; /* without dashes */
 	otp_arg_kind kind;
-	void *value;  /* int *, uint64_t *, double *, const char **, bool *; holds the default */
-	int min, max; /* INT */
+	void *value;  /* int *, uint64_t *, double *, const char **, otp_size *, otp_pick *, bool *; holds the
+			 default */
+	int min, max; /* INT; SIZE: max of a side */
 	const char *help;
 } otp_arg;
 

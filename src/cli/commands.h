@@ -28,9 +28,11 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 		"verify [PROBLEM ...] [--formulation WORD] [--seeds N] [--json] [--out FOLDER] "             \
 		"[options]",                                                                                 \
 		"train on problems whose answer is known and print errors beside truth")                     \
-	COMMAND(pack, "pack INPUT OUT.h5 [--image-size N] [--channels C] [--overwrite]",                     \
-		"pack a data set into one HDF5 file, which trains as fast as from memory; goes on where it " \
-		"was interrupted")                                                                           \
+	COMMAND(                                                                                             \
+	    pack,                                                                                            \
+	    "pack INPUT OUT.h5 [--image-size SIZE] [--aspect A] [--resize F] [--channels C] [--overwrite]",  \
+	    "pack a data set into one HDF5 file, which trains as fast as from memory; goes on where it "     \
+	    "was interrupted")                                                                               \
 	COMMAND(doctor, "doctor INPUT [INPUT2] [--image-size N] [--json] [--out PAGE.html]",                 \
 		"say what is in a data set, what is wrong with it, and what will be done about it")          \
 	COMMAND(info, "info FILE_OR_RUN [--json]", "say what a model, checkpoint, data set or run is")       \

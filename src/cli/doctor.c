@@ -6,11 +6,13 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "core/file.h"
+#include "data/root.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *const GRAVITIES[] = {"note", "warning", "wrong"};
 
@@ -81,8 +83,10 @@ static void print_pictures(const otp_examinee *e)
 	else
 		printf("  size        widths %d to %d, heights %d to %d; shorter side %d to %d, median %d\n",
 		       s->w_min, s->w_max, s->h_min, s->h_max, sides.least, sides.most, sides.median);
-	printf("  stored      %lld in grey, %lld in colour, %lld with alpha, %lld of more than 8 bits\n",
-	       (long long)s->grey, (long long)s->colour, (long long)s->alpha, (long long)s->deep);
+	if (s->grey + s->colour) /* none is stored of what is generated */
+		printf(
+		    "  stored      %lld in grey, %lld in colour, %lld with alpha, %lld of more than 8 bits\n",
+		    (long long)s->grey, (long long)s->colour, (long long)s->alpha, (long long)s->deep);
 	for (int k = 0; k < x->channels && x->readable; k++)
 		printf("  %-10s  values %d to %d, mean %.1f, spread %.1f (of 255)\n",
 		       x->channels == 1 ? "grey"
@@ -118,10 +122,10 @@ static void print_case(const otp_doctor *d, const otp_case *c)
 	for (int i = 0; i < c->example_count && i < 3; i++) {
 		int64_t sample = 0;
 		const otp_examinee *other = otp_doctor_partner(d, c, i, &sample);
+		bool elsewhere = other && other != e;
 		printf("      %s%s%s%s%s\n",
 		       otp_dataset_name(e->set, (uint64_t)c->examples[i], buffer[0], sizeof buffer[0]),
-		       other ? " = " : "", other && d->set_count > 1 ? other->name : "",
-		       other && d->set_count > 1 ? ": " : "",
+		       other ? " = " : "", elsewhere ? other->name : "", elsewhere ? ": " : "",
 		       other ? otp_dataset_name(other->set, (uint64_t)sample, buffer[1], sizeof buffer[1])
 			     : "");
 	}
@@ -134,9 +138,11 @@ static void print_text(const otp_doctor *d)
 	for (int s = 0; s < d->set_count; s++) {
 		const otp_examinee *e = &d->sets[s];
 		bool images = e->info.kind == OTP_DATA_IMAGES;
-		printf("%s: %lld %s that can be used", e->name, (long long)e->usable,
-		       images ? "pictures" : "vectors");
-		printf(images ? "\n" : " of %d values\n", e->info.c);
+		if (images)
+			printf("%s: %lld %s that can be used\n", e->name, (long long)e->usable,
+			       e->usable == 1 ? "picture" : "pictures");
+		else
+			printf("%s: %lld vectors of %d values\n", e->name, (long long)e->usable, e->info.c);
 		printf("  format      %s%s%s\n", e->info.format, e->info.stored ? ", " : "",
 		       e->info.stored ? e->info.stored : "");
 		(images ? print_pictures : print_vectors)(e);
@@ -247,19 +253,37 @@ static void print_json(const otp_doctor *d)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-/* Where INPUT holds both domains: its halves, named as they are there. */
-static int find_halves(const char *place, char *specs[OTP_DOCTOR_SETS])
+/* Where the one word is a root of both domains: its halves. */
+static bool take_root(otp_doctor *d, const char *place, otp_root *root, otp_error *err)
 {
-	static const char *const halves[] = {"trainA", "trainB", "testA", "testB"};
-	int count = 0;
+	if (!otp_root_find(place, root, err))
+		return false;
 	for (int i = 0; i < OTP_DOCTOR_SETS; i++) {
-		char *path = otp_format("%s/%s", place, halves[i]);
-		if (otp_file_is_folder(path) && (i < 2 || count >= 2))
-			specs[count++] = path;
-		else
-			otp_free(path);
+		const char *spec = i < 2 ? root->train[i] : root->test[i - 2];
+		if (spec)
+			d->sets[d->set_count++] = (otp_examinee){.spec = spec, .name = spec, .test = i >= 2};
 	}
-	return count;
+	return true;
+}
+
+/* Before anything is read: a page takes the place of no file but a page. */
+static bool check_page(const char *path, otp_error *err)
+{
+	const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+	if (!dot || (strcasecmp(dot, ".html") != 0 && strcasecmp(dot, ".htm") != 0))
+		return otp_fail(err, "--out", "%s does not end in .html, which a page is", path);
+	char *folder = slash ? otp_format("%.*s", (int)(slash - path + 1), path) : otp_strdup(".");
+	bool ok = otp_file_is_folder(folder) || otp_fail(err, "--out", "%s: no such folder", folder);
+	otp_free(folder);
+	FILE *f = ok ? fopen(path, "rb") : NULL;
+	if (!f)
+		return ok;
+	char head[512];
+	head[fread(head, 1, sizeof head - 1, f)] = 0;
+	fclose(f);
+	return strstr(head, OTP_DOCTOR_TITLE) ||
+	       otp_fail(err, "--out", "%s is there already and no page of doctor's; choose another name",
+			path);
 }
 
 static void fail_wrong(const otp_doctor *d, otp_error *err)
@@ -267,7 +291,7 @@ static void fail_wrong(const otp_doctor *d, otp_error *err)
 	for (int i = 0; i < d->case_count; i++)
 		if (d->cases[i].gravity == OTP_GRAVITY_WRONG)
 			otp_fail(err, d->cases[i].set < 0 ? "doctor" : d->sets[d->cases[i].set].name,
-				 "cannot be trained on: %s (%s)", d->cases[i].found, d->cases[i].done);
+				 "%s: %s", d->cases[i].found, d->cases[i].done);
 }
 
 static void examine(otp_doctor *d, int threads, bool json, const char *page, otp_error *err)
@@ -314,17 +338,18 @@ int otp_command_doctor(int argc, char **argv, otp_error *err)
 	    .usage = "otplan doctor INPUT [INPUT2] [--image-size N] [--json] [--out PAGE.html]",
 	    .least_words = 1,
 	    .most_words = 2};
-	char *halves[OTP_DOCTOR_SETS];
-	if (!otp_args_read(argc, argv, &line, err))
+	otp_root root = {0};
+	if (!otp_args_read(argc, argv, &line, err) || (page && !check_page(page, err)))
 		return err->exit_code;
-	int found = line.word_count == 1 ? find_halves(line.words[0], halves) : 0;
-	for (int i = 0; i < (found ? found : line.word_count); i++) {
-		const char *spec = found ? halves[i] : line.words[i];
-		d.sets[i] = (otp_examinee){.spec = spec, .name = spec, .test = i >= 2};
+	if (line.word_count == 1 && otp_root_is(line.words[0])) {
+		if (!take_root(&d, line.words[0], &root, err))
+			return err->exit_code;
+	} else {
+		for (int i = 0; i < line.word_count; i++)
+			d.sets[i] = (otp_examinee){.spec = line.words[i], .name = line.words[i]};
+		d.set_count = line.word_count;
 	}
-	d.set_count = found ? found : line.word_count;
 	examine(&d, threads, json, page, err);
-	for (int i = 0; i < found; i++)
-		otp_free(halves[i]);
+	otp_root_free(&root);
 	return err->exit_code;
 }

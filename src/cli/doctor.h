@@ -51,6 +51,8 @@ void otp_doctor_judge(otp_doctor *d);
 void otp_doctor_free_cases(otp_doctor *d);
 /* What example i of a case is shown beside, and of which set it is; NULL: nothing. */
 const otp_examinee *otp_doctor_partner(const otp_doctor *d, const otp_case *c, int i, int64_t *sample);
+/* Its page says this near its top, by which a page is known. */
+#define OTP_DOCTOR_TITLE "<title>otplan doctor</title>"
 /* A self-contained page with small pictures of each case. */
 bool otp_doctor_write_page(const otp_doctor *d, const char *path, otp_error *err);
 /* Sizes of a set's pictures: least, median and most of the shorter sides. */

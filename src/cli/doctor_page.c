@@ -111,7 +111,7 @@ bool otp_doctor_write_page(const otp_doctor *d, const char *path, otp_error *err
 	OTP_ASSERT(f, "no memory for a page");
 	fprintf(f,
 		"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-		"<meta name=\"viewport\" content=\"width=device-width\">\n<title>otplan doctor</title>\n"
+		"<meta name=\"viewport\" content=\"width=device-width\">\n" OTP_DOCTOR_TITLE "\n"
 		"<style>\n%s</style></head><body>\n<h1>otplan doctor</h1>\n",
 		style);
 	for (int s = 0; s < d->set_count; s++) {

@@ -151,7 +151,7 @@ static void judge_kinds(otp_doctor *d, int set)
 		say(c, "left out", "%lld %s cannot be decoded", (long long)c->count, pictures(c->count));
 	if (others > 0)
 		say(add(d, OTP_GRAVITY_WARNING, "skipped", -1, others), "left out",
-		    "files of other kinds than can be read: %lld; the first is %s", (long long)others,
+		    "files that are no pictures that can be read: %lld; the first is %s", (long long)others,
 		    otp_dataset_skipped(e->set, 0));
 	if ((c = ask(d, set, OTP_GRAVITY_NOTE, "turned", has_flag, OTP_PRINT_TURNED)))
 		say(c, "turned by the tag, as viewers do", "%lld %s with an EXIF tag that asks for turning",
@@ -209,7 +209,8 @@ static void judge_count(otp_doctor *d, int set)
 	long long n = (long long)e->usable;
 	const char *what = images ? pictures(n) : n == 1 ? "vector" : "vectors";
 	if (n == 0)
-		say(add(d, OTP_GRAVITY_WRONG, "none", -1, n), "cannot be trained on", "none can be read");
+		say(add(d, OTP_GRAVITY_WRONG, "none", -1, n), "there is nothing to train on",
+		    "none can be read");
 	else if (n == 1 && !e->test)
 		say(add(d, OTP_GRAVITY_WRONG, "one", -1, n), "a law needs more than one sample",
 		    "only one %s", what);

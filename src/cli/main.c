@@ -45,8 +45,8 @@ static int unknown(const char *name, otp_error *err)
 	otp_word_search search = otp_word_search_for(name);
 	for (int i = 0; i < COMMAND_COUNT; i++)
 		otp_word_consider(&search, COMMANDS[i].name);
-	otp_fail(err, name, "unknown command, %s%s", search.nearest ? "did you mean " : "see otplan help",
-		 search.nearest ? search.nearest : "");
+	otp_fail(err, name, "unknown command, %s%s%s", search.nearest ? "did you mean " : "see otplan help",
+		 search.nearest ? search.nearest : "", search.nearest ? "?" : "");
 	return otp_exit_code(err);
 }
 
@@ -85,7 +85,7 @@ static int dispatch(int argc, char **argv, otp_error *err)
 		print_overview();
 		return OTP_EXIT_USAGE;
 	}
-	if (strcmp(argv[1], "--version") == 0)
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)
 		return otp_command_version(argc - 2, argv + 2, err);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 		return otp_command_help(0, NULL, err);

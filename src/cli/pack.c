@@ -21,12 +21,14 @@
 #include <sys/statvfs.h>
 #include <xxhash.h>
 
-enum { PIECE_BYTES = 32 << 20, MOST_SAMPLES = 1 << 16, NAME_BYTES = 4096, RULE = 1 };
+enum { PIECE_BYTES = 32 << 20, MOST_SAMPLES = 1 << 16, NAME_BYTES = 4096, RULE = 2 };
 static const uint64_t LARGE = UINT64_C(1) << 30;
 static const double PIECE_S = 2; /* of work that an end without warning costs */
 
 typedef struct options {
-	int size, channels, threads;
+	otp_size size;
+	otp_pick filter, aspect;
+	int channels, threads;
 	uint64_t seed;
 	bool overwrite;
 } options;
@@ -34,6 +36,7 @@ typedef struct options {
 typedef struct job {
 	const char *out;
 	const options *o;
+	otp_preprocessing how;
 	otp_dataset *set;
 	otp_dataset_info info;
 	otp_pool *pool;
@@ -171,7 +174,10 @@ static const char *name_of(const void *context, int64_t sample, char *buffer, si
 static bool finish(const job *j, otp_error *err)
 {
 	const otp_dataset_info *i = &j->info;
-	char digest[24], size[96];
+	static const char *const ASPECTS[] = {"crop", "pad-white", "stretch"};
+	const otp_preprocessing *how = &j->how;
+	bool plain = how->size.h == how->size.w && !how->filter && !how->aspect;
+	char digest[24];
 	if (otp_pack_rows(j->pack) == 0) {
 		otp_pack_discard(j->pack);
 		return otp_fail(err, i->spec, "none of its samples can be decoded");
@@ -181,18 +187,24 @@ static bool finish(const job *j, otp_error *err)
 	if (!otp_dataset_digest(j->set, otp_pool_workers(j->pool), err))
 		return false;
 	snprintf(digest, sizeof digest, "%016llx", (unsigned long long)otp_dataset_describe(j->set).digest);
-	snprintf(size, sizeof size, "%s", j->o->size ? "shorter-side-triangle-centre-crop" : "none");
 	const otp_pack_attribute attributes[] = {
 	    {"program", "otplan " OTPLAN_VERSION " pack", 0},
 	    {"input", i->spec, 0},
 	    {"input_digest", digest, 0},
 	    {"input_digest_kind", i->digest_kind, 0},
-	    {"resize", size, 0},
+	    {"resize",
+	     !how->size.h ? "none"
+	     : plain	  ? "shorter-side-triangle-centre-crop"
+			  : "by-filter-and-aspect",
+	     0},
 	    {"listed", NULL, i->count},
 	    {"left_out", NULL, i->skipped},
 	    {"seed", NULL, (int64_t)j->o->seed},
+	    {"filter", OTP_CHOICE_NAME(otp_resize, how->filter), 0},
+	    {"aspect", ASPECTS[how->aspect], 0},
 	};
-	const otp_pack_words words = {attributes, sizeof attributes / sizeof *attributes, name_of, j->set};
+	int count = (int)(sizeof attributes / sizeof *attributes) - (plain ? 2 : 0);
+	const otp_pack_words words = {attributes, count, name_of, j->set};
 	return otp_pack_finish(j->pack, &words, err);
 }
 
@@ -201,14 +213,15 @@ static bool finish(const job *j, otp_error *err)
 /* Only what was made of the same samples, in the same form, is gone on with. */
 static bool identity(const job *j, otp_pack_form *form, otp_error *err)
 {
-	uint64_t listing, parts[8];
+	uint64_t listing, parts[9];
 	if (!otp_dataset_listing(j->set, &listing, err))
 		return false;
-	const uint64_t made_of[8] = {RULE,
+	const uint64_t made_of[9] = {RULE,
 				     listing,
 				     (uint64_t)j->info.count,
 				     j->o->seed,
-				     (uint64_t)j->o->size,
+				     (uint64_t)j->how.size.h << 32 | (uint64_t)j->how.size.w,
+				     (uint64_t)j->how.filter << 32 | (uint64_t)j->how.aspect,
 				     (uint64_t)form->h << 32 | (uint64_t)form->w,
 				     (uint64_t)form->c,
 				     form->vectors};
@@ -244,18 +257,36 @@ static bool check_out(const job *j, otp_error *err)
 	return ok;
 }
 
+/* As train prepares pictures. */
+static bool settle_how(job *j, otp_error *err)
+{
+	const options *o = j->o;
+	if (!o->size.h && (o->filter.chosen >= 0 || o->aspect.chosen >= 0))
+		return otp_fail(err, o->filter.chosen >= 0 ? "--resize" : "--aspect",
+				"needs --image-size with it");
+	j->how.size = o->size;
+	if (o->filter.chosen >= 0)
+		j->how.filter = (otp_resize)o->filter.chosen;
+	if (o->aspect.chosen >= 0)
+		j->how.aspect = (otp_aspect)o->aspect.chosen;
+	return true;
+}
+
 static bool open_set(job *j, const char *input, otp_error *err)
 {
 	if (!ends_with(j->out, ".h5") && !ends_with(j->out, ".hdf5"))
 		return otp_fail(err, j->out, "does not end in .h5, which a packed set is");
 	if (j->o->channels == 2)
 		return otp_fail(err, "--channels", "is 2, expected 1, 3 or 4");
+	if (!settle_how(j, err))
+		return false;
 	j->set = otp_dataset_open(input, j->o->seed, err);
 	if (!j->set || !check_out(j, err))
 		return false;
-	otp_preprocessing how = otp_preprocessing_square(j->o->size);
+	if (j->how.size.h && otp_dataset_describe(j->set).kind == OTP_DATA_VECTORS)
+		return otp_fail(err, "--image-size", "is for pictures, %s holds vectors", input);
 	otp_dataset_stream(j->set);
-	if (!otp_dataset_prepare(j->set, &how, j->o->channels, otp_pool_workers(j->pool), err))
+	if (!otp_dataset_prepare(j->set, &j->how, j->o->channels, otp_pool_workers(j->pool), err))
 		return false;
 	j->info = otp_dataset_describe(j->set);
 	return j->info.count > 0 ||
@@ -268,7 +299,7 @@ static void say_choices(const job *j)
 	const otp_dataset_info *i = &j->info;
 	bool images = i->kind == OTP_DATA_IMAGES;
 	if (images && i->survey.deep)
-		otp_log("%lld pictures have more than 8 bits a channel; rows have 8 bits",
+		otp_log("pictures of more than 8 bits a channel: %lld; rows have 8 bits",
 			(long long)i->survey.deep);
 	else if (images && !otp_dataset_stored_channels(j->set))
 		otp_log("%s: pictures are made as floats; rows have 8 bits", i->spec);
@@ -276,7 +307,7 @@ static void say_choices(const job *j)
 		otp_log("every picture gets one hue, drawn by --seed; training draws another each time it "
 			"sees one");
 	if (otp_dataset_alpha(j->set))
-		otp_log("%lld pictures have alpha; they are laid over white (--channels 4 keeps it)",
+		otp_log("pictures with alpha: %lld, laid over white (--channels 4 keeps it)",
 			(long long)otp_dataset_alpha(j->set));
 }
 
@@ -358,10 +389,16 @@ static void run(job *j, const char *input, otp_error *err)
 
 int otp_command_pack(int argc, char **argv, otp_error *err)
 {
-	options o = {.seed = 1};
+	static const char *const FILTERS[] = OTP_CHOICE_NAMES(otp_resize), *const ASPECTS[] =
+									       OTP_CHOICE_NAMES(otp_aspect);
+	options o = {.seed = 1, .filter = {-1, FILTERS}, .aspect = {-1, ASPECTS}};
 	const otp_arg args[] = {
-	    {"image-size", OTP_ARG_INT, &o.size, 1, 4096,
-	     "pictures as squares of so many pixels a side; default: as they are, which must be of one size"},
+	    {"image-size", OTP_ARG_SIZE, &o.size, 0, 4096,
+	     "bring pictures to N or WIDTHxHEIGHT pixels; default: as they are, which must be of one size"},
+	    {"resize", OTP_ARG_PICK, &o.filter, 0, 0,
+	     "by which filter: bilinear (default), area, bicubic, lanczos"},
+	    {"aspect", OTP_ARG_PICK, &o.aspect, 0, 0,
+	     "pictures of another aspect: crop (default), pad (white bars), stretch; all three as in train"},
 	    {"channels", OTP_ARG_INT, &o.channels, 1, 4,
 	     "1, 3 or 4 (with alpha); default: as they are, without alpha"},
 	    {"seed", OTP_ARG_SEED, &o.seed, 0, 0, "of generated sets and drawn hues"},
@@ -371,7 +408,9 @@ int otp_command_pack(int argc, char **argv, otp_error *err)
 	const char *words[2];
 	job j = {.o = &o};
 	if (otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 2,
-			   "otplan pack INPUT OUT.h5 [--image-size N] [--channels C] [--overwrite]", err)) {
+			   "otplan pack INPUT OUT.h5 [--image-size SIZE] [--aspect A] [--resize F] "
+			   "[--channels C] [--overwrite]",
+			   err)) {
 		j.out = words[1];
 		run(&j, words[0], err);
 	}

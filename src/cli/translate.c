@@ -368,8 +368,9 @@ static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp
 	}
 	otp_outputs_free(k.outputs);
 	if (ok)
-		printf("translated %lld inputs, %d samples each, sigma %g: %s\n", (long long)info.count,
-		       j->o->samples, t->facts.sigma, j->output);
+		printf("translated %lld input%s, %d sample%s each, sigma %g: %s\n", (long long)info.count,
+		       info.count == 1 ? "" : "s", j->o->samples, j->o->samples == 1 ? "" : "s",
+		       t->facts.sigma, j->output);
 	return ok;
 }
 

@@ -112,9 +112,9 @@ static double size_of(const otp_points *p)
 /* Networks, rates and the weights of the game are made for values of about 1 about 0. */
 static bool needs_scale(const otp_config *c, const otp_points *p)
 {
-	const double least = 0.5, most = 2;
+	const double least = 0.5, most = 2, same = 1e-7; /* rounding of values that are all the same */
 	const otp_extent *e = &p->extent;
-	return c->start != OTP_START_AIMED && !otp_config_said(c, "scale") && e->rms > 0 &&
+	return c->start != OTP_START_AIMED && !otp_config_said(c, "scale") && e->rms > same * e->off_centre &&
 	       (size_of(p) < least || e->rms > most || e->off_centre > fmax(1, e->rms));
 }
 
@@ -122,6 +122,11 @@ static bool needs_scale(const otp_config *c, const otp_points *p)
  * V(y) = V'(y') has |grad V|^2 = |grad V'|^2 / s^2. */
 static bool set_for_scale(otp_config *c, double s, otp_error *err)
 {
+	if (s < 1e-6 || s > 1e6)
+		return otp_fail(err, "--source",
+				"and --target have values that spread by %.3g, expected 1e-06 to 1e+06: "
+				"multiply both by one number",
+				s);
 	const struct {
 		const char *key;
 		double value;

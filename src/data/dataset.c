@@ -715,7 +715,7 @@ static bool fail_sizes(const otp_dataset *d, otp_error *err)
 	const otp_data_survey *all = &d->source->survey;
 	return otp_fail(err, d->spec.text,
 			"has images of several sizes, from %d x %d to %d x %d (height x width): give "
-			"--image-size or --crop",
+			"--image-size",
 			all->h_min, all->w_min, all->h_max, all->w_max);
 }
 

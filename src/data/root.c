@@ -13,7 +13,7 @@ enum { MOST_NAMED = 12 }; /* folders in a message */
 
 /* Folders below a root, by their paths below it. */
 typedef struct listing {
-	const char *place;
+	char *place;
 	otp_archive *archive; /* NULL: a folder */
 	char **paths;
 	size_t count, room;
@@ -166,7 +166,8 @@ static bool is_half(const listing *l, otp_error *err)
 	return false;
 }
 
-static bool choose(listing *l, otp_root *root, otp_error *err)
+/* Everything that counts; what the paths of halves begin with is so long. */
+static size_t list_all(listing *l, otp_error *err)
 {
 	size_t skip = 0;
 	list(l, "");
@@ -177,6 +178,12 @@ static bool choose(listing *l, otp_root *root, otp_error *err)
 		otp_free(below);
 	}
 	list_below_words(l, skip);
+	return skip;
+}
+
+static bool choose(listing *l, otp_root *root, otp_error *err)
+{
+	size_t skip = list_all(l, err);
 	for (int side = 0; side < 2; side++) {
 		const char *train = find(l, skip, &TRAIN, (char)('a' + side), err),
 			   *test = find(l, skip, &TEST, (char)('a' + side), err);
@@ -197,27 +204,56 @@ static char *trimmed(const char *place)
 	return otp_format("%.*s", (int)length, place);
 }
 
+static bool open_listing(const char *given, listing *l, otp_error *err)
+{
+	*l = (listing){.place = trimmed(given)};
+	const char *dot = strrchr(l->place, '.');
+	if (otp_file_is_folder(l->place))
+		return true;
+	if (dot && strcasecmp(dot, ".zip") == 0)
+		return (l->archive = otp_archive_open(l->place, err)) != NULL;
+	return otp_fail(err, given, "is no folder and no zip of one, expected one with trainA and trainB");
+}
+
+static void close_listing(listing *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		otp_free(l->paths[i]);
+	otp_free(l->paths);
+	otp_archive_close(l->archive);
+	otp_free(l->place);
+}
+
 bool otp_root_find(const char *given, otp_root *root, otp_error *err)
 {
-	char *place = trimmed(given);
-	const char *dot = strrchr(place, '.');
-	listing l = {.place = place};
+	listing l;
 	*root = (otp_root){0};
-	bool ok = true;
-	if (!otp_file_is_folder(place) && dot && strcasecmp(dot, ".zip") == 0)
-		ok = (l.archive = otp_archive_open(place, err)) != NULL;
-	else if (!otp_file_is_folder(place))
-		ok = otp_fail(err, given,
-			      "is no folder and no zip of one, expected one with trainA and trainB");
-	ok = ok && choose(&l, root, err);
+	bool ok = open_listing(given, &l, err) && choose(&l, root, err);
 	if (!ok)
 		otp_root_free(root);
-	for (size_t i = 0; i < l.count; i++)
-		otp_free(l.paths[i]);
-	otp_free(l.paths);
-	otp_archive_close(l.archive);
-	otp_free(place);
+	close_listing(&l);
 	return ok;
+}
+
+/* Letters are folders of letters as well, so that A and B must be alone. */
+bool otp_root_is(const char *place)
+{
+	static const layout NAMED = {{"train", "test", "val", "valid"}}, PLAIN = {{""}};
+	otp_error trouble = {0};
+	listing l;
+	bool named = false, plain_sides = true;
+	if (open_listing(place, &l, &trouble)) {
+		size_t skip = list_all(&l, &trouble);
+		for (int side = 'a'; side <= 'b'; side++) {
+			named = named || find(&l, skip, &NAMED, (char)side, &trouble);
+			plain_sides = plain_sides && find(&l, skip, &PLAIN, (char)side, &trouble);
+		}
+		plain_sides = plain_sides && l.count == (skip ? 3 : 2);
+	} else {
+		plain_sides = false;
+	}
+	close_listing(&l);
+	return named || plain_sides;
 }
 
 void otp_root_free(otp_root *root)

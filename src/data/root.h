@@ -14,6 +14,9 @@ typedef struct otp_root {
  * good as trainA, and so is plain A. Where the root holds none but one folder, that folder is the root. A
  * training half that is missing is an error that names what was found. otp_root_free it where true. */
 bool otp_root_find(const char *place, otp_root *root, otp_error *err);
+/* Whether a folder or zip is meant as a root: it holds a train or test half, or plain A and B and nothing
+ * else. False for what is neither, and where nothing can be read. */
+bool otp_root_is(const char *place);
 void otp_root_free(otp_root *root);
 
 #endif

@@ -118,6 +118,32 @@ says '^root/testB: 2 pictures'
 says '! 1 picture of root/testA also in root/trainA, pixel by pixel: held-out figures flatter'
 says '      seen = root/trainA: 7$'
 
+title "a root is found as train finds it, and letters are no root"
+mkdir -p lay/Train_A lay/train_b lay/val letters/{A,B,C}
+cp -r good/7.png good/8.png lay/Train_A
+cp -r other/1.png other/2.png lay/train_b
+cp -r root/testB lay/val/B
+exits 0 doctor lay
+says '^lay/Train_A: 2 pictures'
+says '^lay/train_b: 2 pictures'
+says '^lay/val/B: 2 pictures'
+rm -r lay/train_b
+refuses 2 'has no folder trainB' doctor lay
+for letter in A B C; do cp good/7.png letters/$letter; done
+exits 0 doctor letters
+says '^letters: 3 pictures'
+
+title "a page takes the place of no other file"
+cp good/7.png kept.png
+refuses 2 '.html' doctor good --out good/7.png
+same good/7.png kept.png
+echo mine >mine.html
+refuses 2 'no page of doctor' doctor good --out mine.html
+[[ $(<mine.html) == mine ]] || fail "a page was written over"
+refuses 2 'no such folder' doctor good --out nowhere/page.html
+does doctor good --out new.html
+does doctor good --out new.html
+
 title "points"
 does doctor 'synth:gaussian?limit=2000' --json
 json out kind=vectors count=2000 dimension=2 not_finite=0 copies=0 mean spread intrinsic_dimension

@@ -41,6 +41,15 @@ does pack several several.h5 --image-size 16
 says '^packed 11 pictures of 16x16x3'
 alike several several.h5 --image-size 16 "${run[@]}"
 
+title "pictures are prepared as train prepares them"
+how=(--image-size 24x16 --aspect pad --resize lanczos)
+does pack several pad.h5 "${how[@]}"
+says '^packed 11 pictures of 24x16x3'
+alike several pad.h5 "${how[@]}" "${run[@]}"
+refuses 2 'needs --image-size' pack several no.h5 --aspect pad
+refuses 2 'expected crop|pad|stretch' pack several no.h5 --image-size 16 --aspect round
+refuses 2 'expected pixels like' pack several no.h5 --image-size 16x
+
 title "alpha can be kept"
 does pack a alpha.h5 --channels 4
 says 'of 16x16x4'
@@ -61,6 +70,7 @@ says '^packed 20 pictures of 16x16x1'
 "$PROBE" vectors points.npy 40 3
 does pack points.npy points.h5
 says '^packed 40 vectors of 3 values'
+refuses 2 'is for pictures' pack points.npy no.h5 --image-size 16
 alike points.npy points.h5 "${points[@]}" --log-every 1
 
 title "broken pictures are named and counted"

@@ -9,7 +9,7 @@ model=run/model.h5
 title "one picture to one picture"
 "$PROBE" png in.png 16 16 3 1
 does translate $model in.png out.png
-says 'translated 1 inputs'
+says 'translated 1 input,'
 size 16 16 3 out.png
 does translate run in.png sub/below/out.png # a run stands for its model; folders are made
 same out.png sub/below/out.png
