@@ -109,13 +109,8 @@ static void add_layers(cJSON *o, const otp_stored *s)
 static bool describe_model(const char *path, cJSON *o, otp_error *err)
 {
 	otp_stored s;
-	/* What does not describe a model is bad input; only of one that does, digests can fail. */
-	if (!otp_model_read(path, &s, err))
+	if (!is_whole(path, OTP_STORED_MODEL, err) || !otp_model_read(path, &s, err))
 		return false;
-	if (!is_whole(path, OTP_STORED_MODEL, err)) {
-		otp_stored_free(&s);
-		return false;
-	}
 	add_text(o, "kind", "model");
 	add_facts(o, &s);
 	add(o, "sigma", s.sigma);
