@@ -45,6 +45,20 @@ static int entries(const char *path)
 	return n;
 }
 
+static void a_long_name_leaves_room_for_what_is_wrong(void **state)
+{
+	(void)state;
+	char name[4096];
+	otp_error err = {0};
+	memset(name, 'n', sizeof name - 1);
+	name[0] = 'a';
+	name[sizeof name - 2] = 'z';
+	name[sizeof name - 1] = 0;
+	otp_fail(&err, name, "is wrong, expected better");
+	assert_int_equal(err.text[0], 'a');
+	assert_non_null(strstr(err.text, "nz: is wrong, expected better"));
+}
+
 static void file_appears_whole(void **state)
 {
 	(void)state;
@@ -169,8 +183,11 @@ static void philox_matches_its_authors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(file_appears_whole),	  cmocka_unit_test(file_read_says_why_not),
-	    cmocka_unit_test(a_long_name_can_be_written), cmocka_unit_test(pool_calls_every_worker_once),
+	    cmocka_unit_test(file_appears_whole),
+	    cmocka_unit_test(file_read_says_why_not),
+	    cmocka_unit_test(a_long_name_leaves_room_for_what_is_wrong),
+	    cmocka_unit_test(a_long_name_can_be_written),
+	    cmocka_unit_test(pool_calls_every_worker_once),
 	    cmocka_unit_test(philox_matches_its_authors),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

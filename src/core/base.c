@@ -16,14 +16,25 @@
 #undef otp_fail_machine
 #undef otp_fail_memory
 
+/* So that what is wrong has room behind any name: of a longer one its beginning and its end. */
+enum { MOST_WHERE = 600, KEPT_WHERE = 290 };
+
+static int record_where(otp_error *err, const char *where)
+{
+	size_t length = strlen(where);
+	if (length <= MOST_WHERE)
+		return snprintf(err->text, sizeof err->text, "%s: ", where);
+	return snprintf(err->text, sizeof err->text, "%.*s...%s: ", KEPT_WHERE, where,
+			where + length - KEPT_WHERE);
+}
+
 static void record(otp_error *err, int exit_code, const char *where, const char *fmt, va_list args)
 {
 	if (err->exit_code != 0)
 		return;
 	err->exit_code = exit_code;
-	int used = snprintf(err->text, sizeof err->text, "%s: ", where);
-	if (used > 0 && (size_t)used < sizeof err->text)
-		vsnprintf(err->text + used, sizeof err->text - (size_t)used, fmt, args);
+	int used = record_where(err, where);
+	vsnprintf(err->text + used, sizeof err->text - (size_t)used, fmt, args);
 	/* One line, whatever a file name or a library's message holds. */
 	for (char *c = err->text; *c; c++)
 		if ((unsigned char)*c < ' ')
