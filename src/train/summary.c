@@ -77,17 +77,17 @@ static void add_text(cJSON *o, const char *key, const char *text)
 		cJSON_AddStringToObject(o, key, text);
 }
 
-/* NULL where there is none that can be read: runs of earlier versions have none. */
-static cJSON *read_summary(const char *run)
+/* *o is NULL where there is none: runs of earlier versions have none. False where the system refuses to read
+ * it, which may pass. */
+static bool read_summary(const char *run, cJSON **o, otp_error *err)
 {
 	char *path = otp_run_path(run, "summary.json");
-	otp_error ignored = {0};
 	size_t bytes = 0;
-	char *text = otp_file_exists(path) ? otp_file_read(path, &bytes, &ignored) : NULL;
-	cJSON *o = text ? cJSON_ParseWithLength(text, bytes) : NULL;
+	char *text = otp_file_exists(path) ? otp_file_read(path, &bytes, err) : NULL;
+	*o = text ? cJSON_ParseWithLength(text, bytes) : NULL;
 	otp_free(text);
 	otp_free(path);
-	return o;
+	return err->exit_code == 0;
 }
 
 static bool write_summary(const char *run, const cJSON *o, otp_error *err)
@@ -162,7 +162,9 @@ bool otp_summary_begin(const otp_session *s, const otp_runtime *runtime,
 
 static bool keep_figures(const char *run, const otp_figures *f, otp_error *err)
 {
-	cJSON *o = read_summary(run);
+	cJSON *o;
+	if (!read_summary(run, &o, err))
+		return false;
 	if (!cJSON_IsObject(o)) {
 		cJSON_Delete(o);
 		o = cJSON_CreateObject();
@@ -381,8 +383,7 @@ static bool read_run(page *p, const char *run, otp_error *err)
 	const otp_preset *preset = otp_preset_find(p->config.preset, &ignored);
 	p->vectors = p->measured ? !isfinite(p->rows[0].patch_floor) && isfinite(p->rows[0].noise_needed)
 				 : preset && preset->vectors;
-	p->summary = read_summary(run);
-	return true;
+	return read_summary(run, &p->summary, err);
 }
 
 static bool write_curves(const page *p, const char *run, otp_error *err)
