@@ -170,6 +170,16 @@ void *otp_realloc(void *old, size_t old_bytes, size_t new_bytes)
 	return memory;
 }
 
+void *otp_grown(void *list, size_t count, size_t *room, size_t each)
+{
+	if (count < *room)
+		return list;
+	size_t more = *room ? 2 * *room : 64;
+	list = otp_realloc(list, count * each, otp_mul_size(more, each));
+	*room = more;
+	return list;
+}
+
 void otp_free(void *memory) { free(memory); }
 
 char *otp_strdup(const char *text)

@@ -70,6 +70,8 @@ void *otp_calloc_for(const char *what, size_t count, size_t bytes_each);
 /* The same for what is large: NULL when memory is out. */
 void *otp_try_calloc(size_t count, size_t bytes_each);
 void *otp_realloc(void *old, size_t old_bytes, size_t new_bytes);
+/* A list of `count` elements with room for one more of `each` bytes; *room is how many fit. */
+void *otp_grown(void *list, size_t count, size_t *room, size_t each);
 void otp_free(void *memory);
 char *otp_strdup(const char *text);
 /* printf into a fresh string (otp_free it). */

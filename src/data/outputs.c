@@ -60,26 +60,15 @@ struct otp_outputs {
 
 /* ---- lists ------------------------------------------------------------------- */
 
-/* Room for one more of `each` bytes. */
-static void *grown(void *list, size_t count, size_t *room, size_t each)
-{
-	if (count < *room)
-		return list;
-	size_t more = *room ? 2 * *room : 64;
-	list = otp_realloc(list, count * each, otp_mul_size(more, each));
-	*room = more;
-	return list;
-}
-
 static void add_output(output_list *l, output o)
 {
-	l->each = grown(l->each, l->count, &l->room, sizeof *l->each);
+	l->each = otp_grown(l->each, l->count, &l->room, sizeof *l->each);
 	l->each[l->count++] = o;
 }
 
 static void add_text(text_list *l, const char *text)
 {
-	l->each = grown(l->each, l->count, &l->room, sizeof *l->each);
+	l->each = otp_grown(l->each, l->count, &l->room, sizeof *l->each);
 	l->each[l->count++] = otp_strdup(text);
 }
 
@@ -150,7 +139,7 @@ static void add_input(input_list *l, const char *path)
 	struct stat info;
 	if (stat(path, &info) != 0)
 		return;
-	l->each = grown(l->each, l->count, &l->room, sizeof *l->each);
+	l->each = otp_grown(l->each, l->count, &l->room, sizeof *l->each);
 	l->each[l->count++] = (input){info.st_dev, info.st_ino};
 }
 
@@ -346,7 +335,7 @@ static bool write_manifest(const otp_outputs *o, const output_list *lines, otp_e
 		char *line = line_of(&lines->each[i]);
 		size_t length = strlen(line);
 		while (used + length + 1 > room)
-			text = grown(text, room, &room, 1);
+			text = otp_grown(text, room, &room, 1);
 		memcpy(text + used, line, length);
 		text[used + length] = '\n';
 		used += length + 1;

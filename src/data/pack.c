@@ -200,25 +200,15 @@ static bool shell(const otp_pack *p, const char *path, const otp_pack_words *wor
 
 /* ---- the journal ----------------------------------------------------------------- */
 
-static void *grown(void *list, size_t count, size_t *room, size_t each)
-{
-	if (count < *room)
-		return list;
-	size_t more = *room ? 2 * *room : 64;
-	list = otp_realloc(list, count * each, otp_mul_size(more, each));
-	*room = more;
-	return list;
-}
-
 static void note_left(otp_pack *p, int64_t sample, const char *why)
 {
-	p->left = grown(p->left, p->left_count, &p->left_room, sizeof *p->left);
+	p->left = otp_grown(p->left, p->left_count, &p->left_room, sizeof *p->left);
 	p->left[p->left_count++] = (otp_pack_left){sample, otp_strdup(why)};
 }
 
 static void note_piece(otp_pack *p, int64_t rows, uint64_t digest)
 {
-	p->pieces = grown(p->pieces, p->piece_count, &p->piece_room, sizeof *p->pieces);
+	p->pieces = otp_grown(p->pieces, p->piece_count, &p->piece_room, sizeof *p->pieces);
 	p->pieces[p->piece_count++] = (piece){rows, digest};
 	p->rows += rows;
 }

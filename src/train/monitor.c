@@ -267,11 +267,7 @@ static void repeat(const otp_monitor *m, otp_metrics *row)
 
 static void remember(otp_monitor *m, const otp_metrics *row)
 {
-	if (m->count == m->room) {
-		size_t room = m->room ? 2 * m->room : 64;
-		m->history = otp_realloc(m->history, m->room * sizeof *m->history, room * sizeof *m->history);
-		m->room = room;
-	}
+	m->history = otp_grown(m->history, m->count, &m->room, sizeof *m->history);
 	m->history[m->count++] = *row;
 }
 
