@@ -254,6 +254,37 @@ static void visit_maker(maker *m, program_visit *visit, void *context)
 	visit_sums(m, visit, context);
 }
 
+/* What a block takes in a step: its parts one after another, each met by the sums that it completes. */
+typedef struct block_work {
+	void (*part)(void *context, maker *m, otp_step_kind kind, int index);
+	void (*sum)(void *context, const row_sum *sum);
+	void *context;
+} block_work;
+
+static void walk_block(const otp_engine *e, int worker, int which, otp_step_kind kind, const block_work *work)
+{
+	maker *m = &e->makers[worker];
+	otp_network n = otp_step_network(kind);
+	int block = block_of(e, worker, which), depth = 0;
+	int first = otp_cut_part(&e->cut, block), parts = otp_cut_part(&e->cut, block + 1) - first;
+	for (int i = 0; i < parts; i++) {
+		work->part(work->context, m, kind, first + i);
+		for (int merges = otp_tree_merges(i, parts); merges > 0; merges--)
+			work->sum(work->context, &m->add[n][--depth]);
+		if (i + 1 < parts)
+			work->sum(work->context, &m->keep[n][depth++]);
+	}
+	if (m->deliver[n])
+		work->sum(work->context, &m->deliver[n][which]);
+}
+
+static void walk_parts(const otp_engine *e, otp_step_kind kind, const block_work *work)
+{
+	for (int worker = 0; worker < e->workers; worker++)
+		for (int k = 0; k < e->makers[worker].blocks; k++)
+			walk_block(e, worker, k, kind, work);
+}
+
 /* ---- updates ---- */
 
 static void build_update(otp_engine *e, otp_step_kind kind)
@@ -662,48 +693,37 @@ static void write_samples(otp_program *p, const otp_node *leaf, otp_batch b, int
 }
 
 /* Part `index` of the batch, its gradients to the maker's desk. */
-static void run_part(const step_task *task, maker *m, int index)
+static void run_part(void *context, maker *m, otp_step_kind kind, int index)
 {
+	const step_task *task = context;
 	const otp_cut *cut = &task->e->cut;
 	part_steps *part = steps_of(m, otp_cut_shard(cut, index));
-	const otp_step_inputs *in = &part->step[task->kind].in;
-	otp_program *p = part->program[task->kind];
+	const otp_step_inputs *in = &part->step[kind].in;
+	otp_program *p = part->program[kind];
 	int first = otp_cut_sample(cut, index);
 	fill_words(task, part, index);
 	otp_program_write(p, in->words, part->words);
 	otp_program_write(p, in->numbers, task->numbers);
 	write_samples(p, in->x, task->x, first);
 	write_samples(p, in->y, task->y, first);
-	if (!part->signs_of[task->kind])
-		write_signs(part, task->kind, first);
-	part->signs_of[task->kind] = m->parts == 1; /* of one part they stay */
+	if (!part->signs_of[kind])
+		write_signs(part, kind, first);
+	part->signs_of[kind] = m->parts == 1; /* of one part they stay */
 	otp_program_run(p);
 }
 
-/* A block's parts one after another, each met by the sums that it completes. */
-static void run_block(const step_task *task, maker *m, int worker, int which)
+static void run_sum(void *context, const row_sum *sum)
 {
-	const otp_cut *cut = &task->e->cut;
-	otp_network n = otp_step_network(task->kind);
-	int block = block_of(task->e, worker, which), depth = 0;
-	int first = otp_cut_part(cut, block), parts = otp_cut_part(cut, block + 1) - first;
-	for (int i = 0; i < parts; i++) {
-		run_part(task, m, first + i);
-		for (int merges = otp_tree_merges(i, parts); merges > 0; merges--)
-			otp_program_run(m->add[n][--depth].program);
-		if (i + 1 < parts)
-			otp_program_run(m->keep[n][depth++].program);
-	}
-	if (m->deliver[n])
-		otp_program_run(m->deliver[n][which].program);
+	(void)context;
+	otp_program_run(sum->program);
 }
 
 static void run_step(void *argument, int worker)
 {
-	const step_task *task = argument;
-	maker *m = &task->e->makers[worker];
-	for (int k = 0; k < m->blocks; k++)
-		run_block(task, m, worker, k);
+	step_task task = *(const step_task *)argument;
+	const block_work work = {run_part, run_sum, &task};
+	for (int k = 0; k < task.e->makers[worker].blocks; k++)
+		walk_block(task.e, worker, k, task.kind, &work);
 }
 
 static double power(double base, int64_t exponent)
@@ -893,6 +913,58 @@ static void plan_programs(const otp_engine *e, otp_engine_size *size)
 		}
 }
 
+/* That there will be copies of the weights, for programs that are not made. */
+static void promise_rounded(otp_engine *e, bool promised)
+{
+	for (otp_network n = 0; n < OTP_NETWORKS && keeps_rounded(e); n++)
+		e->rounded[otp_state_span(n)] =
+		    promised ? (otp_rounded){e, e->params[n]->elements} : (otp_rounded){0};
+}
+
+typedef struct listing {
+	const otp_engine *e;
+	otp_see_step_call *see;
+	void *context;
+	otp_step_kind kind;
+} listing;
+
+static void see_call(void *context, const otp_call *call)
+{
+	const listing *l = context;
+	l->see(l->context, l->kind, call);
+}
+
+static void list_program(listing *l, const otp_graph *g)
+{
+	otp_program_list(l->e->runtime->backend, g, program_options(l->e), see_call, l);
+}
+
+static void list_part(void *context, maker *m, otp_step_kind kind, int index)
+{
+	listing *l = context;
+	list_program(l, steps_of(m, otp_cut_shard(&l->e->cut, index))->step[kind].graph);
+}
+
+static void list_sum(void *context, const row_sum *sum) { list_program(context, sum->graph); }
+
+void otp_engine_list(otp_runtime *runtime, const otp_engine_settings *settings, otp_see_step_call *see,
+		     void *context)
+{
+	otp_engine *e = describe(runtime, settings);
+	promise_rounded(e, true);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		if (!used(settings, kind))
+			continue;
+		listing l = {e, see, context, kind};
+		const block_work work = {list_part, list_sum, &l};
+		walk_parts(e, kind, &work);
+		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++)
+			list_program(&l, e->updates[kind].graph[s]);
+	}
+	promise_rounded(e, false);
+	otp_engine_free(e);
+}
+
 otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings *settings)
 {
 	size_t before = otp_memory_in_use();
@@ -900,10 +972,9 @@ otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings 
 	otp_engine_size size = measure_spans(e);
 	size_t after = otp_memory_in_use();
 	size.host_bytes = after > before ? after - before : 0;
-	for (otp_network n = 0; n < OTP_NETWORKS && keeps_rounded(e); n++) /* that there will be some */
-		e->rounded[otp_state_span(n)] = (otp_rounded){e, e->params[n]->elements};
+	promise_rounded(e, true);
 	plan_programs(e, &size);
-	memset(e->rounded, 0, sizeof e->rounded);
+	promise_rounded(e, false);
 	otp_engine_free(e);
 	return size;
 }
@@ -916,30 +987,31 @@ bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *sec
 	return p != NULL;
 }
 
-static void add_block_work(const otp_engine *e, const maker *m, int worker, int which, otp_step_kind kind,
-			   otp_peaks peaks, otp_work *by_op)
+typedef struct work_sum {
+	const otp_engine *e;
+	otp_peaks peaks;
+	otp_work *by_op;
+} work_sum;
+
+static void add_part_work(void *context, maker *m, otp_step_kind kind, int index)
 {
-	otp_network n = otp_step_network(kind);
-	int block = block_of(e, worker, which), first = otp_cut_part(&e->cut, block);
-	int last = otp_cut_part(&e->cut, block + 1);
-	for (int i = first; i < last; i++) {
-		int size = m->sizes[0].shard == otp_cut_shard(&e->cut, i) ? 0 : 1;
-		otp_program_add_work(m->sizes[size].program[kind], peaks, by_op);
-	}
-	for (int i = first + 1; i < last; i++) { /* a sum of as many rows has one term less */
-		otp_program_add_work(m->add[n][0].program, peaks, by_op);
-		otp_program_add_work(m->keep[n][0].program, peaks, by_op);
-	}
-	if (m->deliver[n])
-		otp_program_add_work(m->deliver[n][which].program, peaks, by_op);
+	const work_sum *w = context;
+	const part_steps *part = steps_of(m, otp_cut_shard(&w->e->cut, index));
+	otp_program_add_work(part->program[kind], w->peaks, w->by_op);
+}
+
+static void add_sum_work(void *context, const row_sum *sum)
+{
+	const work_sum *w = context;
+	otp_program_add_work(sum->program, w->peaks, w->by_op);
 }
 
 void otp_engine_work(const otp_engine *e, otp_step_kind kind, otp_peaks peaks, otp_work *by_op)
 {
+	work_sum w = {e, peaks, by_op};
+	const block_work work = {add_part_work, add_sum_work, &w};
 	memset(by_op, 0, OTP_OP_COUNT * sizeof *by_op);
-	for (int i = 0; i < e->workers; i++)
-		for (int k = 0; k < e->makers[i].blocks; k++)
-			add_block_work(e, &e->makers[i], i, k, kind, peaks, by_op);
+	walk_parts(e, kind, &work);
 	const update *u = &e->updates[kind];
 	for (stage s = 0; s < STAGES && u->graph[s]; s++)
 		for (int i = 0; i < workers_of(e, s); i++)
