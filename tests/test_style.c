@@ -192,6 +192,65 @@ static void files_keep_the_order_of_before(void **state)
 	otp_params_free(arranged);
 }
 
+/* A norm and all its gradients, of scales and shifts that are parts of wider rows, as they lie or copied out
+ * of them. */
+static double *run_norm(const char *backend, bool copied, int *calls, int64_t *count)
+{
+	enum { C = 16, WIDE = 96, LEAVES = 3 };
+	place at = place_open(backend);
+	otp_graph *g = otp_graph_new();
+	const otp_shape shapes[LEAVES] = {{N, 4, 4, C}, {N, 1, 1, WIDE}, {N, 4, 4, C}};
+	otp_node *leaf[LEAVES], *grads[2], *kept[3];
+	float values[N * WIDE + N * 4 * 4 * C];
+	for (int i = 0; i < LEAVES; i++)
+		leaf[i] = otp_input(g, "leaf", OTP_F32, shapes[i]);
+	otp_node *scale = otp_slice(leaf[1], OTP_AXIS_C, 32, C),
+		 *shift = otp_slice(leaf[1], OTP_AXIS_C, 64, C);
+	otp_node *y = otp_norm(leaf[0], copied ? otp_copy(scale) : scale, copied ? otp_copy(shift) : shift, 4,
+			       1e-6f, true);
+	otp_grad(otp_sum(otp_mul(y, leaf[2]), otp_shape4(1, 1, 1, 1)), leaf, 2, grads);
+	kept[0] = otp_output(y, OTP_SPAN_NONE, 0);
+	for (int i = 0; i < 2; i++)
+		kept[i + 1] = otp_output(grads[i], OTP_SPAN_NONE, 0);
+	otp_program *p = otp_program_new(at.backend, at.device, g, NULL, (otp_program_options){0});
+	for (uint32_t i = 0; i < LEAVES; i++) {
+		for (uint32_t k = 0; k < sizeof values / sizeof *values; k++)
+			values[k] = made_up(i, k);
+		otp_program_write(p, leaf[i], values);
+	}
+	otp_program_run(p);
+	*calls = otp_program_measure(p).calls;
+	*count = 2 * otp_shape_count(shapes[0]) + otp_shape_count(shapes[1]);
+	double *all = otp_calloc((size_t)*count, sizeof *all);
+	for (int64_t i = 0, filled = 0; i < 3; i++) {
+		int64_t some = otp_shape_count(kept[i]->shape);
+		double *one = fetch(at.backend, at.device, otp_program_data(p, kept[i]), some);
+		memcpy(all + filled, one, (size_t)some * sizeof *all);
+		filled += some;
+		otp_free(one);
+	}
+	otp_program_free(p);
+	otp_graph_free(g);
+	at.backend->close(at.device);
+	return all;
+}
+
+static void parts_of_rows_are_read_where_they_lie(void **state)
+{
+	(void)state;
+	const char *backends[] = {"ref", "cpu", "shim"};
+	for (int i = 0; i < 3; i++) {
+		int calls[2];
+		int64_t count;
+		double *there = run_norm(backends[i], false, &calls[0], &count);
+		double *copied = run_norm(backends[i], true, &calls[1], &count);
+		assert_int_equal(calls[0] + 4, calls[1]); /* two slices and two copies less */
+		assert_memory_equal(there, copied, (size_t)count * sizeof *there);
+		otp_free(there);
+		otp_free(copied);
+	}
+}
+
 /* Where padding would come between the members of a group. */
 static void narrow_networks_stay_apart(void **state)
 {
@@ -218,6 +277,7 @@ int main(void)
 	    cmocka_unit_test(one_product_is_as_many),
 	    cmocka_unit_test(files_keep_the_order_of_before),
 	    cmocka_unit_test(narrow_networks_stay_apart),
+	    cmocka_unit_test(parts_of_rows_are_read_where_they_lie),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,10 +98,12 @@ static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_n
 	const otp_place *from = node->input_count ? &plan->place[node->in[0]->id] : NULL;
 	if (node->op == OTP_OP_reshape)
 		return from->within;
-	if (node->op != OTP_OP_slice || node->output || !lies_together(node) ||
+	int step = plan->place[node->id].step;
+	if (node->op != OTP_OP_slice || node->output || !(step || lies_together(node)) || from->step ||
 	    from->type != plan->place[node->id].type || otp_graph_node(g, from->root)->span != OTP_SPAN_NONE)
 		return -1;
-	int64_t begin = otp_shape_count(node->shape) / node->attr.slice.count * node->attr.slice.begin;
+	int64_t inner = step ? 1 : otp_shape_count(node->shape) / node->attr.slice.count;
+	int64_t begin = inner * node->attr.slice.begin;
 	int64_t offset = from->within + begin * (int64_t)plan->element_bytes[from->type];
 	return offset % ALIGN_BYTES == 0 ? offset : -1;
 }
@@ -115,6 +117,7 @@ static void find_deaths(const otp_graph *g, otp_plan *plan)
 		int64_t offset = view_offset(g, plan, node);
 		place->view = offset >= 0;
 		place->within = place->view ? offset : 0;
+		place->step = place->view ? place->step : 0;
 		place->root = place->view ? plan->place[node->in[0]->id].root : id;
 		place->dies_at = node->output || node->op == OTP_OP_LEAF ? INT_MAX : id;
 		if (place->live)
@@ -206,6 +209,7 @@ otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t e
 		plan->place[id].offset = -1;
 	find_sizes(g, plan, types, element_bytes);
 	mark_live(g, plan);
+	find_steps(g, plan);
 	find_deaths(g, plan);
 
 	free_list list = {0};
