@@ -240,7 +240,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	otp_runtime runtime;
 	if (!otp_settings_arch(c, vectors, size.h, size.w, channels, &s.arch, err) ||
 	    !otp_rules_settle(&s.config, vectors, otp_arch_values(&s.arch), err) ||
-	    !otp_session_open_runtime(&s.config, &runtime, err))
+	    !otp_session_open_runtime(&s.config, vectors, &runtime, err))
 		return false;
 	s.objective = otp_settings_objective(&s.config, &s.arch);
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);

@@ -12,7 +12,7 @@ static bool parse_precision(const char *text, otp_precision *precision, otp_erro
 			*precision = (otp_precision)i;
 			return true;
 		}
-	return otp_fail(err, "--precision", "'%s', expected f32, tf32 or bf16", text);
+	return otp_fail(err, "--precision", "'%s', expected auto, f32, tf32 or bf16", text);
 }
 
 bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
@@ -29,6 +29,15 @@ bool otp_runtime_open(const char *device, const char *precision, int threads, ot
 		return false;
 	runtime->pool = otp_pool_new(runtime->backend->workers(runtime->device, threads));
 	return true;
+}
+
+void otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use)
+{
+	const otp_backend *b = runtime->backend;
+	bool there = use == OTP_RUNTIME_TRAINS || b->element_bytes[OTP_BF16]; /* stored: a GPU */
+	if (runtime->precision == OTP_PRECISION_AUTO)
+		runtime->precision = !vectors && there && b->has_bf16 && b->has_bf16() ? OTP_PRECISION_BF16
+										       : OTP_PRECISION_F32;
 }
 
 void otp_runtime_close(otp_runtime *runtime)

@@ -11,12 +11,17 @@ typedef struct otp_runtime {
 	const otp_backend *backend;
 	otp_device *device;
 	otp_pool *pool;
-	otp_precision precision;
+	otp_precision precision; /* may be auto until it is settled */
 } otp_runtime;
 
-/* device: auto, cpu, cuda[:i]; threads: 0 for what the device wants. */
+/* device: auto, cpu, cuda[:i]; precision: a word of otp_precision; threads: 0 for what the device wants. */
 bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
 		      otp_error *err);
+/* Settles precision auto. Trainings on pictures compute in bfloat16 where the device does; points in float32.
+ * A model is used in bfloat16 on a GPU, and in float32 on a CPU, so that outputs do not depend on which CPU
+ * it is. */
+typedef enum otp_runtime_use { OTP_RUNTIME_TRAINS, OTP_RUNTIME_TRANSLATES } otp_runtime_use;
+void otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use);
 void otp_runtime_close(otp_runtime *runtime);
 
 #endif

@@ -157,8 +157,9 @@ typedef struct otp_tensor {
 typedef struct otp_device otp_device;
 
 #define OTP_CHOICES_otp_precision(X)                                                                         \
-	X(OTP_PRECISION_F32, "f32") X(OTP_PRECISION_TF32, "tf32") X(OTP_PRECISION_BF16, "bf16")
-OTP_CHOICE(otp_precision);
+	X(OTP_PRECISION_F32, "f32")                                                                          \
+	X(OTP_PRECISION_TF32, "tf32") X(OTP_PRECISION_BF16, "bf16") X(OTP_PRECISION_AUTO, "auto")
+OTP_CHOICE(otp_precision); /* auto is settled before a program is made: engine/runtime.h */
 
 /* One kernel invocation with everything it needs; frozen when the program is made. */
 typedef struct otp_call {
@@ -209,6 +210,7 @@ typedef struct otp_backend {
 	int (*workers)(otp_device *device,
 		       int asked);	  /* how many workers share the device: asked (0: cores), or 1 */
 	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
+	bool (*has_bf16)(void); /* convolutions and products in bfloat16 are in hardware; NULL: no */
 	void (*describe)(char *text, size_t bytes); /* what it computes with, in a line */
 } otp_backend;
 
