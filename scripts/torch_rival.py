@@ -241,7 +241,7 @@ def main():
     clock = time.process_time if clock == "processor" else time.perf_counter
     rival = Rival(program, preset, int(batch), precision, device, clock, [change.split("=", 1) for change in changes])
     server = Server(rival)
-    hello = {"pytorch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "resampling": rival.choose_resampling()}
+    hello = {"pytorch": torch.__version__, "cudnn": torch.backends.cudnn.version() if rival.cuda else None, "resampling": rival.choose_resampling()}
     print(json.dumps(hello), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(server.answer(line)), file=answers, flush=True)
