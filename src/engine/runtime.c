@@ -31,13 +31,17 @@ bool otp_runtime_open(const char *device, const char *precision, int threads, ot
 	return true;
 }
 
-void otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use)
+otp_precision otp_precision_on(bool gpu, bool vectors, otp_precision asked)
 {
-	const otp_backend *b = runtime->backend;
-	bool there = use == OTP_RUNTIME_TRAINS || b->element_bytes[OTP_BF16]; /* stored: a GPU */
-	if (runtime->precision == OTP_PRECISION_AUTO)
-		runtime->precision = !vectors && there && b->has_bf16 && b->has_bf16() ? OTP_PRECISION_BF16
-										       : OTP_PRECISION_F32;
+	if (asked != OTP_PRECISION_AUTO)
+		return asked;
+	return gpu && !vectors ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
+}
+
+void otp_runtime_settle(otp_runtime *runtime, bool vectors)
+{
+	bool gpu = runtime->backend->element_bytes[OTP_BF16]; /* which alone stores it */
+	runtime->precision = otp_precision_on(gpu, vectors, runtime->precision);
 }
 
 void otp_runtime_close(otp_runtime *runtime)

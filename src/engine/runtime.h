@@ -17,11 +17,10 @@ typedef struct otp_runtime {
 /* device: auto, cpu, cuda[:i]; precision: a word of otp_precision; threads: 0 for what the device wants. */
 bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
 		      otp_error *err);
-/* Settles precision auto. Trainings on pictures compute in bfloat16 where the device does; points in float32.
- * A model is used in bfloat16 on a GPU, and in float32 on a CPU, so that outputs do not depend on which CPU
- * it is. */
-typedef enum otp_runtime_use { OTP_RUNTIME_TRAINS, OTP_RUNTIME_TRANSLATES } otp_runtime_use;
-void otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use);
+/* What precision auto means: bfloat16 for pictures on a GPU, else float32. Not on a CPU: the quickstart
+ * learned there a little less in bfloat16 (docs/quickstart.md). */
+otp_precision otp_precision_on(bool gpu, bool vectors, otp_precision asked);
+void otp_runtime_settle(otp_runtime *runtime, bool vectors);
 void otp_runtime_close(otp_runtime *runtime);
 
 #endif

@@ -74,6 +74,14 @@ bool otp_session_resolve_data(otp_config *c, otp_error *err)
 	return true;
 }
 
+bool otp_session_find_data(const otp_config *c, otp_error *err)
+{
+	if (otp_dataset_exists(c->source) || otp_dataset_exists(c->target))
+		return true;
+	return otp_fail(err, c->source, "no such file or folder, nor is there %s (--source and --target)",
+			c->target);
+}
+
 static bool make_absolute(char spec[OTP_TEXT_BYTES], const char *where, otp_error *err)
 {
 	char *path = otp_spec_absolute(spec);
@@ -104,7 +112,7 @@ bool otp_session_open_runtime(otp_config *c, bool vectors, otp_runtime *runtime,
 	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, c->device),
 			      OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, runtime, err))
 		return false;
-	otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS);
+	otp_runtime_settle(runtime, vectors);
 	c->precision = runtime->precision;
 	c->parts = otp_settings_parts(c, otp_pool_workers(runtime->pool));
 	if (!c->threads)
@@ -133,6 +141,8 @@ static bool open_sides(otp_session *s, otp_error *err)
 		return otp_fail(err, "--source", "no source data set was given");
 	if (!c->target[0])
 		return otp_fail(err, "--target", "no target data set was given");
+	if (!otp_session_find_data(c, err))
+		return false;
 	s->source = otp_dataset_open_up_to(c->source, c->seed, c->max_pixels, err);
 	if (!s->source)
 		return false;
@@ -190,13 +200,17 @@ static bool check_task(const otp_session *s, otp_error *err)
 			target->spec);
 }
 
-/* Images come out in one size: asked for, windows of it, or that of both sets. */
-static bool settle_preprocessing(otp_session *s, otp_error *err)
+/* Images come out in one size: asked for, windows of it, or that of both sets. Where the source has no
+ * colours, what takes its place has none either. */
+static bool settle_preprocessing(otp_session *s, int channels, otp_error *err)
 {
 	const otp_dataset_info *a = &s->source_info, *b = &s->target_info;
 	const otp_config *c = &s->config;
-	s->preprocessing = (otp_preprocessing){
-	    .size = c->image_size, .crop = c->crop, .aspect = c->aspect, .filter = c->resize};
+	s->preprocessing = (otp_preprocessing){.size = c->image_size,
+					       .crop = c->crop,
+					       .aspect = c->aspect,
+					       .filter = c->resize,
+					       .grey = a->grey && channels == 3};
 	if (c->image_size.h || c->crop.h || a->kind == OTP_DATA_VECTORS)
 		return true;
 	if (!a->one_size || !b->one_size || a->h != b->h || a->w != b->w)
@@ -221,6 +235,12 @@ static bool check_preset(const otp_session *s, otp_error *err)
 	    preset->vectors ? "vectors" : "pictures", c->source, vectors ? "vectors" : "pictures");
 }
 
+static bool shape_side(otp_dataset *d, const otp_session *s, otp_side side, int channels, otp_error *err)
+{
+	otp_preprocessing target = otp_preprocessing_of_target(&s->preprocessing);
+	return otp_dataset_shape(d, side == OTP_TARGET ? &target : &s->preprocessing, channels, err);
+}
+
 /* Test sets take the form of what is trained on. */
 static bool shape_tests(otp_session *s, int channels, otp_error *err)
 {
@@ -233,7 +253,7 @@ static bool shape_tests(otp_session *s, int channels, otp_error *err)
 			return otp_fail(err, NAMES[side], "holds %s, the training's sets hold %s",
 					as->kind == OTP_DATA_IMAGES ? "vectors" : "images",
 					as->kind == OTP_DATA_IMAGES ? "images" : "vectors");
-		if (!otp_dataset_shape(s->test[side], &s->preprocessing, channels, err))
+		if (!shape_side(s->test[side], s, side, channels, err))
 			return false;
 		otp_dataset_info is = otp_dataset_describe(s->test[side]);
 		if (is.h != as->h || is.w != as->w || is.c != as->c)
@@ -257,9 +277,8 @@ static bool shape(otp_session *s, otp_error *err)
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
 	if (!check_task(s, err) || !check_preset(s, err) || !settle_channels(s, &channels, err) ||
-	    !settle_preprocessing(s, err) ||
-	    !otp_dataset_shape(s->source, &s->preprocessing, channels, err) ||
-	    !otp_dataset_shape(s->target, &s->preprocessing, channels, err))
+	    !settle_preprocessing(s, channels, err) || !shape_side(s->source, s, OTP_SOURCE, channels, err) ||
+	    !shape_side(s->target, s, OTP_TARGET, channels, err))
 		return false;
 	s->source_info = otp_dataset_describe(s->source);
 	s->target_info = otp_dataset_describe(s->target);
@@ -346,7 +365,13 @@ bool otp_session_hint(const otp_session *s, otp_error *err)
 		otp_log("source and target are the same set: the best plan moves nothing");
 	if (s->source_info.kind == OTP_DATA_VECTORS && !measure_spread(s->source, &whole, &single, err))
 		return false;
-	if (s->config.scale == 1 && (whole < small || single > large))
+	if (s->config.scale == 1 && whole < OTP_POINTS_SAME)
+		otp_log("the source's points are all the same, or apart by less than %g: all inputs are one "
+			"to the "
+			"networks, so outputs differ by noise alone. If they should differ, look whether the "
+			"right columns were taken, or multiply source and target by one number",
+			OTP_POINTS_SAME);
+	else if (s->config.scale == 1 && (whole < small || single > large))
 		otp_log("the source's values spread by %.3g about their mean, while sigma (from %g) and tau "
 			"(%g) suit a "
 			"spread of about 1: scale source and target alike, or set these",
