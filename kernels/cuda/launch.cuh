@@ -9,6 +9,7 @@
 
 #include "cuda/cuda.h"
 #include "bf16.h"
+#include "launches.h"
 
 #include <initializer_list>
 #include <string.h>
@@ -35,8 +36,6 @@
 	static void run_##name(const otp_call *call);                                                        \
 	const otp_kernel otp_cuda_##name = {run_##name, nullptr, nullptr, nullptr, nullptr};                 \
 	static void run_##name(const otp_call *call)
-
-enum { OTP_THREADS = 256, OTP_WARP = 32, OTP_WARPS = OTP_THREADS / OTP_WARP };
 
 /* Several waves on any device; tests lower it, so that kernels must stride. */
 #ifndef OTP_MOST_BLOCKS
@@ -133,7 +132,7 @@ static inline int otp_width(unsigned row, std::initializer_list<view> operands)
 		aligned &= otp_aligned(v.data);
 		narrow |= v.bf16;
 	}
-	return aligned && narrow && row % 8 == 0 ? 8 : aligned && row % 4 == 0 ? 4 : 1;
+	return aligned ? otp_pack_width(row, narrow) : 1;
 }
 
 enum { OTP_ANY_ROW = 0 }; /* for kernels that do an incomplete last pack themselves */

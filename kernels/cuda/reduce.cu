@@ -20,32 +20,12 @@ struct reduction {
 	unsigned slices, slice_rows;
 };
 
-unsigned power_of_two_from(unsigned value, unsigned most)
-{
-	unsigned p = 1;
-	while (p < value && p < most)
-		p *= 2;
-	return p;
-}
-
-enum { WANTED_BLOCKS = 1024, ROWS_A_THREAD = 8 };
-/* Few enough for one thread, whose neighbours read neighbouring columns; for a warp, along what is summed. */
-enum { SHORT_COLUMN = 32, SHORT_ROW = 512 };
-
-unsigned team_of(const int64_t *count)
-{
-	int64_t rows = count[1] * count[3];
-	if (count[4] > 1)
-		return rows <= SHORT_COLUMN ? 1 : 0;
-	return rows <= SHORT_ROW ? power_of_two_from((unsigned)rows, OTP_WARP) : 0;
-}
-
 /* With packs of `width` along dimension 4, or where that is 1 along dimension 3. */
 reduction plan_reduction(const int64_t *count, int width)
 {
 	reduction r = {};
 	r.width = width;
-	r.team = team_of(count);
+	r.team = otp_sum_team(count);
 	for (int d = 0; d < 5; d++)
 		r.count[d] = (unsigned)count[d];
 	r.outputs = r.count[0] * r.count[2] * r.count[4];
@@ -55,14 +35,10 @@ reduction plan_reduction(const int64_t *count, int width)
 		r.count[4] = (unsigned)width;
 	}
 	unsigned packs = r.count[4] / (unsigned)width, rows = r.count[1] * r.count[3];
-	r.lanes = power_of_two_from(packs, OTP_WARP);
+	r.lanes = otp_power_of_two_from(packs, OTP_WARP);
 	r.tiles = (packs + r.lanes - 1) / r.lanes;
-	unsigned blocks = r.count[0] * r.count[2] * r.tiles;
-	unsigned worth = rows / (OTP_THREADS / r.lanes * ROWS_A_THREAD), wanted = WANTED_BLOCKS / blocks;
-	unsigned slices = worth < wanted ? worth : wanted;
-	slices = slices < 1 ? 1 : slices;
-	r.slice_rows = (rows + slices - 1) / slices;
-	r.slices = (rows + r.slice_rows - 1) / r.slice_rows;
+	r.slices = otp_sum_slices(rows, packs, r.count[0] * r.count[2]);
+	r.slice_rows = (rows + r.slices - 1) / r.slices;
 	return r;
 }
 
@@ -159,7 +135,7 @@ reduction reduction_of(const otp_call *call)
 {
 	otp_index_count(call->in[0].shape);
 	otp_lanes lanes = otp_lanes_make(call->out.shape, call->in[0].shape);
-	return plan_reduction(lanes.count, team_of(lanes.count) ? 1 : width_of(call, lanes));
+	return plan_reduction(lanes.count, otp_sum_team(lanes.count) ? 1 : width_of(call, lanes));
 }
 
 /* The slices' sums, each a row of all outputs. */

@@ -199,7 +199,8 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 	size_t count = 0;
 	bool ok = otp_config_read(&c, config, err);
 	if (ok) {
-		int checkpoints = otp_run_checkpoints(path, &steps);
+		int checkpoints = otp_run_checkpoints(path, &steps, err);
+		ok = checkpoints >= 0;
 		add_text(o, "kind", "run");
 		add_text(o, "source", c.source);
 		add_text(o, "target", c.target);
@@ -208,9 +209,9 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 		add(o, "sigma_end", otp_settings_sigma(&c, c.steps));
 		add_sigma_by(o, path);
 		add(o, "checkpoints", checkpoints);
-		if (checkpoints)
+		if (checkpoints > 0)
 			add(o, "last_checkpoint", (double)steps[checkpoints - 1]);
-		ok = !otp_file_exists(history) || otp_metrics_read(history, &rows, &count, err);
+		ok = ok && (!otp_file_exists(history) || otp_metrics_read(history, &rows, &count, err));
 		if (count)
 			add_last(o, &rows[count - 1]);
 		if (ok)

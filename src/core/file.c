@@ -2,9 +2,11 @@
  * files never carry. */
 #include "core/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -232,6 +234,33 @@ bool otp_file_is_regular(const char *path)
 {
 	struct stat info;
 	return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+static int is_named(const struct dirent *e)
+{
+	return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+bool otp_file_list(const char *folder, otp_file_names *names, otp_error *err)
+{
+	*names = (otp_file_names){0};
+	int count = scandir(folder, &names->each, is_named, by_bytes);
+	names->count = count > 0 ? count : 0;
+	return count >= 0 || errno == ENOENT ||
+	       otp_fail_machine(err, folder, "folder cannot be listed: %s", strerror(errno));
+}
+
+void otp_file_list_free(otp_file_names *names)
+{
+	for (int i = 0; i < names->count; i++)
+		free(names->each[i]);
+	free(names->each);
+	*names = (otp_file_names){0};
 }
 
 bool otp_file_make_folder(const char *path, otp_error *err)

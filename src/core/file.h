@@ -5,6 +5,8 @@
 
 #include "core/base.h"
 
+#include <dirent.h>
+
 /* "<path>.tmp-<pid>", of a long name a hash instead: where a library is to write before
  * otp_file_commit. otp_free it. */
 char *otp_file_temporary(const char *path);
@@ -34,6 +36,14 @@ bool otp_file_exists(const char *path);
 bool otp_file_is_folder(const char *path);
 /* A plain file, or a link to one: no pipe, device or folder, which may never end or never begin. */
 bool otp_file_is_regular(const char *path);
+/* What a folder holds but "." and "..", by name in the order of bytes; nothing where there is no such folder.
+ * otp_file_list_free it, also where it fails. */
+typedef struct otp_file_names {
+	struct dirent **each;
+	int count;
+} otp_file_names;
+bool otp_file_list(const char *folder, otp_file_names *names, otp_error *err);
+void otp_file_list_free(otp_file_names *names);
 /* Like mkdir -p. */
 bool otp_file_make_folder(const char *path, otp_error *err);
 

@@ -5,7 +5,6 @@
 #include "core/log.h"
 
 #include <cjson/cJSON.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -274,12 +273,19 @@ static bool digest_file(const char *path, uint64_t *bytes, uint64_t *digest)
 	return got == 0;
 }
 
-static bool is_unchanged(const char *path, const output *known)
+/* Whether it still is what otplan made. A file that cannot be read now may be either: a failure of the
+ * machine. */
+static bool compare_known(const char *path, const output *known, bool *unchanged, otp_error *err)
 {
 	struct stat info;
 	uint64_t bytes, digest;
-	return lstat(path, &info) == 0 && (uint64_t)info.st_size == known->bytes &&
-	       digest_file(path, &bytes, &digest) && bytes == known->bytes && digest == known->digest;
+	*unchanged = false;
+	if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode) || (uint64_t)info.st_size != known->bytes)
+		return true;
+	if (!digest_file(path, &bytes, &digest))
+		return otp_file_fail_read(err, path, errno);
+	*unchanged = bytes == known->bytes && digest == known->digest;
+	return true;
 }
 
 /* A line that is damaged names nothing: what it would have named is then not replaced. */
@@ -505,7 +511,7 @@ static bool check_file(const otp_outputs *o, const char *name, otp_error *err)
 	struct stat info;
 	char *path = path_of(o, name);
 	const output *known = find_known(&o->known, name);
-	bool ok = true;
+	bool ok = true, unchanged = false;
 	if (stat(path, &info) == 0 && is_input(&o->files, &info))
 		ok = otp_fail(err, path, "is the input itself, choose another place for the outputs");
 	else if (lstat(path, &info) != 0)
@@ -514,39 +520,44 @@ static bool check_file(const otp_outputs *o, const char *name, otp_error *err)
 		ok = otp_fail(err, path, "is a folder, expected a file or nothing");
 	else if (!o->overwrite && !known)
 		ok = otp_fail(err, path, "is there and was not made by otplan; --overwrite replaces it");
-	else if (!o->overwrite && !is_unchanged(path, known))
-		ok = otp_fail(err, path, "was changed since otplan made it; --overwrite replaces it");
+	else if (!o->overwrite)
+		ok = compare_known(path, known, &unchanged, err) &&
+		     (unchanged ||
+		      otp_fail(err, path, "was changed since otplan made it; --overwrite replaces it"));
 	otp_free(path);
 	return ok;
 }
 
-static bool is_stale(const otp_outputs *o, const output *known)
+/* Made from an input that is translated again, and not to be made now. */
+static bool find_stale(const otp_outputs *o, const output *known, bool *stale, otp_error *err)
 {
 	struct stat info;
+	*stale = !is_planned(o, known->name) && has_series(o, known->series);
+	if (!*stale)
+		return true;
 	char *path = path_of(o, known->name);
-	bool stale = !is_planned(o, known->name) && has_series(o, known->series) &&
-		     is_unchanged(path, known) && stat(path, &info) == 0 && !is_input(&o->files, &info);
+	bool ok = compare_known(path, known, stale, err);
+	*stale = *stale && stat(path, &info) == 0 && !is_input(&o->files, &info);
 	otp_free(path);
-	return stale;
+	return ok;
 }
 
 static bool check_alone(const otp_outputs *o, const char *subfolder, otp_error *err)
 {
-	bool ok = true;
 	char *path = path_of(o, subfolder);
-	DIR *dir = opendir(path);
-	for (struct dirent *e; ok && dir && (e = readdir(dir));) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		char *name = otp_format("%s/%s", subfolder, e->d_name);
+	otp_file_names there;
+	bool ok = otp_file_list(path, &there, err);
+	for (int i = 0; ok && i < there.count; i++) {
+		char *name = otp_format("%s/%s", subfolder, there.each[i]->d_name);
 		const output *known = find_known(&o->known, name);
-		ok = is_planned(o, name) || (known && is_stale(o, known)) ||
-		     otp_fail(err, path, "holds %s, which is no part of this export; choose another folder",
-			      e->d_name);
+		bool stale = false;
+		ok = (!known || find_stale(o, known, &stale, err)) &&
+		     (stale || is_planned(o, name) ||
+		      otp_fail(err, path, "holds %s, which is no part of this export; choose another folder",
+			       there.each[i]->d_name));
 		otp_free(name);
 	}
-	if (dir)
-		closedir(dir);
+	otp_file_list_free(&there);
 	otp_free(path);
 	return ok;
 }
@@ -596,7 +607,9 @@ static bool remove_stale(otp_outputs *o, otp_error *err)
 	bool ok = true;
 	for (size_t i = 0; ok && i < o->known.count; i++) {
 		output *known = &o->known.each[i];
-		if (!is_stale(o, known))
+		bool stale;
+		ok = find_stale(o, known, &stale, err);
+		if (!ok || !stale)
 			continue;
 		char *path = path_of(o, known->name);
 		known->done = unlink(path) == 0;

@@ -60,11 +60,13 @@ static bool is_folder(const struct dirent *e, const char *path)
 	return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static void list_folder(listing *l, const char *below)
+static void list_folder(listing *l, const char *below, otp_error *err)
 {
 	char *at = otp_format("%s/%s", l->place, below);
-	DIR *folder = opendir(at);
-	for (const struct dirent *e; folder && (e = readdir(folder));) {
+	otp_file_names names;
+	otp_file_list(at, &names, err);
+	for (int i = 0; i < names.count; i++) {
+		const struct dirent *e = names.each[i];
 		char *name = otp_format("%s%s", below, e->d_name),
 		     *path = otp_format("%s/%s", l->place, name);
 		if (e->d_name[0] != '.' && is_folder(e, path))
@@ -72,13 +74,18 @@ static void list_folder(listing *l, const char *below)
 		otp_free(name);
 		otp_free(path);
 	}
-	if (folder)
-		closedir(folder);
+	otp_file_list_free(&names);
 	otp_free(at);
 }
 
 /* `below` "" or "folder/" */
-static void list(listing *l, const char *below) { (l->archive ? list_archive : list_folder)(l, below); }
+static void list(listing *l, const char *below, otp_error *err)
+{
+	if (l->archive)
+		list_archive(l, below);
+	else
+		list_folder(l, below, err);
+}
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
@@ -120,7 +127,7 @@ static const char *find(const listing *l, size_t skip, const layout *of, char si
 }
 
 /* train/A is looked for in train alone. */
-static void list_below_words(listing *l, size_t skip)
+static void list_below_words(listing *l, size_t skip, otp_error *err)
 {
 	static const char *const WORDS[] = {"train", "test", "val", "valid"};
 	size_t count = l->count;
@@ -129,7 +136,7 @@ static void list_below_words(listing *l, size_t skip)
 		plain(l->paths[i], skip, name, sizeof name);
 		for (size_t w = 0; w < sizeof WORDS / sizeof *WORDS; w++)
 			if (strcmp(name, WORDS[w]) == 0)
-				list(l, below);
+				list(l, below, err);
 		otp_free(below);
 	}
 	if (l->count)
@@ -170,20 +177,22 @@ static bool is_half(const listing *l, otp_error *err)
 static size_t list_all(listing *l, otp_error *err)
 {
 	size_t skip = 0;
-	list(l, "");
+	list(l, "", err);
 	if (l->count == 1 && !is_half(l, err)) { /* one top folder */
 		char *below = otp_format("%s/", l->paths[0]);
 		skip = strlen(below);
-		list(l, below);
+		list(l, below, err);
 		otp_free(below);
 	}
-	list_below_words(l, skip);
+	list_below_words(l, skip, err);
 	return skip;
 }
 
 static bool choose(listing *l, otp_root *root, otp_error *err)
 {
 	size_t skip = list_all(l, err);
+	if (err->exit_code)
+		return false;
 	for (int side = 0; side < 2; side++) {
 		const char *train = find(l, skip, &TRAIN, (char)('a' + side), err),
 			   *test = find(l, skip, &TEST, (char)('a' + side), err);

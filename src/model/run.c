@@ -2,7 +2,6 @@
 #include "core/file.h"
 #include "core/log.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,15 +35,15 @@ static bool refuse_there(const char *run, const char *name, otp_error *err)
 static bool refuse_steps(const char *run, const char *folder, otp_error *err)
 {
 	char *path = otp_run_path(run, folder);
-	DIR *dir = opendir(path);
-	bool ok = true;
-	for (struct dirent *entry; ok && dir && (entry = readdir(dir));)
-		ok = strncmp(entry->d_name, "step-", 5) != 0 || strstr(entry->d_name, ".tmp-") ||
-		     strcmp(entry->d_name, "step-0000000.h5") == 0 ||
-		     otp_fail(err, path, "holds %s, which a run would replace; choose another --out",
-			      entry->d_name);
-	if (dir)
-		closedir(dir);
+	otp_file_names names;
+	bool ok = otp_file_list(path, &names, err);
+	for (int i = 0; ok && i < names.count; i++) {
+		const char *name = names.each[i]->d_name;
+		ok = strncmp(name, "step-", 5) != 0 || strstr(name, ".tmp-") ||
+		     strcmp(name, "step-0000000.h5") == 0 ||
+		     otp_fail(err, path, "holds %s, which a run would replace; choose another --out", name);
+	}
+	otp_file_list_free(&names);
 	otp_free(path);
 	return ok;
 }
@@ -82,32 +81,25 @@ static int by_step(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-int otp_run_checkpoints(const char *run, int64_t **steps)
+int otp_run_checkpoints(const char *run, int64_t **steps, otp_error *err)
 {
-	int count = 0, room = 0;
-	*steps = NULL;
+	int count = 0;
+	otp_file_names names;
 	char *folder = otp_run_path(run, "checkpoints");
-	DIR *dir = opendir(folder);
-	otp_free(folder);
-	if (!dir)
-		return 0;
-	for (struct dirent *entry; (entry = readdir(dir));) {
+	bool ok = otp_file_list(folder, &names, err);
+	*steps = otp_calloc((size_t)names.count, sizeof **steps);
+	for (int i = 0; i < names.count; i++) {
 		long long step = 0;
 		int length = 0;
-		if (sscanf(entry->d_name, "step-%lld.h5%n", &step, &length) != 1 || length == 0 ||
-		    entry->d_name[length])
-			continue;
-		if (count == room) {
-			size_t old_bytes = (size_t)room * sizeof **steps;
-			room = room ? 2 * room : 16;
-			*steps = otp_realloc(*steps, old_bytes, (size_t)room * sizeof **steps);
-		}
-		(*steps)[count++] = step;
+		const char *name = names.each[i]->d_name;
+		if (sscanf(name, "step-%lld.h5%n", &step, &length) == 1 && length && !name[length])
+			(*steps)[count++] = step;
 	}
-	closedir(dir);
 	if (count)
 		qsort(*steps, (size_t)count, sizeof **steps, by_step);
-	return count;
+	otp_file_list_free(&names);
+	otp_free(folder);
+	return ok ? count : -1;
 }
 
 /* NAME.tmp-NUMBER... of a file that a run writes. */
@@ -125,16 +117,16 @@ static bool is_temporary(const char *name)
 
 static void remove_temporaries(const char *folder)
 {
-	DIR *dir = opendir(folder);
-	if (!dir)
-		return;
-	for (struct dirent *entry; (entry = readdir(dir));)
-		if (is_temporary(entry->d_name)) {
-			char *path = otp_run_path(folder, entry->d_name);
+	otp_file_names names;
+	otp_error later = {0}; /* a folder that cannot be listed now is swept at the next start */
+	otp_file_list(folder, &names, &later);
+	for (int i = 0; i < names.count; i++)
+		if (is_temporary(names.each[i]->d_name)) {
+			char *path = otp_run_path(folder, names.each[i]->d_name);
 			unlink(path);
 			otp_free(path);
 		}
-	closedir(dir);
+	otp_file_list_free(&names);
 }
 
 void otp_run_sweep(const char *run)
@@ -150,7 +142,8 @@ void otp_run_sweep(const char *run)
 void otp_run_prune(const char *run, int64_t step, int keep)
 {
 	int64_t *steps;
-	int count = otp_run_checkpoints(run, &steps), earlier = 0;
+	otp_error later = {0}; /* what cannot be listed now is pruned after the next checkpoint */
+	int count = otp_run_checkpoints(run, &steps, &later), earlier = 0;
 	while (earlier < count && steps[earlier] < step)
 		earlier++;
 	for (int i = 0; i < earlier; i++)
@@ -165,9 +158,9 @@ void otp_run_prune(const char *run, int64_t step, int keep)
 bool otp_run_newest(const char *run, int64_t most, otp_stored *s, char **path, otp_error *err)
 {
 	int64_t *steps;
-	int count = otp_run_checkpoints(run, &steps);
+	int count = otp_run_checkpoints(run, &steps, err);
 	otp_error damage = {0};
-	bool ok = true;
+	bool ok = count >= 0;
 	*path = NULL;
 	memset(s, 0, sizeof *s);
 	for (int i = count - 1; ok && i >= 0 && !*path; i--) {

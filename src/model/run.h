@@ -16,8 +16,8 @@ bool otp_run_may_begin(const char *run, otp_error *err);
 /* Whether the folder holds a run (has a config.ini). */
 bool otp_run_exists(const char *run);
 
-/* Steps of all checkpoints, rising; returns how many. otp_free *steps. */
-int otp_run_checkpoints(const char *run, int64_t **steps);
+/* Steps of all checkpoints, rising; how many, or -1 where the folder cannot be listed. otp_free *steps. */
+int otp_run_checkpoints(const char *run, int64_t **steps, otp_error *err);
 /* The newest checkpoint of step `most` at most that is whole, read. *path (otp_free it) is NULL where the run
  * has none. Damaged ones are passed over, and the log names them and says why. It fails where all are
  * damaged, and where the system refuses to read one (EIO, EACCES, ENOLCK, ...): that may pass, and is no

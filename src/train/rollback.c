@@ -71,8 +71,9 @@ static void lower_rates(const otp_game *g, double *lr_g, double *lr_d)
 static void say_left(const otp_config *c, char *text, size_t bytes)
 {
 	int64_t *steps;
-	int count = otp_run_checkpoints(c->out, &steps);
-	if (count && steps[count - 1] > 0)
+	otp_error ignored = {0};
+	int count = otp_run_checkpoints(c->out, &steps, &ignored);
+	if (count > 0 && steps[count - 1] > 0)
 		snprintf(text, bytes, "the checkpoint and the model of step %lld are good",
 			 (long long)steps[count - 1]);
 	else

@@ -266,8 +266,10 @@ static void add_facts(page *p)
 static void say_state(page *p, const char *run)
 {
 	int64_t *saved, step = p->count ? p->all[p->count - 1].step : 0;
-	int steps = p->config.steps, checkpoints = otp_run_checkpoints(run, &saved);
-	if (checkpoints && saved[checkpoints - 1] > step)
+	int steps = p->config.steps, checkpoints;
+	otp_error ignored = {0}; /* a page may be less than whole */
+	checkpoints = otp_run_checkpoints(run, &saved, &ignored);
+	if (checkpoints > 0 && saved[checkpoints - 1] > step)
 		step = saved[checkpoints - 1]; /* records are rarer */
 	otp_free(saved);
 	if (p->finished)
