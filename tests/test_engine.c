@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "common/places.h"
-#include "data/image.h"
+#include "pictures/image.h"
 
 #include <math.h>
 #include <stdatomic.h>
