@@ -5,7 +5,7 @@
 #include "cli/interrupt.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "data/image.h"
+#include "pictures/image.h"
 #include "data/outputs.h"
 #include "data/write.h"
 #include "model/translator.h"

@@ -3,7 +3,7 @@
 #include "cli/interrupt.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "data/encode.h"
+#include "pictures/encode.h"
 #include "data/outputs.h"
 #include "data/write.h"
 #include "model/pictures.h"

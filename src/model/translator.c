@@ -1,7 +1,7 @@
 #include "model/translator.h"
 #include "core/file.h"
 #include "core/memory.h"
-#include "data/luminance.h"
+#include "pictures/luminance.h"
 #include "model/run.h"
 
 #include <string.h>
