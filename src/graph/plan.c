@@ -91,6 +91,28 @@ static bool lies_together(const otp_node *node)
 	return true;
 }
 
+/* Whether kernels can read input i of a node where its samples lie apart. */
+static bool reads_steps(otp_op op, int i)
+{
+	bool norm = op == OTP_OP_norm_apply || op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad;
+	return norm && (i == 2 || i == 3);
+}
+
+/* A node's part of each sample's row, if every reader can have it there. */
+static void find_steps(const otp_graph *g, otp_plan *plan)
+{
+	for (int id = 0; id < plan->node_count; id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		otp_shape s = node->shape;
+		bool part = node->op == OTP_OP_slice && node->attr.slice.axis == OTP_AXIS_C && s.n > 1 &&
+			    s.h == 1 && s.w == 1 && !node->output;
+		plan->place[id].step = part ? node->in[0]->shape.c : 0;
+		for (int i = 0; i < node->input_count && plan->place[id].live; i++)
+			if (!reads_steps(node->op, i))
+				plan->place[node->in[i]->id].step = 0;
+	}
+}
+
 /* How far from the root of its input a view begins, in bytes; -1 where node is none. A slice is one where
  * kernels find it aligned as anything else, and not of a span, which may change under it. */
 static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_node *node)
