@@ -117,11 +117,13 @@ static void find_steps(const otp_graph *g, otp_plan *plan)
  * kernels find it aligned as anything else, and not of a span, which may change under it. */
 static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_node *node)
 {
-	const otp_place *from = node->input_count ? &plan->place[node->in[0]->id] : NULL;
+	if (node->op != OTP_OP_reshape && node->op != OTP_OP_slice)
+		return -1;
+	const otp_place *from = &plan->place[node->in[0]->id];
 	if (node->op == OTP_OP_reshape)
 		return from->within;
 	int step = plan->place[node->id].step;
-	if (node->op != OTP_OP_slice || node->output || !(step || lies_together(node)) || from->step ||
+	if (node->output || !(step || lies_together(node)) || from->step ||
 	    from->type != plan->place[node->id].type || otp_graph_node(g, from->root)->span != OTP_SPAN_NONE)
 		return -1;
 	int64_t inner = step ? 1 : otp_shape_count(node->shape) / node->attr.slice.count;
