@@ -77,7 +77,7 @@ static int train_session(otp_session *s, otp_lock **lock, otp_error *err)
 {
 	otp_runtime runtime;
 	otp_config *c = &s->config;
-	if (!otp_session_open_runtime(c, &runtime, err))
+	if (!otp_session_open_runtime(c, s->arch.vectors, &runtime, err))
 		return otp_exit_code(err);
 	if (!c->resume)
 		hint_at_small_preset(c);
