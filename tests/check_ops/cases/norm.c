@@ -106,7 +106,103 @@ static void norm_magnitude(const test_case *t, double *const *in, double *magnit
 			group_magnitude(t, in, magnitude, n, group);
 }
 
-static void check_norm(otp_op op, int inputs, double roundings, int order)
+/* ---- what sums in float add on a GPU, in units of u ---- */
+
+/* A thread adds k rows, at most 65, of away = x - p, p the group's first element, and of their squares: sums
+ * are off by k of |away| and k + 3 of away^2 in the mean. */
+typedef struct drift {
+	double mean, rstd, rows; /* of the mean; of 1/sqrt(var + eps), relative; k */
+} drift;
+
+static drift group_drift(const test_case *t, const double *x, int n, int group, moments m)
+{
+	otp_shape s = t->in[0];
+	int width = s.c / t->attr.norm.groups;
+	int64_t pixels = (int64_t)s.h * s.w;
+	double pivot = x[n * pixels * s.c + group * width], away = 0, square = 0;
+	for (int64_t p = 0; p < pixels; p++)
+		for (int c = group * width; c < (group + 1) * width; c++) {
+			double d = x[(n * pixels + p) * s.c + c] - pivot;
+			away += fabs(d) / (double)(pixels * width);
+			square += d * d / (double)(pixels * width);
+		}
+	drift d = {.rows = pixels < 65 ? (double)pixels : 65};
+	d.mean = (d.rows + 1) * away;
+	d.rstd = ((d.rows + 3) * square + 2 * fabs(m.mean - pivot) * d.mean) * m.rstd * m.rstd / 2;
+	return d;
+}
+
+static void stats_drift(const test_case *t, double *const *in, double *gpu)
+{
+	int groups = t->attr.norm.groups;
+	for (int n = 0; n < t->in[0].n; n++)
+		for (int group = 0; group < groups; group++) {
+			moments m = group_moments(t, in[0], n, group);
+			drift d = group_drift(t, in[0], n, group, m);
+			gpu[2 * groups * n + group] = d.mean;
+			gpu[2 * groups * n + groups + group] = m.rstd * d.rstd;
+		}
+}
+
+/* xhat is off by rstd mean + X rstd', so u by |scale| times that, du by |g| / 2 (a bound of silu'') times
+ * that; sums add k of what they add, and so does gx's of a group's channels, at most 8 more. */
+typedef struct element_drift {
+	double xhat, u, du;
+} element_drift;
+
+static element_drift drift_of_element(const test_case *t, double *const *in, moments m, drift d,
+				      element_size z, int64_t at, double scale)
+{
+	element_drift e = {.xhat = m.rstd * d.mean + z.x * d.rstd};
+	e.u = scale * e.xhat;
+	e.du = t->count > 3 && t->attr.norm.silu ? fabs(in[3][at]) * e.u / 2 : 0;
+	return e;
+}
+
+static void add_group_drift(const test_case *t, double *const *in, double *gpu, int n, int group)
+{
+	otp_shape s = t->in[0];
+	int width = s.c / t->attr.norm.groups;
+	int64_t pixels = (int64_t)s.h * s.w;
+	moments m = group_moments(t, in[0], n, group);
+	drift d = group_drift(t, in[0], n, group, m);
+	double du = 0, product = 0, du_off = 0, product_off = 0, share = 1 / (double)(pixels * width);
+	for (int pass = 0; pass < 2; pass++)
+		for (int64_t p = 0; p < pixels; p++)
+			for (int c = group * width; c < (group + 1) * width; c++) {
+				int64_t at = (n * pixels + p) * s.c + c;
+				double scale = fabs(in[1][(t->in[1].n == 1 ? 0 : n * s.c) + c]);
+				element_size z = size_of_element(t, in, m, at, n, c);
+				element_drift e = drift_of_element(t, in, m, d, z, at, scale);
+				double sum_off = e.du + d.rows * z.du;
+				double xhat_off = sum_off * z.x + z.du * e.xhat;
+				if (t->op == OTP_OP_norm_apply) {
+					gpu[at] = 1.1 * e.u;
+				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
+					gpu[2 * n * s.c + c] += xhat_off;
+					gpu[2 * n * s.c + s.c + c] += sum_off;
+				} else if (t->op == OTP_OP_norm_dgrad && pass == 0) {
+					du += share * scale * z.du;
+					product += share * scale * z.du * z.x;
+					du_off += share * scale * (sum_off + 8 * z.du);
+					product_off += share * scale * (xhat_off + 8 * z.du * z.x);
+				} else if (t->op == OTP_OP_norm_dgrad) {
+					gpu[at] = m.rstd * (scale * e.du + du_off + z.x * product_off +
+							    e.xhat * product) +
+						  d.rstd * m.rstd * (scale * z.du + du + z.x * product);
+				}
+			}
+}
+
+static void norm_drift(const test_case *t, double *const *in, double *gpu)
+{
+	for (int n = 0; n < t->in[0].n; n++)
+		for (int group = 0; group < t->attr.norm.groups; group++)
+			add_group_drift(t, in, gpu, n, group);
+}
+
+/* `device`: silu(u) is off by 2 u |u|, silu'(u) by 2 u (1 + |u|), more than on the host (harness.h). */
+static void check_norm(otp_op op, int inputs, double roundings, int order, double device)
 {
 	static const struct {
 		otp_shape x;
@@ -125,6 +221,8 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 				       .bound = BY_RULE,
 				       .roundings = roundings,
 				       .rule = op == OTP_OP_norm_stats ? stats_magnitude : norm_magnitude,
+				       .gpu_rule = op == OTP_OP_norm_stats ? stats_drift : norm_drift,
+				       .device_roundings = device,
 				       .build = build_norm,
 				       .order = order,
 				       .bench_only = k >= FIRST_LARGE,
@@ -137,7 +235,7 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 }
 
 /* Statistics keep the accuracy of pairwise summation, at most 2^11 terms here. */
-void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0); }
-void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1); }
-void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0); }
-void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0); }
+void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0, 0); }
+void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1, 2); }
+void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0, 2); }
+void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0, 4); }
