@@ -22,9 +22,10 @@
 enum { SIZE = 8, FLOATS = SIZE * SIZE * 3 };
 
 static char small_path[64], big_path[64]; /* models: of 8 x 8, and of 256 x 256 */
+static char grey_path[64];		  /* of 8 x 8, whose training saw sources in grey */
 
 /* An untrained generator as a model file; its last layer is zero, so it gives back what it is given. */
-static void write_model(const char *path, int size)
+static void write_model(const char *path, int size, bool grey)
 {
 	otp_error err = {0};
 	otp_config c;
@@ -43,6 +44,7 @@ static void write_model(const char *path, int size)
 	/* Nobody parses the settings: options come and go. */
 	otp_stored s = {.settings = otp_strdup("an-option-that-is-gone = 7\nwidth = nothing\n"),
 			.arch = arch,
+			.grey = grey,
 			.sigma = 0.1,
 			.rate_factor = 1};
 	for (int side = 0; side < 2; side++)
@@ -94,6 +96,34 @@ static void a_model_translates(void **state)
 	assert_true(translates(m));
 	otplan_model_close(m);
 	otplan_model_close(NULL);
+}
+
+/* The identity of what it sees: of 8-bit colours the luminance in 8 bits, of others as it is. Grey stays. */
+static void colours_become_grey_where_sources_were(void **state)
+{
+	(void)state;
+	static float x[3 * FLOATS], y[3 * FLOATS], again[FLOATS];
+	otplan_model *m;
+	otplan_options options = on_cpu(1);
+	for (int i = 0; i < FLOATS; i++) {
+		x[i] = (float)(i * 89 % 256) / 127.5f - 1;
+		x[FLOATS + i] = sinf((float)i);
+		x[2 * FLOATS + i] = cosf((float)(i / 3));
+	}
+	assert_int_equal(otplan_model_open(grey_path, &options, &m, NULL), OTPLAN_OK);
+	assert_int_equal(otplan_model_translate(m, x, 3, 1, 7, y), OTPLAN_OK);
+	for (int i = 0; i < 3 * FLOATS; i++) {
+		const float *rgb = x + i / 3 * 3;
+		double luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
+		if (i < FLOATS)
+			assert_true(fabs(y[i] - (rint((luma + 1) * 127.5) / 127.5 - 1)) < 1e-6);
+		else
+			assert_true(fabs(y[i] - luma) < 1e-6);
+		assert_true(i < 2 * FLOATS || y[i] == x[i]);
+	}
+	assert_int_equal(otplan_model_translate(m, y, 1, 1, 7, again), OTPLAN_OK);
+	assert_memory_equal(again, y, sizeof again);
+	otplan_model_close(m);
 }
 
 static void draws_depend_on_nothing_else(void **state)
@@ -302,12 +332,17 @@ static int make_models(void **state)
 		return -1;
 	snprintf(small_path, sizeof small_path, "%s/small.h5", folder);
 	snprintf(big_path, sizeof big_path, "%s/big.h5", folder);
-	write_model(small_path, SIZE);
-	write_model(big_path, 256);
+	write_model(small_path, SIZE, false);
+	snprintf(grey_path, sizeof grey_path, "%s/grey.h5", folder);
+	write_model(big_path, 256, false);
+	write_model(grey_path, SIZE, true);
 	return 0;
 }
 
-static int remove_models(void **state) { return unlink(small_path) | unlink(big_path) | rmdir(*state); }
+static int remove_models(void **state)
+{
+	return unlink(small_path) | unlink(big_path) | unlink(grey_path) | rmdir(*state);
+}
 
 int main(void)
 {
@@ -318,6 +353,7 @@ int main(void)
 	    cmocka_unit_test(translating_takes_no_memory),
 #endif
 	    cmocka_unit_test(a_model_translates),
+	    cmocka_unit_test(colours_become_grey_where_sources_were),
 	    cmocka_unit_test(draws_depend_on_nothing_else),
 	    cmocka_unit_test(what_cannot_be_opened_is_said),
 	    cmocka_unit_test(wrong_arguments_are_said),

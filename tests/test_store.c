@@ -435,7 +435,7 @@ static void wrong_attributes_are_refused(void **state)
 	hid_t text = H5Tcopy(H5T_C_S1), endless = H5Tcopy(H5T_C_S1);
 	hid_t pair = H5Tcreate(H5T_COMPOUND, 16), many[1];
 	static const char *const words[] = {"x"};
-	static const char stranger[16] = "nobody's word";
+	static const char stranger[16] = "nobody's word", second[16] = "grey-source x";
 	H5Tset_size(text, 16);
 	H5Tset_size(endless, H5T_VARIABLE);
 	H5Tinsert(pair, "a", 0, H5T_NATIVE_INT64);
@@ -444,6 +444,7 @@ static void wrong_attributes_are_refused(void **state)
 	    {"version", H5T_NATIVE_INT64, 1, 7000, NULL},
 	    {"needs", H5T_NATIVE_INT64, 0, 1, NULL},
 	    {"needs", text, 0, 1, stranger},
+	    {"needs", text, 0, 1, second},
 	    {"step", H5T_NATIVE_INT64, 0, 1, &negative},
 	    {"step", H5T_NATIVE_DOUBLE, 0, 1, NULL},
 	    {"seed", H5T_NATIVE_INT64, 0, 1, NULL},

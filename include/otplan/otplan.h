@@ -121,7 +121,8 @@ OTPLAN_API void otplan_model_shape(const otplan_model *model, int *height, int *
 /* The standard deviation of the noise that smooths inputs, in the inputs' units. */
 OTPLAN_API double otplan_model_sigma(const otplan_model *model);
 
-/* Draws from the plan: `samples` results for each of `count` inputs.
+/* Draws from the plan: `samples` results for each of `count` inputs. A model that learned from grey pictures
+ * sees the luminance of colours (0.299 R + 0.587 G + 0.114 B; of 8-bit values rounded to 8 bits).
  *   x      (count, height, width, channels) floats, dense, the last index fastest
  *   seed   another seed, another draw
  *   y      (count, samples, height, width, channels) floats; must not overlap x

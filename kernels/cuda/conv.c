@@ -4,6 +4,7 @@
  * slope are cuDNN's epilogue where an engine has it and is no slower, else one
  * launch of our own. */
 #include "cuda/dnn.h"
+#include "launches.h"
 
 #include <stdio.h>
 
@@ -49,10 +50,6 @@ static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
 	l.result = place(&l.bytes, call->out, type_of(plan->conv.bf16_out));
 	return l;
 }
-
-/* Every start waits for engines that are compiled, a second or more each: worth it where the pass over the
- * result that they save moves tens of megabytes. */
-static bool worth_compiling(const otp_dnn_conv *conv) { return otp_shape_count(conv->y) >= (int64_t)1 << 22; }
 
 typedef struct question {
 	otp_device *device;
@@ -103,7 +100,7 @@ static const otp_dnn_plan *best_plan(otp_device *device, const otp_dnn_conv *con
 	otp_way_wishes wishes = {.epilogue = conv->after.bias,
 				 .bf16 = precision == OTP_PRECISION_BF16,
 				 .bf16_result = stored == OTP_BF16,
-				 .compile_fused = device->compiles && worth_compiling(conv),
+				 .compile_fused = device->compiles && otp_worth_compiling(conv->y),
 				 .compile_apart = device->compiles};
 	otp_way way;
 	if (!otp_way_choose(&wishes, &(otp_way_judge){&q, ask, time_after, settle}, &way))

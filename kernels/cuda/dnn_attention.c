@@ -10,6 +10,7 @@
 #include "cuda/probe.h"
 
 #include "bf16.h"
+#include "launches.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,8 +19,6 @@
 /* Each candidate takes up to a second to compile. */
 enum { MOST_TRIED = 2, RUNS_CAPTURED = 8, TIMED_LAUNCHES = 4 };
 
-/* Every start compiles the plan again: worth it where so many scores stay out of memory. A guess. */
-static const int64_t LEAST_SCORES = (int64_t)1 << 16;
 /* Made-up queries and keys are uniform in (-1, 1), so that a score, a sum of c products of variance 1/9, has
  * a deviation of CONTRAST / 3: a look falls on few tokens, and one that is wrong on others. */
 static const float CONTRAST = 6;
@@ -405,17 +404,14 @@ static void choose(otp_dnn_plan *p, const otp_call *call, void (*composed)(const
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
 }
 
-/* cuDNN reads whole vectors of 16 bytes. */
 static bool is_narrow(const otp_tensor *t) { return t->type == OTP_BF16 && (uintptr_t)t->data % 16 == 0; }
 
 static bool fits(const otp_call *call)
 {
-	otp_dnn_attention a = attention_of(call);
 	bool narrow = is_narrow(&call->out);
 	for (int i = 0; i < input_count(call); i++)
 		narrow = narrow && is_narrow(&call->in[i]);
-	return call->device->compiles && narrow && a.channels % 8 == 0 &&
-	       a.batch * a.tokens * a.tokens >= LEAST_SCORES;
+	return call->device->compiles && narrow && otp_worth_flash(call->in[0].shape);
 }
 
 const otp_dnn_plan *otp_flash_plan_for(const otp_call *call, void (*composed)(const otp_call *call),

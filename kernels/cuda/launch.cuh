@@ -9,6 +9,7 @@
 
 #include "cuda/cuda.h"
 #include "bf16.h"
+#include "launches.h"
 
 #include <initializer_list>
 #include <string.h>
@@ -38,11 +39,14 @@
 	const otp_kernel otp_cuda_##name = {run_##name, nullptr, nullptr, nullptr, nullptr};                 \
 	static void run_##name(const otp_call *call)
 
+<<<<<<< HEAD
 enum { OTP_THREADS = 256, OTP_WARP = 32, OTP_WARPS = OTP_THREADS / OTP_WARP };
 
 /* The head of a kernel: at most 64 registers, so that half of a multiprocessor's threads fit. */
 #define OTP_GLOBAL __global__ void __launch_bounds__(OTP_THREADS, 4)
 
+=======
+>>>>>>> main
 /* Several waves on any device; tests lower it, so that kernels must stride. */
 #ifndef OTP_MOST_BLOCKS
 #define OTP_MOST_BLOCKS 4096
@@ -258,7 +262,7 @@ static inline int otp_width(unsigned row, std::initializer_list<view> operands)
 		aligned &= otp_aligned(v.data);
 		narrow |= v.narrow;
 	}
-	return aligned && narrow && row % 8 == 0 ? 8 : aligned && row % 4 == 0 ? 4 : 1;
+	return aligned ? otp_pack_width(row, narrow) : 1;
 }
 
 enum { OTP_ANY_ROW = 0 }; /* for kernels that do an incomplete last pack themselves */

@@ -22,35 +22,12 @@ struct reduction {
 	divisor inner; /* count[3] */
 };
 
-unsigned power_of_two_from(unsigned value, unsigned most)
-{
-	unsigned p = 1;
-	while (p < value && p < most)
-		p *= 2;
-	return p;
-}
-
-/* A thread adds at least ROWS_A_THREAD rows, and no more than MOST_ROWS. */
-enum { WANTED_BLOCKS = 1024, ROWS_A_THREAD = 8, MOST_ROWS = 64 };
-/* Few enough for one thread, whose neighbours read neighbouring columns; for a warp, along what is summed. */
-enum { SHORT_COLUMN = 32, SHORT_ROW = 512 };
-/* So many threads would not fill a device. */
-enum { FEW_OUTPUTS = 8192 };
-
-unsigned team_of(const int64_t *count)
-{
-	int64_t rows = count[1] * count[3];
-	if (count[4] > 1)
-		return rows <= SHORT_COLUMN ? 1 : 0;
-	return rows <= SHORT_ROW ? power_of_two_from((unsigned)rows, OTP_WARP) : 0;
-}
-
 /* With packs of `width` along dimension 4, or where that is 1 along dimension 3. */
 reduction plan_reduction(const int64_t *count, int width)
 {
 	reduction r = {};
 	r.width = width;
-	r.team = team_of(count);
+	r.team = otp_sum_team(count);
 	for (int d = 0; d < 5; d++)
 		r.count[d] = (unsigned)count[d];
 	r.outputs = r.count[0] * r.count[2] * r.count[4];
@@ -60,15 +37,10 @@ reduction plan_reduction(const int64_t *count, int width)
 		r.count[4] = (unsigned)width;
 	}
 	unsigned packs = r.count[4] / (unsigned)width, rows = r.count[1] * r.count[3];
-	r.lanes = power_of_two_from(packs, OTP_WARP);
+	r.lanes = otp_power_of_two_from(packs, OTP_WARP);
 	r.tiles = (packs + r.lanes - 1) / r.lanes;
-	unsigned blocks = r.count[0] * r.count[2] * r.tiles;
-	unsigned passes = (rows + OTP_THREADS / r.lanes - 1) / (OTP_THREADS / r.lanes);
-	unsigned worth = passes / ROWS_A_THREAD, wanted = WANTED_BLOCKS / blocks;
-	unsigned slices = worth < wanted ? worth : wanted, least = (passes + MOST_ROWS - 1) / MOST_ROWS;
-	slices = slices < least ? least : slices;
-	r.slice_rows = (rows + slices - 1) / slices;
-	r.slices = (rows + r.slice_rows - 1) / r.slice_rows;
+	r.slices = otp_sum_slices(rows, packs, r.count[0] * r.count[2]);
+	r.slice_rows = (rows + r.slices - 1) / r.slices;
 	r.inner = divisor_of(r.count[3]);
 	return r;
 }
@@ -196,6 +168,9 @@ otp_packs packs_of(const otp_call *call, const otp_lanes &lanes)
 	return otp_packs_of((unsigned)lanes.count[lanes.count[4] > 1 ? 4 : 3], {view_of(call->in[0])});
 }
 
+/* So many threads would not fill a device. */
+enum { FEW_OUTPUTS = 8192 };
+
 struct plan {
 	otp_packs packs;
 	reduction r;
@@ -205,7 +180,7 @@ plan plan_of(const otp_call *call)
 {
 	otp_index_count(call->in[0].shape);
 	otp_lanes lanes = otp_lanes_make(call->out.shape, call->in[0].shape);
-	otp_packs packs = team_of(lanes.count) ? OTP_PACKS_SINGLE : packs_of(call, lanes);
+	otp_packs packs = otp_sum_team(lanes.count) ? OTP_PACKS_SINGLE : packs_of(call, lanes);
 	return plan{packs, plan_reduction(lanes.count, otp_packs_width(packs))};
 }
 

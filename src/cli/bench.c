@@ -1,5 +1,6 @@
 /* bench: the speed of a whole outer step and of its parts, on inputs that are
  * already in memory, by the options that train takes. */
+#include "cli/bench_calls.h"
 #include "cli/bench_floor.h"
 #include "cli/commands.h"
 #include "cli/json.h"
@@ -20,7 +21,7 @@ typedef struct timing {
 
 /* What bench takes beside the options of train. */
 typedef struct bench_options {
-	bool json, repeat, processor_time;
+	bool json, repeat, processor_time, calls;
 	double seconds, peak_gbs, peak_tflops;
 } bench_options;
 
@@ -228,7 +229,8 @@ static bool asked_again(void)
 	return c != EOF;
 }
 
-static bool run(const otp_config *c, const bench_options *options, otp_error *err)
+/* Networks and numbers of a training by these options, on data that needs none. */
+static bool settle(const otp_config *c, otp_session *s, otp_error *err)
 {
 	const otp_preset *preset = otp_preset_find(c->preset, err);
 	if (!preset)
@@ -236,13 +238,59 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	bool vectors = preset->vectors;
 	otp_size size = vectors ? (otp_size){1, 1} : c->image_size.h ? c->image_size : (otp_size){32, 32};
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
-	otp_session s = {.config = *c};
-	otp_runtime runtime;
-	if (!otp_settings_arch(c, vectors, size.h, size.w, channels, &s.arch, err) ||
-	    !otp_rules_settle(&s.config, vectors, otp_arch_values(&s.arch), err) ||
-	    !otp_session_open_runtime(&s.config, &runtime, err))
+	s->config = *c;
+	if (!otp_settings_arch(c, vectors, size.h, size.w, channels, &s->arch, err) ||
+	    !otp_rules_settle(&s->config, vectors, otp_arch_values(&s->arch), err))
 		return false;
-	s.objective = otp_settings_objective(&s.config, &s.arch);
+	s->objective = otp_settings_objective(&s->config, &s->arch);
+	return true;
+}
+
+/* As an engine on a GPU would have them, without one. */
+static void print_calls(const otp_session *s, bool json)
+{
+	const otp_config *c = &s->config;
+	otp_bench_count count[OTP_STEP_KINDS];
+	otp_engine_settings settings = {.objective = s->objective,
+					.batch = c->batch,
+					.parts = otp_settings_parts(c, 1),
+					.r1_used = true,
+					.plain_used = true,
+					.beta1 = c->beta1,
+					.beta2 = c->beta2,
+					.clip_norm = c->clip_norm};
+	const char *precision = OTP_CHOICE_NAME(otp_precision, c->precision);
+	otp_bench_count_calls(&settings, c->precision, count);
+	if (!json) {
+		printf("preset %s, %s, batch %d in %d parts, %dx%dx%d: what each step would ask of a GPU; "
+		       "nothing was run\n",
+		       c->preset, precision, c->batch, settings.parts, s->arch.h, s->arch.w, s->arch.c);
+		otp_bench_print_calls(count, KIND_NAMES);
+		return;
+	}
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "preset", c->preset);
+	cJSON_AddStringToObject(o, "precision", precision);
+	cJSON_AddNumberToObject(o, "batch", c->batch);
+	cJSON_AddNumberToObject(o, "image", s->arch.h);
+	cJSON_AddNumberToObject(o, "parts", settings.parts);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		cJSON_AddItemToObject(o, KIND_KEYS[kind], otp_bench_calls_json(&count[kind]));
+	otp_json_print(o);
+}
+
+static bool run(const otp_config *c, const bench_options *options, otp_error *err)
+{
+	otp_session s = {0};
+	otp_runtime runtime;
+	if (!settle(c, &s, err))
+		return false;
+	if (options->calls) {
+		print_calls(&s, options->json);
+		return true;
+	}
+	if (!otp_session_open_runtime(&s.config, &runtime, err))
+		return false;
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;
 	bench b = {.config = &s.config,
@@ -255,7 +303,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 	otp_bench_peaks(&runtime, &b.peaks);
 	b.engine = otp_engine_new(&runtime, &settings);
 	otp_engine_init(b.engine, c->seed);
-	size_t floats = (size_t)c->batch * (size_t)size.h * (size_t)size.w * (size_t)channels;
+	size_t floats = (size_t)c->batch * (size_t)otp_arch_values(&s.arch);
 	b.x = otp_calloc(floats, sizeof *b.x);
 	b.y = otp_calloc(floats, sizeof *b.y);
 	fill(b.x, floats, 0);
@@ -273,12 +321,20 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 
 static void print_floor_help(void)
 {
-	puts("\n"
-	     "The floor is the least time for a step's calls: for each the larger of the bytes that it must\n"
-	     "move and the operations that it must do, at this machine's highest rates. These are measured\n"
-	     "before the steps, with all workers at work: bandwidth by copies, sums and products in place\n"
-	     "that move 16 KB to 256 MB a call, so that small calls are held against the caches; operations\n"
-	     "by matrix products and a convolution in the same precision.");
+	puts(
+	    "\n"
+	    "The floor is the least time for a step's calls: for each the larger of the bytes that it must\n"
+	    "move and the operations that it must do, at this machine's highest rates. These are measured\n"
+	    "before the steps, with all workers at work: bandwidth by copies, sums and products in place\n"
+	    "that move 16 KB to 256 MB a call, so that small calls are held against the caches; operations\n"
+	    "by matrix products and a convolution in the same precision.\n"
+	    "\n"
+	    "With --calls: a launch is one of ours, one of cuDNN's plans or one product of cuBLASLt's, with\n"
+	    "conversions. Each operand of a launch counts once; what is left in a cache counts as moved, "
+	    "and\n"
+	    "partial sums of norms do not. At least: the same calls, were each one launch without "
+	    "conversions.\n"
+	    "Engines that cuDNN compiles are taken to serve where they are tried.");
 }
 
 int otp_command_bench(int argc, char **argv, otp_error *err)
@@ -286,6 +342,8 @@ int otp_command_bench(int argc, char **argv, otp_error *err)
 	bench_options o = {.seconds = 1.4};
 	const otp_arg args[] = {
 	    {"json", OTP_ARG_FLAG, &o.json, 0, 0, "one object instead of a table"},
+	    {"calls", OTP_ARG_FLAG, &o.calls, 0, 0,
+	     "count what each step would ask of a GPU, launches and bytes; runs nothing, needs none"},
 	    {"repeat", OTP_ARG_FLAG, &o.repeat, 0, 0, "measure again for each line on stdin"},
 	    {"processor-time", OTP_ARG_FLAG, &o.processor_time, 0, 0,
 	     "time of the process instead of the wall clock; with --threads 1"},

@@ -55,8 +55,8 @@ static otp_dataset *open_data(const otp_translator *t, options *o, const char *s
 			      otp_error *err)
 {
 	bool held_out = true;
-	otp_dataset *d =
-	    spec ? otp_translator_open_data(t, spec, err) : otp_translator_open_side(t, side, &held_out, err);
+	otp_dataset *d = spec ? otp_translator_open_data(t, side, spec, err)
+			      : otp_translator_open_side(t, side, &held_out, err);
 	o->trained_on = o->trained_on || !held_out;
 	return d;
 }
@@ -82,7 +82,7 @@ static bool measure_map(otp_translator *t, options *o, const otp_dataset *source
 			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
 {
 	otp_map_error e;
-	otp_dataset *truth = otp_translator_open_data(t, o->truth, err);
+	otp_dataset *truth = otp_translator_open_data(t, OTP_TARGET, o->truth, err);
 	bool ok = truth && otp_evaluate_map(t->sampler, source, truth, how, &e, err);
 	if (ok)
 		otp_map_error_figures(&e, figures);

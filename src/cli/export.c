@@ -270,11 +270,11 @@ static bool run(job *j, otp_error *err)
 		ok = otp_fail(err, j->model, "translates vectors; FID is for images");
 	if (ok) {
 		j->t = &t;
-		j->source = otp_translator_open_data(&t, j->input, err);
-		j->target =
-		    j->source
-			? otp_translator_open_data(&t, j->o->target ? j->o->target : t.facts.target.spec, err)
-			: NULL;
+		j->source = otp_translator_open_data(&t, OTP_SOURCE, j->input, err);
+		j->target = j->source
+				? otp_translator_open_data(
+				      &t, OTP_TARGET, j->o->target ? j->o->target : t.facts.target.spec, err)
+				: NULL;
 		ok = j->target && otp_dataset_digest(j->source, 1, err) &&
 		     otp_dataset_digest(j->target, 1, err) && write_sides(j, err);
 		for (int i = 0; ok && i < 2; i++)

@@ -333,6 +333,8 @@ static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit f
 		otp_log("pictures are translated at their own size in tiles of %dx%d, as in training (--fit "
 			"tile)",
 			t->arch.w, t->arch.h);
+	if (t->preprocessing.grey && info.survey.colour)
+		otp_log("inputs in colour are made grey: the model learned from grey pictures");
 	if (o->keep_luminance)
 		otp_log("outputs keep the luminance of inputs (Rec. 601), colours are the model's");
 	if (info.survey.deep)
@@ -406,9 +408,9 @@ static void run(const job *j, int64_t *undecoded, otp_error *err)
 	if (otp_translator_open(j->model, &runtime, &t, err)) {
 		otp_dataset *d = NULL;
 		if (settle(j->o, &t, &fit, err))
-			d = (t.arch.vectors || fit == OTP_FIT_CROP
-				 ? otp_translator_open_data
-				 : otp_translator_open_pictures)(&t, j->input, err);
+			d = t.arch.vectors || fit == OTP_FIT_CROP
+				? otp_translator_open_data(&t, OTP_SOURCE, j->input, err)
+				: otp_translator_open_pictures(&t, j->input, err);
 		if (d && translate(j, &t, d, fit, err))
 			*undecoded = otp_dataset_describe(d).undecoded;
 		otp_dataset_close(d);

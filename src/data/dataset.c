@@ -319,6 +319,13 @@ bool otp_dataset_look(const char *text, otp_data_kind *kind, int *size, otp_erro
 	return source != NULL;
 }
 
+static bool is_grey(const otp_dataset *d)
+{
+	const otp_source *s = d->source;
+	return s->kind == OTP_DATA_IMAGES &&
+	       (d->how.grey || (d->colour == OTP_COLOUR_NONE && (d->spec.grey || s->c == 1)));
+}
+
 otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 {
 	const otp_source *s = d->source;
@@ -331,6 +338,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .h = d->h,
 	    .w = d->w,
 	    .c = d->c,
+	    .grey = is_grey(d),
 	    .skipped = s->skipped_count,
 	    .undecoded = s->undecoded_count,
 	    .digest = d->digest,
@@ -674,8 +682,8 @@ static bool read_through(otp_dataset *d, int threads, otp_error *err)
 	return ok;
 }
 
-/* Which channels come out, and which are kept until then. */
-static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
+/* Which channels come out, and which are kept until then. grey: of what comes out there is but one. */
+static bool settle_channels(otp_dataset *d, int channels, bool grey, otp_error *err)
 {
 	const otp_source *s = d->source;
 	const char *where = d->spec.text;
@@ -701,7 +709,7 @@ static bool settle_channels(otp_dataset *d, int channels, otp_error *err)
 		return otp_fail(err, where, "is coloured, 1 channel was asked for: leave --channels at 3");
 	if (!plain)
 		d->settled_c = s->c;
-	else if (d->colour != OTP_COLOUR_NONE || d->spec.grey)
+	else if (d->colour != OTP_COLOUR_NONE || d->spec.grey || grey)
 		d->settled_c = 1;
 	else if (d->c == 3)
 		d->settled_c = s->c == 1 ? 1 : 3;
@@ -726,7 +734,7 @@ static bool settle_sizes(otp_dataset *d, const otp_preprocessing *how, bool own,
 	otp_size stored = {s->h, s->w};
 	bool images = s->kind == OTP_DATA_IMAGES;
 	d->own = own && images;
-	d->how = images && !own ? *how : (otp_preprocessing){0};
+	d->how = images && !own ? *how : (otp_preprocessing){.grey = images && how->grey};
 	if (!d->how.size.h && !d->how.crop.h && !d->own && s->h == 0)
 		return fail_sizes(d, err);
 	d->whole = d->how.size.h || s->h ? otp_preprocessing_size(&d->how, stored) : stored;
@@ -743,8 +751,8 @@ static bool shape(otp_dataset *d, const otp_preprocessing *how, int channels, bo
 	otp_source *s = d->source;
 	int larger = how->size.h > how->size.w ? how->size.h : how->size.w;
 	forget(d);
-	if (!settle_channels(d, channels, err) || (s->ops->prepare && !s->ops->prepare(s, larger, err)) ||
-	    !settle_sizes(d, how, own, err))
+	if (!settle_channels(d, channels, how->grey, err) ||
+	    (s->ops->prepare && !s->ops->prepare(s, larger, err)) || !settle_sizes(d, how, own, err))
 		return false;
 	if (d->chosen)
 		d->broken = otp_calloc((size_t)all_samples(d), sizeof *d->broken);
@@ -858,6 +866,9 @@ static void finish(const otp_dataset *d, const otp_image *in, uint64_t number, u
 	}
 	if (d->colour != OTP_COLOUR_NONE)
 		otp_colour_factors(d->colour, hue_of(d, number, draw), factor);
+	if (d->how.grey && d->colour != OTP_COLOUR_NONE)
+		factor[0] = factor[1] = factor[2] =
+		    0.299f * factor[0] + 0.587f * factor[1] + 0.114f * factor[2];
 	for (int k = 0; k < 3; k++)
 		factor[k] *= brightness;
 	if (in->c == 1) {

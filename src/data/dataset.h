@@ -32,6 +32,7 @@ typedef struct otp_dataset_info {
 	int64_t listed;	   /* both, as they were found, damaged ones too; 0: generated */
 	bool fresh;	   /* samples of numbers far from all that training draws can be had */
 	int h, w, c;	   /* of one sample; h = w = 0 before prepare where sizes differ */
+	bool grey;	   /* images without colours: stored so, or made so */
 	int64_t skipped;   /* files that could not be read, each named on stderr once */
 	int64_t undecoded; /* of these, pictures that cannot be decoded */
 	uint64_t digest; /* of modifiers and content, by the rule digest_kind; 0 before otp_dataset_digest */
@@ -57,7 +58,8 @@ otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
 otp_dataset *otp_dataset_open_up_to(const char *spec, uint64_t seed, int64_t most_pixels, otp_error *err);
 /* Fix the form in which samples come out (images: by `p`; channels: 1 or 3 from
  * anything, grey repeated, alpha laid over white), and decide what will be held
- * in memory. Reads no sample. */
+ * in memory. Reads no sample. With p->grey they come out as with the modifier
+ * `grey', and colours that the set draws become their luminance too. */
 bool otp_dataset_shape(otp_dataset *d, const otp_preprocessing *p, int channels, otp_error *err);
 /* Before shape, for who reads every sample once: nothing is kept in memory, and, as after otp_dataset_sieve,
  * none stands in for another. A sample that cannot be decoded is an error of otp_dataset_get and the like;

@@ -1,7 +1,27 @@
 #include "data/luminance.h"
+#include "scalar.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+static bool is_of_bytes(const float *x, size_t values)
+{
+	for (size_t i = 0; i < values; i++)
+		if (x[i] != otp_byte_value(otp_image_byte(x[i])))
+			return false;
+	return true;
+}
+
+void otp_luminance_spread(const float *x, size_t pixels, float *out)
+{
+	bool bytes = is_of_bytes(x, pixels * 3);
+	for (size_t i = 0; i < pixels; i++, x += 3, out += 3) {
+		float grey = x[0];
+		if (x[1] != x[0] || x[2] != x[0]) /* else without the sum's rounding */
+			otp_image_convert_pixel(x, 3, &grey, 1);
+		out[0] = out[1] = out[2] = bytes ? otp_byte_value(otp_image_byte(grey)) : grey;
+	}
+}
 
 uint8_t *otp_luminance_of(const otp_image *in)
 {

@@ -6,6 +6,10 @@
 
 #include "data/image.h"
 
+/* Every pixel of x (pixels, 3), values in [-1, 1], as its luminance in all three of out. A picture whose
+ * values are all those of bytes gets those of bytes, as one that was read from a file. Grey ones stay. */
+void otp_luminance_spread(const float *x, size_t pixels, float *out);
+
 /* (h, w) bytes of the colours of a picture of 1 to 4 channels, whatever its alpha. otp_free it. */
 uint8_t *otp_luminance_of(const otp_image *in);
 

@@ -6,6 +6,13 @@
 
 otp_preprocessing otp_preprocessing_square(int size) { return (otp_preprocessing){.size = {size, size}}; }
 
+otp_preprocessing otp_preprocessing_of_target(const otp_preprocessing *p)
+{
+	otp_preprocessing target = *p;
+	target.grey = false;
+	return target;
+}
+
 /* ---- sizes ---------------------------------------------------------------------- */
 
 static otp_size scaled(otp_size size, otp_size picture, bool by_height)
@@ -117,9 +124,10 @@ char *otp_preprocessing_text(const otp_preprocessing *p)
 					       OTP_CHOICE_NAME(otp_resize, p->filter),
 					       OTP_CHOICE_NAME(otp_aspect, p->aspect))
 				  : otp_strdup("as they are");
-	char *text = p->crop.h
-			 ? otp_format("%s, in random crops of %s", brought, otp_size_text(p->crop, crop))
-			 : otp_strdup(brought);
+	const char *grey = p->grey ? "; sources in grey" : "";
+	char *text =
+	    p->crop.h ? otp_format("%s, in random crops of %s%s", brought, otp_size_text(p->crop, crop), grey)
+		      : otp_format("%s%s", brought, grey);
 	otp_free(brought);
 	return text;
 }

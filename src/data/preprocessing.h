@@ -20,10 +20,14 @@ typedef struct otp_preprocessing {
 			* Where pictures keep their size, smaller ones are enlarged to it. */
 	otp_aspect aspect;
 	otp_resize filter;
+	bool grey; /* of a source: colours become their luminance, since training saw sources in grey */
 } otp_preprocessing;
 
 /* size x size, and nothing else said; 0: as they are. */
 otp_preprocessing otp_preprocessing_square(int size);
+
+/* The same for a target, which keeps its colours. */
+otp_preprocessing otp_preprocessing_of_target(const otp_preprocessing *p);
 
 /* The size that a picture of this one is brought to. */
 otp_size otp_preprocessing_size(const otp_preprocessing *p, otp_size picture);

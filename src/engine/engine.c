@@ -708,6 +708,44 @@ static void plan_programs(const otp_engine *e, otp_engine_size *size)
 		}
 }
 
+/* That there will be copies of the weights, for programs that are not made. */
+static void promise_rounded(otp_engine *e, bool promised)
+{
+	for (otp_network n = 0; n < OTP_NETWORKS && keeps_rounded(e); n++)
+		e->rounded[otp_state_span(n)] =
+		    promised ? (otp_rounded){e, e->params[n]->elements} : (otp_rounded){0};
+}
+
+typedef struct listing {
+	otp_see_step_call *see;
+	void *context;
+	otp_step_kind kind;
+} listing;
+
+static void see_call(void *context, const otp_call *call)
+{
+	const listing *l = context;
+	l->see(l->context, l->kind, call);
+}
+
+void otp_engine_list(otp_runtime *runtime, const otp_engine_settings *settings, otp_see_step_call *see,
+		     void *context)
+{
+	otp_engine *e = describe(runtime, settings);
+	otp_program_options options = program_options(e);
+	promise_rounded(e, true);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		listing l = {see, context, kind};
+		for (int i = 0; i < settings->parts && e->parts[i].step[kind].graph; i++)
+			otp_program_list(runtime->backend, e->parts[i].step[kind].graph, options, see_call,
+					 &l);
+		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++)
+			otp_program_list(runtime->backend, e->updates[kind].graph[s], options, see_call, &l);
+	}
+	promise_rounded(e, false);
+	otp_engine_free(e);
+}
+
 otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings *settings)
 {
 	size_t before = otp_memory_in_use();
@@ -715,10 +753,9 @@ otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings 
 	otp_engine_size size = measure_spans(e);
 	size_t after = otp_memory_in_use();
 	size.host_bytes = after > before ? after - before : 0;
-	for (otp_network n = 0; n < OTP_NETWORKS && keeps_rounded(e); n++) /* that there will be some */
-		e->rounded[otp_state_span(n)] = (otp_rounded){e, e->params[n]->elements};
+	promise_rounded(e, true);
 	plan_programs(e, &size);
-	memset(e->rounded, 0, sizeof e->rounded);
+	promise_rounded(e, false);
 	otp_engine_free(e);
 	return size;
 }

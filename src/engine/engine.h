@@ -109,6 +109,12 @@ size_t otp_engine_bytes(const otp_engine_size *size);
 /* The size of an engine that is not made: takes no memory of the device and starts no thread. */
 otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings *settings);
 
+/* Every call of a step of each kind that is used, its update's too, all parts together, in an engine that is
+ * not made. */
+typedef void otp_see_step_call(void *context, otp_step_kind kind, const otp_call *call);
+void otp_engine_list(otp_runtime *runtime, const otp_engine_settings *settings, otp_see_step_call *see,
+		     void *context);
+
 /* Seconds by op kind of one part's steps, for bench. */
 bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *seconds_by_op);
 /* The least that such a step costs, update included, all parts together: [OTP_OP_COUNT]. */

@@ -345,6 +345,26 @@ otp_program_size otp_program_measure(const otp_program *p)
 	return size;
 }
 
+/* Of one that was never more than planned. */
+static void free_planned(otp_program *p)
+{
+	otp_plan_free(p->plan);
+	otp_free(p->calls);
+	otp_free(p->call_node);
+	otp_free(p);
+}
+
+void otp_program_list(const otp_backend *backend, const otp_graph *g, otp_program_options options,
+		      otp_see_call *see, void *context)
+{
+	otp_program *p = begin(backend, NULL, g, NULL, options);
+	p->planned = true;
+	add_calls(p, options);
+	for (int i = 0; i < p->call_count; i++)
+		see(context, &p->calls[i]);
+	free_planned(p);
+}
+
 otp_program_size otp_program_plan(const otp_backend *backend, otp_device *device, const otp_graph *g,
 				  otp_program_options options)
 {
@@ -359,10 +379,7 @@ otp_program_size otp_program_plan(const otp_backend *backend, otp_device *device
 	size_t after = otp_memory_in_use();
 	size.host_bytes = after > before ? after - before : 0;
 	unbind_calls(p);
-	otp_plan_free(p->plan);
-	otp_free(p->calls);
-	otp_free(p->call_node);
-	otp_free(p);
+	free_planned(p);
 	return size;
 }
 

@@ -53,6 +53,11 @@ otp_program_size otp_program_measure(const otp_program *p);
 otp_program_size otp_program_plan(const otp_backend *backend, otp_device *device, const otp_graph *g,
 				  otp_program_options options);
 
+/* The calls of such a program, without memory, in order: for those who count. */
+typedef void otp_see_call(void *context, const otp_call *call);
+void otp_program_list(const otp_backend *backend, const otp_graph *g, otp_program_options options,
+		      otp_see_call *see, void *context);
+
 /* Seconds each op kind took over `runs` runs, for bench: [OTP_OP_COUNT]. */
 void otp_program_profile(otp_program *p, int runs, double *seconds_by_op);
 

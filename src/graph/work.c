@@ -112,11 +112,13 @@ static double input_bytes(const otp_call *call, int i, const size_t element_byte
 	return elements(*t) * element * (i < 2 ? share(call) : 1);
 }
 
-/* Of a ring only a row is written. */
+/* Of a ring only a row is written; of parameters that are kept in bfloat16 too, a row of those beside the
+ * state. */
 static double output_bytes(const otp_call *call, const size_t element_bytes[OTP_TYPE_COUNT])
 {
 	const otp_tensor *written = call->op == OTP_OP_record ? &call->in[1] : &call->out;
-	return elements(*written) * (double)element_bytes[call->out.type] * share(call);
+	double rounded = call->out.rounded ? (double)call->out.shape.c * (double)element_bytes[OTP_BF16] : 0;
+	return (elements(*written) * (double)element_bytes[call->out.type] + rounded) * share(call);
 }
 
 static double bandwidth(const otp_peaks *peaks, double bytes)

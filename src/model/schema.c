@@ -51,6 +51,7 @@ static const field FIELDS[] = {
      .words = "shorter-side-triangle-centre-crop|by-filter-and-aspect"},
     {"preprocessing/filter", FIELD_WORD, UNUSUAL, AT(filter), .words = "bilinear|area|bicubic|lanczos"},
     {"preprocessing/aspect", FIELD_WORD, UNUSUAL, AT(aspect), .words = "crop|pad-white|stretch"},
+    {"preprocessing/grey_source", FIELD_FLAG, UNUSUAL, AT(grey)},
     {"preprocessing/random_crop", FIELD_FLAG, UNUSUAL, AT(crops)},
     {"preprocessing/load_height", FIELD_INT, UNUSUAL, AT(load.h), 0, MOST_SIDE},
     {"preprocessing/load_width", FIELD_INT, UNUSUAL, AT(load.w), 0, MOST_SIDE},

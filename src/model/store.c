@@ -17,8 +17,10 @@ static const char *const FORMATS[] = {"otplan-checkpoint", "otplan-model"};
  */
 enum { FORMAT_VERSION = 2, MOST_NEEDS = 1024 };
 
-/* The word of noise/halvings: who ignores it gives the generator another noise than it was trained with. */
-static const char NOISE_HALVINGS[] = "noise-halvings";
+/* noise-halvings: who ignores noise/halvings gives the generator another noise than it was trained with.
+ * grey-source: who ignores preprocessing/grey_source lets colours of inputs show through. */
+enum { NEEDS_HALVINGS, NEEDS_GREY, NEEDS_COUNT };
+static const char *const NEEDS[NEEDS_COUNT] = {"noise-halvings", "grey-source"};
 
 static const char *const NETWORKS[OTP_NETWORKS] = {"transport", "potential"};
 static const int ROWS[OTP_NETWORKS] = {4, 3};
@@ -29,13 +31,15 @@ otp_preprocessing otp_stored_preprocessing(const otp_stored *s)
 	return (otp_preprocessing){.size = s->crops ? s->load : sample,
 				   .crop = s->crops ? sample : none,
 				   .aspect = s->aspect,
-				   .filter = s->filter};
+				   .filter = s->filter,
+				   .grey = s->grey && s->arch.c == 3};
 }
 
 void otp_stored_set_preprocessing(otp_stored *s, const otp_preprocessing *p)
 {
 	s->filter = p->filter;
 	s->aspect = p->aspect;
+	s->grey = p->grey;
 	s->crops = p->crop.h > 0;
 	s->load = s->crops ? p->size : (otp_size){0};
 }
@@ -74,11 +78,17 @@ static bool close_file(opened *o, bool ok)
 /* Refuses what needs more than this program knows. */
 static bool check_needs(const otp_fields *f)
 {
-	char *needs = otp_fields_text(f, "needs", MOST_NEEDS);
-	bool ok =
-	    needs && (!*needs || strcmp(needs, NOISE_HALVINGS) == 0 ||
-		      otp_fail(f->err, f->path,
-			       "needs `%s', which this program does not know; a newer one reads it", needs));
+	char *needs = otp_fields_text(f, "needs", MOST_NEEDS), *rest = NULL;
+	bool ok = needs != NULL;
+	for (char *word = ok ? strtok_r(needs, " ", &rest) : NULL; ok && word;
+	     word = strtok_r(NULL, " ", &rest)) {
+		bool known = false;
+		for (int i = 0; i < NEEDS_COUNT; i++)
+			known = known || strcmp(word, NEEDS[i]) == 0;
+		ok = known ||
+		     otp_fail(f->err, f->path,
+			      "needs `%s', which this program does not know; a newer one reads it", word);
+	}
 	otp_free(needs);
 	return ok;
 }
@@ -148,12 +158,24 @@ static bool open_kind(const char *path, otp_stored_kind wanted, opened *o, otp_e
 	return close_file(o, false);
 }
 
+static bool write_needs(hid_t file, const otp_stored *s)
+{
+	const bool needed[NEEDS_COUNT] = {
+	    [NEEDS_HALVINGS] = s->arch.noise_halvings > 0, [NEEDS_GREY] = s->grey};
+	char words[MOST_NEEDS] = "";
+	for (int i = 0; i < NEEDS_COUNT; i++)
+		if (needed[i]) {
+			size_t used = strlen(words);
+			snprintf(words + used, sizeof words - used, "%s%s", used ? " " : "", NEEDS[i]);
+		}
+	return otp_fields_write_text(file, "needs", words);
+}
+
 /* What both kinds hold. */
 static bool write_facts(hid_t file, otp_stored_kind kind, const otp_stored *s)
 {
 	return otp_fields_write_long_text(file, "format", FORMATS[kind]) &&
-	       otp_fields_write_integer(file, "version", FORMAT_VERSION) &&
-	       otp_fields_write_text(file, "needs", s->arch.noise_halvings ? NOISE_HALVINGS : "") &&
+	       otp_fields_write_integer(file, "version", FORMAT_VERSION) && write_needs(file, s) &&
 	       otp_schema_write(file, s) && otp_fields_write_long_text(file, "settings", s->settings);
 }
 

@@ -48,6 +48,7 @@ typedef struct otp_stored {
 	otp_arch arch;	   /* the generator's fields */
 	otp_resize filter; /* how images became samples; otp_stored_preprocessing puts it together */
 	otp_aspect aspect;
+	bool grey;  /* sources were grey */
 	bool crops; /* samples were windows, of pictures brought to `load`; 0: as they were */
 	otp_size load;
 	otp_smoothing smoothing;

@@ -1,6 +1,7 @@
 #include "model/translator.h"
 #include "core/file.h"
 #include "core/memory.h"
+#include "data/luminance.h"
 #include "model/run.h"
 
 #include <string.h>
@@ -107,15 +108,18 @@ void otp_translator_close(otp_translator *t)
 	memset(t, 0, sizeof *t);
 }
 
-static bool prepare(const otp_translator *t, otp_dataset *d, const char *spec, bool own, otp_error *err)
+/* own: pictures keep their sizes. */
+static bool prepare(const otp_translator *t, otp_dataset *d, otp_side side, const char *spec, bool own,
+		    otp_error *err)
 {
+	otp_preprocessing how =
+	    side == OTP_TARGET ? otp_preprocessing_of_target(&t->preprocessing) : t->preprocessing;
 	int threads = otp_pool_workers(t->runtime->pool);
 	bool vectors = otp_dataset_describe(d).kind == OTP_DATA_VECTORS;
 	if (vectors != t->arch.vectors)
 		return otp_fail(err, spec, "holds %s, the model translates %s",
 				vectors ? "vectors" : "images", t->arch.vectors ? "vectors" : "images");
-	if (!(own ? otp_dataset_prepare_own : otp_dataset_prepare)(d, &t->preprocessing, t->arch.c, threads,
-								   err))
+	if (!(own ? otp_dataset_prepare_own : otp_dataset_prepare)(d, &how, t->arch.c, threads, err))
 		return false;
 	otp_dataset_info info = otp_dataset_describe(d);
 	if (!own && (info.h != t->arch.h || info.w != t->arch.w || info.c != t->arch.c))
@@ -140,26 +144,26 @@ static bool leave_withheld(const otp_translator *t, otp_dataset *d, const otp_da
 	return true;
 }
 
-static otp_dataset *open_set(const otp_translator *t, const char *spec, const otp_data_facts *held, bool own,
-			     otp_error *err)
+static otp_dataset *open_set(const otp_translator *t, otp_side side, const char *spec,
+			     const otp_data_facts *held, bool own, otp_error *err)
 {
 	otp_dataset *d = otp_dataset_open(spec, t->facts.seed, err);
-	if (d && (!held || leave_withheld(t, d, held, err)) && prepare(t, d, spec, own, err))
+	if (d && (!held || leave_withheld(t, d, held, err)) && prepare(t, d, side, spec, own, err))
 		return d;
 	otp_dataset_close(d);
 	return NULL;
 }
 
-otp_dataset *otp_translator_open_data(const otp_translator *t, const char *spec, otp_error *err)
+otp_dataset *otp_translator_open_data(const otp_translator *t, otp_side side, const char *spec,
+				      otp_error *err)
 {
-	return open_set(t, spec, NULL, false, err);
+	return open_set(t, side, spec, NULL, false, err);
 }
 
 otp_dataset *otp_translator_open_side(const otp_translator *t, otp_side side, bool *held_out, otp_error *err)
 {
 	const otp_data_facts *f = side == OTP_TARGET ? &t->facts.target : &t->facts.source;
-	otp_dataset *d =
-	    f->test ? open_set(t, f->test, NULL, false, err) : open_set(t, f->spec, f, false, err);
+	otp_dataset *d = open_set(t, side, f->test ? f->test : f->spec, f->test ? NULL : f, false, err);
 	*held_out = f->test || f->withheld || (d && otp_dataset_describe(d).fresh);
 	return d;
 }
@@ -167,7 +171,7 @@ otp_dataset *otp_translator_open_side(const otp_translator *t, otp_side side, bo
 otp_dataset *otp_translator_open_pictures(const otp_translator *t, const char *spec, otp_error *err)
 {
 	OTP_ASSERT(!t->arch.vectors, "pictures for a model of vectors");
-	return open_set(t, spec, NULL, true, err);
+	return open_set(t, OTP_SOURCE, spec, NULL, true, err);
 }
 
 void otp_translator_run(otp_translator *t, const float *x, int64_t n, int samples, uint64_t seed, float *y)
@@ -177,9 +181,13 @@ void otp_translator_run(otp_translator *t, const float *x, int64_t n, int sample
 	for (int64_t first = 0, count; first < all; first += count) {
 		count = all - first < round ? all - first : round;
 		for (int64_t i = 0; i < count; i++) {
-			const float *xi = x + (size_t)((first + i) / samples) * floats;
+			const float *given = x + (size_t)((first + i) / samples) * floats;
+			float *xi = t->inputs + (size_t)i * floats;
+			if (t->preprocessing.grey)
+				otp_luminance_spread(given, floats / 3, xi);
+			else
+				memcpy(xi, given, floats * sizeof *xi);
 			uint64_t key = XXH3_64bits_withSeed(xi, floats * sizeof *xi, seed);
-			memcpy(t->inputs + (size_t)i * floats, xi, floats * sizeof *xi);
 			t->streams[i] = otp_stream_make(key, (uint32_t)((first + i) % samples), 0);
 		}
 		otp_sampler_run(t->sampler, t->inputs, t->streams, count, t->facts.sigma,

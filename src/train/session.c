@@ -188,13 +188,17 @@ static bool check_task(const otp_session *s, otp_error *err)
 			target->spec);
 }
 
-/* Images come out in one size: asked for, windows of it, or that of both sets. */
-static bool settle_preprocessing(otp_session *s, otp_error *err)
+/* Images come out in one size: asked for, windows of it, or that of both sets. Where the source has no
+ * colours, what takes its place has none either. */
+static bool settle_preprocessing(otp_session *s, int channels, otp_error *err)
 {
 	const otp_dataset_info *a = &s->source_info, *b = &s->target_info;
 	const otp_config *c = &s->config;
-	s->preprocessing = (otp_preprocessing){
-	    .size = c->image_size, .crop = c->crop, .aspect = c->aspect, .filter = c->resize};
+	s->preprocessing = (otp_preprocessing){.size = c->image_size,
+					       .crop = c->crop,
+					       .aspect = c->aspect,
+					       .filter = c->resize,
+					       .grey = a->grey && channels == 3};
 	if (c->image_size.h || c->crop.h || a->kind == OTP_DATA_VECTORS)
 		return true;
 	if (!a->one_size || !b->one_size || a->h != b->h || a->w != b->w)
@@ -219,6 +223,12 @@ static bool check_preset(const otp_session *s, otp_error *err)
 	    preset->vectors ? "vectors" : "pictures", c->source, vectors ? "vectors" : "pictures");
 }
 
+static bool shape_side(otp_dataset *d, const otp_session *s, otp_side side, int channels, otp_error *err)
+{
+	otp_preprocessing target = otp_preprocessing_of_target(&s->preprocessing);
+	return otp_dataset_shape(d, side == OTP_TARGET ? &target : &s->preprocessing, channels, err);
+}
+
 /* Test sets take the form of what is trained on. */
 static bool shape_tests(otp_session *s, int channels, otp_error *err)
 {
@@ -231,7 +241,7 @@ static bool shape_tests(otp_session *s, int channels, otp_error *err)
 			return otp_fail(err, NAMES[side], "holds %s, the training's sets hold %s",
 					as->kind == OTP_DATA_IMAGES ? "vectors" : "images",
 					as->kind == OTP_DATA_IMAGES ? "images" : "vectors");
-		if (!otp_dataset_shape(s->test[side], &s->preprocessing, channels, err))
+		if (!shape_side(s->test[side], s, side, channels, err))
 			return false;
 		otp_dataset_info is = otp_dataset_describe(s->test[side]);
 		if (is.h != as->h || is.w != as->w || is.c != as->c)
@@ -255,9 +265,8 @@ static bool shape(otp_session *s, otp_error *err)
 				s->target_info.kind == OTP_DATA_IMAGES ? "images" : "vectors",
 				s->source_info.kind == OTP_DATA_IMAGES ? "images" : "vectors");
 	if (!check_task(s, err) || !check_preset(s, err) || !settle_channels(s, &channels, err) ||
-	    !settle_preprocessing(s, err) ||
-	    !otp_dataset_shape(s->source, &s->preprocessing, channels, err) ||
-	    !otp_dataset_shape(s->target, &s->preprocessing, channels, err))
+	    !settle_preprocessing(s, channels, err) || !shape_side(s->source, s, OTP_SOURCE, channels, err) ||
+	    !shape_side(s->target, s, OTP_TARGET, channels, err))
 		return false;
 	s->source_info = otp_dataset_describe(s->source);
 	s->target_info = otp_dataset_describe(s->target);

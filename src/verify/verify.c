@@ -63,7 +63,9 @@ static otp_dataset *open_measured(const verifier *v, const char *runtime)
 	snprintf(spec, sizeof spec, "%s", runtime);
 	stratify(v->problem, OTP_ASSIGNED_POINTS, spec);
 	otp_dataset *set = otp_dataset_open(spec, c->seed, v->err);
-	if (set && !otp_dataset_prepare(set, &v->session.preprocessing, v->session.arch.c, 1, v->err)) {
+	/* A source of a problem is grey by itself. */
+	otp_preprocessing how = otp_preprocessing_of_target(&v->session.preprocessing);
+	if (set && !otp_dataset_prepare(set, &how, v->session.arch.c, 1, v->err)) {
 		otp_dataset_close(set);
 		return NULL;
 	}

@@ -69,6 +69,46 @@ does translate vivid in/own.png crop.png --fit crop --keep-luminance
 does translate vivid in plain --fit resize --samples 2
 differ plain/colour_0.png resize/colour_0.png
 does translate vivid grey array.npy --fit tile --keep-luminance
+
+title "colours of inputs never show through: a picture in colour is its grey one"
+does info vivid/model.h5 --json
+grep -q '"preprocessing/grey_source":1' out || fail "the model does not say that its sources are grey"
+for with in '--fit resize' '--fit tile' '--fit crop' '--fit resize --keep-luminance' '--fit crop --keep-luminance'; do
+	# shellcheck disable=SC2086
+	does translate vivid in given $with --samples 2 --overwrite
+	warns 'in colour are made grey'
+	# shellcheck disable=SC2086
+	does translate vivid 'in?grey' by-hand $with --samples 2 --overwrite
+	for file in given/*.png; do same "$file" "by-hand/${file##*/}"; done
+done
+does export vivid photos exported --for fid --target photos
+does export vivid 'photos?grey' greyed --for fid --target photos
+for file in exported/generated/*.png exported/reference/*.png; do same "$file" "greyed/${file#*/}"; done
+measured() { does eval vivid --json "$@" && cp out "$name"; }
+name=given.json measured --source photos --target photos
+name=grey.json measured --source 'photos?grey' --target photos
+same given.json grey.json
+name=grey.json measured --source photos --target 'photos?grey'
+differ given.json grey.json
+name=given.json measured --source photos --truth photos
+name=grey.json measured --source photos --truth 'photos?grey'
+differ given.json grey.json
+does train --source 'photos?part=1/2&grey' --target 'photos?part=2/2' --test-source photos --test-target photos \
+	--image-size 16 "${images[@]}" --out tested
+does train --source 'photos?part=1/2&grey' --target 'photos?part=2/2' --test-source 'photos?grey' --test-target photos \
+	--image-size 16 "${images[@]}" --out tested-grey
+measures() { grep -o '"target_distance":[^,]*' "$1/metrics.jsonl"; }
+[[ -n $(measures tested) && $(measures tested) == "$(measures tested-grey)" ]] || fail "test sources keep their colours"
+does train --source grey --target photos --image-size 16 "${images[@]}" --out natural
+does translate natural in/own.png own.png
+does translate natural 'in/own.png?grey' own-grey.png
+same own.png own-grey.png
+does train --source photos --target photos --image-size 16 "${images[@]}" --out colours
+does translate colours in/own.png own.png
+does translate colours 'in/own.png?grey' own-grey.png
+differ own.png own-grey.png
+
+title "what has no colours to give"
 refuses 2 'coloured as it is read' translate run 'synth:digits-hsv?limit=3' no --keep-luminance
 does train --source grey --target grey "${images[@]}" --out black
 refuses 2 'pictures in colour' translate black grey no --keep-luminance

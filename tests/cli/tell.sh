@@ -81,6 +81,10 @@ json out device=cpu precision=f32 batch=4 image=16 threads=2 step_ms images_per_
 	potential_r1_ms peak_bytes spread
 does bench "${points[@]}"
 says images/s
+does bench "${images[@]}" --calls
+says '^potential + R1 .*[0-9]'
+does bench --preset 64 --batch 64 --precision bf16 --calls --json
+json out preset=64 batch=64 transport potential potential_r1
 
 title "help"
 does --version

@@ -296,5 +296,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t d, c
 	}
 	otp_fake_work work = {"a product of cuBLASLt's", run_product, otp_free, p,
 			      (float)OTP_FAKE_MICROSECONDS / 1000};
+	otp_fake_count_launch();
 	return otp_fake_issue(stream, work, NULL) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }

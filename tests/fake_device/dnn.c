@@ -454,6 +454,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
 		return CUDNN_STATUS_BAD_PARAM;
 	}
 	otp_fake_work work = {"a plan of cuDNN's", otp_fake_run_execute, release_run, run, time_of(plan)};
+	otp_fake_count_launch();
 	return otp_fake_issue(handle->stream, work, &plan->loaded) ? CUDNN_STATUS_SUCCESS
 								   : CUDNN_STATUS_EXECUTION_FAILED;
 }

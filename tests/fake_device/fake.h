@@ -81,6 +81,12 @@ typedef struct otp_fake_work {
 } otp_fake_work;
 enum { OTP_FAKE_MICROSECONDS = 10 }; /* a launch */
 
+/* Launches of kernels, plans and products so far, in captures too, by all threads; what the plugin of the
+ * fake device exports beside its backend. */
+long otp_fake_launches(void);
+/* One more. */
+void otp_fake_count_launch(void);
+
 /* False, and the work released, where it is refused. `loaded` becomes true; false in a capture breaks that:
  * what is loaded when it is first used must be used outside of captures first. */
 bool otp_fake_issue(cudaStream_t stream, otp_fake_work work, bool *loaded);

@@ -46,6 +46,7 @@ static void issue_launch(cudaStream_t stream, const otp_shim_launch *launch)
 	}
 	otp_fake_work work = {launch->name, run_launch, release_launch, kept,
 			      (float)OTP_FAKE_MICROSECONDS / 1000};
+	otp_fake_count_launch();
 	otp_fake_issue(stream, work, loaded(launch->kernel));
 }
 

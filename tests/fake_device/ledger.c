@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,14 @@ const char *cudaGetErrorString(cudaError_t status)
 	snprintf(text, sizeof text, "error %d of the fake device", (int)status);
 	return text;
 }
+
+/* ---- launches ---- */
+
+static atomic_long launches;
+
+void otp_fake_count_launch(void) { launches++; }
+
+__attribute__((visibility("default"))) long otp_fake_launches(void) { return launches; }
 
 /* ---- what is left ---- */
 

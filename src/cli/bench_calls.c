@@ -1,0 +1,103 @@
+#include "cli/bench_calls.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void count_call(void *context, otp_step_kind kind, const otp_call *call)
+{
+	const otp_peaks any = {1, {1, 1, 1, 1, 1, 1}};
+	otp_bench_count *c = &((otp_bench_count *)context)[kind];
+	otp_launches one = {0};
+	otp_launches_add(&one, call, true);
+	otp_launches *sums[] = {&c->launches, &c->by_op[call->op]};
+	for (int i = 0; i < 2; i++) {
+		sums[i]->count += one.count;
+		sums[i]->small += one.small;
+		sums[i]->bytes += one.bytes;
+	}
+	otp_work least = otp_work_of_call(call, otp_cuda_on_paper.element_bytes, any);
+	c->least.calls += least.calls;
+	c->least.bytes += least.bytes;
+	c->least.flops += least.flops;
+}
+
+void otp_bench_count_calls(const otp_engine_settings *settings, otp_precision precision,
+			   otp_bench_count count[OTP_STEP_KINDS])
+{
+	otp_runtime runtime = {
+	    .backend = &otp_cuda_on_paper, .pool = otp_pool_new(1), .precision = precision};
+	memset(count, 0, OTP_STEP_KINDS * sizeof *count);
+	otp_engine_list(&runtime, settings, count_call, count);
+	otp_pool_free(runtime.pool);
+}
+
+static const otp_bench_count *sorted; /* qsort has no context */
+
+static double op_bytes(int op)
+{
+	double bytes = 0;
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		bytes += sorted[kind].by_op[op].bytes;
+	return bytes;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	double x = op_bytes(*(const int *)a), y = op_bytes(*(const int *)b);
+	return (x < y) - (x > y);
+}
+
+static void print_ops(const otp_bench_count *count, const char *const names[OTP_STEP_KINDS])
+{
+	int ops[OTP_OP_COUNT];
+	for (int op = 0; op < OTP_OP_COUNT; op++)
+		ops[op] = op;
+	sorted = count;
+	qsort(ops, OTP_OP_COUNT, sizeof *ops, by_bytes);
+	printf("\nlaunches and GB      ");
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		printf(" %18s", names[kind]);
+	putchar('\n');
+	for (int i = 0; i < OTP_OP_COUNT && op_bytes(ops[i]) > 0; i++) {
+		printf("  %-19s", otp_op_name((otp_op)ops[i]));
+		for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+			printf(" %8d %9.3f", count[kind].by_op[ops[i]].count,
+			       1e-9 * count[kind].by_op[ops[i]].bytes);
+		putchar('\n');
+	}
+}
+
+void otp_bench_print_calls(const otp_bench_count *count, const char *const names[OTP_STEP_KINDS])
+{
+	puts("step             launches  under 1 MB        GB     TFLOP    at least: calls        GB");
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
+		const otp_bench_count *c = &count[kind];
+		printf("%-15s %9d %11d %9.2f %9.2f %18d %9.2f\n", names[kind], c->launches.count,
+		       c->launches.small, 1e-9 * c->launches.bytes, 1e-12 * c->least.flops, c->least.calls,
+		       1e-9 * c->least.bytes);
+	}
+	print_ops(count, names);
+}
+
+static void add_launches(cJSON *o, const otp_launches *l)
+{
+	cJSON_AddNumberToObject(o, "launches", l->count);
+	cJSON_AddNumberToObject(o, "small_launches", l->small);
+	cJSON_AddNumberToObject(o, "gbytes", 1e-9 * l->bytes);
+}
+
+cJSON *otp_bench_calls_json(const otp_bench_count *count)
+{
+	cJSON *all = cJSON_CreateObject();
+	add_launches(all, &count->launches);
+	cJSON_AddNumberToObject(all, "tflop", 1e-12 * count->least.flops);
+	cJSON_AddNumberToObject(all, "least_calls", count->least.calls);
+	cJSON_AddNumberToObject(all, "least_gbytes", 1e-9 * count->least.bytes);
+	cJSON *by_op = cJSON_AddObjectToObject(all, "by_op");
+	for (int op = 0; op < OTP_OP_COUNT; op++)
+		if (count->by_op[op].count)
+			add_launches(cJSON_AddObjectToObject(by_op, otp_op_name((otp_op)op)),
+				     &count->by_op[op]);
+	return all;
+}
