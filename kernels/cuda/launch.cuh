@@ -39,14 +39,9 @@
 	const otp_kernel otp_cuda_##name = {run_##name, nullptr, nullptr, nullptr, nullptr};                 \
 	static void run_##name(const otp_call *call)
 
-<<<<<<< HEAD
-enum { OTP_THREADS = 256, OTP_WARP = 32, OTP_WARPS = OTP_THREADS / OTP_WARP };
-
 /* The head of a kernel: at most 64 registers, so that half of a multiprocessor's threads fit. */
 #define OTP_GLOBAL __global__ void __launch_bounds__(OTP_THREADS, 4)
 
-=======
->>>>>>> main
 /* Several waves on any device; tests lower it, so that kernels must stride. */
 #ifndef OTP_MOST_BLOCKS
 #define OTP_MOST_BLOCKS 4096
