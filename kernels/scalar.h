@@ -75,6 +75,10 @@ static inline OTP_HD double otp_rsqrt_d(double x) { return 1 / sqrt(x); }
 	}                                                                                                    \
 	static inline OTP_HD T otp_lrelu##S(T x, T slope) { return x > (T)0 ? x : slope * x; }               \
 	static inline OTP_HD T otp_lrelu_gate##S(T x, T g, T slope) { return x > (T)0 ? g : slope * g; }     \
+	static inline OTP_HD T otp_lrelu_gate_merge##S(T x, T g, T r, T slope, T scale)                      \
+	{                                                                                                    \
+		return scale * (otp_lrelu_gate##S(x, g, slope) + r);                                         \
+	}                                                                                                    \
 	/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which never overflows */                              \
 	static inline OTP_HD T otp_softplus##S(T x)                                                          \
 	{                                                                                                    \

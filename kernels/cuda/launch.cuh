@@ -238,6 +238,28 @@ template <int W, class V, class F> static inline __device__ void each_pair(V x, 
 		body(at, load<W>(x, at), load<W>(g, at));
 }
 
+/* body(at, x, g, r), R packs of each in flight */
+template <int R, int W, class V, class F>
+static inline __device__ void each_triple(V x, V g, V r, walk w, F body)
+{
+	unsigned at = w.at;
+	for (; R > 1 && at + (R - 1) * w.step < w.end; at += R * w.step) {
+		decltype(fetch<W>(x, 0)) held[R], grad[R], rest[R];
+		for (int i = 0; i < R; i++) {
+			held[i] = fetch<W>(x, at + i * w.step);
+			grad[i] = fetch<W>(g, at + i * w.step);
+			rest[i] = fetch<W>(r, at + i * w.step);
+		}
+		for (int i = 0; i < R; i++)
+			body(at + i * w.step, widen(held[i]), widen(grad[i]), widen(rest[i]));
+	}
+	OTP_NOT_UNROLLED
+	for (; at < w.end; at += w.step) {
+		auto p = fetch<W>(x, at), q = fetch<W>(g, at), h = fetch<W>(r, at);
+		body(at, widen(p), widen(q), widen(h));
+	}
+}
+
 /* Of a tensor that is never stored as bfloat16: leaves, statistics, state. */
 static inline float *floats(const otp_tensor &t)
 {

@@ -317,26 +317,60 @@ template <class V, int W, bool SILU> OTP_GLOBAL norm_apply(V y, V x, recipe r, c
 	});
 }
 
-template <class V, int W, bool SILU> OTP_GLOBAL norm_dgrad(V gx, V x, V g, const float *sums, recipe r, cut k)
+/* A thread's part of line and plane. */
+template <int W> struct slopes {
+	pack<W> gain, shift, tilt, level;
+};
+
+template <int W>
+__device__ slopes<W> fold_slopes(const float *sums, const recipe &r, const cut &k, const share &t)
 {
 	__shared__ line folded;
 	__shared__ plane tilted;
-	share t = share_of<W>(k);
 	fold_line<W>(folded, r, k, t);
 	fold_plane<W>(tilted, sums, r, k, t);
+	return slopes<W>{own<W>(folded.gain, k), own<W>(folded.shift, k), own<W>(tilted.tilt, k),
+			 own<W>(tilted.level, k)};
+}
+
+template <bool SILU, int W> __device__ pack<W> grad_of(pack<W> x, const pack<W> &g, const slopes<W> &s)
+{
+	for (int j = 0; j < W; j++) {
+		float du = inside_grad<SILU>(s.gain.v[j] * x.v[j] + s.shift.v[j], g.v[j]);
+		x.v[j] = s.gain.v[j] * du + (s.level.v[j] - s.tilt.v[j] * x.v[j]);
+	}
+	return x;
+}
+
+template <class V, int W, bool SILU> OTP_GLOBAL norm_dgrad(V gx, V x, V g, const float *sums, recipe r, cut k)
+{
+	share t = share_of<W>(k);
+	slopes<W> s = fold_slopes<W>(sums, r, k, t);
 	if (!t.inside)
 		return;
-	pack<W> gain = own<W>(folded.gain, k), shift = own<W>(folded.shift, k);
-	pack<W> tilt = own<W>(tilted.tilt, k), level = own<W>(tilted.level, k);
 	V to = sample_of(gx, k, t.n);
-	each_pair<W>(sample_of(x, k, t.n), sample_of(g, k, t.n), walk_of(k, t),
-		     [&](unsigned at, pack<W> p, const pack<W> &q) {
-			     for (int j = 0; j < W; j++) {
-				     float du = inside_grad<SILU>(gain.v[j] * p.v[j] + shift.v[j], q.v[j]);
-				     p.v[j] = gain.v[j] * du + (level.v[j] - tilt.v[j] * p.v[j]);
-			     }
-			     store(to, at, p);
-		     });
+	each_pair<W>(
+	    sample_of(x, k, t.n), sample_of(g, k, t.n), walk_of(k, t),
+	    [&](unsigned at, const pack<W> &p, const pack<W> &q) { store(to, at, grad_of<SILU>(p, q, s)); });
+}
+
+/* gx = merged (gradient + elsewhere): three loads in flight. */
+template <class V, int W, bool SILU>
+OTP_GLOBAL norm_dgrad_merge(V gx, V x, V g, V elsewhere, float merged, const float *sums, recipe r, cut k)
+{
+	share t = share_of<W>(k);
+	slopes<W> s = fold_slopes<W>(sums, r, k, t);
+	if (!t.inside)
+		return;
+	V to = sample_of(gx, k, t.n);
+	each_triple<1, W>(sample_of(x, k, t.n), sample_of(g, k, t.n), sample_of(elsewhere, k, t.n),
+			  walk_of(k, t),
+			  [&](unsigned at, const pack<W> &p, const pack<W> &q, const pack<W> &other) {
+				  pack<W> sum = grad_of<SILU>(p, q, s);
+				  for (int j = 0; j < W; j++)
+					  sum.v[j] = merged * (sum.v[j] + other.v[j]);
+				  store(to, at, sum);
+			  });
 }
 
 /* ---- the table's ---- */
@@ -344,10 +378,12 @@ template <class V, int W, bool SILU> OTP_GLOBAL norm_dgrad(V gx, V x, V g, const
 /* By every tensor of the image's size. */
 otp_packs packs_of(const otp_call *call)
 {
-	bool has_g = call->op == OTP_OP_norm_sums || call->op == OTP_OP_norm_dgrad;
-	bool writes = call->op == OTP_OP_norm_apply || call->op == OTP_OP_norm_dgrad;
+	bool merge = call->op == OTP_OP_norm_dgrad_merge, dgrad = merge || call->op == OTP_OP_norm_dgrad;
+	bool has_g = dgrad || call->op == OTP_OP_norm_sums, writes = dgrad || call->op == OTP_OP_norm_apply;
 	view x = view_of(call->in[0]), g = has_g ? view_of(call->in[4]) : x;
-	return otp_packs_of((unsigned)call->in[0].shape.c, {x, g, writes ? view_of(call->out) : x});
+	view elsewhere = merge ? view_of(call->in[6]) : x;
+	return otp_packs_of((unsigned)call->in[0].shape.c,
+			    {x, g, elsewhere, writes ? view_of(call->out) : x});
 }
 
 template <class V, int W> void stats_as(const otp_call *call)
@@ -388,6 +424,15 @@ template <class V, int W, bool SILU> void dgrad_as(const otp_call *call)
 		   recipe_of(call), k);
 }
 
+template <class V, int W, bool SILU> void merge_as(const otp_call *call)
+{
+	cut k = cut_of(call->in[0].shape, W);
+	const otp_tensor *in = call->in;
+	OTP_LAUNCH(call, (norm_dgrad_merge<V, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
+		   as<V>(view_of(in[0])), as<V>(view_of(in[4])), as<V>(view_of(in[6])), call->attr.norm.scale,
+		   floats(in[5]), recipe_of(call), k);
+}
+
 size_t partial_bytes(const otp_call *call)
 {
 	otp_shape s = call->in[0].shape;
@@ -411,9 +456,11 @@ using namespace otp_norm;
 BY_PACKS_AND_SILU(apply)
 BY_PACKS_AND_SILU(sums)
 BY_PACKS_AND_SILU(dgrad)
+BY_PACKS_AND_SILU(merge)
 static void run_stats(const otp_call *call) { OTP_WITH_PACKS(packs_of(call), stats_as<V, W>(call)); }
 
 const otp_kernel otp_cuda_norm_stats = {run_stats, nullptr, nullptr, partial_bytes, nullptr};
 const otp_kernel otp_cuda_norm_apply = {run_apply, nullptr, nullptr, nullptr, nullptr};
 const otp_kernel otp_cuda_norm_sums = {run_sums, nullptr, nullptr, partial_bytes, nullptr};
 const otp_kernel otp_cuda_norm_dgrad = {run_dgrad, nullptr, nullptr, nullptr, nullptr};
+const otp_kernel otp_cuda_norm_dgrad_merge = {run_merge, nullptr, nullptr, nullptr, nullptr};

@@ -93,3 +93,35 @@ UNARY(rsqrt, 0, 0, otp_rsqrt_f(x))
 GATE(lrelu_gate, call->attr.slope.slope, otp_lrelu_gate_f(x, g, p))
 GATE(silu_gate, 0, g *otp_silu_slope_f(x))
 GATE(silu_curve, 0, g *otp_silu_curve_f(x))
+
+namespace otp_pointwise
+{
+
+template <class V, int W>
+OTP_GLOBAL pointwise_lrelu_gate_merge(V y, V x, V g, V r, unsigned count, float slope, float scale)
+{
+	walk w = walk_over<W>(count);
+	each_triple<PAIRS_IN_FLIGHT<V>, W>(
+	    x, g, r, w, [&](unsigned at, pack<W> p, const pack<W> &q, const pack<W> &s) {
+		    for (int k = 0; k < W; k++)
+			    p.v[k] = otp_lrelu_gate_merge_f(p.v[k], q.v[k], s.v[k], slope, scale);
+		    store(y, at, p);
+	    });
+	for (unsigned i = w.end + (unsigned)otp_first_item(); i < count; i += (unsigned)otp_item_step())
+		put(y, i, otp_lrelu_gate_merge_f(get(x, i), get(g, i), get(r, i), slope, scale));
+}
+
+} // namespace otp_pointwise
+
+OTP_CUDA_KERNEL(lrelu_gate_merge)
+{
+	using namespace otp_pointwise;
+	unsigned count = otp_index_count(call->out.shape);
+	view x = view_of(call->in[0]), g = view_of(call->in[1]), r = view_of(call->in[2]);
+	view y = view_of(call->out);
+	OTP_WITH_PACKS(otp_packs_of(OTP_ANY_ROW, {x, g, r, y}),
+		       OTP_LAUNCH(call, (pointwise_lrelu_gate_merge<V, W>),
+				  otp_blocks_for(count, W, PAIRS_IN_FLIGHT<V>), OTP_THREADS, 0, as<V>(y),
+				  as<V>(x), as<V>(g), as<V>(r), count, call->attr.gate.slope,
+				  call->attr.gate.scale));
+}

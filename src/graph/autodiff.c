@@ -26,7 +26,7 @@ static void propagate(otp_node *node, const bool *dependent, otp_node **adjoint)
 	for (int i = 0; i < node->input_count; i++) {
 		otp_node **sum = &adjoint[node->in[i]->id];
 		if (wanted[i] && gx[i])
-			*sum = *sum ? otp_add(*sum, gx[i]) : gx[i];
+			*sum = *sum ? otp_gradient_sum(*sum, gx[i]) : gx[i];
 	}
 }
 

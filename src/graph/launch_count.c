@@ -205,6 +205,7 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_affine:
 	case OTP_OP_lrelu:
 	case OTP_OP_lrelu_gate:
+	case OTP_OP_lrelu_gate_merge:
 	case OTP_OP_silu:
 	case OTP_OP_silu_gate:
 	case OTP_OP_silu_curve:
@@ -218,6 +219,7 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_softmax_gate:
 	case OTP_OP_norm_apply:
 	case OTP_OP_norm_dgrad:
+	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:

@@ -3,7 +3,9 @@
 
 #include <math.h>
 
-/* Inputs of these cases are x, scale, shift[, g]; the statistics are nodes, so
+static const float MERGED = 0.70710678f; /* norm_dgrad_merge's scale */
+
+/* Inputs of these cases are x, scale, shift[, g[, r]]; the statistics are nodes, so
  * that finite differences see them move with x. */
 static otp_node *build_norm(const test_case *t, otp_node *const *in)
 {
@@ -16,7 +18,9 @@ static otp_node *build_norm(const test_case *t, otp_node *const *in)
 	otp_node *sums = otp_norm_sums(in[0], stats, in[1], in[2], in[3], t->attr);
 	if (t->op == OTP_OP_norm_sums)
 		return sums;
-	return otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr);
+	otp_node *dgrad = otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr);
+	return t->op == OTP_OP_norm_dgrad ? dgrad
+					  : otp_gradient_scaled(otp_gradient_sum(in[4], dgrad), MERGED);
 }
 
 /* Of one sample and group: mean, mean of |x|, 1/sqrt(var + eps). */
@@ -71,6 +75,11 @@ static element_size size_of_element(const test_case *t, double *const *in, momen
 	return z;
 }
 
+static bool is_dgrad(const test_case *t)
+{
+	return t->op == OTP_OP_norm_dgrad || t->op == OTP_OP_norm_dgrad_merge;
+}
+
 static void group_magnitude(const test_case *t, double *const *in, double *magnitude, int n, int group)
 {
 	otp_shape s = t->in[0];
@@ -89,12 +98,15 @@ static void group_magnitude(const test_case *t, double *const *in, double *magni
 				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
 					magnitude[2 * n * s.c + c] += z.du * z.x;
 					magnitude[2 * n * s.c + s.c + c] += z.du;
-				} else if (t->op == OTP_OP_norm_dgrad && pass == 0) {
+				} else if (is_dgrad(t) && pass == 0) {
 					mean_du += scale * z.du / (double)(pixels * width);
 					mean_product += scale * z.du * z.x / (double)(pixels * width);
-				} else if (t->op == OTP_OP_norm_dgrad) {
+				} else if (is_dgrad(t)) {
 					magnitude[at] =
 					    m.rstd * (scale * z.du + mean_du + z.x * mean_product);
+					if (t->op == OTP_OP_norm_dgrad_merge)
+						magnitude[at] =
+						    (double)MERGED * (magnitude[at] + fabs(in[4][at]));
 				}
 			}
 }
@@ -181,12 +193,12 @@ static void add_group_drift(const test_case *t, double *const *in, double *gpu, 
 				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
 					gpu[2 * n * s.c + c] += xhat_off;
 					gpu[2 * n * s.c + s.c + c] += sum_off;
-				} else if (t->op == OTP_OP_norm_dgrad && pass == 0) {
+				} else if (is_dgrad(t) && pass == 0) {
 					du += share * scale * z.du;
 					product += share * scale * z.du * z.x;
 					du_off += share * scale * (sum_off + 8 * z.du);
 					product_off += share * scale * (xhat_off + 8 * z.du * z.x);
-				} else if (t->op == OTP_OP_norm_dgrad) {
+				} else if (is_dgrad(t)) {
 					gpu[at] = m.rstd * (scale * e.du + du_off + z.x * product_off +
 							    e.xhat * product) +
 						  d.rstd * m.rstd * (scale * z.du + du + z.x * product);
@@ -217,7 +229,7 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 			otp_shape x = sizes[k].x, channels = otp_shape4(variant & 2 ? x.n : 1, 1, 1, x.c);
 			test_case t = {.op = op,
 				       .count = inputs,
-				       .in = {x, channels, channels, x},
+				       .in = {x, channels, channels, x, x},
 				       .bound = BY_RULE,
 				       .roundings = roundings,
 				       .rule = op == OTP_OP_norm_stats ? stats_magnitude : norm_magnitude,
@@ -238,4 +250,6 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0, 0); }
 void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1, 2); }
 void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0, 2); }
+/* A sum and a product more. */
+void check_norm_dgrad_merge(void) { check_norm(OTP_OP_norm_dgrad_merge, 5, 34, 0, 4); }
 void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0, 4); }

@@ -51,6 +51,19 @@ void check_lrelu_gate(void)
 	over_shapes(t);
 }
 
+void check_lrelu_gate_merge(void)
+{
+	test_case t = {.op = OTP_OP_lrelu_gate_merge,
+		       .count = 3,
+		       .fill = {AWAY},
+		       .bound = BY_ABS,
+		       .roundings = 3,
+		       .order = 2};
+	t.attr.gate.slope = 0.2f;
+	t.attr.gate.scale = 0.7f;
+	over_shapes(t);
+}
+
 /* The host's float exponential is within 2e-7, 3.4 u, of the true one; an addition, a division and a product
  * follow. The slope of log(1 + e) never amplifies. `device`: with a sigmoid's 7 + 2.35 |x| of the GPU's own,
  * without the quotient 4 + 2.35 |x| (harness.h). */
