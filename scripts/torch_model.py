@@ -510,8 +510,9 @@ def refine(o, v, origin, starts):
     return best[0]
 
 
-def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
-    """Also the report: loss without R1, E|grad V|^2, V(T), V(y)."""
+def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0, together=False):
+    """Also the report: loss without R1, E|grad V|^2, V(T), V(y). With R1, V sees both batches apart, which is faster
+    here, or together, as otplan's does of pictures."""
     smoothed = smooth(x, eps, keep, sigma)
     with torch.no_grad():
         made = t(smoothed, x, eps, z)
@@ -520,6 +521,7 @@ def potential_loss(o, t, v, x, y, eps, z, keep, sigma, r1=0):
         made = refine(o, v, x if o.cost_from_clean else smoothed, [made, opposite])
     if r1:
         y = y.detach().requires_grad_()
+    if r1 and not together:
         fake, real = v(made), v(y)
     else:
         fake, real = v(torch.cat([made, y])).chunk(2)

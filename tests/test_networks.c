@@ -64,7 +64,8 @@ static void build_transport(network_graph *n, const network_case *c)
 	if (a->latent)
 		in.z = add_leaf(n, "z", otp_shape4(c->n, 1, 1, a->latent));
 	otp_node *y = otp_transport_build(&b, a, in);
-	otp_builder_output_grads(&b, inner_product(y, add_leaf(n, "seed", s)), SPAN_GRADS, 0);
+	otp_builder_output(&b, otp_builder_grads(&b, inner_product(y, add_leaf(n, "seed", s)), NULL, NULL),
+			   SPAN_GRADS, 0);
 	add_result(n, "y", y);
 	otp_builder_done(&b);
 }
@@ -77,10 +78,10 @@ static void build_potential(network_graph *n, const network_case *c)
 	otp_node *at = add_leaf(n, "y_at", otp_shape4(c->n, a->h, a->w, a->c));
 	otp_node *value = otp_potential_build(&b, a, at), *slope = NULL;
 	otp_node *seed = add_leaf(n, "seed", otp_shape4(c->n, 1, 1, 1));
-	otp_builder_output_grads(&b, inner_product(value, seed), SPAN_GRADS, 0);
+	otp_builder_output(&b, otp_builder_grads(&b, inner_product(value, seed), NULL, NULL), SPAN_GRADS, 0);
 	otp_grad(otp_sum(value, otp_shape4(1, 1, 1, 1)), &at, 1, &slope);
 	otp_node *r1 = inner_product(slope, slope);
-	otp_builder_output_grads(&b, r1, SPAN_R1_GRADS, 0);
+	otp_builder_output(&b, otp_builder_grads(&b, r1, NULL, NULL), SPAN_R1_GRADS, 0);
 	add_result(n, "y", value);
 	add_result(n, "slope", slope);
 	add_result(n, "r1", r1);

@@ -122,6 +122,7 @@ static double time_mover(otp_runtime *runtime, enum mover how, double bytes)
 	int calls = bytes < 0x1p22 ? MOST_CALLS : 2;
 	int floats = (int)(bytes / (how == READ ? 1 : 2) / sizeof(float));
 	otp_graph *g = otp_graph_new();
+	otp_graph_keep_equals(g);
 	otp_node *x = otp_input(g, "x", OTP_F32, otp_shape4(1, 1, floats / 64, 64)), *y = x;
 	for (int i = 0; i < calls; i++)
 		if (how == READ)

@@ -43,9 +43,9 @@ static bool read_vectors(otp_examinee *e, otp_pool *pool, otp_error *err)
 	return e->columns.odd || estimate_dimension(e, err);
 }
 
-static bool read_pictures(otp_examinee *e, int size, otp_pool *pool, otp_error *err)
+static bool read_pictures(otp_examinee *e, otp_size size, otp_pool *pool, otp_error *err)
 {
-	otp_preprocessing how = otp_preprocessing_square(size);
+	otp_preprocessing how = {.size = size};
 	if (!otp_dataset_prepare_own(e->set, &how, 0, otp_pool_workers(pool), err) ||
 	    !otp_examine(e->set, pool, &e->pictures, err))
 		return false;
@@ -53,7 +53,7 @@ static bool read_pictures(otp_examinee *e, int size, otp_pool *pool, otp_error *
 	return true;
 }
 
-static bool read_set(otp_examinee *e, int size, otp_pool *pool, otp_error *err)
+static bool read_set(otp_examinee *e, otp_size size, otp_pool *pool, otp_error *err)
 {
 	e->set = otp_dataset_open(e->spec, 1, err);
 	if (!e->set)
@@ -78,15 +78,17 @@ static void print_pictures(const otp_examinee *e)
 	const otp_examined *x = &e->pictures;
 	const otp_data_survey *s = &e->info.survey;
 	otp_sides sides = otp_doctor_sides(e);
+	otp_doctor_counts n = otp_doctor_count(e);
 	if (e->info.one_size)
 		printf("  size        %d x %d (width x height)\n", e->info.w, e->info.h);
 	else
 		printf("  size        widths %d to %d, heights %d to %d; shorter side %d to %d, median %d\n",
 		       s->w_min, s->w_max, s->h_min, s->h_max, sides.least, sides.most, sides.median);
-	if (s->grey + s->colour) /* none is stored of what is generated */
-		printf(
-		    "  stored      %lld in grey, %lld in colour, %lld with alpha, %lld of more than 8 bits\n",
-		    (long long)s->grey, (long long)s->colour, (long long)s->alpha, (long long)s->deep);
+	printf("  colours     %lld in grey (%lld stored in one channel), %lld in colour; %lld with alpha, "
+	       "%lld of "
+	       "more than 8 bits\n",
+	       (long long)n.grey, (long long)n.single, (long long)n.colour, (long long)n.alpha,
+	       (long long)n.deep);
 	for (int k = 0; k < x->channels && x->readable; k++)
 		printf("  %-10s  values %d to %d, mean %.1f, spread %.1f (of 255)\n",
 		       x->channels == 1 ? "grey"
@@ -186,13 +188,15 @@ static void add_pictures(cJSON *o, const otp_examinee *e)
 	const otp_examined *x = &e->pictures;
 	const otp_data_survey *s = &e->info.survey;
 	otp_sides sides = otp_doctor_sides(e);
+	otp_doctor_counts n = otp_doctor_count(e);
 	const struct {
 		const char *key;
 		double value;
 	} figures[] = {
-	    {"width_min", s->w_min},	   {"width_max", s->w_max},	  {"height_min", s->h_min},
-	    {"height_max", s->h_max},	   {"side_median", sides.median}, {"grey", (double)s->grey},
-	    {"colour", (double)s->colour}, {"alpha", (double)s->alpha},	  {"deep", (double)s->deep},
+	    {"width_min", s->w_min},	       {"width_max", s->w_max},	      {"height_min", s->h_min},
+	    {"height_max", s->h_max},	       {"side_median", sides.median}, {"grey", (double)n.grey},
+	    {"one_channel", (double)n.single}, {"colour", (double)n.colour},  {"alpha", (double)n.alpha},
+	    {"deep", (double)n.deep},
 	};
 	for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
 		cJSON_AddNumberToObject(o, figures[i].key, figures[i].value);
@@ -327,7 +331,8 @@ int otp_command_doctor(int argc, char **argv, otp_error *err)
 	bool json = false;
 	int threads = 0;
 	const otp_arg args[] = {
-	    {"image-size", OTP_ARG_INT, &d.image_size, 1, 4096, "judge pictures for training at this size"},
+	    {"image-size", OTP_ARG_SIZE, &d.image_size, 0, 4096,
+	     "judge pictures for training at this size, N or WIDTHxHEIGHT"},
 	    {"threads", OTP_ARG_INT, &threads, 0, 1024, "CPU threads, 0: one a core"},
 	    {"json", OTP_ARG_FLAG, &json, 0, 0, "one object a set, and one for what is between them"},
 	    {"out", OTP_ARG_TEXT, &page, 0, 0, "also write this page, with small pictures of each case"},
@@ -335,7 +340,7 @@ int otp_command_doctor(int argc, char **argv, otp_error *err)
 	otp_command_line line = {
 	    .args = args,
 	    .arg_count = sizeof args / sizeof *args,
-	    .usage = "otplan doctor INPUT [INPUT2] [--image-size N] [--json] [--out PAGE.html]",
+	    .usage = "otplan doctor INPUT [INPUT2] [--image-size SIZE] [--json] [--out PAGE.html]",
 	    .least_words = 1,
 	    .most_words = 2};
 	otp_root root = {0};

@@ -4,6 +4,7 @@
 #ifndef OTP_CLI_DOCTOR_H
 #define OTP_CLI_DOCTOR_H
 
+#include "core/size.h"
 #include "data/columns.h"
 #include "data/examine.h"
 #include "ot/dimension.h"
@@ -41,7 +42,8 @@ typedef struct otp_examinee {
 
 typedef struct otp_doctor {
 	otp_examinee sets[OTP_DOCTOR_SETS];
-	int set_count, image_size; /* 0: not said */
+	int set_count;
+	otp_size image_size; /* 0: not said */
 	otp_case *cases;
 	int case_count;
 } otp_doctor;
@@ -60,5 +62,13 @@ typedef struct otp_sides {
 	int least, median, most;
 } otp_sides;
 otp_sides otp_doctor_sides(const otp_examinee *e);
+/* How many of a set's readable pictures are of a kind: the same figures in text, JSON, page and cases. */
+typedef struct otp_doctor_counts {
+	int64_t grey;	/* without colours in any pixel, */
+	int64_t single; /* ... stored in one channel */
+	int64_t colour; /* the others */
+	int64_t alpha, deep;
+} otp_doctor_counts;
+otp_doctor_counts otp_doctor_count(const otp_examinee *e);
 
 #endif

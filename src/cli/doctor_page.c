@@ -93,11 +93,12 @@ static void print_cases(FILE *f, const otp_doctor *d, int set)
 static void print_facts(FILE *f, const otp_examinee *e)
 {
 	const otp_data_survey *s = &e->info.survey;
+	otp_doctor_counts n = otp_doctor_count(e);
 	fprintf(f, "<p class=\"facts\">%lld %s, ", (long long)e->usable,
 		e->info.kind == OTP_DATA_IMAGES ? "pictures" : "vectors");
 	if (e->info.kind == OTP_DATA_IMAGES)
 		fprintf(f, "widths %d to %d, heights %d to %d, %lld in grey, %lld in colour", s->w_min,
-			s->w_max, s->h_min, s->h_max, (long long)s->grey, (long long)s->colour);
+			s->w_max, s->h_min, s->h_max, (long long)n.grey, (long long)n.colour);
 	else
 		fprintf(f, "%d values each", e->info.c);
 	fprintf(f, "; %s</p>\n", e->info.format);

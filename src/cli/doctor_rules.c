@@ -79,31 +79,57 @@ otp_sides otp_doctor_sides(const otp_examinee *e)
 	return found;
 }
 
-/* What a picture is asked; `number` is the question's own. */
-typedef bool question(const otp_print *p, int number);
-
-static bool has_flag(const otp_print *p, int flag) { return (p->flags & (uint32_t)flag) != 0; }
-static bool is_smaller(const otp_print *p, int side) { return shorter(p) < side; }
-static bool is_long(const otp_print *p, int times) { return p->h > times * p->w || p->w > times * p->h; }
-static bool is_shared(const otp_print *p, int set) { return p->shared >> set & 1; }
-static bool is_near_shared(const otp_print *p, int set)
+otp_doctor_counts otp_doctor_count(const otp_examinee *e)
 {
-	return p->near_shared >> set & ~p->shared >> set & 1;
+	otp_doctor_counts n = {0};
+	for (int64_t i = 0; i < e->pictures.count; i++) {
+		uint32_t flags = e->pictures.prints[i].flags;
+		if (flags & OTP_PRINT_BROKEN)
+			continue;
+		n.grey += (flags & (OTP_PRINT_GREY | OTP_PRINT_COLOURLESS)) != 0;
+		n.single += (flags & OTP_PRINT_GREY) != 0;
+		n.alpha += (flags & OTP_PRINT_ALPHA) != 0;
+		n.deep += (flags & OTP_PRINT_DEEP) != 0;
+	}
+	n.colour = e->pictures.readable - n.grey;
+	return n;
 }
-static bool is_near_copy(const otp_print *p, int number)
+
+/* What a picture is asked, and about what. */
+typedef struct about {
+	int number;
+	otp_size size;
+} about;
+typedef bool question(const otp_print *p, about a);
+
+static bool has_flag(const otp_print *p, about flags) { return (p->flags & (uint32_t)flags.number) != 0; }
+static bool is_smaller(const otp_print *p, about a) { return p->h < a.size.h || p->w < a.size.w; }
+/* Of which the middle, cut out in the size's aspect, keeps less than half. */
+static bool is_long(const otp_print *p, about a)
 {
-	(void)number;
+	int64_t wide = (int64_t)p->w * a.size.h, high = (int64_t)p->h * a.size.w;
+	return wide > 2 * high || high > 2 * wide;
+}
+static bool is_shared(const otp_print *p, about set) { return p->shared >> set.number & 1; }
+static bool is_near_shared(const otp_print *p, about set)
+{
+	return p->near_shared >> set.number & ~p->shared >> set.number & 1;
+}
+static bool is_near_copy(const otp_print *p, about nothing)
+{
+	(void)nothing;
 	return (p->flags & OTP_PRINT_NEAR_COPY) && !(p->flags & OTP_PRINT_COPY);
 }
 
 /* A case of the pictures of a set for which the answer is yes, with the first as examples. NULL: none is. */
-static otp_case *ask(otp_doctor *d, int set, otp_gravity gravity, const char *key, question *is, int number)
+static otp_case *ask_about(otp_doctor *d, int set, otp_gravity gravity, const char *key, question *is,
+			   about a)
 {
 	const otp_examined *x = &d->sets[set].pictures;
 	otp_case c = {.count = 0};
 	for (int64_t i = 0; i < x->count; i++) {
 		const otp_print *p = &x->prints[i];
-		if (((p->flags & OTP_PRINT_BROKEN) && is != has_flag) || !is(p, number))
+		if (((p->flags & OTP_PRINT_BROKEN) && is != has_flag) || !is(p, a))
 			continue;
 		if (c.count++ < OTP_EXAMPLES)
 			c.examples[c.example_count++] = i;
@@ -116,12 +142,20 @@ static otp_case *ask(otp_doctor *d, int set, otp_gravity gravity, const char *ke
 	return made;
 }
 
+static otp_case *ask(otp_doctor *d, int set, otp_gravity gravity, const char *key, question *is, int number)
+{
+	return ask_about(d, set, gravity, key, is, (about){.number = number});
+}
+
+/* As training prepares pictures where nothing else is said: they cover the size, and the middle is cut out.
+ */
 static void judge_size(otp_doctor *d, int set)
 {
 	const otp_examinee *e = &d->sets[set];
 	otp_sides sides = otp_doctor_sides(e);
-	int size = d->image_size, suggested = 8;
-	if (!e->info.one_size && !size) {
+	int suggested = 8;
+	bool said = d->image_size.h > 0;
+	if (!e->info.one_size && !said) {
 		while (2 * suggested <= sides.median && suggested < 256)
 			suggested *= 2;
 		say(add(d, OTP_GRAVITY_NOTE, "sizes", -1, e->usable),
@@ -130,16 +164,23 @@ static void judge_size(otp_doctor *d, int set)
 		    "the pictures have several sizes; --image-size %d suits a median shorter side of %d",
 		    suggested, sides.median);
 	}
-	int least = size ? size : TINY;
-	otp_case *c =
-	    e->info.one_size && !size ? NULL : ask(d, set, OTP_GRAVITY_WARNING, "tiny", is_smaller, least);
+	char text[OTP_SIZE_TEXT];
+	about size = {.size = said ? d->image_size : (otp_size){TINY, TINY}};
+	otp_case *c = e->info.one_size && !said
+			  ? NULL
+			  : ask_about(d, set, OTP_GRAVITY_WARNING, "tiny", is_smaller, size);
 	if (c)
 		say(c, "scaled up, which leaves them blurred among the others",
-		    "%lld %s smaller than %d pixels", (long long)c->count, pictures(c->count), least);
-	c = ask(d, set, OTP_GRAVITY_WARNING, "aspect", is_long, 2);
-	if (c)
+		    "%lld %s smaller than %s pixels", (long long)c->count, pictures(c->count),
+		    otp_size_text(size.size, text));
+	c = ask_about(d, set, OTP_GRAVITY_WARNING, "aspect", is_long, size);
+	if (c && size.size.h == size.size.w)
 		say(c, "the square at the centre keeps less than half of them",
 		    "%lld %s more than twice as long as wide", (long long)c->count, pictures(c->count));
+	else if (c)
+		say(c, "what is cut out at the centre keeps less than half of them",
+		    "%lld %s of quite another aspect than %s", (long long)c->count, pictures(c->count),
+		    otp_size_text(size.size, text));
 }
 
 static void judge_kinds(otp_doctor *d, int set)
@@ -307,7 +348,7 @@ static int64_t count_shared(const otp_doctor *d, int a, int b)
 	const otp_examined *x = &d->sets[b].pictures;
 	int64_t count = 0;
 	for (int64_t i = 0; i < x->count; i++)
-		count += is_shared(&x->prints[i], a);
+		count += is_shared(&x->prints[i], (about){.number = a});
 	return count;
 }
 
@@ -350,7 +391,7 @@ static void judge_pair(otp_doctor *d, int a, int b)
 		    "vectors in both %s and %s: %lld", q->name, p->name, (long long)shared);
 	if (!vectors)
 		judge_shared(d, a, b);
-	if (!vectors && domains && !d->image_size && p->info.one_size && q->info.one_size &&
+	if (!vectors && domains && !d->image_size.h && p->info.one_size && q->info.one_size &&
 	    (p->info.h != q->info.h || p->info.w != q->info.w))
 		say(add(d, OTP_GRAVITY_NOTE, "two-sizes", -1, 0), "--image-size is needed",
 		    "%s has pictures of %d x %d, %s of %d x %d (width x height)", p->name, p->info.w,

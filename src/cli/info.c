@@ -5,6 +5,7 @@
 #include "config/settings.h"
 #include "core/file.h"
 #include "data/dataset.h"
+#include "model/fields.h"
 #include "model/run.h"
 #include "model/schema.h"
 #include "model/store.h"
@@ -65,13 +66,15 @@ static void add_fields(cJSON *o, const otp_stored *s)
 	}
 }
 
-/* Every digest; where one fails, that is a result, and the command failed. */
+/* Every digest; where one fails, that is a result, and the command failed. A file that does not describe what
+ * it should is bad input. */
 static bool is_whole(const char *path, otp_stored_kind kind, otp_error *err)
 {
 	otp_error why = {0};
 	if (kind == OTP_STORED_MODEL ? otp_model_check(path, NULL, &why) : otp_checkpoint_check(path, &why))
 		return true;
-	why.exit_code = OTP_EXIT_FAILED;
+	if (why.damaged)
+		why.exit_code = OTP_EXIT_FAILED;
 	if (!err->exit_code)
 		*err = why;
 	return false;
@@ -224,6 +227,43 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 	return ok;
 }
 
+/* What `otplan pack` wrote beside the rows; nothing where another program made the set. */
+static bool add_provenance(cJSON *o, const otp_dataset *d, const char *set, otp_error *err)
+{
+	enum { MOST_TEXT = 1 << 16 };
+	static const char *const TEXTS[] = {"program", "input",	 "input_digest", "input_digest_kind",
+					    "resize",  "filter", "aspect"},
+				 *const NUMBERS[] = {"listed", "left_out", "seed"};
+	char *place = otp_dataset_place(d), name[256];
+	set += strspn(set, "/");
+	otp_error odd = {0};
+	otp_hdf5_start();
+	otp_fields f = {.file = otp_hdf5_open_file(place), .path = place, .err = &odd};
+	cJSON *packed = NULL;
+	snprintf(name, sizeof name, "%s/program", set);
+	if (f.file >= 0 && otp_fields_has(&f, name))
+		packed = cJSON_AddObjectToObject(o, "packed");
+	for (size_t i = 0; packed && i < sizeof TEXTS / sizeof *TEXTS; i++) {
+		snprintf(name, sizeof name, "%s/%s", set, TEXTS[i]);
+		char *text = otp_fields_has(&f, name) ? otp_fields_text(&f, name, MOST_TEXT) : NULL;
+		if (text)
+			add_text(packed, TEXTS[i], text);
+		otp_free(text);
+	}
+	for (size_t i = 0; packed && i < sizeof NUMBERS / sizeof *NUMBERS; i++) {
+		int64_t number = 0;
+		snprintf(name, sizeof name, "%s/%s", set, NUMBERS[i]);
+		if (otp_fields_has(&f, name) && otp_fields_integer(&f, name, INT64_MIN, INT64_MAX, &number))
+			add(packed, NUMBERS[i], (double)number);
+	}
+	if (f.file >= 0)
+		H5Fclose(f.file);
+	otp_free(place);
+	if (odd.exit_code == OTP_EXIT_FAILED)
+		*err = odd;
+	return !err->exit_code;
+}
+
 static bool describe_data(const char *spec, cJSON *o, otp_error *err)
 {
 	int threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -257,8 +297,9 @@ static bool describe_data(const char *spec, cJSON *o, otp_error *err)
 	}
 	add_digest(o, "digest", i.digest);
 	add_text(o, "digest_kind", i.digest_kind);
+	bool ok = strcmp(i.format, "HDF5") != 0 || !i.set || add_provenance(o, d, i.set, err);
 	otp_dataset_close(d);
-	return true;
+	return ok;
 }
 
 static bool describe(const char *path, cJSON *o, otp_error *err)

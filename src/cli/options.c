@@ -59,8 +59,9 @@ static bool choose_preset(otp_config *c, otp_error *err)
 	otp_size said = c->crop.h ? c->crop : c->image_size;
 	int size = 0;
 	otp_config resolved = *c;
-	if (!otp_session_resolve_data(&resolved, err) || !look(resolved.target, &vectors, &size, err) ||
-	    !look(resolved.source, &vectors, &size, err))
+	if (!otp_session_resolve_data(&resolved, err) ||
+	    (resolved.source[0] && resolved.target[0] && !otp_session_find_data(&resolved, err)) ||
+	    !look(resolved.target, &vectors, &size, err) || !look(resolved.source, &vectors, &size, err))
 		return false;
 	if (said.h)
 		size = said.h > said.w ? said.h : said.w;

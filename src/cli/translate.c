@@ -84,12 +84,17 @@ static void plan_pictures(sink *k, const otp_dataset *d)
 		plan_no_samples(k, otp_dataset_undecoded(d, i), ending);
 }
 
-/* What the name of OUTPUT says, and --format, which may not say otherwise. */
-static bool choose_format(sink *k, const char *output, bool names_picture, const char *format, otp_error *err)
+/* What the name of OUTPUT says, and --format, which may not say otherwise. Known before anything is read. */
+typedef struct form {
+	otp_picture_format format;
+	bool to_array, names_picture;
+} form;
+
+static bool choose_form(form *k, const char *output, const char *format, otp_error *err)
 {
 	otp_picture_format named = OTP_PICTURE_PNG;
-	k->format = OTP_PICTURE_PNG;
-	k->to_array = otp_array_file_fits(output);
+	bool names_picture = otp_image_name_fits(output) && !otp_file_is_folder(output);
+	*k = (form){OTP_PICTURE_PNG, otp_array_file_fits(output), names_picture};
 	if (names_picture && !otp_picture_format_of(output, &named))
 		return otp_fail(
 		    err, output,
@@ -114,14 +119,12 @@ static bool choose_format(sink *k, const char *output, bool names_picture, const
 }
 
 /* OUTPUT names an array file, one picture, or a folder of pictures. */
-static bool plan(sink *k, const otp_dataset *d, const char *output, const options *o, otp_error *err)
+static bool plan(sink *k, const otp_dataset *d, const char *output, bool names_picture, const options *o,
+		 otp_error *err)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
 	int64_t inputs = info.count + info.undecoded;
 	const char *base;
-	bool names_picture = otp_image_name_fits(output) && !otp_file_is_folder(output);
-	if (!choose_format(k, output, names_picture, o->format, err))
-		return false;
 	if (!k->to_array && k->vectors)
 		return otp_fail(err, output,
 				"cannot hold vectors, expected a name ending in .npy, .npz or .h5");
@@ -314,6 +317,7 @@ static bool write_all(otp_translator *t, const otp_dataset *d, otp_fit fit, cons
 typedef struct job {
 	const char *model, *input, *output;
 	const options *o;
+	form form;
 } job;
 
 /* What happens to pictures without having been asked for. */
@@ -333,7 +337,7 @@ static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit f
 		otp_log("pictures are translated at their own size in tiles of %dx%d, as in training (--fit "
 			"tile)",
 			t->arch.w, t->arch.h);
-	if (t->preprocessing.grey && info.survey.colour)
+	if (info.greyed && info.survey.colour)
 		otp_log("inputs in colour are made grey: the model learned from grey pictures");
 	if (o->keep_luminance)
 		otp_log("outputs keep the luminance of inputs (Rec. 601), colours are the model's");
@@ -351,13 +355,15 @@ static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp
 		  .h = crop ? t->arch.h : info.h,
 		  .w = crop ? t->arch.w : info.w,
 		  .c = t->arch.c + (!vectors && !crop && otp_dataset_alpha(d) > 0),
+		  .to_array = j->form.to_array,
+		  .format = j->form.format,
 		  .vectors = vectors};
 	if (j->o->keep_luminance && info.colour != OTP_COLOUR_NONE)
 		return otp_fail(err, "--keep-luminance",
 				"is for pictures as stored, %s is coloured as it is read", j->input);
 	if (info.count == 0)
 		return otp_fail(err, j->input, "is generated without end, expected ?limit=N with it");
-	bool ok = plan(&k, d, j->output, j->o, err);
+	bool ok = plan(&k, d, j->output, j->form.names_picture, j->o, err);
 	if (ok) {
 		otp_outputs_protect_file(k.outputs, t->path);
 		otp_outputs_protect_set(k.outputs, d);
@@ -376,6 +382,16 @@ static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp
 	return ok;
 }
 
+static bool choose_fit(const char *word, otp_fit *fit, otp_error *err)
+{
+	for (int i = 0; i < 3; i++)
+		if (strcmp(word, OTP_CHOICE_NAME(otp_fit, i)) == 0) {
+			*fit = (otp_fit)i;
+			return true;
+		}
+	return !*word || otp_fail(err, "--fit", "is '%s', expected resize, tile or crop", word);
+}
+
 /* What the options say of this model. */
 static bool settle(const options *o, otp_translator *t, otp_fit *fit, otp_error *err)
 {
@@ -389,12 +405,7 @@ static bool settle(const options *o, otp_translator *t, otp_fit *fit, otp_error 
 	if (*o->fit && t->arch.vectors)
 		return otp_fail(err, "--fit", "is for pictures, the model translates vectors");
 	*fit = otp_fit_of(t);
-	for (int i = 0; i < 3; i++)
-		if (strcmp(o->fit, OTP_CHOICE_NAME(otp_fit, i)) == 0) {
-			*fit = (otp_fit)i;
-			return true;
-		}
-	return !*o->fit || otp_fail(err, "--fit", "is '%s', expected resize, tile or crop", o->fit);
+	return choose_fit(o->fit, fit, err);
 }
 
 /* Pictures that could not be decoded are counted in *undecoded. */
@@ -459,7 +470,9 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 		"[--keep-luminance] [--format F] [--overwrite]",
 		err)) {
 		job j = {.model = words[0], .input = words[1], .output = words[2], .o = &o};
-		run(&j, &undecoded, err);
+		otp_fit ignored;
+		if (choose_form(&j.form, j.output, o.format, err) && choose_fit(o.fit, &ignored, err))
+			run(&j, &undecoded, err);
 	}
 	return otp_exit_undecoded(undecoded, err);
 }

@@ -16,6 +16,9 @@ typedef struct otp_extent {
 } otp_extent;
 
 /* What was decided, and from what. */
+/* Points that spread by less are all the same to the networks, which see values of about 1. */
+#define OTP_POINTS_SAME 1e-6
+
 typedef struct otp_points {
 	bool decided; /* vectors, with --preset vector, that nobody resumes; else the rest is 0 */
 	bool density;

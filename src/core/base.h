@@ -38,6 +38,7 @@ enum {
 typedef struct otp_error {
 	int exit_code;	    /* 0 while nothing went wrong */
 	bool out_of_memory; /* otp_fail_memory recorded it */
+	bool damaged;	    /* bytes are not those that were written: their digest differs */
 	char text[1024];    /* "WHERE: what is wrong, what was expected", without newline */
 } otp_error;
 

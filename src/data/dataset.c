@@ -91,6 +91,22 @@ static bool check_file(const char *path, otp_error *err)
 	       otp_fail(err, path, "is a pipe, device or socket, expected a file or folder");
 }
 
+bool otp_dataset_exists(const char *text)
+{
+	otp_spec spec;
+	otp_error ignored = {0};
+	char *file = NULL, *name = NULL;
+	if (!otp_spec_parse(text, &spec, &ignored))
+		return true; /* it is wrong otherwise */
+	otp_source_split_name(spec.place, &file, &name);
+	bool there =
+	    strncmp(spec.place, "synth:", 6) == 0 || otp_file_exists(spec.place) || otp_file_exists(file);
+	otp_free(file);
+	otp_free(name);
+	otp_spec_free(&spec);
+	return there;
+}
+
 static otp_source *open_source(const otp_spec *spec, uint64_t seed, otp_error *err)
 {
 	otp_source *source = NULL;
@@ -319,11 +335,10 @@ bool otp_dataset_look(const char *text, otp_data_kind *kind, int *size, otp_erro
 	return source != NULL;
 }
 
-static bool is_grey(const otp_dataset *d)
+static bool has_colours(const otp_dataset *d)
 {
 	const otp_source *s = d->source;
-	return s->kind == OTP_DATA_IMAGES &&
-	       (d->how.grey || (d->colour == OTP_COLOUR_NONE && (d->spec.grey || s->c == 1)));
+	return s->kind == OTP_DATA_IMAGES && (d->colour != OTP_COLOUR_NONE || !(d->spec.grey || s->c == 1));
 }
 
 otp_dataset_info otp_dataset_describe(const otp_dataset *d)
@@ -338,7 +353,8 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .h = d->h,
 	    .w = d->w,
 	    .c = d->c,
-	    .grey = is_grey(d),
+	    .grey = s->kind == OTP_DATA_IMAGES && (d->how.grey || !has_colours(d)),
+	    .greyed = d->how.grey && has_colours(d),
 	    .skipped = s->skipped_count,
 	    .undecoded = s->undecoded_count,
 	    .digest = d->digest,

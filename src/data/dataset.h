@@ -27,13 +27,14 @@ typedef struct otp_data_survey {
 
 typedef struct otp_dataset_info {
 	otp_data_kind kind;
-	int64_t count;	   /* samples; 0: generated, as many as asked for */
-	int64_t withheld;  /* samples beside these, numbered from count on (otp_dataset_withhold) */
-	int64_t listed;	   /* both, as they were found, damaged ones too; 0: generated */
-	bool fresh;	   /* samples of numbers far from all that training draws can be had */
-	int h, w, c;	   /* of one sample; h = w = 0 before prepare where sizes differ */
-	bool grey;	   /* images without colours: stored so, or made so */
-	int64_t skipped;   /* files that could not be read, each named on stderr once */
+	int64_t count;	  /* samples; 0: generated, as many as asked for */
+	int64_t withheld; /* samples beside these, numbered from count on (otp_dataset_withhold) */
+	int64_t listed;	  /* both, as they were found, damaged ones too; 0: generated */
+	bool fresh;	  /* samples of numbers far from all that training draws can be had */
+	int h, w, c;	  /* of one sample; h = w = 0 before prepare where sizes differ */
+	bool grey;	  /* images without colours: stored so, or made so, */
+	bool greyed;	  /* ... and made so by the preprocessing: as the spec names them they have colours */
+	int64_t skipped;  /* files that could not be read, each named on stderr once */
 	int64_t undecoded; /* of these, pictures that cannot be decoded */
 	uint64_t digest; /* of modifiers and content, by the rule digest_kind; 0 before otp_dataset_digest */
 	const char *digest_kind;
@@ -52,6 +53,8 @@ typedef struct otp_dataset_info {
 	otp_data_survey survey; /* of the whole source, before part= and limit= */
 } otp_dataset_info;
 
+/* Whether something lies where the spec says; generated sets do. What it is, opening tells. */
+bool otp_dataset_exists(const char *spec);
 /* Open and look: finds files, reads headers, decodes nothing big. */
 otp_dataset *otp_dataset_open(const char *spec, uint64_t seed, otp_error *err);
 /* The same; pictures of more than `most_pixels` are left out, unless the spec has a limit of its own. */

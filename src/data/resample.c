@@ -9,7 +9,10 @@ typedef struct axis {
 	int taps;
 	int *first;
 	float *weight; /* (count, taps) */
+	int *fixed;    /* the same times 2^FIXED_BITS, as Pillow rounds it: bytes are summed by these */
 } axis;
+
+enum { FIXED_BITS = 22 };
 
 /* ---- filters ------------------------------------------------------------------- */
 
@@ -60,20 +63,29 @@ static axis axis_new(otp_resize filter, int from, double to, double offset, int 
 		a.taps = from;
 	a.first = otp_calloc((size_t)count, sizeof *a.first);
 	a.weight = otp_calloc(otp_mul_size((size_t)count, (size_t)a.taps), sizeof *a.weight);
+	a.fixed = otp_calloc(otp_mul_size((size_t)count, (size_t)a.taps), sizeof *a.fixed);
+	double *exact = otp_calloc((size_t)a.taps, sizeof *exact);
 	for (int i = 0; i < count; i++) {
-		double centre = (i + offset + 0.5) * scale, sum = 0;
+		double centre = (i + offset + 0.5) * scale, sum = 0, whole = 0;
 		int first = (int)floor(centre - reach);
 		first = first < 0 ? 0 : first > from - a.taps ? from - a.taps : first;
 		float *weight = a.weight + (size_t)i * (size_t)a.taps;
 		a.first[i] = first;
 		/* A pixel on the border of two areas belongs to one. */
 		int from_area = (int)(centre - reach + 0.5), to_area = (int)(centre + reach + 0.5);
-		for (int t = 0; t < a.taps; t++)
-			if (f->overlaps || (first + t >= from_area && first + t < to_area))
-				sum += weight[t] = (float)f->weight(first + t + 0.5 - centre, unit);
-		for (int t = 0; t < a.taps; t++)
+		for (int t = 0; t < a.taps; t++) {
+			bool counts = f->overlaps || (first + t >= from_area && first + t < to_area);
+			exact[t] = counts ? f->weight(first + t + 0.5 - centre, unit) : 0;
+			whole += exact[t];
+			sum += weight[t] = (float)exact[t];
+		}
+		for (int t = 0; t < a.taps; t++) {
 			weight[t] = (float)(weight[t] / sum);
+			a.fixed[(size_t)i * (size_t)a.taps + (size_t)t] =
+			    (int)lround(exact[t] / whole * (1 << FIXED_BITS));
+		}
 	}
+	otp_free(exact);
 	return a;
 }
 
@@ -81,45 +93,54 @@ static void axis_free(axis *a)
 {
 	otp_free(a->first);
 	otp_free(a->weight);
+	otp_free(a->fixed);
 }
 
 typedef struct resampler {
 	const otp_image *in;
 	int channels;
-	bool alpha; /* colours are weighted by it, in bytes, as Pillow does */
+	bool alpha; /* colours are weighted by it, in bytes and whole numbers, as Pillow does */
 	bool clips; /* what a filter carries beyond black or white is cut off */
 	axis down, across;
 	int columns;
-	float *raw, *row; /* one row of `in`, as stored and in `channels` */
-	float *ring;	  /* (down.taps, columns, channels): the last rows, resampled across */
-	int next;	  /* the first row of `in` that is not in the ring yet */
+	float *raw, *row;   /* one row of `in`, as stored and in `channels` */
+	float *ring;	    /* (down.taps, columns, channels): the last rows, resampled across */
+	uint8_t *bytes;	    /* with alpha: one row of `in`; */
+	uint8_t *byte_ring; /* and what the ring is else */
+	int next;	    /* the first row of `in` that is not in the ring yet */
 } resampler;
 
-/* Colours over black by their alpha, and back. */
-static void premultiply(float *row, size_t values, size_t c)
+/* Colours over black by their alpha, v alpha / 255 rounded, and back, rounded down. */
+static void premultiply(const float *row, size_t values, size_t c, uint8_t *out)
 {
-	for (size_t i = 0; i < values; i += c)
-		for (size_t k = 0; k + 1 < c; k++)
-			row[i + k] = (row[i + k] + 1) * (row[i + c - 1] + 1) / 2 - 1;
-}
-
-static void unmultiply(float *row, size_t values, size_t c)
-{
-	for (size_t i = 0; i < values; i += c)
+	for (size_t i = 0; i < values; i += c) {
+		unsigned alpha = out[i + c - 1] = otp_image_byte(row[i + c - 1]);
 		for (size_t k = 0; k + 1 < c; k++) {
-			int alpha = otp_image_byte(row[i + c - 1]), v = otp_image_byte(row[i + k]);
-			if (alpha && alpha < 255)
-				row[i + k] = otp_byte_value((uint8_t)(v < alpha ? 255 * v / alpha : 255));
+			unsigned v = otp_image_byte(row[i + k]) * alpha + 128;
+			out[i + k] = (uint8_t)(((v >> 8) + v) >> 8);
 		}
+	}
 }
 
-/* Halves go up, also such that rounding of a sum left a little below. */
-static void to_bytes(float *row, size_t values)
+static void unmultiply(const uint8_t *row, size_t values, size_t c, float *out)
 {
-	const double half = 0.5 + 1e-4;
-	for (size_t i = 0; i < values; i++)
-		row[i] =
-		    otp_byte_value((uint8_t)fmin(fmax(floor(((double)row[i] + 1) * 127.5 + half), 0), 255));
+	for (size_t i = 0; i < values; i += c) {
+		int alpha = row[i + c - 1];
+		out[i + c - 1] = otp_byte_value((uint8_t)alpha);
+		for (size_t k = 0; k + 1 < c; k++) {
+			int v = row[i + k];
+			if (alpha && alpha < 255)
+				v = v < alpha ? 255 * v / alpha : 255;
+			out[i + k] = otp_byte_value((uint8_t)v);
+		}
+	}
+}
+
+/* The byte of a sum by fixed weights; halves go up. */
+static uint8_t byte_of(int64_t sum)
+{
+	sum = (sum + (1 << (FIXED_BITS - 1))) / (1 << FIXED_BITS);
+	return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
 static void clip(float *row, size_t values)
@@ -148,17 +169,44 @@ static float *in_ring(const resampler *r, int y)
 	return r->ring + (size_t)(y % r->down.taps) * (size_t)r->columns * (size_t)r->channels;
 }
 
+static uint8_t *in_byte_ring(const resampler *r, int y)
+{
+	return r->byte_ring + (size_t)(y % r->down.taps) * (size_t)r->columns * (size_t)r->channels;
+}
+
+static void resample_bytes_across(resampler *r, int y)
+{
+	size_t c = (size_t)r->channels, taps = (size_t)r->across.taps;
+	uint8_t *to = in_byte_ring(r, y);
+	premultiply(row_of(r, y), (size_t)r->in->w * c, c, r->bytes);
+	for (size_t x = 0; x < (size_t)r->columns; x++)
+		for (size_t k = 0; k < c; k++) {
+			const uint8_t *from = r->bytes + (size_t)r->across.first[x] * c + k;
+			int64_t sum = 0;
+			for (size_t t = 0; t < taps; t++)
+				sum += (int64_t)r->across.fixed[x * taps + t] * from[t * c];
+			*to++ = byte_of(sum);
+		}
+}
+
+static void resample_bytes_down(resampler *r, int y, float *out)
+{
+	size_t values = (size_t)r->columns * (size_t)r->channels, taps = (size_t)r->down.taps;
+	for (size_t i = 0; i < values; i++) {
+		int64_t sum = 0;
+		for (size_t t = 0; t < taps; t++)
+			sum += (int64_t)r->down.fixed[(size_t)y * taps + t] *
+			       in_byte_ring(r, r->down.first[y] + (int)t)[i];
+		r->bytes[i] = byte_of(sum);
+	}
+	unmultiply(r->bytes, values, (size_t)r->channels, out);
+}
+
 static void resample_across(resampler *r, int y)
 {
 	const float *row = row_of(r, y);
 	size_t c = (size_t)r->channels;
 	float *made = in_ring(r, y), *to = made;
-	if (r->alpha) {
-		memmove(r->row, row, (size_t)r->in->w * c * sizeof *row);
-		premultiply(r->row, (size_t)r->in->w * c, c);
-		to_bytes(r->row, (size_t)r->in->w * c);
-		row = r->row;
-	}
 	memset(to, 0, (size_t)r->columns * c * sizeof *to);
 	for (int x = 0; x < r->columns; x++, to += c)
 		for (int t = 0; t < r->across.taps; t++) {
@@ -169,8 +217,6 @@ static void resample_across(resampler *r, int y)
 		}
 	if (r->clips)
 		clip(made, (size_t)r->columns * c);
-	if (r->alpha)
-		to_bytes(made, (size_t)r->columns * c);
 }
 
 /* Rows come in order, so that each row of `in` is resampled across once. */
@@ -179,7 +225,11 @@ static void resample_down(resampler *r, int y, float *out)
 	size_t values = (size_t)r->columns * (size_t)r->channels;
 	int first = r->down.first[y];
 	for (r->next = r->next < first ? first : r->next; r->next < first + r->down.taps; r->next++)
-		resample_across(r, r->next);
+		(r->alpha ? resample_bytes_across : resample_across)(r, r->next);
+	if (r->alpha) {
+		resample_bytes_down(r, y, out);
+		return;
+	}
 	memset(out, 0, values * sizeof *out);
 	for (int t = 0; t < r->down.taps; t++) {
 		float weight = r->down.weight[(size_t)y * (size_t)r->down.taps + (size_t)t];
@@ -189,10 +239,6 @@ static void resample_down(resampler *r, int y, float *out)
 	}
 	if (r->clips)
 		clip(out, values);
-	if (r->alpha) {
-		to_bytes(out, values);
-		unmultiply(out, values, (size_t)r->channels);
-	}
 }
 
 /* Writes one row that came out, as bytes or floats. */
@@ -226,7 +272,11 @@ otp_image otp_image_resample(const otp_image *in, int channels, const otp_frame 
 		r.clips = FILTERS[f->filter].overshoots;
 		r.down = axis_new(f->filter, in->h, f->h, f->top, f->rows);
 		r.across = axis_new(f->filter, in->w, f->w, f->left, f->columns);
-		r.ring = otp_calloc(otp_mul_size((size_t)r.down.taps, values), sizeof *r.ring);
+		size_t ring = otp_mul_size((size_t)r.down.taps, values),
+		       row = (size_t)in->w * (size_t)channels;
+		r.ring = r.alpha ? NULL : otp_calloc(ring, sizeof *r.ring);
+		r.byte_ring = r.alpha ? otp_calloc(ring, 1) : NULL;
+		r.bytes = r.alpha ? otp_calloc(row > values ? row : values, 1) : NULL;
 	}
 	for (int y = 0; y < f->rows; y++) {
 		if (!whole)
@@ -239,6 +289,8 @@ otp_image otp_image_resample(const otp_image *in, int channels, const otp_frame 
 		axis_free(&r.across);
 	}
 	otp_free(r.ring);
+	otp_free(r.byte_ring);
+	otp_free(r.bytes);
 	otp_free(r.raw);
 	otp_free(r.row);
 	otp_free(result);

@@ -10,6 +10,7 @@ struct otp_graph {
 	otp_node **chunks; /* nodes never move: pointers to them stay good */
 	int chunk_count, chunk_room;
 	int size;
+	bool keeps_equals;
 };
 
 otp_graph *otp_graph_new(void) { return otp_calloc(1, sizeof(otp_graph)); }
@@ -23,6 +24,8 @@ void otp_graph_free(otp_graph *g)
 	otp_free(g->chunks);
 	otp_free(g);
 }
+
+void otp_graph_keep_equals(otp_graph *g) { g->keeps_equals = true; }
 
 int otp_graph_size(const otp_graph *g) { return g->size; }
 
@@ -92,6 +95,20 @@ otp_node *otp_constant(otp_graph *g, float value)
 	return node;
 }
 
+/* Draws and updates are told apart by what they read, so they too are equal where op, attribute and inputs
+ * are. An update in place changes a span under the leaves that are views of it: a view that is made after it
+ * is another leaf.
+ */
+static otp_node *find_equal(otp_op op, const otp_attr *attr, otp_node *const *in, int input_count)
+{
+	for (otp_node *user = in[0]->graph->keeps_equals ? NULL : in[0]->users; user; user = user->next_user)
+		if (user->op == op &&
+		    memcmp((const void *)&user->attr, (const void *)attr, sizeof *attr) == 0 &&
+		    memcmp((const void *)user->in, (const void *)in, (size_t)input_count * sizeof *in) == 0)
+			return user;
+	return NULL;
+}
+
 otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_count)
 {
 	OTP_ASSERT(input_count == otp_op_inputs(op), "%s takes %d inputs, not %d", otp_op_name(op),
@@ -103,10 +120,15 @@ otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_
 			   "%s: input %d has the wrong type", otp_op_name(op), i);
 		shapes[i] = in[i]->shape;
 	}
+	otp_node *equal = find_equal(op, &attr, in, input_count);
+	if (equal)
+		return equal;
 	otp_node *node = append(in[0]->graph);
 	node->op = op;
 	node->type = OTP_F32;
 	node->attr = attr;
+	node->next_user = in[0]->users;
+	in[0]->users = node;
 	node->shape = otp_op_shape(op, &attr, shapes, input_count);
 	node->input_count = input_count;
 	memcpy(node->in, in, (size_t)input_count * sizeof *in);

@@ -2,6 +2,9 @@
  * have smaller ids: creation order is the schedule. A view of a span therefore
  * sees what nodes made before its reader have put there.
  *
+ * A node that would compute what an earlier one does is that one: what two rules
+ * both need is computed once.
+ *
  * Shapes are checked where a node is made (OTP_ASSERT: a wrong shape is our
  * bug). Gradients are graph too: otp_grad returns nodes, never numbers.
  */
@@ -31,10 +34,13 @@ typedef struct otp_node {
 	bool output;	     /* computed into the span, or (span NONE) into memory of its own */
 	bool constant;	     /* a leaf of one element that holds `value` in every run */
 	float value;
+	struct otp_node *users, *next_user; /* nodes whose first input this is, the last one made first */
 } otp_node;
 
 otp_graph *otp_graph_new(void);
 void otp_graph_free(otp_graph *g);
+/* From now on equal nodes stay apart: for those who time what they ask for more than once. */
+void otp_graph_keep_equals(otp_graph *g);
 int otp_graph_size(const otp_graph *g);
 otp_node *otp_graph_node(const otp_graph *g, int id);
 
@@ -51,7 +57,7 @@ otp_node *otp_constant(otp_graph *g, float value); /* (1, 1, 1, 1) */
  * copy of x where x itself cannot be placed there. */
 otp_node *otp_output(otp_node *x, int span, int64_t offset);
 
-/* A node of any op; the functions below are its typed spellings. */
+/* A node of any op, or an equal one that there is; the functions below are its typed spellings. */
 otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_count);
 
 otp_node *otp_copy(otp_node *x);

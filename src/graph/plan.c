@@ -81,13 +81,41 @@ static void mark_live(const otp_graph *g, otp_plan *plan)
 	}
 }
 
-/* When the last reader of node's memory runs, reshapes followed. */
+/* Whether a slice's elements lie one behind the other in its input: nothing varies outside of its axis. */
+static bool lies_together(const otp_node *node)
+{
+	const int outer[4] = {node->shape.n, node->shape.h, node->shape.w, node->shape.c};
+	for (int axis = 0; axis < (int)node->attr.slice.axis; axis++)
+		if (outer[axis] != 1)
+			return false;
+	return true;
+}
+
+/* How far from the root of its input a view begins, in bytes; -1 where node is none. A slice is one where
+ * kernels find it aligned as anything else, and not of a span, which may change under it. */
+static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_node *node)
+{
+	const otp_place *from = node->input_count ? &plan->place[node->in[0]->id] : NULL;
+	if (node->op == OTP_OP_reshape)
+		return from->within;
+	if (node->op != OTP_OP_slice || node->output || !lies_together(node) ||
+	    from->type != plan->place[node->id].type || otp_graph_node(g, from->root)->span != OTP_SPAN_NONE)
+		return -1;
+	int64_t begin = otp_shape_count(node->shape) / node->attr.slice.count * node->attr.slice.begin;
+	int64_t offset = from->within + begin * (int64_t)plan->element_bytes[from->type];
+	return offset % ALIGN_BYTES == 0 ? offset : -1;
+}
+
+/* When the last reader of node's memory runs, views followed. */
 static void find_deaths(const otp_graph *g, otp_plan *plan)
 {
 	for (int id = 0; id < plan->node_count; id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		otp_place *place = &plan->place[id];
-		place->root = node->op == OTP_OP_reshape ? plan->place[node->in[0]->id].root : id;
+		int64_t offset = view_offset(g, plan, node);
+		place->view = offset >= 0;
+		place->within = place->view ? offset : 0;
+		place->root = place->view ? plan->place[node->in[0]->id].root : id;
 		place->dies_at = node->output || node->op == OTP_OP_LEAF ? INT_MAX : id;
 		if (place->live)
 			for (int i = 0; i < node->input_count; i++) {
@@ -108,6 +136,7 @@ static bool may_overwrite(const otp_graph *g, const otp_plan *plan, const otp_no
 	const otp_node *owner = otp_graph_node(g, root);
 	if (owner->span != OTP_SPAN_NONE || plan->place[root].dies_at != node->id ||
 	    !otp_shape_equal(node->in[0]->shape, node->shape) ||
+	    otp_shape_count(owner->shape) != otp_shape_count(node->shape) ||
 	    plan->place[root].type != plan->place[node->id].type)
 		return false;
 	for (int i = 1; i < node->input_count; i++)
@@ -120,9 +149,8 @@ static void place_node(const otp_graph *g, otp_plan *plan, free_list *list, int 
 {
 	const otp_node *node = otp_graph_node(g, id);
 	otp_place *place = &plan->place[id];
-	if (node->op == OTP_OP_reshape) {
-		place->root = plan->place[node->in[0]->id].root;
-		place->offset = plan->place[place->root].offset;
+	if (place->view) {
+		place->offset = plan->place[place->root].offset + place->within;
 		return;
 	}
 	if (node->span != OTP_SPAN_NONE)
@@ -173,6 +201,7 @@ otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t e
 	otp_plan *plan = otp_calloc(1, sizeof *plan);
 	plan->node_count = otp_graph_size(g);
 	plan->place = otp_calloc((size_t)plan->node_count, sizeof *plan->place);
+	plan->element_bytes = element_bytes;
 	for (int id = 0; id < plan->node_count; id++)
 		plan->place[id].offset = -1;
 	find_sizes(g, plan, types, element_bytes);

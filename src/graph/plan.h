@@ -1,5 +1,7 @@
 /* plan: where each node lives. Lifetimes in schedule order give offsets in one
  * arena; a node overwrites its first input where ops.def, lifetimes and types allow.
+ * A reshape, and a slice whose elements lie together in its input, is a view: it
+ * shares the memory of what it is of, and nothing computes it.
  */
 #ifndef OTP_PLAN_H
 #define OTP_PLAN_H
@@ -7,8 +9,10 @@
 #include "graph/graph.h"
 
 typedef struct otp_place {
-	bool live; /* reachable from an output */
-	int root;  /* id of the node whose memory this one shares (itself, or through reshape / in place) */
+	bool live;	/* reachable from an output */
+	bool view;	/* of its input */
+	int root;	/* id of the node whose memory this one shares (itself, or what it is a view of) */
+	int64_t within; /* bytes from the root's start */
 	otp_type type;	/* as which it is stored */
 	int64_t offset; /* bytes from the arena's start; -1: in a span */
 	int64_t bytes;	/* rounded up */
@@ -20,8 +24,9 @@ typedef struct otp_place {
 typedef struct otp_plan {
 	otp_place *place; /* [graph size] */
 	int node_count;
-	int64_t arena_bytes;	/* all activations, inputs and readable outputs */
-	int64_t unshared_bytes; /* what it would be without reuse: for --plan */
+	const size_t *element_bytes; /* the backend's */
+	int64_t arena_bytes;	     /* all activations, inputs and readable outputs */
+	int64_t unshared_bytes;	     /* what it would be without reuse: for --plan */
 } otp_plan;
 
 /* types: how each node is stored, [graph size] (storage.h); a reshape as its input. Offsets are multiples

@@ -61,7 +61,7 @@ static otp_tensor tensor_of(const otp_program *p, const otp_node *node)
 
 static bool computed(const otp_program *p, const otp_node *node)
 {
-	return p->plan->place[node->id].live && node->op != OTP_OP_LEAF && node->op != OTP_OP_reshape;
+	return p->plan->place[node->id].live && node->op != OTP_OP_LEAF && !p->plan->place[node->id].view;
 }
 
 /* The call of a computed node, but for scratch and what the kernel binds to it. */

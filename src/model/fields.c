@@ -376,6 +376,7 @@ static bool digest_of(const otp_fields *f, hid_t set, const char *name, uint64_t
 
 static bool fail_digest(const otp_fields *f, const char *name)
 {
+	f->err->damaged = !f->err->exit_code;
 	return otp_fail(f->err, f->path, "set %s is damaged: its digest differs", name);
 }
 

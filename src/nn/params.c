@@ -107,24 +107,36 @@ otp_node *otp_param_identity(otp_builder *b, const char *name, otp_shape shape)
 	return param(b, name, (otp_param_info){.shape = shape, .identity = true});
 }
 
-void otp_builder_output_grads(otp_builder *b, otp_node *loss, int span, int64_t base)
+otp_node **otp_builder_grads(otp_builder *b, otp_node *loss, otp_node *also, otp_node **also_grad)
 {
-	int count = 0;
-	otp_node **wrt = otp_calloc((size_t)b->params->count, sizeof *wrt);
-	otp_node **grads = otp_calloc((size_t)b->params->count, sizeof *grads);
-	int *index = otp_calloc((size_t)b->params->count, sizeof *index);
-	for (int k = 0; k < b->params->count && k < b->node_room; k++)
+	int count = 0, params = b->params->count;
+	otp_node **wrt = otp_calloc((size_t)params + 1, sizeof *wrt);
+	otp_node **found = otp_calloc((size_t)params + 1, sizeof *found);
+	otp_node **grads = otp_calloc((size_t)params, sizeof *grads);
+	int *index = otp_calloc((size_t)params, sizeof *index);
+	for (int k = 0; k < params && k < b->node_room; k++)
 		if (b->nodes[k]) {
 			index[count] = k;
 			wrt[count++] = b->nodes[k];
 		}
-	otp_grad(loss, wrt, count, grads);
-	/* A parameter the loss does not depend on keeps the zero its span was made with. */
+	wrt[count] = also;
+	otp_grad(loss, wrt, count + (also != NULL), found);
 	for (int i = 0; i < count; i++)
-		if (grads[i])
-			otp_output(otp_reshape(grads[i], b->params->info[index[i]].shape), span,
-				   base + b->params->info[index[i]].offset);
+		grads[index[i]] = found[i];
+	if (also)
+		*also_grad = found[count];
 	otp_free(index);
-	otp_free(grads);
+	otp_free(found);
 	otp_free(wrt);
+	return grads;
+}
+
+/* A parameter the loss does not depend on keeps the zero its span was made with. */
+void otp_builder_output(otp_builder *b, otp_node **grads, int span, int64_t base)
+{
+	for (int k = 0; k < b->params->count; k++)
+		if (grads[k])
+			otp_output(otp_reshape(grads[k], b->params->info[k].shape), span,
+				   base + b->params->info[k].offset);
+	otp_free(grads);
 }

@@ -50,7 +50,10 @@ otp_node *otp_param_uniform(otp_builder *b, const char *name, otp_shape shape, f
 otp_node *otp_param_constant(otp_builder *b, const char *name, otp_shape shape, float value);
 otp_node *otp_param_identity(otp_builder *b, const char *name, otp_shape shape);
 
-/* Gradients of a scalar by all parameters used in this build, written to `span` from `base` on. */
-void otp_builder_output_grads(otp_builder *b, otp_node *loss, int span, int64_t base);
+/* Gradients of a scalar by all parameters used in this build: [params->count], NULL where there is none; and,
+ * if `also` is not NULL, by it. For otp_builder_output. */
+otp_node **otp_builder_grads(otp_builder *b, otp_node *loss, otp_node *also, otp_node **also_grad);
+/* Written to `span` from `base` on; frees the list. */
+void otp_builder_output(otp_builder *b, otp_node **grads, int span, int64_t base);
 
 #endif

@@ -1,4 +1,5 @@
 #include "ot/objective.h"
+#include "graph/piece.h"
 #include "nn/layers.h"
 #include "ot/refine.h"
 #include "ot/smoothing.h"
@@ -120,7 +121,8 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	otp_node *value = otp_potential_build(&vb, &o->arch, s.y);
 	otp_node *loss = otp_layer_total(otp_layer_difference(cost(o, &tb, &s), value), share);
-	otp_builder_output_grads(&tb, loss, otp_grads_span(OTP_TRANSPORT), grads_base);
+	otp_builder_output(&tb, otp_builder_grads(&tb, loss, NULL, NULL), otp_grads_span(OTP_TRANSPORT),
+			   grads_base);
 
 	otp_node *clean_cost = otp_affine(squared_norm(otp_layer_difference(s.x, s.y), SCALAR), share, 0);
 	step.report = report(loss, clean_cost, otp_layer_total(value, share), otp_constant(step.graph, 0));
@@ -129,26 +131,44 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 	return step;
 }
 
-/* V on generated and real samples: as one batch, or apart where R1 needs the
- * real samples' own gradient. */
+/* V on generated and real samples. */
 typedef struct both_values {
 	otp_node *fake, *real;
+	otp_node *samples, *all; /* as one batch, the generated ones first; NULL where they are apart */
 } both_values;
 
 static both_values potential_of_both(otp_builder *vb, const otp_arch *a, otp_node *fake, otp_node *real,
 				     bool apart)
 {
-	both_values v;
+	both_values v = {0};
 	if (apart) {
 		v.fake = otp_potential_build(vb, a, fake);
 		v.real = otp_potential_build(vb, a, real);
 		return v;
 	}
 	int n = fake->shape.n;
-	otp_node *values = otp_potential_build(vb, a, otp_concat(fake, real, OTP_AXIS_N));
-	v.fake = otp_slice(values, OTP_AXIS_N, 0, n);
-	v.real = otp_slice(values, OTP_AXIS_N, n, n);
+	v.samples = otp_concat(fake, real, OTP_AXIS_N);
+	v.all = otp_potential_build(vb, a, v.samples);
+	v.fake = otp_slice(v.all, OTP_AXIS_N, 0, n);
+	v.real = otp_slice(v.all, OTP_AXIS_N, n, n);
 	return v;
+}
+
+/* ---- R1 ---- */
+
+/* Whether R1's gradient comes from V's pieces, with both batches as one: where the loss is as steep in every
+ * real sample's value. Else it is the second derivative, of V on the real samples alone. */
+static bool has_pieces(const otp_objective *o, otp_params *v)
+{
+	if (o->g != OTP_G_LINEAR || o->second_derivative)
+		return false;
+	otp_graph *g = otp_graph_new();
+	otp_builder b = otp_builder_make(g, v, otp_state_span(OTP_POTENTIAL), 0);
+	otp_node *y = otp_input(g, "y", OTP_F32, sample_shape(&o->arch, 2)); /* or a row is no matrix */
+	bool pieces = otp_is_piecewise_linear(y, otp_potential_build(&b, &o->arch, y));
+	otp_builder_done(&b);
+	otp_graph_free(g);
+	return pieces;
 }
 
 /* share * sum |grad_y V(y)|^2, exactly, as graph: differentiable by V's parameters. */
@@ -157,6 +177,23 @@ static otp_node *squared_slope(otp_node *values, otp_node *y, float share)
 	otp_node *slope = NULL;
 	otp_grad(otp_layer_total(values, 1), &y, 1, &slope);
 	return otp_affine(squared_norm(slope, SCALAR), share, 0);
+}
+
+/* The loss's gradients with R1's, of r1/2 times the slope that is returned. A real sample's value counts as
+ * -share in the loss, so gamma / s of piece.h is r1 share / -share. */
+static otp_node *add_pieces(const both_values *value, otp_params *v, otp_node **grads, otp_node *by_samples,
+			    otp_node *r1, float share)
+{
+	int n = value->real->shape.n;
+	otp_node *root = otp_rsqrt(otp_constant(r1->graph, share));
+	otp_node *down = otp_mul(otp_slice(by_samples, OTP_AXIS_N, n, n), otp_mul(root, root)); /* -grad V */
+	otp_node *at = otp_add(otp_slice(value->samples, OTP_AXIS_N, n, n), otp_mul(down, r1));
+	otp_piece *pieces = otp_piece_new(value->samples, value->all, n, at);
+	for (int k = 0; k < v->count; k++)
+		if (grads[k])
+			grads[k] = otp_piece_grad(pieces, grads[k]);
+	otp_piece_free(pieces);
+	return otp_affine(squared_norm(down, SCALAR), share, 0);
 }
 
 /* The best answers to V as it stands, from T's to this noise and to the opposite: where the plan sends one x
@@ -187,20 +224,24 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	source_side s = transport(&tb, &o->arch, &step.in, x, o->noise_pairs ? NOISE_PAIRED : NOISE_DRAWN);
 	if (o->refine)
 		s.y = refined(o, &tb, v, &step.in, &s);
-	both_values value = potential_of_both(&vb, &o->arch, s.y, y, with_r1);
+	bool pieces = with_r1 && has_pieces(o, v);
+	both_values value = potential_of_both(&vb, &o->arch, s.y, y, with_r1 && !pieces);
 	/* Linear g: the cost is constant in V and drops out. */
 	otp_node *gain =
 	    o->g == OTP_G_LINEAR ? value.fake : otp_layer_difference(value.fake, cost(o, &tb, &s));
 	otp_node *loss = otp_layer_total(
 	    otp_add(apply_g(o->g, gain), apply_g(o->g, otp_affine(value.real, -1, 0))), share);
 
-	otp_node *slope = otp_constant(step.graph, 0), *total = loss;
-	if (with_r1) {
+	otp_node *slope = otp_constant(step.graph, 0), *total = loss, *by_samples = NULL;
+	otp_node *r1 = number(&step.in, OTP_NUMBER_R1);
+	if (with_r1 && !pieces) {
 		slope = squared_slope(value.real, y, share);
-		otp_node *half = otp_affine(number(&step.in, OTP_NUMBER_R1), 0.5f, 0);
-		total = otp_add(loss, otp_mul(half, slope));
+		total = otp_add(loss, otp_mul(otp_affine(r1, 0.5f, 0), slope));
 	}
-	otp_builder_output_grads(&vb, total, otp_grads_span(OTP_POTENTIAL), grads_base);
+	otp_node **grads = otp_builder_grads(&vb, total, pieces ? value.samples : NULL, &by_samples);
+	if (pieces)
+		slope = add_pieces(&value, v, grads, by_samples, r1, share);
+	otp_builder_output(&vb, grads, otp_grads_span(OTP_POTENTIAL), grads_base);
 	step.report =
 	    report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
 	otp_builder_done(&tb);

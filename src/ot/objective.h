@@ -52,6 +52,8 @@ typedef struct otp_objective {
 	int refine; /* Newton steps from T's outputs to what the potential learns from; 0: T's outputs */
 	bool cost_from_clean; /* ablation: the training cost from x, not x' */
 	otp_g g;
+	bool second_derivative; /* R1's gradient by differentiating twice, even where V is piecewise linear:
+				   tests */
 	otp_resident resident[OTP_SIDES]; /* steps only */
 } otp_objective;
 

@@ -3,6 +3,7 @@
 #ifndef OTP_FORECAST_H
 #define OTP_FORECAST_H
 
+#include "engine/sampler.h"
 #include "train/session.h"
 
 /* Seconds of one outer step, of one measurement of the monitor, and of drawing one sample of the plan. */
@@ -10,10 +11,13 @@ typedef struct otp_forecast {
 	double step, measure, sample;
 } otp_forecast;
 
-/* Seconds of the run's steps alone, and of all that it does until its report is written, but for writing
- * files. */
-double otp_forecast_steps(const otp_forecast *f, const otp_config *c);
-double otp_forecast_run(const otp_forecast *f, const otp_session *s);
+/* Seconds of drawing one sample, tried on as many as a picture shows. */
+double otp_forecast_time_sample(const otp_session *s, otp_sampler *sampler);
+
+/* Seconds of the steps after `done`, alone, and of all that a run does from there until its report is
+ * written, but for writing files. */
+double otp_forecast_steps(const otp_forecast *f, const otp_config *c, int64_t done);
+double otp_forecast_run(const otp_forecast *f, const otp_session *s, int64_t done);
 
 enum { OTP_DURATION_TEXT = 32 };
 /* "45 s", "12 min", "3.5 h", "2.1 days". */

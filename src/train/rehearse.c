@@ -75,21 +75,6 @@ static bool time_step(otp_game *g, const otp_config *c, double *seconds, int *st
 	return true;
 }
 
-static double time_sample(const otp_session *s, otp_sampler *sampler)
-{
-	int64_t count = otp_train_picture_samples(&s->arch);
-	size_t floats = (size_t)count * (size_t)s->arch.h * (size_t)s->arch.w * (size_t)s->arch.c;
-	float *x = otp_calloc(floats, sizeof *x), *y = otp_calloc(floats, sizeof *y);
-	otp_stream *streams = otp_calloc((size_t)count, sizeof *streams);
-	double start = otp_seconds();
-	otp_sampler_run(sampler, x, streams, count, otp_settings_sigma(&s->config, 1), y, NULL);
-	double seconds = otp_seconds() - start;
-	otp_free(x);
-	otp_free(y);
-	otp_free(streams);
-	return seconds / (double)count;
-}
-
 /* One measurement of the monitor, as after the first step, and samples as for a picture. */
 static bool time_looks(const otp_session *s, otp_game *g, otp_forecast *f, otp_error *err)
 {
@@ -103,7 +88,7 @@ static bool time_looks(const otp_session *s, otp_game *g, otp_forecast *f, otp_e
 		double start = otp_seconds();
 		otp_monitor_look(monitor, &row);
 		f->measure = otp_seconds() - start;
-		f->sample = time_sample(s, sampler);
+		f->sample = otp_forecast_time_sample(s, sampler);
 	}
 	otp_monitor_free(monitor);
 	otp_sampler_free(sampler);
@@ -113,7 +98,7 @@ static bool time_looks(const otp_session *s, otp_game *g, otp_forecast *f, otp_e
 static void print_time(const otp_session *s, const otp_forecast *f, int steps)
 {
 	char whole[OTP_DURATION_TEXT];
-	double run = otp_forecast_run(f, s), rest = run - otp_forecast_steps(f, &s->config);
+	double run = otp_forecast_run(f, s, 0), rest = run - otp_forecast_steps(f, &s->config, 0);
 	printf("time        about %s for %d steps of %.3g s (%d measured); measuring and pictures are %.0f "
 	       "%% of it. "
 	       "Writing checkpoints is not counted\n",

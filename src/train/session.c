@@ -74,6 +74,14 @@ bool otp_session_resolve_data(otp_config *c, otp_error *err)
 	return true;
 }
 
+bool otp_session_find_data(const otp_config *c, otp_error *err)
+{
+	if (otp_dataset_exists(c->source) || otp_dataset_exists(c->target))
+		return true;
+	return otp_fail(err, c->source, "no such file or folder, nor is there %s (--source and --target)",
+			c->target);
+}
+
 static bool make_absolute(char spec[OTP_TEXT_BYTES], const char *where, otp_error *err)
 {
 	char *path = otp_spec_absolute(spec);
@@ -131,6 +139,8 @@ static bool open_sides(otp_session *s, otp_error *err)
 		return otp_fail(err, "--source", "no source data set was given");
 	if (!c->target[0])
 		return otp_fail(err, "--target", "no target data set was given");
+	if (!otp_session_find_data(c, err))
+		return false;
 	s->source = otp_dataset_open_up_to(c->source, c->seed, c->max_pixels, err);
 	if (!s->source)
 		return false;
@@ -353,7 +363,13 @@ bool otp_session_hint(const otp_session *s, otp_error *err)
 		otp_log("source and target are the same set: the best plan moves nothing");
 	if (s->source_info.kind == OTP_DATA_VECTORS && !measure_spread(s->source, &whole, &single, err))
 		return false;
-	if (s->config.scale == 1 && (whole < small || single > large))
+	if (s->config.scale == 1 && whole < OTP_POINTS_SAME)
+		otp_log("the source's points are all the same, or apart by less than %g: all inputs are one "
+			"to the "
+			"networks, so outputs differ by noise alone. If they should differ, look whether the "
+			"right columns were taken, or multiply source and target by one number",
+			OTP_POINTS_SAME);
+	else if (s->config.scale == 1 && (whole < small || single > large))
 		otp_log("the source's values spread by %.3g about their mean, while sigma (from %g) and tau "
 			"(%g) suit a "
 			"spread of about 1: scale source and target alike, or set these",

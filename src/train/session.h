@@ -30,6 +30,8 @@ typedef struct otp_session {
  * (data/root.h).
  */
 bool otp_session_resolve_data(otp_config *c, otp_error *err);
+/* Where both sides are missing, both are named; one that is missing is named as it is opened. */
+bool otp_session_find_data(const otp_config *c, otp_error *err);
 
 /* Paths of data sets and --from as they are named from any folder, so that a run goes on from
  * wherever it is resumed. */

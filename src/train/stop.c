@@ -15,7 +15,7 @@ static volatile sig_atomic_t training, asked, save_asked;
 static double asked_at; /* written once, before `asked` */
 
 static double deadline; /* 0: none */
-static double last_step_at, longest_step, longest_save;
+static double last_step_at, longest_step, longest_save, longest_picture;
 
 static void on_signal(int number)
 {
@@ -65,6 +65,8 @@ void otp_stop_end(void) { training = 0; }
 
 void otp_stop_saved(double seconds) { longest_save = fmax(longest_save, seconds); }
 
+void otp_stop_pictured(double seconds) { longest_picture = fmax(longest_picture, seconds); }
+
 /* A step is timed with all that its turn did: on a GPU some turns issue work and others wait for it. */
 otp_wish otp_stop_wish(void)
 {
@@ -74,7 +76,7 @@ otp_wish otp_stop_wish(void)
 	if (asked)
 		return OTP_WISH_STOP;
 	/* A checkpoint and the pages, which are smaller. */
-	if (deadline > 0 && now + longest_step + 2.5 * longest_save > deadline)
+	if (deadline > 0 && now + longest_step + 1.5 * longest_picture + 2.5 * longest_save > deadline)
 		return OTP_WISH_TIME_UP;
 	if (!save_asked)
 		return OTP_WISH_NONE;

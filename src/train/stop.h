@@ -17,10 +17,11 @@ void otp_stop_listen(double limit_s);
 /* Training begins, and ends. */
 void otp_stop_begin(void);
 void otp_stop_end(void);
-/* After each step: what is wished now. Time is up where another step and a checkpoint might not fit any more,
- * by the longest of each so far. */
+/* After each step: what is wished now. Time is up where another step, a picture and a checkpoint might not
+ * fit any more, by the longest of each so far. */
 otp_wish otp_stop_wish(void);
-void otp_stop_saved(double seconds); /* what writing a checkpoint took */
+void otp_stop_saved(double seconds);	/* what writing a checkpoint took */
+void otp_stop_pictured(double seconds); /* what a picture takes, which is made at the end too */
 /* The exit code that says which signal asked for the end. */
 int otp_stop_exit_code(void);
 

@@ -34,6 +34,8 @@ typedef struct trainer {
 	otp_sigma_by sigma_by;
 	int64_t paced_from; /* step from which the first steps are timed; -1 once the time was told */
 	double paced_since;
+	double looked_s;     /* what the last measurement took */
+	double sample_s;     /* what drawing one sample takes */
 	int rollbacks;	     /* of the run so far */
 	otp_trouble trouble; /* found, and not yet dealt with */
 	float *picture_x, *picture_targets;
@@ -402,7 +404,9 @@ static bool log_step(trainer *t)
 	otp_losses losses = otp_engine_losses(t->game.engine);
 	otp_metrics m = measure(t, &losses);
 	otp_engine_set_losses(t->game.engine, NULL);
+	double began = otp_seconds();
 	otp_monitor_look(t->monitor, &m);
+	t->looked_s = otp_seconds() - began;
 	otp_progress_show(t->progress, &m);
 	return otp_metrics_append(t->metrics, &m, t->err);
 }
@@ -462,7 +466,7 @@ static bool heed(trainer *t, otp_train_outcome *end)
 	otp_wish wish = otp_stop_wish();
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;
-	if (!goes_on(t, (wish == OTP_WISH_TIME_UP || save_picture(t)) && save_state(t)))
+	if (!goes_on(t, save_picture(t) && save_state(t)))
 		return false;
 	if (wish == OTP_WISH_SAVE) {
 		otp_log("picture and checkpoint of step %lld were asked for", (long long)t->game.step);
@@ -502,6 +506,8 @@ static void tell_time(trainer *t)
 		return;
 	if (done == WARM_UP) {
 		otp_engine_wait(t->game.engine);
+		t->sample_s = otp_forecast_time_sample(t->session, t->sampler);
+		otp_stop_pictured(t->sample_s * (double)otp_train_picture_samples(&t->session->arch));
 		t->paced_since = otp_seconds();
 	}
 	int64_t timed = done - WARM_UP, left = t->config->steps - t->game.step;
@@ -509,11 +515,14 @@ static void tell_time(trainer *t)
 		return;
 	otp_engine_wait(t->game.engine);
 	double each = (otp_seconds() - t->paced_since) / (double)timed;
+	otp_forecast f = {.step = each, .measure = t->looked_s, .sample = t->sample_s};
+	double all = otp_forecast_run(&f, t->session, t->game.step), steps = each * (double)left;
 	char text[OTP_DURATION_TEXT];
 	t->paced_from = -1;
 	if (left > 0)
-		otp_log("about %s at this speed (%.3g s a step, %lld steps)",
-			otp_duration_text(each * (double)left, text), each, (long long)left);
+		otp_log(
+		    "about %s at this speed (%.3g s a step, %lld steps; measuring and pictures are %.0f %%)",
+		    otp_duration_text(all, text), each, (long long)left, 100 * (all - steps) / all);
 }
 
 static otp_train_outcome train_steps(trainer *t)

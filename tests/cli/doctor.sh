@@ -57,9 +57,20 @@ grep -q '"examples":\["copy"\]' out || fail "the copy is not named"
 exits 0 doctor bad --image-size 64 --json
 found tiny 127
 not_found sizes
+exits 0 doctor bad --image-size 200x60 --json
+found tiny 126 # all but the long one
+found aspect 126
+exits 0 doctor bad --image-size 32x24 --json
+found tiny 1
+found aspect 1
+refuses 2 '96x64' doctor bad --image-size 32x
 
 title "as text and as a page, which needs nothing else"
+exits 0 doctor bad --json
+grep -q '"grey":3,"one_channel":2,"colour":124,"alpha":1,"deep":1,' out || fail "other counts than the cases'"
 exits 0 doctor bad --out page.html
+says '3 in grey (2 stored in one channel), 124 in colour; 1 with alpha, 1 of more'
+grep -q '3 in grey, 124 in colour' page.html || fail "other counts than in text"
 says '^bad: 127 pictures that can be used$'
 says '! 1 picture equal to an earlier one, pixel by pixel'
 says '      copy = 5$'

@@ -25,8 +25,14 @@ title "pictures of one size: the same rows, names, order and training"
 does pack a a.h5
 says '^packed 10 pictures of 16x16x3'
 "$PROBE" names a.h5 {0,1,2,3,4,5,6,7}.png below/{8,9}.png
+does info a --json
+digest=$(sed 's/.*"digest":"\([0-9a-f]*\)".*/\1/' out)
 does info a.h5 --json
-json out count=10 height=16 width=16 channels=3
+json out count=10 height=16 width=16 channels=3 packed
+grep -q '"packed":{"program":"otplan [0-9.]* pack","input":"a","input_digest":"'"$digest"'"' out || fail "no provenance"
+grep -q '"resize":"none","listed":10,"left_out":0,"seed":1}' out || fail "no provenance"
+does info a.h5
+says '^  input  *a$'
 alike a a.h5 "${run[@]}"
 does pack 'a?part=2/2&grey' grey.h5
 says '^packed 5 pictures of 16x16x1'

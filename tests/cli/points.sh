@@ -119,7 +119,7 @@ title "what is allowed but seldom meant"
 does train --source a.npy --target a.npy "${points[@]}" --out identity
 warns 'the same set'
 does train --source 'a.npy?limit=1' --target b.h5 "${points[@]}" --out spread
-warns 'spread by 0 '
+warns 'points are all the same'
 
 title "against exact images: a map's own outputs are right, others are not"
 does train "${own[@]}" --sigma-start 0 --sigma-end 0 --anneal none --condition-noise off --out map

@@ -177,6 +177,7 @@ spoiled $last bad.h5
 refuses 1 'its digest differs' info bad.h5
 spoiled whole/model.h5 bad.h5
 refuses 1 bad.h5 info bad.h5
+refuses 2 bad.h5 translate bad.h5 nowhere no
 cp bad.h5 whole/model.h5
 exits 1 info whole
 complains model.h5

@@ -88,6 +88,10 @@ refuses 2 '--json: takes no value' bench --json=1
 refuses 2 '--seconds: ' bench --seconds 0
 refuses 2 --batch "${run[@]}" --batch
 refuses 2 'needs a value' train --source --target good
+refuses 2 'nowhere: no such file or folder, nor is there never' train --source nowhere --target never --out no
+refuses 2 'nowhere: no such file or folder, nor is there never' train --source nowhere --target 'never?limit=3' "${few[@]}" --out no
+refuses 2 'never: no such file or folder' train --source good --target never --out no
+refuses 2 'nowhere: no such file or folder' train --source nowhere --target good "${few[@]}" --out no
 refuses 2 quickstart "${run[@]}" --preset tiny
 refuses 2 stray "${run[@]}" stray
 refuses 2 'is needed' train "${digits[@]}" "${few[@]}"
@@ -155,10 +159,13 @@ refuses 2 --samples translate run good o --samples
 refuses 2 'did you mean --samples' translate run good o --samplez 2
 refuses 2 --seed translate run good o --seed -1
 refuses 2 f16 translate run good o --precision f16
+refuses 2 "is 'bmp', expected png" translate nowhere good no --format bmp
+refuses 2 'written as PNG' translate nowhere good/1.png no.bmp
+refuses 2 "is 'squeeze', expected resize" translate nowhere good no --fit squeeze
 refuses 1 /dev/null/x translate run good/1.png /dev/null/x/y.png
-refuses 1 /proc/x translate run good /proc/x
-refuses 1 /proc/x.npy translate run good /proc/x.npy
-refuses 1 nowhere/x.h5 translate run good nowhere/x.h5
+refuses 1 /proc/x translate run 'good?grey' /proc/x
+refuses 1 /proc/x.npy translate run 'good?grey' /proc/x.npy
+refuses 1 nowhere/x.h5 translate run 'good?grey' nowhere/x.h5
 missing o o.png o.jpg
 refuses 2 --for export run good x
 refuses 2 kid export run good x --for kid

@@ -121,6 +121,9 @@ rm -rf run
 exits 4 train "${long[@]}" --out run --max-time 2s
 warns '^--max-time is nearly up: stopped at step [0-9]*; continue with --resume$'
 [[ $(newest run) != *step-0000000.h5 ]] || fail "no checkpoint"
+last=$(newest run)
+last=${last##*/}
+exists "run/samples/${last%.h5}.png"
 exits 4 train --resume --out run --max-time 0h0m2s
 ! grep -q max-time run/config.ini || fail "the limit is the command's"
 does train "${lines[@]}" "${points[@]}" --max-time 1d2h --out quick
