@@ -14,6 +14,7 @@
 
 #include "common/places.h"
 #include "data/image.h"
+#include "engine/cut.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -254,6 +255,17 @@ static void four_steps(setup *s, int step)
 
 /* ---- tests ---- */
 
+/* Parts that take turns in a worker's programs with others. */
+static int parts_in_turn(int parts, int threads)
+{
+	int count = 0;
+	for (int worker = 0; worker < threads; worker++) {
+		int own = (parts - worker + threads - 1) / threads;
+		count += own > 1 ? own : 0;
+	}
+	return count;
+}
+
 static void check_counts(const char *name, int threads, int parts, bool resident)
 {
 	enum { STEPS = 6 };
@@ -269,13 +281,16 @@ static void check_counts(const char *name, int threads, int parts, bool resident
 	assert_int_equal(seen.allocs + seen.releases, 0);
 	assert_int_equal(seen.downloads, 0);
 	assert_int_equal(seen.waits, 0);
-	/* A part's words and numbers; x four times and y twice from the host. Several parts: numbers of an
-	 * update from each worker, and of its guard; launches also of the gradient's squares. */
+	/* A part's words and numbers; x four times and y twice from the host; the signs of its noise where
+	 * parts take turns. Several parts: numbers of an update from each worker, and of its guard; launches
+	 * also of the gradient's squares. */
 	int each = 2 * 4 + (resident ? 0 : 4 + 2), updates = parts > 1 ? 4 * (threads + 1) : 0;
-	assert_int_equal(seen.uploads, STEPS * (parts * each + updates));
-	if (threads == 1) {
-		assert_int_equal(seen.launches, STEPS * (4 * parts + (parts > 1 ? 4 * 3 : 0)));
-		assert_int_equal(seen.program_count, OTP_STEP_KINDS * (parts + (parts > 1 ? 3 : 0)));
+	int signs = 4 * parts_in_turn(parts, threads);
+	assert_int_equal(seen.uploads, STEPS * (parts * each + updates + signs));
+	if (threads == 1) { /* two parts, of two sizes, also wait for each other and are added */
+		assert_int_equal(seen.launches, STEPS * (4 * parts + (parts > 1 ? 4 * (3 + 2) : 0)));
+		assert_int_equal(seen.program_count,
+				 OTP_STEP_KINDS * (parts + (parts > 1 ? 3 : 0)) + (parts > 1 ? 2 * 2 : 0));
 	}
 	otp_engine_losses(s.e);
 	assert_int_equal(seen.waits, 1);
@@ -491,8 +506,50 @@ static void threads_change_no_bit(void **state)
 		check_parts("cpu", 4, threads);
 		check_parts("cpu", 3, threads);
 	}
+	check_parts("cpu", 5, 2); /* blocks of parts are summed where they are made, or each is its own */
+	check_parts("cpu", 5, 5);
 	check_parts("cpu", 1, 3);
 	check_parts("shim", 3, 2);
+}
+
+/* Memory grows with the logarithm of the number of parts. */
+static void many_parts_take_few_rows(void **state)
+{
+	(void)state;
+	enum { LARGE = 256 };
+	work w;
+	open_work(&w, "cpu", 1);
+	otp_engine_settings settings = {
+	    .objective = {.arch = POINTS, .tau = 0.1}, .batch = LARGE, .parts = 1, .plain_used = true};
+	otp_engine_size one = otp_engine_plan(&w.place, &settings);
+	for (int parts = 2, rows = 2; parts <= LARGE; parts *= 2, rows++) {
+		settings.parts = parts;
+		otp_engine_size many = otp_engine_plan(&w.place, &settings);
+		assert_int_equal(many.gradient_bytes, one.gradient_bytes * (size_t)rows);
+		assert_true(many.arena_bytes <= one.arena_bytes);
+	}
+	settings.parts = LARGE - 1; /* of one sample, but for one */
+	assert_true(otp_engine_plan(&w.place, &settings).gradient_bytes <= 9 * one.gradient_bytes);
+	otp_runtime_close(&w.place);
+}
+
+/* Every part is in one block, every sample in one part, and no worker has more than an eighth too many. */
+static void cuts_are_whole_and_even(void **state)
+{
+	(void)state;
+	for (int parts = 1; parts <= 70; parts++)
+		for (int workers = 1; workers <= 12; workers++) {
+			otp_cut cut = otp_cut_make(parts + 5, parts, workers);
+			int last = cut.blocks - 1, most = (cut.blocks + workers - 1) / workers << cut.levels;
+			assert_int_equal(otp_cut_part(&cut, 0), 0);
+			assert_true(otp_cut_part(&cut, last) < parts);
+			assert_int_equal(otp_cut_part(&cut, cut.blocks), parts);
+			assert_int_equal(otp_cut_sample(&cut, parts), parts + 5);
+			int even = (parts + workers - 1) / workers;
+			assert_true(8 * (most < parts ? most : parts) <= 9 * even);
+			if (workers == 1)
+				assert_int_equal(cut.blocks, 1);
+		}
 }
 
 /* The gradient that is read is the one that adam used: half of it is its first moment. */
@@ -822,6 +879,8 @@ int main(void)
 	    cmocka_unit_test(picked_samples_are_the_hosts),
 	    cmocka_unit_test(rounded_weights_follow),
 	    cmocka_unit_test(no_loss_is_lost),
+	    cmocka_unit_test(cuts_are_whole_and_even),
+	    cmocka_unit_test(many_parts_take_few_rows),
 	    cmocka_unit_test(threads_change_no_bit),
 	    cmocka_unit_test(gradients_are_those_of_adam),
 	    cmocka_unit_test(refused_updates_change_nothing),

@@ -81,7 +81,11 @@ static int train_session(otp_session *s, otp_lock **lock, otp_error *err)
 		return otp_exit_code(err);
 	if (!c->resume)
 		hint_at_small_preset(c);
-	otp_budget budget = otp_budget_of(s, &runtime, c->batch);
+	if (*c->memory && !otp_budget_choose(s, &runtime, err)) {
+		otp_runtime_close(&runtime);
+		return otp_exit_code(err);
+	}
+	otp_budget budget = otp_budget_of(s, &runtime);
 	if (c->plan || c->dry_run)
 		otp_budget_print(s, &runtime, &budget);
 	int code = OTP_EXIT_OK;

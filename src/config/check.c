@@ -49,13 +49,40 @@ static bool check_smoothing(const otp_config *c, otp_error *err)
 	return true;
 }
 
+/* --parts and --micro-batch say the same in two ways, --memory chooses it. */
+static bool check_parts(const otp_config *c, otp_error *err)
+{
+	size_t ignored;
+	if (c->parts > c->batch)
+		return otp_fail(err, "--parts", "is %d, expected at most %d, the batch", c->parts, c->batch);
+	if (!otp_config_bytes(c->memory, "--memory", &ignored, err))
+		return false;
+	if (*c->memory && (c->micro_batch || c->parts))
+		return otp_fail(err, "--memory", "chooses the micro-batch, and cannot be combined with %s%s",
+				c->micro_batch ? "--micro-batch" : "--parts",
+				c->resume ? ", which a resumed run keeps" : "");
+	if (!c->micro_batch)
+		return true;
+	int parts = otp_config_pieces(c->batch, c->micro_batch);
+	if (c->micro_batch > c->batch)
+		return otp_fail(err, "--micro-batch", "is %d, expected at most %d, the batch", c->micro_batch,
+				c->batch);
+	if (parts > OTP_CONFIG_MOST_PARTS)
+		return otp_fail(err, "--micro-batch",
+				"%d cuts a batch of %d into %d parts, expected at most %d", c->micro_batch,
+				c->batch, parts, OTP_CONFIG_MOST_PARTS);
+	return !c->parts || c->parts == parts ||
+	       otp_fail(err, "--micro-batch", "%d cuts a batch of %d into %d parts, --parts says %d",
+			c->micro_batch, c->batch, parts, c->parts);
+}
+
 static bool check_schedule(const otp_config *c, otp_error *err)
 {
 	double ignored;
 	if (!otp_config_duration(c->max_time, "--max-time", &ignored, err))
 		return false;
-	if (c->parts > c->batch)
-		return otp_fail(err, "--parts", "is %d, expected at most %d, the batch", c->parts, c->batch);
+	if (!check_parts(c, err))
+		return false;
 	if (c->r1_end < 0 && c->r1_end != -1)
 		return otp_fail(err, "--r1-end", "is %g, expected 0 or more, or -1 for the same as --r1",
 				c->r1_end);

@@ -130,6 +130,13 @@ void otp_config_settle(otp_config *c, const otp_config *from, otp_scope scopes);
 /* "11h50m", "1d", "90s", "90" (seconds) into seconds; "" is 0. */
 bool otp_config_duration(const char *text, const char *key, double *seconds, otp_error *err);
 
+/* "8G", "500M", "1.5GiB", "4096" (bytes) into bytes; "" is 0. */
+bool otp_config_bytes(const char *text, const char *key, size_t *bytes, otp_error *err);
+
+/* Into how many parts a batch is cut that is computed `most` samples at a time; and the most there can be. */
+enum { OTP_CONFIG_MOST_PARTS = 1024 };
+static inline int otp_config_pieces(int batch, int most) { return (batch + most - 1) / most; }
+
 /* Checks between options: tau 0, geometric annealing to 0, and the like. */
 bool otp_config_check(const otp_config *c, otp_error *err);
 /* "1,2,2" into numbers; returns the count, or 0 with err set. */

@@ -136,6 +136,8 @@ int otp_settings_parts(const otp_config *c, int workers)
 {
 	if (c->parts)
 		return c->parts;
+	if (c->micro_batch)
+		return otp_config_pieces(c->batch, c->micro_batch);
 	return workers < c->batch ? workers : c->batch;
 }
 

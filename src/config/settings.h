@@ -26,7 +26,8 @@ double otp_settings_r1(const otp_config *c, int64_t step);
 /* Share of the full learning rates at a step: warm-up, then the decay. */
 double otp_settings_rate(const otp_config *c, int64_t step);
 
-/* Into how many parts a batch is cut: as asked, or one for each worker, at most the batch. */
+/* Into how many parts a batch is cut: as asked, by parts or by samples at a time, or one for each worker,
+ * at most the batch. */
 int otp_settings_parts(const otp_config *c, int workers);
 
 /* The preset for data of this kind and size, on a GPU or on the CPU alone. */

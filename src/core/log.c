@@ -19,6 +19,7 @@ static FILE *file;
 static char status[STATUS_BYTES];
 static otp_log_sink *sink;
 static void *sink_context;
+static bool is_hushed;
 
 bool otp_log_open(const char *path, otp_error *err)
 {
@@ -49,10 +50,12 @@ void otp_log_to(otp_log_sink *to, void *context)
 	pthread_mutex_unlock(&lock);
 }
 
+void otp_log_hush(bool hushed) { is_hushed = hushed; }
+
 bool otp_log_is_live(void)
 {
 	const char *term = getenv("TERM");
-	return !sink && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+	return !sink && !is_hushed && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
 int otp_log_columns(void)
@@ -86,6 +89,7 @@ static void say(bool aloud, const char *fmt, va_list args)
 {
 	char message[2048];
 	vsnprintf(message, sizeof message, fmt, args);
+	aloud = aloud && (!is_hushed || strncmp(message, "otplan: ", 8) == 0);
 	pthread_mutex_lock(&lock);
 	write_file(message);
 	if (aloud && sink) {
@@ -118,6 +122,8 @@ void otp_log_quietly(const char *fmt, ...)
 void otp_log_from_signal(const char *line)
 {
 	static const char clear[] = "\r\033[K";
+	if (is_hushed)
+		return;
 	bool told = !*status || write(STDERR_FILENO, clear, sizeof clear - 1) > 0;
 	told = told && write(STDERR_FILENO, line, strlen(line)) > 0 && write(STDERR_FILENO, "\n", 1) > 0;
 	(void)told; /* there is nobody else to tell */

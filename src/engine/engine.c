@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 #include "core/memory.h"
+#include "engine/cut.h"
 #include "tree.h"
 
 #include <float.h>
@@ -12,13 +13,32 @@ enum { LOSS_SLOTS = 1024, SPAN_LOSSES = OTP_SPANS_OF_STEPS, SPAN_GUARD };
 /* A gradient's norm so many times the median of the last ones of its kind of step is an explosion. */
 static const float EXPLOSION = 100;
 
-/* A part of the batch, [first, first + shard), and the programs of its steps. */
-typedef struct batch_part {
-	int first, shard;
+/* The programs of a step over `shard` samples: parts of one size take turns in them. */
+typedef struct part_steps {
+	int shard; /* 0: there are none */
 	otp_step_graph step[OTP_STEP_KINDS];
 	otp_program *program[OTP_STEP_KINDS];
-	uint32_t *words; /* (shard, OTP_WORD_COUNT) */
-} batch_part;
+	uint32_t *words;	       /* (shard, OTP_WORD_COUNT) */
+	float *signs;		       /* (shard) */
+	bool signs_of[OTP_STEP_KINDS]; /* that stand in the program for good */
+} part_steps;
+
+/* One row of gradients out of two, or a copy of one. */
+typedef struct row_sum {
+	otp_graph *graph;
+	otp_program *program;
+} row_sum;
+
+/* What a worker computes its parts with. A part's gradients come to the worker's own row, its `desk`. Where a
+ * block has several parts, sums that wait for others lie in rows below it, one a level of the tree. */
+typedef struct maker {
+	part_steps sizes[2];			     /* parts differ by one sample at most */
+	int blocks, parts;			     /* that it computes in a step */
+	int desk;				     /* its block's own row, if it has but one */
+	row_sum add[OTP_NETWORKS][OTP_TREE_LEVELS];  /* desk += a level's row */
+	row_sum keep[OTP_NETWORKS][OTP_TREE_LEVELS]; /* a level's row = desk */
+	row_sum *deliver[OTP_NETWORKS]; /* by block: its row = desk; NULL where that is the desk */
+} maker;
 
 /* Of several parts, an update waits for all gradients, then takes three stages: each worker squares its share
  * of the columns, one worker judges the norm, each updates its share. One part alone updates in its step. */
@@ -35,14 +55,15 @@ struct otp_engine {
 	otp_params *params[OTP_NETWORKS];
 	void *spans[OTP_MAX_SPANS];
 	otp_rounded rounded[OTP_MAX_SPANS]; /* the networks' weights, where programs round operands */
-	int workers;
-	batch_part *parts; /* settings.parts of them */
+	otp_cut cut;
+	int workers, rows; /* of gradients: a row for each block, then those that makers need beside */
+	maker *makers;	   /* by worker */
 	update updates[OTP_STEP_KINDS];
 	otp_losses losses; /* of steps before those in the ring */
 	int recorded;	   /* steps in the ring */
 	otp_step_kind kinds[LOSS_SLOTS];
 	int64_t counts[LOSS_SLOTS];
-	float *fetched; /* (parts, LOSS_SLOTS, OTP_REPORT_COUNT): the ring on the host */
+	float *fetched; /* (parts, LOSS_SLOTS, OTP_REPORT_COUNT): the rings on the host */
 	otp_refusal refusal;
 	bool refused;
 };
@@ -67,7 +88,7 @@ static otp_node *view_guard(otp_graph *g)
 static otp_node *view_grads(const otp_engine *e, otp_graph *g, otp_network n)
 {
 	int elements = (int)e->params[n]->elements;
-	return otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->settings.parts, elements));
+	return otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->cut.blocks, elements));
 }
 
 static void add_squares(const otp_engine *e, otp_graph *g, otp_network n)
@@ -84,7 +105,7 @@ static void add_guard(const otp_engine *e, otp_graph *g, otp_step_kind kind, otp
 	otp_output(otp_guard(view_guard(g), squares, hyper, (int)kind, EXPLOSION), SPAN_GUARD, 0);
 }
 
-/* state' = adam(state, all parts' gradients, hyper, guard), in place. */
+/* state' = adam(state, all blocks' gradients, hyper, guard), in place. */
 static void add_adam(const otp_engine *e, otp_graph *g, otp_network n, otp_node *hyper)
 {
 	int elements = (int)e->params[n]->elements, span = otp_state_span(n);
@@ -96,13 +117,12 @@ static void add_adam(const otp_engine *e, otp_graph *g, otp_network n, otp_node 
 	otp_output(otp_adam(state, view_grads(e, g, n), hyper, view_guard(g), attr), span, 0);
 }
 
-/* The report goes into the part's ring, in the slot that the first sample's words name. */
-static void add_record(otp_step_graph *step, int index)
+/* The report goes into the slot that the first sample's words name: each part has LOSS_SLOTS of them. */
+static void add_record(const otp_engine *e, otp_step_graph *step)
 {
-	int64_t base = (int64_t)index * LOSS_SLOTS * OTP_REPORT_COUNT;
-	otp_node *ring = otp_view(step->graph, "losses", SPAN_LOSSES, base,
-				  otp_shape4(1, 1, LOSS_SLOTS, OTP_REPORT_COUNT));
-	otp_output(otp_record(ring, step->report, step->in.words, OTP_WORD_SLOT), SPAN_LOSSES, base);
+	otp_node *ring = otp_view(step->graph, "losses", SPAN_LOSSES, 0,
+				  otp_shape4(1, 1, e->cut.parts * LOSS_SLOTS, OTP_REPORT_COUNT));
+	otp_output(otp_record(ring, step->report, step->in.words, OTP_WORD_SLOT), SPAN_LOSSES, 0);
 }
 
 static bool used(const otp_engine_settings *s, otp_step_kind kind)
@@ -110,7 +130,9 @@ static bool used(const otp_engine_settings *s, otp_step_kind kind)
 	return kind == OTP_STEP_TRANSPORT || (kind == OTP_STEP_POTENTIAL_R1 ? s->r1_used : s->plain_used);
 }
 
-static void build_steps(otp_engine *e, batch_part *part, int index)
+static bool updates_in_step(const otp_engine *e) { return e->cut.parts == 1; }
+
+static void build_steps(otp_engine *e, const maker *m, part_steps *part)
 {
 	const otp_objective *o = &e->settings.objective;
 	otp_params *t = e->params[OTP_TRANSPORT], *v = e->params[OTP_POTENTIAL];
@@ -118,20 +140,152 @@ static void build_steps(otp_engine *e, batch_part *part, int index)
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		if (!used(&e->settings, kind))
 			continue;
-		int64_t base = index * e->params[otp_step_network(kind)]->elements;
+		otp_network n = otp_step_network(kind);
+		int64_t base = m->desk * e->params[n]->elements;
 		otp_step_graph *step = &part->step[kind];
 		*step = kind == OTP_STEP_TRANSPORT ? otp_transport_step(o, t, v, part->shard, batch, base)
 						   : otp_potential_step(o, t, v, part->shard, batch, base,
 									kind == OTP_STEP_POTENTIAL_R1);
-		add_record(step, index);
-		if (e->settings.parts > 1)
+		add_record(e, step);
+		if (!updates_in_step(e))
 			continue;
-		otp_network n = otp_step_network(kind);
 		add_squares(e, step->graph, n);
 		add_guard(e, step->graph, kind, step->in.numbers);
 		add_adam(e, step->graph, n, step->in.numbers);
 	}
 }
+
+/* ---- a worker's parts ---- */
+
+/* The blocks of a worker are its number and every e->workers-th after it. */
+static int block_of(const otp_engine *e, int worker, int which) { return worker + which * e->workers; }
+
+static otp_node *view_row(const otp_engine *e, otp_graph *g, otp_network n, int row)
+{
+	int64_t elements = e->params[n]->elements;
+	return otp_view(g, "row", otp_grads_span(n), row * elements, otp_shape4(1, 1, 1, (int)elements));
+}
+
+static row_sum describe_sum(const otp_engine *e, otp_network n, int to, int from, bool adds)
+{
+	row_sum s = {.graph = otp_graph_new()};
+	otp_node *x = view_row(e, s.graph, n, from);
+	otp_output(adds ? otp_add(view_row(e, s.graph, n, to), x) : otp_copy(x), otp_grads_span(n),
+		   to * e->params[n]->elements);
+	return s;
+}
+
+/* The rows that a maker needs beside its blocks' follow those; sets its desk. */
+static void lay_out_rows(otp_engine *e, maker *m, int worker)
+{
+	int begin = e->rows;
+	m->desk = m->blocks == 1 ? block_of(e, worker, 0) : e->rows++;
+	e->rows += e->cut.levels;
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		for (int level = 0; level < e->cut.levels; level++) {
+			int row = begin + (m->blocks > 1) + level;
+			m->add[n][level] = describe_sum(e, n, m->desk, row, true);
+			m->keep[n][level] = describe_sum(e, n, row, m->desk, false);
+		}
+		if (m->blocks == 1)
+			continue;
+		m->deliver[n] = otp_calloc((size_t)m->blocks, sizeof *m->deliver[n]);
+		for (int k = 0; k < m->blocks; k++)
+			m->deliver[n][k] = describe_sum(e, n, block_of(e, worker, k), m->desk, false);
+	}
+}
+
+static part_steps *steps_of(maker *m, int shard)
+{
+	part_steps *size = &m->sizes[0];
+	return size->shard == shard || !size->shard ? size : &m->sizes[1];
+}
+
+static void describe_maker(otp_engine *e, int worker)
+{
+	maker *m = &e->makers[worker];
+	while (block_of(e, worker, m->blocks) < e->cut.blocks)
+		m->blocks++;
+	if (!m->blocks)
+		return;
+	lay_out_rows(e, m, worker);
+	for (int k = 0; k < m->blocks; k++) {
+		int block = block_of(e, worker, k);
+		for (int i = otp_cut_part(&e->cut, block); i < otp_cut_part(&e->cut, block + 1); i++) {
+			int shard = otp_cut_shard(&e->cut, i);
+			part_steps *size = steps_of(m, shard);
+			m->parts++;
+			if (size->shard)
+				continue;
+			size->shard = shard;
+			size->signs = otp_calloc((size_t)shard, sizeof *size->signs);
+			size->words = otp_calloc((size_t)shard * OTP_WORD_COUNT, sizeof *size->words);
+			build_steps(e, m, size);
+		}
+	}
+}
+
+/* Calls visit(context, graph, program's place) for every program that a maker has. */
+typedef void program_visit(void *context, otp_graph **graph, otp_program **program);
+
+static void visit_sums(maker *m, program_visit *visit, void *context)
+{
+	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
+		for (int level = 0; level < OTP_TREE_LEVELS && m->add[n][level].graph; level++) {
+			visit(context, &m->add[n][level].graph, &m->add[n][level].program);
+			visit(context, &m->keep[n][level].graph, &m->keep[n][level].program);
+		}
+		for (int k = 0; k < m->blocks && m->deliver[n]; k++)
+			visit(context, &m->deliver[n][k].graph, &m->deliver[n][k].program);
+	}
+}
+
+static void visit_steps(part_steps *size, program_visit *visit, void *context)
+{
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
+		if (size->step[kind].graph)
+			visit(context, &size->step[kind].graph, &size->program[kind]);
+}
+
+static void visit_maker(maker *m, program_visit *visit, void *context)
+{
+	visit_steps(&m->sizes[0], visit, context);
+	visit_steps(&m->sizes[1], visit, context);
+	visit_sums(m, visit, context);
+}
+
+/* What a block takes in a step: its parts one after another, each met by the sums that it completes. */
+typedef struct block_work {
+	void (*part)(void *context, maker *m, otp_step_kind kind, int index);
+	void (*sum)(void *context, const row_sum *sum);
+	void *context;
+} block_work;
+
+static void walk_block(const otp_engine *e, int worker, int which, otp_step_kind kind, const block_work *work)
+{
+	maker *m = &e->makers[worker];
+	otp_network n = otp_step_network(kind);
+	int block = block_of(e, worker, which), depth = 0;
+	int first = otp_cut_part(&e->cut, block), parts = otp_cut_part(&e->cut, block + 1) - first;
+	for (int i = 0; i < parts; i++) {
+		work->part(work->context, m, kind, first + i);
+		for (int merges = otp_tree_merges(i, parts); merges > 0; merges--)
+			work->sum(work->context, &m->add[n][--depth]);
+		if (i + 1 < parts)
+			work->sum(work->context, &m->keep[n][depth++]);
+	}
+	if (m->deliver[n])
+		work->sum(work->context, &m->deliver[n][which]);
+}
+
+static void walk_parts(const otp_engine *e, otp_step_kind kind, const block_work *work)
+{
+	for (int worker = 0; worker < e->workers; worker++)
+		for (int k = 0; k < e->makers[worker].blocks; k++)
+			walk_block(e, worker, k, kind, work);
+}
+
+/* ---- updates ---- */
 
 static void build_update(otp_engine *e, otp_step_kind kind)
 {
@@ -213,7 +367,7 @@ static void allocate_spans(otp_engine *e)
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		size_t row = (size_t)e->params[n]->elements;
 		elements[otp_state_span(n)] = row * (size_t)otp_engine_rows(n);
-		elements[otp_grads_span(n)] = row * (size_t)e->settings.parts;
+		elements[otp_grads_span(n)] = row * (size_t)e->rows;
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		elements[otp_data_span(side)] = data_elements(e, side);
@@ -222,7 +376,7 @@ static void allocate_spans(otp_engine *e)
 			e->rounded[otp_state_span(n)] =
 			    (otp_rounded){take(e, "weights rounded to bfloat16", rounded_bytes(e, n)),
 					  e->params[n]->elements};
-	elements[SPAN_LOSSES] = (size_t)e->settings.parts * LOSS_SLOTS * OTP_REPORT_COUNT;
+	elements[SPAN_LOSSES] = (size_t)e->cut.parts * LOSS_SLOTS * OTP_REPORT_COUNT;
 	elements[SPAN_GUARD] = (size_t)squares_base(e, OTP_NETWORKS - 1) +
 			       (size_t)otp_norm_blocks(e->params[OTP_NETWORKS - 1]->elements);
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
@@ -232,14 +386,15 @@ static void allocate_spans(otp_engine *e)
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
-/* +1 and -1 in turn, by the place in the whole batch: written once, inputs stay. */
-static void write_signs(const batch_part *part, otp_step_kind kind)
+/* +1 and -1 in turn, by the place in the whole batch, of the part whose first sample is `first`. */
+static void write_signs(part_steps *part, otp_step_kind kind, int first)
 {
-	float *signs = otp_calloc((size_t)part->shard, sizeof *signs);
+	const otp_node *leaf = part->step[kind].in.signs;
+	if (!leaf)
+		return;
 	for (int i = 0; i < part->shard; i++)
-		signs[i] = (part->first + i) % 2 ? -1 : 1;
-	otp_program_write(part->program[kind], part->step[kind].in.signs, signs);
-	otp_free(signs);
+		part->signs[i] = (first + i) % 2 ? -1 : 1;
+	otp_program_write(part->program[kind], leaf, part->signs);
 }
 
 static otp_program_options program_options(const otp_engine *e)
@@ -251,18 +406,11 @@ static otp_program_options program_options(const otp_engine *e)
 	};
 }
 
-static void build_programs(const otp_engine *e, batch_part *part)
+static void build_program(void *context, otp_graph **graph, otp_program **program)
 {
+	const otp_engine *e = context;
 	const otp_runtime *at = e->runtime;
-	otp_program_options options = program_options(e);
-	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
-		if (!part->step[kind].graph)
-			continue;
-		part->program[kind] =
-		    otp_program_new(at->backend, at->device, part->step[kind].graph, e->spans, options);
-		if (part->step[kind].in.signs)
-			write_signs(part, kind);
-	}
+	*program = otp_program_new(at->backend, at->device, *graph, e->spans, program_options(e));
 }
 
 /* Every worker builds what it will run, so that its memory is near it. */
@@ -270,8 +418,7 @@ static void build_work(void *argument, int worker)
 {
 	otp_engine *e = argument;
 	const otp_runtime *at = e->runtime;
-	for (int i = worker; i < e->settings.parts; i += e->workers)
-		build_programs(e, &e->parts[i]);
+	visit_maker(&e->makers[worker], build_program, e);
 	otp_program_options options = program_options(e);
 	options.share = worker;
 	options.shares = e->workers;
@@ -287,23 +434,17 @@ static void build_work(void *argument, int worker)
 /* Parameters, shares of the batch and graphs: all that is known before there is memory. */
 static otp_engine *describe(otp_runtime *runtime, const otp_engine_settings *settings)
 {
-	int parts = settings->parts, batch = settings->batch;
-	OTP_ASSERT(parts >= 1 && parts <= batch && parts <= OTP_MOST_PARTS, "a batch of %d in %d parts",
-		   batch, parts);
 	otp_engine *e = otp_calloc(1, sizeof *e);
 	e->runtime = runtime;
 	e->settings = *settings;
 	e->workers = otp_pool_workers(runtime->pool);
-	e->parts = otp_calloc((size_t)parts, sizeof *e->parts);
+	e->cut = otp_cut_make(settings->batch, settings->parts, e->workers);
+	e->rows = e->cut.blocks;
+	e->makers = otp_calloc((size_t)e->workers, sizeof *e->makers);
 	discover_params(e);
-	for (int i = 0; i < parts; i++) {
-		batch_part *part = &e->parts[i];
-		part->first = (int)((int64_t)batch * i / parts);
-		part->shard = (int)((int64_t)batch * (i + 1) / parts) - part->first;
-		part->words = otp_calloc((size_t)part->shard * OTP_WORD_COUNT, sizeof *part->words);
-		build_steps(e, part, i);
-	}
-	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS && parts > 1; kind++)
+	for (int worker = 0; worker < e->workers; worker++)
+		describe_maker(e, worker);
+	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS && !updates_in_step(e); kind++)
 		if (used(settings, kind))
 			build_update(e, kind);
 	return e;
@@ -317,13 +458,22 @@ otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *sett
 	return e;
 }
 
-static void free_part(batch_part *part)
+static void free_program(void *context, otp_graph **graph, otp_program **program)
 {
-	for (int kind = 0; kind < OTP_STEP_KINDS; kind++) {
-		otp_program_free(part->program[kind]);
-		otp_graph_free(part->step[kind].graph);
+	(void)context;
+	otp_program_free(*program);
+	otp_graph_free(*graph);
+}
+
+static void free_maker(maker *m)
+{
+	visit_maker(m, free_program, NULL);
+	for (int i = 0; i < 2; i++) {
+		otp_free(m->sizes[i].words);
+		otp_free(m->sizes[i].signs);
 	}
-	otp_free(part->words);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		otp_free(m->deliver[n]);
 }
 
 static void free_update(update *u, int workers)
@@ -340,8 +490,8 @@ void otp_engine_free(otp_engine *e)
 {
 	if (!e)
 		return;
-	for (int i = 0; i < e->settings.parts; i++)
-		free_part(&e->parts[i]);
+	for (int i = 0; i < e->workers; i++)
+		free_maker(&e->makers[i]);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		free_update(&e->updates[kind], e->workers);
 	for (int span = 0; span < OTP_MAX_SPANS; span++) {
@@ -350,7 +500,7 @@ void otp_engine_free(otp_engine *e)
 	}
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		otp_params_free(e->params[n]);
-	otp_free(e->parts);
+	otp_free(e->makers);
 	otp_free(e->fetched);
 	otp_free(e);
 }
@@ -432,7 +582,7 @@ static void fetch_losses(otp_engine *e)
 	const otp_runtime *at = e->runtime;
 	const int64_t ring = (int64_t)LOSS_SLOTS * OTP_REPORT_COUNT;
 	at->backend->wait(at->device);
-	for (int i = 0; i < e->settings.parts; i++)
+	for (int i = 0; i < e->cut.parts; i++)
 		at->backend->download(at->device, e->fetched + i * ring, OTP_F32,
 				      (char *)e->spans[SPAN_LOSSES] +
 					  (size_t)(i * ring) * at->backend->element_bytes[OTP_F32],
@@ -443,7 +593,7 @@ static void fetch_losses(otp_engine *e)
 		e->losses.count[kind]++;
 		for (int k = 0; k < OTP_REPORT_COUNT; k++) {
 			double mean = 0;
-			for (int i = 0; i < e->settings.parts; i++)
+			for (int i = 0; i < e->cut.parts; i++)
 				mean += (double)e->fetched[i * ring + slot * OTP_REPORT_COUNT + k];
 			e->losses.sum[kind][k] += mean;
 		}
@@ -481,15 +631,15 @@ void otp_engine_set_guard(otp_engine *e, const float *guard)
 			    OTP_GUARD_VALUES);
 }
 
-/* One value of every part, `stride` apart, added as adam adds them. */
-static float sum_column(const float *values, int64_t stride, int parts)
+/* One value of every block, `stride` apart, added as adam adds them. */
+static float sum_column(const float *values, int64_t stride, int blocks)
 {
 	float stack[OTP_TREE_LEVELS], sum = values[0];
 	int depth = 0;
-	for (int i = 1; i < parts; i++) {
+	for (int i = 1; i < blocks; i++) {
 		stack[depth++] = sum;
 		sum = values[i * stride];
-		for (int merges = otp_tree_merges(i, parts); merges > 0; merges--)
+		for (int merges = otp_tree_merges(i, blocks); merges > 0; merges--)
 			sum = stack[--depth] + sum;
 	}
 	return sum;
@@ -499,12 +649,13 @@ void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads)
 {
 	const otp_runtime *at = e->runtime;
 	int64_t elements = e->params[network]->elements;
-	int parts = e->settings.parts;
-	float *rows = otp_calloc((size_t)(elements * parts), sizeof *rows);
+	int blocks = e->cut.blocks;
+	float *rows = otp_calloc((size_t)(elements * blocks), sizeof *rows);
 	at->backend->wait(at->device);
-	at->backend->download(at->device, rows, OTP_F32, e->spans[otp_grads_span(network)], elements * parts);
+	at->backend->download(at->device, rows, OTP_F32, e->spans[otp_grads_span(network)],
+			      elements * blocks);
 	for (int64_t k = 0; k < elements; k++)
-		grads[k] = sum_column(rows + k, elements, parts);
+		grads[k] = sum_column(rows + k, elements, blocks);
 	otp_free(rows);
 }
 
@@ -518,47 +669,61 @@ typedef struct step_task {
 	float numbers[OTP_HYPER_COUNT];
 } step_task;
 
-static void fill_words(const step_task *task, batch_part *part)
+static void fill_words(const step_task *task, part_steps *part, int index)
 {
 	const otp_update *u = task->u;
 	int noises_apart = task->e->settings.objective.noise_pairs ? 2 : 1;
 	for (int i = 0; i < part->shard; i++) {
 		uint32_t *words = part->words + (size_t)i * OTP_WORD_COUNT;
-		int place = part->first + i;
+		int place = otp_cut_sample(&task->e->cut, index) + i;
 		otp_stream s = otp_stream_make(u->seed, (uint32_t)(place / noises_apart), u->draw);
 		memcpy(words + OTP_WORD_STREAM, s.word, sizeof s.word);
 		words[OTP_WORD_SOURCE] = task->x.picks ? task->x.picks[place] : 0;
 		words[OTP_WORD_TARGET] = task->y.picks ? task->y.picks[place] : 0;
-		words[OTP_WORD_SLOT] = (uint32_t)task->e->recorded;
+		words[OTP_WORD_SLOT] = (uint32_t)(index * LOSS_SLOTS + task->e->recorded);
 	}
 }
 
-static void write_samples(otp_program *p, const otp_node *leaf, otp_batch b, const batch_part *part)
+static void write_samples(otp_program *p, const otp_node *leaf, otp_batch b, int first)
 {
 	if (!leaf)
 		return;
 	OTP_ASSERT(b.values, "a step's samples %s are on the host, but none were given", leaf->name);
-	otp_program_write(p, leaf, b.values + part->first * (otp_shape_count(leaf->shape) / leaf->shape.n));
+	otp_program_write(p, leaf, b.values + first * (otp_shape_count(leaf->shape) / leaf->shape.n));
 }
 
-static void run_part(const step_task *task, batch_part *part)
+/* Part `index` of the batch, its gradients to the maker's desk. */
+static void run_part(void *context, maker *m, otp_step_kind kind, int index)
 {
-	const otp_step_inputs *in = &part->step[task->kind].in;
-	otp_program *p = part->program[task->kind];
-	fill_words(task, part);
+	const step_task *task = context;
+	const otp_cut *cut = &task->e->cut;
+	part_steps *part = steps_of(m, otp_cut_shard(cut, index));
+	const otp_step_inputs *in = &part->step[kind].in;
+	otp_program *p = part->program[kind];
+	int first = otp_cut_sample(cut, index);
+	fill_words(task, part, index);
 	otp_program_write(p, in->words, part->words);
 	otp_program_write(p, in->numbers, task->numbers);
-	write_samples(p, in->x, task->x, part);
-	write_samples(p, in->y, task->y, part);
+	write_samples(p, in->x, task->x, first);
+	write_samples(p, in->y, task->y, first);
+	if (!part->signs_of[kind])
+		write_signs(part, kind, first);
+	part->signs_of[kind] = m->parts == 1; /* of one part they stay */
 	otp_program_run(p);
+}
+
+static void run_sum(void *context, const row_sum *sum)
+{
+	(void)context;
+	otp_program_run(sum->program);
 }
 
 static void run_step(void *argument, int worker)
 {
-	const step_task *task = argument;
-	const otp_engine *e = task->e;
-	for (int i = worker; i < e->settings.parts; i += e->workers)
-		run_part(task, &e->parts[i]);
+	step_task task = *(const step_task *)argument;
+	const block_work work = {run_part, run_sum, &task};
+	for (int k = 0; k < task.e->makers[worker].blocks; k++)
+		walk_block(task.e, worker, k, task.kind, &work);
 }
 
 static double power(double base, int64_t exponent)
@@ -607,12 +772,13 @@ static void update_by_all(const step_task *task)
 static void step(step_task task)
 {
 	otp_engine *e = task.e;
-	OTP_ASSERT(e->parts[0].program[task.kind], "a potential step of a kind that was not announced");
+	OTP_ASSERT(e->makers[0].sizes[0].program[task.kind],
+		   "a potential step of a kind that was not announced");
 	if (e->recorded == LOSS_SLOTS)
 		fetch_losses(e);
 	fill_numbers(&e->settings, task.u, e->recorded, task.numbers);
 	otp_pool_run(e->runtime->pool, run_step, &task);
-	if (e->settings.parts > 1)
+	if (!updates_in_step(e))
 		update_by_all(&task);
 	e->kinds[e->recorded] = task.kind;
 	e->counts[e->recorded++] = task.u->count;
@@ -654,20 +820,24 @@ static otp_engine_size measure_spans(const otp_engine *e)
 		size.moment_bytes += 2 * row;
 		size.weight_bytes += row * (size_t)(otp_engine_rows(n) - 2);
 		size.weight_bytes += keeps_rounded(e) ? rounded_bytes(e, n) : 0;
-		size.gradient_bytes += row * (size_t)e->settings.parts;
+		size.gradient_bytes += row * (size_t)e->rows;
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		size.data_bytes += data_elements(e, side) * element;
 	return size;
 }
 
+static void measure_program(void *context, otp_graph **graph, otp_program **program)
+{
+	(void)graph;
+	add_program(context, otp_program_measure(*program));
+}
+
 otp_engine_size otp_engine_measure(const otp_engine *e)
 {
 	otp_engine_size size = measure_spans(e);
-	for (int i = 0; i < e->settings.parts; i++)
-		for (int kind = 0; kind < OTP_STEP_KINDS; kind++)
-			if (e->parts[i].program[kind])
-				add_program(&size, otp_program_measure(e->parts[i].program[kind]));
+	for (int i = 0; i < e->workers; i++)
+		visit_maker(&e->makers[i], measure_program, &size);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++)
 			for (int i = 0; i < workers_of(e, s); i++)
@@ -686,20 +856,55 @@ static otp_program_size plan_program(const otp_engine *e, const otp_graph *g)
 	return otp_program_plan(e->runtime->backend, e->runtime->device, g, program_options(e));
 }
 
-/* Parts of one size have programs of one size, and so have all workers' updates: measured once. */
+/* Programs of steps over as many samples are of one size, and so are all sums of rows: measured once. */
+typedef struct planner {
+	const otp_engine *e;
+	otp_engine_size *size;
+	otp_program_size sum;
+	bool summed;
+} planner;
+
+/* Any maker's; NULL: no part is of so many samples. */
+static const part_steps *find_steps(const otp_engine *e, int shard)
+{
+	for (int i = 0; i < e->workers; i++)
+		for (int k = 0; k < 2; k++)
+			if (e->makers[i].sizes[k].shard == shard)
+				return &e->makers[i].sizes[k];
+	return NULL;
+}
+
+static void plan_steps(planner *p, const part_steps *part)
+{
+	for (otp_step_kind kind = 0; part && kind < OTP_STEP_KINDS; kind++) {
+		if (!part->step[kind].graph)
+			continue;
+		otp_program_size one = plan_program(p->e, part->step[kind].graph);
+		for (int i = 0; i < p->e->workers; i++)
+			for (int k = 0; k < 2; k++)
+				if (p->e->makers[i].sizes[k].shard == part->shard)
+					add_program(p->size, one);
+	}
+}
+
+static void plan_sum(void *context, otp_graph **graph, otp_program **program)
+{
+	planner *p = context;
+	(void)program;
+	if (!p->summed)
+		p->sum = plan_program(p->e, *graph);
+	p->summed = true;
+	add_program(p->size, p->sum);
+}
+
 static void plan_programs(const otp_engine *e, otp_engine_size *size)
 {
-	otp_program_size each[OTP_STEP_KINDS];
-	for (int i = 0; i < e->settings.parts; i++) {
-		const batch_part *part = &e->parts[i];
-		for (int k = 0; k < OTP_STEP_KINDS; k++) {
-			if (!part->step[k].graph)
-				continue;
-			if (i == 0 || part->shard != e->parts[i - 1].shard)
-				each[k] = plan_program(e, part->step[k].graph);
-			add_program(size, each[k]);
-		}
-	}
+	planner p = {.e = e, .size = size};
+	int least = e->settings.batch / e->cut.parts;
+	for (int shard = least; shard <= least + 1; shard++)
+		plan_steps(&p, find_steps(e, shard));
+	for (int i = 0; i < e->workers; i++)
+		visit_sums(&e->makers[i], plan_sum, &p);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++) {
 			otp_program_size one = plan_program(e, e->updates[kind].graph[s]);
@@ -717,6 +922,7 @@ static void promise_rounded(otp_engine *e, bool promised)
 }
 
 typedef struct listing {
+	const otp_engine *e;
 	otp_see_step_call *see;
 	void *context;
 	otp_step_kind kind;
@@ -728,19 +934,32 @@ static void see_call(void *context, const otp_call *call)
 	l->see(l->context, l->kind, call);
 }
 
+static void list_program(listing *l, const otp_graph *g)
+{
+	otp_program_list(l->e->runtime->backend, g, program_options(l->e), see_call, l);
+}
+
+static void list_part(void *context, maker *m, otp_step_kind kind, int index)
+{
+	listing *l = context;
+	list_program(l, steps_of(m, otp_cut_shard(&l->e->cut, index))->step[kind].graph);
+}
+
+static void list_sum(void *context, const row_sum *sum) { list_program(context, sum->graph); }
+
 void otp_engine_list(otp_runtime *runtime, const otp_engine_settings *settings, otp_see_step_call *see,
 		     void *context)
 {
 	otp_engine *e = describe(runtime, settings);
-	otp_program_options options = program_options(e);
 	promise_rounded(e, true);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
-		listing l = {see, context, kind};
-		for (int i = 0; i < settings->parts && e->parts[i].step[kind].graph; i++)
-			otp_program_list(runtime->backend, e->parts[i].step[kind].graph, options, see_call,
-					 &l);
+		if (!used(settings, kind))
+			continue;
+		listing l = {e, see, context, kind};
+		const block_work work = {list_part, list_sum, &l};
+		walk_parts(e, kind, &work);
 		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++)
-			otp_program_list(runtime->backend, e->updates[kind].graph[s], options, see_call, &l);
+			list_program(&l, e->updates[kind].graph[s]);
 	}
 	promise_rounded(e, false);
 	otp_engine_free(e);
@@ -762,17 +981,37 @@ otp_engine_size otp_engine_plan(otp_runtime *runtime, const otp_engine_settings 
 
 bool otp_engine_profile(otp_engine *e, otp_step_kind kind, int runs, double *seconds_by_op)
 {
-	otp_program *p = e->parts[0].program[kind];
+	otp_program *p = e->makers[0].sizes[0].program[kind];
 	if (p)
 		otp_program_profile(p, runs, seconds_by_op);
 	return p != NULL;
 }
 
+typedef struct work_sum {
+	const otp_engine *e;
+	otp_peaks peaks;
+	otp_work *by_op;
+} work_sum;
+
+static void add_part_work(void *context, maker *m, otp_step_kind kind, int index)
+{
+	const work_sum *w = context;
+	const part_steps *part = steps_of(m, otp_cut_shard(&w->e->cut, index));
+	otp_program_add_work(part->program[kind], w->peaks, w->by_op);
+}
+
+static void add_sum_work(void *context, const row_sum *sum)
+{
+	const work_sum *w = context;
+	otp_program_add_work(sum->program, w->peaks, w->by_op);
+}
+
 void otp_engine_work(const otp_engine *e, otp_step_kind kind, otp_peaks peaks, otp_work *by_op)
 {
+	work_sum w = {e, peaks, by_op};
+	const block_work work = {add_part_work, add_sum_work, &w};
 	memset(by_op, 0, OTP_OP_COUNT * sizeof *by_op);
-	for (int i = 0; i < e->settings.parts; i++)
-		otp_program_add_work(e->parts[i].program[kind], peaks, by_op);
+	walk_parts(e, kind, &work);
 	const update *u = &e->updates[kind];
 	for (stage s = 0; s < STAGES && u->graph[s]; s++)
 		for (int i = 0; i < workers_of(e, s); i++)

@@ -3,11 +3,10 @@
  * starts as fast, and at all, where CUDA's libraries are not. */
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/plugin.h"
 #include "graph/op.h"
 
 #include <dlfcn.h>
-#include <limits.h>
-#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,47 +21,10 @@ extern const otp_backend otp_ref_backend, otp_cpu_backend;
 typedef const otp_backend *plugin_function(size_t call_bytes, int op_count, otp_error *err,
 					   const otp_voice *voice);
 
-/* The file that this code is part of: libotplan.so, or the program. */
-static bool find_own_file(char path[static PATH_MAX])
-{
-	static const char here; /* an address within that file */
-	Dl_info info;
-	struct link_map *map = NULL;
-	char *end = NULL;
-	if (dladdr1(&here, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 && map && *map->l_name)
-		end = realpath(map->l_name, path);
-	else /* the program itself, which has no name there */
-		end = realpath("/proc/self/exe", path);
-	return end != NULL;
-}
-
-static bool find_plugin(char path[static 2 * PATH_MAX], otp_error *err)
-{
-	/* From the folder of a build's program, of the installed library, of the installed program. */
-	static const char *const places[] = {"", "otplan/", OTPLAN_FROM_BIN_TO_LIB "/otplan/"};
-	const char *named = getenv(PLUGIN_VARIABLE);
-	if (named && snprintf(path, PATH_MAX, "%s", named) < PATH_MAX)
-		return true;
-	char own[PATH_MAX];
-	if (!find_own_file(own))
-		return otp_fail_machine(err, "cuda", "otplan's own folder is unknown, set " PLUGIN_VARIABLE);
-	*(strrchr(own, '/') + 1) = '\0';
-	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-		snprintf(path, 2 * PATH_MAX, "%s%s" PLUGIN, own, places[i]);
-		if (access(path, R_OK) == 0)
-			return true;
-	}
-	return otp_fail_machine(err, "cuda",
-				"this build has no CUDA backend: " PLUGIN
-				" is neither in %s nor in its otplan/ nor in " OTPLAN_FROM_BIN_TO_LIB
-				"/otplan/",
-				own);
-}
-
 static const otp_backend *load_cuda(otp_error *err)
 {
-	char path[2 * PATH_MAX];
-	if (!find_plugin(path, err))
+	char path[OTP_PLUGIN_PATH];
+	if (!otp_plugin_find(PLUGIN, PLUGIN_VARIABLE, "CUDA", path, err))
 		return NULL;
 	void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* and never closed: its backend may be in use */
 	if (!plugin) {

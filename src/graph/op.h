@@ -203,6 +203,8 @@ typedef struct otp_backend {
 	/* host float (F32, BF16) or uint32_t (U32) to and from device elements */
 	void (*upload)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
 	void (*download)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
+	/* Optional, before a program's calls are bound: what takes long is done for all of them at once. */
+	void (*prepare)(otp_device *device, const otp_call *calls, int count);
 	/* Launch calls in order. `token` is a slot that belongs to the program, NULL at first,
 	 * where a backend may keep a captured form; forget() releases it. */
 	void (*launch)(otp_device *device, const otp_call *calls, int count, void **token);

@@ -38,11 +38,11 @@ static size_t ending_bytes(const otp_session *s)
 	return otp_evaluate_bytes(otp_summary_count(s), otp_summary_inputs(&s->config), &s->arch);
 }
 
-otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int batch)
+static otp_budget budget_at(const otp_session *given, otp_runtime *runtime, int batch, int parts)
 {
 	otp_session s = *given;
 	s.config.batch = batch;
-	s.config.parts = s.config.parts < batch ? s.config.parts : batch;
+	s.config.parts = parts < batch ? parts : batch;
 	const otp_dataset *sets[] = {s.source, s.target, s.test[OTP_SOURCE], s.test[OTP_TARGET]};
 	size_t held = 0;
 	otp_engine_settings settings = otp_game_engine_settings(&s, runtime);
@@ -76,6 +76,11 @@ otp_budget otp_budget_of(const otp_session *given, otp_runtime *runtime, int bat
 	return b;
 }
 
+otp_budget otp_budget_of(const otp_session *s, otp_runtime *runtime)
+{
+	return budget_at(s, runtime, s->config.batch, s->config.parts);
+}
+
 static bool countable(const otp_budget *b)
 {
 	return !b->most_elements || b->engine.largest <= b->most_elements;
@@ -94,25 +99,74 @@ static int largest_batch(const otp_session *s, otp_runtime *runtime)
 	int unit = s->config.noise_pairs ? 2 : 1, fits = 0, fails = s->config.batch / unit;
 	while (fits + 1 < fails) {
 		int middle = fits + (fails - fits) / 2;
-		otp_budget b = otp_budget_of(s, runtime, middle * unit);
+		otp_budget b = budget_at(s, runtime, middle * unit, s->config.parts);
 		*(otp_budget_fits(&b) ? &fits : &fails) = middle;
 	}
 	return fits * unit;
+}
+
+/* Whether the batch, so many samples at a time, takes at most `bytes` where it computes, and fits. */
+static bool micro_fits(const otp_session *s, otp_runtime *runtime, int micro, size_t bytes)
+{
+	otp_budget b = budget_at(s, runtime, s->config.batch, otp_config_pieces(s->config.batch, micro));
+	return otp_budget_fits(&b) && (b.device_free ? b.device_peak : b.host_peak) <= bytes;
+}
+
+/* The most samples at a time, at most an even share of the workers; 0: not even one. By halves down to some
+ * that fit, then back up: the sums of very many parts may take more than their samples save. */
+static int largest_micro(const otp_session *s, otp_runtime *runtime, size_t bytes)
+{
+	int batch = s->config.batch, fails = otp_config_pieces(batch, otp_pool_workers(runtime->pool)) + 1;
+	int least = otp_config_pieces(batch, OTP_CONFIG_MOST_PARTS), fits = fails - 1;
+	while (fits >= least && !micro_fits(s, runtime, fits, bytes)) {
+		fails = fits;
+		fits /= 2;
+	}
+	while (fits >= least && fits + 1 < fails) {
+		int middle = fits + (fails - fits) / 2;
+		*(micro_fits(s, runtime, middle, bytes) ? &fits : &fails) = middle;
+	}
+	return fits < least ? 0 : fits;
+}
+
+bool otp_budget_choose(otp_session *s, otp_runtime *runtime, otp_error *err)
+{
+	otp_config *c = &s->config;
+	size_t bytes;
+	if (!otp_config_bytes(c->memory, "--memory", &bytes, err))
+		return false;
+	int micro = largest_micro(s, runtime, bytes);
+	if (!micro) {
+		char least[OTP_BYTES_TEXT];
+		otp_budget b = budget_at(s, runtime, c->batch, OTP_CONFIG_MOST_PARTS);
+		otp_bytes_text(b.device_free ? b.device_peak : b.host_peak, least);
+		return otp_fail(err, "--memory",
+				"%s is too little: the run takes %s with as few samples at a "
+				"time as can be",
+				c->memory, least);
+	}
+	c->parts = otp_config_pieces(c->batch, micro);
+	c->micro_batch = otp_config_pieces(c->batch, c->parts); /* of parts of equal size */
+	return true;
 }
 
 static void say_way_out(const otp_session *s, otp_runtime *runtime, char *text, size_t bytes)
 {
 	int most = largest_batch(s, runtime);
 	const char *size = s->arch.vectors ? "a smaller --width" : "a smaller --image-size or --width";
-	if (most)
-		snprintf(text, bytes, "the largest batch that fits is --batch %d", most);
+	int micro = s->config.resume ? 0 : largest_micro(s, runtime, SIZE_MAX);
+	char pieces[80] = "";
+	if (micro)
+		snprintf(pieces, sizeof pieces, ", and --micro-batch %d computes this one in pieces", micro);
+	if (most || micro)
+		snprintf(text, bytes, "the largest batch that fits is --batch %d%s", most, pieces);
 	else
 		snprintf(text, bytes, "no batch fits: %s takes less", size);
 }
 
 bool otp_budget_check(const otp_session *s, otp_runtime *runtime, const otp_budget *b, otp_error *err)
 {
-	char way[160], wanted[OTP_BYTES_TEXT], left[OTP_BYTES_TEXT];
+	char way[200], wanted[OTP_BYTES_TEXT], left[OTP_BYTES_TEXT];
 	if (otp_budget_fits(b))
 		return true;
 	say_way_out(s, runtime, way, sizeof way);
@@ -158,8 +212,9 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 		printf("pictures    %s\n", how);
 		otp_free(how);
 	}
-	printf("sample      %dx%dx%d, batch %d in %d parts on %d workers (%s)\n", s->arch.w, s->arch.h,
-	       s->arch.c, s->config.batch, s->config.parts, otp_pool_workers(runtime->pool),
+	printf("sample      %dx%dx%d, batch %d in %d parts of at most %d on %d workers (%s)\n", s->arch.w,
+	       s->arch.h, s->arch.c, s->config.batch, s->config.parts,
+	       otp_config_pieces(s->config.batch, s->config.parts), otp_pool_workers(runtime->pool),
 	       runtime->backend->name);
 	printf("batches     source %s, target %s\n", otp_resident_text(b->resident[OTP_SOURCE]),
 	       otp_resident_text(b->resident[OTP_TARGET]));
@@ -173,7 +228,7 @@ static void print_training(const otp_budget *b)
 	char text[160], unshared[OTP_BYTES_TEXT];
 	print_bytes("weights", e->weight_bytes, "of both networks, and the generator's average");
 	print_bytes("moments", e->moment_bytes, "Adam's two");
-	print_bytes("gradients", e->gradient_bytes, "");
+	print_bytes("gradients", e->gradient_bytes, "sums of parts that wait for others");
 	snprintf(text, sizeof text, "in %d programs of %d calls (%s if no two values shared memory)",
 		 e->programs, e->calls, otp_bytes_text(e->unshared_bytes, unshared));
 	print_bytes("activations", e->arena_bytes, text);

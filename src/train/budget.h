@@ -26,13 +26,15 @@ typedef struct otp_budget {
 	size_t checkpoint, model;      /* a file of each kind */
 } otp_budget;
 
-/* Of a session that has been planned, for `batch` samples in an update. */
-otp_budget otp_budget_of(const otp_session *s, otp_runtime *runtime, int batch);
+/* Of a session that has been planned. */
+otp_budget otp_budget_of(const otp_session *s, otp_runtime *runtime);
+/* --memory: cuts the batch into the fewest parts with which the run takes no more than that. */
+bool otp_budget_choose(otp_session *s, otp_runtime *runtime, otp_error *err);
 bool otp_budget_fits(const otp_budget *b);
 
 /* What would be trained and what it takes, on stdout. */
 void otp_budget_print(const otp_session *s, otp_runtime *runtime, const otp_budget *b);
-/* Refuses what does not fit: figures, the largest batch that does, what to change. */
+/* Refuses what does not fit: figures, the largest batch and micro-batch that do, what to change. */
 bool otp_budget_check(const otp_session *s, otp_runtime *runtime, const otp_budget *b, otp_error *err);
 
 #endif

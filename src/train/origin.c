@@ -91,7 +91,7 @@ static bool read_settings(const origin *o, otp_config *c, otp_error *err)
 		c->channels = o->facts.arch.c;
 	}
 	c->start = OTP_START_PLAIN; /* weights come from the file, and sharpness has been settled */
-	c->schedule_steps = c->parts = 0;
+	c->schedule_steps = c->parts = c->micro_batch = 0;
 	return true;
 }
 

@@ -66,3 +66,37 @@ says 'source .*3 samples.*stored as 20x21 to 20x23.*3 of colour.*trained as 16x1
 says "time .* steps of .* s"
 does train "${lines[@]}" "${points[@]}" --dry-run
 says "time .*about .* for 6 steps of .* s"
+
+title "--micro-batch: the bits of a run of as many parts"
+losses() { grep -oE '"(step|loss_potential|loss_transport|cost|r1)":[^,}]*' "$1/metrics.jsonl"; }
+for what in images points; do
+	if [[ $what == images ]]; then run=("${digits[@]}" "${images[@]}"); else run=("${lines[@]}" "${points[@]}"); fi
+	does train "${run[@]}" --batch 7 --log-every 1 --parts 4 --out parts-$what
+	does train "${run[@]}" --batch 7 --log-every 1 --threads 1 --micro-batch 2 --out micro-$what
+	diff <(losses parts-$what) <(losses micro-$what) || fail "other losses"
+	same {parts,micro}-$what/samples/step-0000006.png
+	grep -qx 'parts = 4' micro-$what/config.ini || fail "the parts are not named"
+	does train --resume --out micro-$what --steps 8
+done
+refuses 2 --micro-batch train "${digits[@]}" "${images[@]}" --micro-batch 5 --out never # of a batch of 4
+refuses 2 --micro-batch train "${digits[@]}" "${images[@]}" --micro-batch 2 --parts 3 --out never
+refuses 2 --micro-batch train "${lines[@]}" "${points[@]}" --batch 4096 --micro-batch 3 --out never
+refuses 2 --micro-batch train --resume --out micro-points --micro-batch 1
+
+title "--memory: the largest micro-batch that fits"
+wide=("${lines[@]}" --preset vector --width 256 --potential-width 256 --batch 2048 --threads 1)
+whole=$(planned "${wide[@]}")
+one=$(planned "${wide[@]}" --micro-batch 2)
+some=$(((whole + one) / 2))
+((one < some && some < whole)) || fail "smaller pieces take no less: $one, $whole KiB"
+((some >= $(planned "${wide[@]}" --memory ${some}K))) || fail "more than $some KiB"
+says 'batch 2048 in [0-9]* parts of at most'
+does train "${wide[@]}" --memory ${some}K --steps 1 --out chosen
+micro=$(sed -n 's/^micro-batch = //p' chosen/config.ini)
+((micro > 2 && micro < 2048)) || fail "a micro-batch of $micro was kept"
+((some < $(planned "${wide[@]}" --micro-batch $((2 * micro))))) || fail "twice as many would fit"
+refuses 2 'is too little' train "${wide[@]}" --memory 1M --out never
+refuses 2 'is no size' train "${wide[@]}" --memory 8X --out never
+refuses 2 'cannot be combined' train "${wide[@]}" --memory 8G --parts 2 --out never
+refuses 2 'resumed run' train --resume --out chosen --memory 8G
+missing never

@@ -1,0 +1,269 @@
+#include "group/group.h"
+#include "core/log.h"
+#include "core/plugin.h"
+#include "core/pool.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HOST_BYTES = 64 };
+
+/* Where a process runs, for whoever has to look at it. */
+typedef struct place {
+	char host[HOST_BYTES];
+	int pid, workers;
+} place;
+
+struct otp_group {
+	const otp_group_home *home;
+	place *places; /* by rank */
+	bool agreed;   /* that it failed */
+};
+
+/* A program is in one group; a thread that watches has no other way to it. */
+static otp_group *own;
+
+int otp_group_rank(const otp_group *g) { return g ? g->home->rank : 0; }
+int otp_group_size(const otp_group *g) { return g ? g->home->size : 1; }
+
+/* ---- joining ---- */
+
+/* What launchers set. PMIx says no size: its processes ask MPI. */
+static int number(const char *variable)
+{
+	const char *text = getenv(variable);
+	return text ? atoi(text) : -1;
+}
+
+static int started(void)
+{
+	int open = number("OMPI_COMM_WORLD_SIZE"), pmi = number("PMI_SIZE");
+	return open > 0 ? open : pmi > 0 ? pmi : getenv("PMIX_RANK") ? 0 : 1;
+}
+
+static int started_rank(void)
+{
+	static const char *const RANKS[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"};
+	for (int i = 0; i < 3; i++)
+		if (number(RANKS[i]) >= 0)
+			return number(RANKS[i]);
+	return 0;
+}
+
+static const otp_group_home *load(const char *file, otp_error *err)
+{
+	char path[OTP_PLUGIN_PATH], why[256] = "";
+	otp_group_start *start = NULL;
+	if (!otp_plugin_find(file, "OTPLAN_MPI_PLUGIN", "MPI", path, err))
+		return NULL;
+	/* Open MPI's own plugins look for its symbols among the program's. */
+	void *plugin = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+	void *symbol = plugin ? dlsym(plugin, OTP_GROUP_START) : NULL;
+	memcpy(&start, &symbol, sizeof start);
+	if (!start) {
+		otp_fail_machine(err, "MPI", "%s cannot be loaded: %s", file, dlerror());
+		return NULL;
+	}
+	const otp_group_home *home = start(sizeof *home, why, sizeof why);
+	if (!home)
+		otp_fail_machine(err, "MPI", "%s", why);
+	return home;
+}
+
+static void share_places(otp_group *g)
+{
+	size_t at[g->home->size + 1];
+	for (int r = 0; r <= g->home->size; r++)
+		at[r] = (size_t)r * sizeof *g->places;
+	g->home->all_gather(g->places, at);
+}
+
+static otp_group *new_group(const otp_group_home *home)
+{
+	otp_group *g = otp_calloc(1, sizeof *g);
+	g->home = home;
+	g->places = otp_calloc((size_t)home->size, sizeof *g->places);
+	place *here = &g->places[home->rank];
+	gethostname(here->host, HOST_BYTES - 1);
+	here->pid = (int)getpid();
+	here->workers = 1;
+	share_places(g);
+	return g;
+}
+
+bool otp_group_join(otp_group **group, otp_error *err)
+{
+	*group = NULL;
+	int count = started(), torch = number("WORLD_SIZE");
+	if (count == 1)
+		return torch <= 1 || !getenv("RANK") ||
+		       otp_fail(
+			   err, "WORLD_SIZE",
+			   "and RANK start processes on GPUs alone, which this version does not connect; on "
+			   "CPUs type: mpirun -n %d otplan train ...",
+			   torch);
+	otp_log_hush(started_rank() != 0);
+	bool open_mpi = number("PMI_SIZE") < 0;
+	const otp_group_home *home = load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so", err);
+	if (!home)
+		return false;
+	if (home->size == 1) {
+		home->leave();
+		return true;
+	}
+	otp_log_hush(home->rank != 0);
+	*group = own = new_group(home);
+	return true;
+}
+
+bool otp_group_refuse(const char *command, otp_error *err)
+{
+	if (started() <= 1)
+		return true;
+	if (started_rank() != 0)
+		exit(OTP_EXIT_USAGE); /* process 0 says it */
+	return otp_fail(err, command, "is not split over processes: start it without mpirun or srun");
+}
+
+static void tell_alone(const otp_group *g, const otp_error *err)
+{
+	const place *p = &g->places[g->home->rank];
+	if (g->home->rank == 0)
+		otp_log("otplan: %s", err->text);
+	else
+		otp_log("otplan: process %d (%s): %s", g->home->rank, p->host, err->text);
+}
+
+void otp_group_leave(otp_group *g, const otp_error *err)
+{
+	if (!g)
+		return;
+	if (err->exit_code && !g->agreed) {
+		tell_alone(g, err);
+		g->home->abort(err->exit_code);
+	}
+	g->home->leave();
+	own = NULL;
+	otp_free(g->places);
+	otp_free(g);
+}
+
+/* ---- workers ---- */
+
+int otp_group_threads(const otp_group *g)
+{
+	int cores = otp_cores(), sharing = g ? g->home->neighbours : 1;
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	if ((long)cores * sharing > online) /* not bound to cores of its own */
+		cores /= sharing;
+	return cores > 0 ? cores : 1;
+}
+
+void otp_group_set_workers(otp_group *g, int workers)
+{
+	if (!g)
+		return;
+	g->places[g->home->rank].workers = workers;
+	share_places(g);
+}
+
+int otp_group_workers_before(const otp_group *g, int rank)
+{
+	int sum = 0;
+	for (int r = 0; g && r < rank; r++)
+		sum += g->places[r].workers;
+	return sum;
+}
+
+/* ---- collectives ---- */
+
+void otp_group_exchange(const otp_group *g, const otp_piece *send, int sends, const otp_piece *receive,
+			int receives)
+{
+	if (g)
+		g->home->exchange(send, sends, receive, receives);
+}
+
+void otp_group_all_gather(const otp_group *g, void *memory, const size_t *at)
+{
+	if (g)
+		g->home->all_gather(memory, at);
+}
+
+void otp_group_broadcast(const otp_group *g, void *memory, size_t bytes)
+{
+	if (g)
+		g->home->broadcast(memory, bytes);
+}
+
+int otp_group_most(const otp_group *g, int value)
+{
+	int size = otp_group_size(g), most = value;
+	int values[size];
+	size_t at[size + 1];
+	for (int r = 0; r <= size; r++)
+		at[r] = (size_t)r * sizeof *values;
+	values[otp_group_rank(g)] = value;
+	otp_group_all_gather(g, values, at);
+	for (int r = 0; r < size; r++)
+		most = values[r] > most ? values[r] : most;
+	return most;
+}
+
+bool otp_group_agree(otp_group *g, bool ok, otp_error *err)
+{
+	if (!g)
+		return ok;
+	int size = g->home->size, failed = size - otp_group_most(g, ok ? 0 : size - g->home->rank);
+	if (failed == size)
+		return true;
+	otp_error theirs = *err;
+	size_t at[size + 1];
+	otp_error *all = otp_calloc((size_t)size, sizeof *all);
+	all[g->home->rank] = theirs;
+	for (int r = 0; r <= size; r++)
+		at[r] = (size_t)r * sizeof *all;
+	g->home->all_gather(all, at);
+	*err = all[failed];
+	if (failed > 0)
+		snprintf(err->text, sizeof err->text, "process %d (%.*s): %.900s", failed, HOST_BYTES,
+			 g->places[failed].host, all[failed].text);
+	if (g->home->rank > 0)
+		err->text[0] = 0; /* process 0 says it */
+	otp_free(all);
+	g->agreed = err->exit_code != 0;
+	return false;
+}
+
+bool otp_group_same(otp_group *g, const char *what, const char *text, otp_error *err)
+{
+	enum { MOST = 512 };
+	char first[MOST] = "";
+	if (!g)
+		return true;
+	snprintf(first, sizeof first, "%s", text);
+	g->home->broadcast(first, sizeof first);
+	bool same = strncmp(first, text, MOST - 1) == 0;
+	if (!same)
+		otp_fail(err, "processes differ", "%s is %.300s, that of process 0 (%s) is %.300s", what,
+			 text, g->places[0].host, first);
+	return otp_group_agree(g, same, err);
+}
+
+static void say_lost(int rank, int seconds)
+{
+	const place *p = &own->places[rank];
+	otp_log(
+	    "otplan: process %d (%s, pid %d): nothing was heard of it for %d seconds; all end, continue with "
+	    "--resume",
+	    rank, p->host, p->pid, seconds);
+}
+
+void otp_group_watch(otp_group *g, int seconds)
+{
+	if (g)
+		g->home->watch(seconds, say_lost);
+}
