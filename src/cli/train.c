@@ -4,6 +4,7 @@
 #include "core/lock.h"
 #include "core/log.h"
 #include "data/outputs.h"
+#include "data/root.h"
 #include "model/run.h"
 #include "report/html.h"
 #include "train/budget.h"
@@ -26,6 +27,22 @@ static void hint_at_small_preset(const otp_config *c)
 		otp_log("preset %s is made for a GPU%s; --preset %s is made for a CPU", c->preset,
 			c->steps >= MANY_STEPS ? " and takes days or weeks on a CPU" : "",
 			otp_settings_preset_for(false, c->image_size.h ? c->image_size.h : 32, false));
+}
+
+/* A folder of both sides, named as one set: its halves are mixed, and those that are held out elsewhere too.
+ */
+static void hint_at_root(const otp_session *s)
+{
+	char *source = otp_dataset_place(s->source), *target = otp_dataset_place(s->target);
+	const char *places[] = {source, source && target && strcmp(source, target) == 0 ? NULL : target};
+	for (int i = 0; i < 2; i++)
+		if (places[i] && otp_file_is_folder(places[i]) && otp_root_is(places[i]))
+			otp_log("%s holds two sides in folders of their own, and all of them are taken as "
+				"one set "
+				"here; --dataroot %s trains from one side to the other",
+				places[i], places[i]);
+	otp_free(source);
+	otp_free(target);
 }
 
 /* What nobody said and the data or the device chose. */
@@ -77,7 +94,7 @@ static int train_session(otp_session *s, otp_lock **lock, otp_error *err)
 {
 	otp_runtime runtime;
 	otp_config *c = &s->config;
-	if (!otp_session_open_runtime(c, &runtime, err))
+	if (!otp_session_open_runtime(c, s->arch.vectors, &runtime, err))
 		return otp_exit_code(err);
 	if (!c->resume)
 		hint_at_small_preset(c);
@@ -151,8 +168,10 @@ int otp_command_train(int argc, char **argv, otp_error *err)
 		return otp_exit_code(err);
 	int code = otp_session_plan(&c, &s, err) ? OTP_EXIT_OK : otp_exit_code(err);
 	if (code == OTP_EXIT_OK) {
-		if (!c.resume)
+		if (!c.resume) {
+			hint_at_root(&s);
 			say_choice(&s, &c);
+		}
 		code = is_outside(&s, err) ? train_session(&s, &lock, err) : otp_exit_code(err);
 		otp_session_close(&s);
 	}

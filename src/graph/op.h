@@ -161,8 +161,9 @@ typedef struct otp_tensor {
 typedef struct otp_device otp_device;
 
 #define OTP_CHOICES_otp_precision(X)                                                                         \
-	X(OTP_PRECISION_F32, "f32") X(OTP_PRECISION_TF32, "tf32") X(OTP_PRECISION_BF16, "bf16")
-OTP_CHOICE(otp_precision);
+	X(OTP_PRECISION_F32, "f32")                                                                          \
+	X(OTP_PRECISION_TF32, "tf32") X(OTP_PRECISION_BF16, "bf16") X(OTP_PRECISION_AUTO, "auto")
+OTP_CHOICE(otp_precision); /* auto is settled before a program is made: engine/runtime.h */
 
 /* One kernel invocation with everything it needs; frozen when the program is made. */
 typedef struct otp_call {

@@ -107,11 +107,13 @@ bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err
 	return true;
 }
 
-bool otp_session_open_runtime(otp_config *c, otp_runtime *runtime, otp_error *err)
+bool otp_session_open_runtime(otp_config *c, bool vectors, otp_runtime *runtime, otp_error *err)
 {
 	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, c->device),
 			      OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, runtime, err))
 		return false;
+	otp_runtime_settle(runtime, vectors);
+	c->precision = runtime->precision;
 	c->parts = otp_settings_parts(c, otp_pool_workers(runtime->pool));
 	if (!c->threads)
 		c->threads = otp_cores(); /* on a GPU too, where they wait for a resume on the CPU */
