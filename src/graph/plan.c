@@ -94,7 +94,8 @@ static bool lies_together(const otp_node *node)
 /* Whether kernels can read input i of a node where its samples lie apart. */
 static bool reads_steps(otp_op op, int i)
 {
-	bool norm = op == OTP_OP_norm_apply || op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad;
+	bool norm = op == OTP_OP_norm_apply || op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad ||
+		    op == OTP_OP_norm_dgrad_merge;
 	return norm && (i == 2 || i == 3);
 }
 
