@@ -865,8 +865,7 @@ static void update_by_all(const step_task *task)
 static void step(step_task task)
 {
 	otp_engine *e = task.e;
-	OTP_ASSERT(e->makers[0].sizes[0].program[task.kind],
-		   "a potential step of a kind that was not announced");
+	OTP_ASSERT(used(&e->settings, task.kind), "a potential step of a kind that was not announced");
 	if (e->recorded == LOSS_SLOTS)
 		fetch_losses(e);
 	fill_numbers(&e->settings, task.u, e->recorded, task.numbers);
