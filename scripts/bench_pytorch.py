@@ -48,7 +48,7 @@ VARIANTS = {
         "eager": 5, "eager_benchmark": 10, "graph": 10, "compile_default": 60, "compile_default_graph": 30,
         "compile_reduce_overhead": 30, "compile_max_autotune_graph": 240, "compile_max_autotune": 60,
     },
-    "cpu": {"eager": 5},
+    "cpu": {"eager": 5, "compile_default": 60, "compile_max_autotune": 120},
 }  # fmt: skip
 CHEAP_S = 45  # kept for each later case: its check, and the variants that need no compiler
 
@@ -137,7 +137,7 @@ def start_otplan(case, precision, options):
 
 
 def start_rival(case, precision, options):
-    command = [sys.executable, SCRIPTS / "torch_rival.py", *case, precision, options.device, options.threads]
+    command = [sys.executable, SCRIPTS / "torch_rival.py", options.replay, *case, precision, options.device, options.threads]
     command += ["processor" if options.processor_time else "wall", *(f"{key}={value}" for key, value in options.set)]
     rival = Lines(command)
     return rival, rival.answer(120)
@@ -395,7 +395,7 @@ def main():
         until = deadline - CHEAP_S * (len(todo) - k - 1)
         if until - time.monotonic() < 20:
             until = deadline
-        duel = Duel(case, precision, options, read_config(case[0], options.set), save)
+        duel = Duel(case, precision, options, read_config(options.replay, *case, options.set), save)
         if deadline - time.monotonic() > 20:
             try:
                 duel.run(until, needed)

@@ -22,59 +22,32 @@ PARTS = ("transport", "potential", "potential_r1")
 SEED = 1
 
 
-def word(enumerator):
-    """OTP_FILTER_FIR is the choice fir."""
-    return enumerator.rsplit("_", 1)[1].lower()
-
-
-def read_config(preset, changes=()):
-    """The defaults of config.def under the lines of a preset under `changes` (key, value), as text by key."""
-    table = (ROOT / "src/config/config.def").read_text()
-    row = re.compile(r'^(INT|REAL|AUTO|FLAG|PICK|TEXT)\s*\("([^"]+)",\s*\w+,\s*\w+,\s*\w+,\s*("?)(.*?)\3,', re.M)
-    values = {key.replace("-", "_"): word(value) if kind == "PICK" else value for kind, key, _, value in row.findall(table)}
-    values["preset"] = preset
-    presets = (ROOT / "src/config/presets.def").read_text()
-    body = re.search(rf'PRESET\("{re.escape(preset)}",.*?\n(.*?)\)\n', presets, re.S)
-    if not body:
-        sys.exit(f"src/config/presets.def has no preset {preset}")
-    shared = dict(re.findall(r"#define (\w+) +\\\n((?:.*\\\n)*.*\n)", presets))
-    lines = "".join(shared[name] for name in re.findall(r"\bPHOTOS\w*", body[1])) + body[1]
-    for key, value in [*re.findall(r'"([\w-]+) = (.*?)\\n"', lines), *changes]:
-        values[key.replace("-", "_")] = value
-    return values
-
-
-def settle_rules(config, arch, batch):
-    """What src/config/rules.c makes of auto, of what is looked at here."""
-    by_batch = 32 * (batch / 16) ** 0.5
-    if config["tau"] == "auto":
-        config["tau"] = 12 / (arch.h * arch.w * arch.c)
-    if config["r1"] == "auto":
-        config["r1"] = 0.002 / float(config["tau"])
-    for key, rate, width in (("lr_g", 4e-4, arch.width), ("lr_d", 2e-4, arch.potential_width)):
-        if config[key] == "auto":
-            config[key] = rate * by_batch / width
+def read_config(program, preset, batch=None, changes=()):
+    """What `replay`, the program, makes of a preset under `changes` (key, value), as text by key; auto is settled."""
+    command = [program, "settings", "--preset", preset, *(("--batch", str(batch)) if batch else ())]
+    for key, value in changes:
+        command += [f"--{key.replace('_', '-')}", str(value)]
+    done = subprocess.run([str(w) for w in command], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr.strip() or f"{program}: ended with {done.returncode}")
+    rows = re.findall(r"^([\w-]+) = (.*)$", done.stdout, re.M)
+    return {key.replace("-", "_"): value for key, value in rows}
 
 
 def numbers(text):
     return [] if text == "none" else [int(n) for n in text.split(",")]
 
 
-def settled(multiple):
-    """1 is what OTP_AUTO stands for in networks that start plain."""
-    return 1.0 if multiple == "OTP_AUTO" else float(multiple)
-
-
 def make_arch(config):
     vectors = config["preset"] == "vector"
-    size = 1 if vectors else int(config["image_size"]) or 32
+    w, h = (int(n) for n in (config["image_size"].split("x") * 2)[:2])
     on = {key: config[key] in ("true", "on") for key in ("condition_noise", "residual")}
     whole = "noise_features latent embedding patch width blocks potential_features potential_width".split()
     whole += ["potential_blocks", "potential_quadratic"]
     return model.Arch(
-        size, size, int(config["channels"]) or (2 if vectors else 3), vectors, **on, **{key: int(config[key]) for key in whole},
+        h, w, int(config["channels"]), vectors, **on, **{key: int(config[key]) for key in whole},
         multipliers=numbers(config["multipliers"]), attention=numbers(config["attention"]),
-        sharpness=settled(config["sharpness"]), potential_sharpness=settled(config["potential_sharpness"]),
+        sharpness=float(config["sharpness"]), potential_sharpness=float(config["potential_sharpness"]),
         noise_halvings=int(config["noise_scale"]).bit_length() - 1,
         filter=config["resample"], potential_multipliers=numbers(config["potential_multipliers"]),
     )  # fmt: skip
@@ -87,11 +60,10 @@ def allow_tf32(on):
 class Case:
     """x, y: `batches` whole batches each, in torch's order; replay numbers draws and batches alike."""
 
-    def __init__(self, preset, batch, device="cpu", batches=1, changes=()):
+    def __init__(self, program, preset, batch, device="cpu", batches=1, changes=()):
         self.preset, self.batch, self.device, self.changes = preset, batch, device, tuple(changes)
-        self.config = read_config(preset, self.changes)
+        self.config = read_config(program, preset, batch, self.changes)
         self.a = make_arch(self.config)
-        settle_rules(self.config, self.a, batch)
         self.o = model.Objective(tau=float(self.config["tau"]), batch=batch, refine=int(self.config["refine"]))
         self.sigma, self.r1 = f32(0.1), float(self.config["r1"])
         torch.manual_seed(SEED)

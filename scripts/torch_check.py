@@ -114,7 +114,7 @@ def check_gradients(options, folder):
     import torch
     from torch_case import PARTS, Case, allow_tf32
 
-    case = Case(options.preset, options.batch, options.torch_device, changes=options.set)
+    case = Case(options.replay, options.preset, options.batch, options.torch_device, changes=options.set)
     case.write_exchange(folder)
     lines = case.replay(options.replay, folder, 0, options.precision, options.device, options.threads)
     given = [case.t, case.v, case.x[0], case.y[0], *case.draw(0)]
@@ -187,7 +187,7 @@ def check_curves(options, folder):
     import torch
     from torch_case import Case, allow_tf32, nearby
 
-    case = Case(options.preset, options.batch, options.torch_device, batches=8, changes=options.set)
+    case = Case(options.replay, options.preset, options.batch, options.torch_device, batches=8, changes=options.set)
     case.write_exchange(folder)
     runs = {}
     for device in dict.fromkeys([options.device, *options.beside]):

@@ -1,6 +1,8 @@
 """One PyTorch process that bench_pytorch.py measures beside otplan: the same steps in several variants.
 
-  torch_rival.py PRESET BATCH PRECISION DEVICE THREADS CLOCK [KEY=VALUE]...      CLOCK: wall or processor
+  torch_rival.py REPLAY PRESET BATCH PRECISION DEVICE THREADS CLOCK [KEY=VALUE]...      CLOCK: wall or processor
+
+REPLAY is the test program of that name, which says what the preset means.
 
 Reads a command a line on stdin and answers each with a JSON object in a line:
   prepare VARIANT    builds it, warms it up, measures its peak memory; or "error"
@@ -22,13 +24,13 @@ WARM_UP = 3
 class Rival:
     """Networks, optimisers and one batch on the device; each part as a function that does one step."""
 
-    def __init__(self, preset, batch, precision, device, clock=time.perf_counter, changes=()):
+    def __init__(self, program, preset, batch, precision, device, clock=time.perf_counter, changes=()):
         import torch
         from torch_case import Case, allow_tf32
 
         self.torch, self.precision, self.cuda = torch, precision, device.startswith("cuda")
         allow_tf32(precision == "tf32")
-        self.case, self.clock = Case(preset, batch, device, changes=changes), clock
+        self.case, self.clock = Case(program, preset, batch, device, changes=changes), clock
         self.x, self.y = self.case.x[0], self.case.y[0]
         betas = float(self.case.config["beta1"]), float(self.case.config["beta2"])
         self.adam_t, self.adam_v = (
@@ -228,7 +230,7 @@ class Server:
 
 
 def main():
-    preset, batch, precision, device, threads, clock, *changes = sys.argv[1:]
+    program, preset, batch, precision, device, threads, clock, *changes = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # compilers print
     os.environ["OMP_NUM_THREADS"] = threads  # before PyTorch is loaded
@@ -237,9 +239,9 @@ def main():
 
     torch.set_num_threads(int(threads))
     clock = time.process_time if clock == "processor" else time.perf_counter
-    rival = Rival(preset, int(batch), precision, device, clock, [change.split("=", 1) for change in changes])
+    rival = Rival(program, preset, int(batch), precision, device, clock, [change.split("=", 1) for change in changes])
     server = Server(rival)
-    hello = {"pytorch": torch.__version__, "cudnn": torch.backends.cudnn.version(), "resampling": rival.choose_resampling()}
+    hello = {"pytorch": torch.__version__, "cudnn": torch.backends.cudnn.version() if rival.cuda else None, "resampling": rival.choose_resampling()}
     print(json.dumps(hello), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(server.answer(line)), file=answers, flush=True)

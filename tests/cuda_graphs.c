@@ -200,6 +200,22 @@ static bool plan_is_built(cudnnBackendDescriptor_t gpu, cudnnBackendDescriptor_t
 	return good;
 }
 
+/* Every engine before any is there again, each with its knobs but once: what is timed is not one engine
+ * alone. */
+static void check_turns(const otp_dnn_candidate *list, int count)
+{
+	int turn[OTP_DNN_MOST_CANDIDATES];
+	for (int i = 0; i < count; i++) {
+		turn[i] = 0;
+		for (int j = 0; j < i; j++) {
+			turn[i] += list[j].engine == list[i].engine;
+			assert_false(list[j].engine == list[i].engine &&
+				     list[j].adjustment == list[i].adjustment);
+		}
+		assert_true(i == 0 || turn[i - 1] <= turn[i]);
+	}
+}
+
 /* Candidates that need no compiling (which takes a driver), of whose plans the first is built. */
 static int count_candidates(cudnnBackendDescriptor_t gpu, otp_dnn_conv conv)
 {
@@ -208,10 +224,10 @@ static int count_candidates(cudnnBackendDescriptor_t gpu, otp_dnn_conv conv)
 	assert_true(otp_dnn_graph_init(&g, &conv, NULL));
 	g.described = gpu;
 	int count = otp_dnn_candidates(&g, otp_dnn_rounds(&conv), false, list);
+	check_turns(list, count);
 	if (count)
 		assert_true(plan_is_built(gpu, list[0].config));
-	for (int i = 0; i < count; i++)
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
+	otp_dnn_drop_candidates(list, count);
 	otp_dnn_graph_free(&g);
 	return count;
 }
@@ -268,8 +284,7 @@ static int count_proposed(const otp_dnn_graph *g, bool rounds)
 {
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
 	int count = otp_dnn_candidates(g, rounds, true, list);
-	for (int i = 0; i < count; i++)
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
+	otp_dnn_drop_candidates(list, count);
 	return count;
 }
 

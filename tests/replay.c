@@ -2,6 +2,7 @@
  * so that scripts can compare ours with it, or one device with another.
  *
  *   replay FOLDER STEPS [options of train]
+ *   replay settings [options of train]      prints "key = value" of all, auto settled
  *
  * FOLDER holds float32 files without a header: x and y (whole batches), transport
  * and potential (parameters one after the other, in the order of transport.names
@@ -17,6 +18,7 @@
  */
 #include "cli/options.h"
 #include "config/rules.h"
+#include "config/settings.h"
 #include "core/file.h"
 #include "train/game.h"
 
@@ -237,15 +239,34 @@ static void run_steps(replay *r, int steps)
 
 /* ---- opening ---- */
 
-static bool open_engine(replay *r, otp_error *err)
+/* Networks and all that is left open, for samples of the preset's size without data. */
+static bool settle(replay *r, otp_error *err)
 {
 	otp_config *c = &r->config;
 	bool vectors = strcmp(c->preset, "vector") == 0;
-	otp_size size = vectors ? (otp_size){1, 1} : c->image_size.h ? c->image_size : (otp_size){32, 32};
-	int channels = c->channels ? c->channels : vectors ? 2 : 3;
-	if (!otp_settings_arch(c, vectors, size.h, size.w, channels, &r->arch, err) ||
-	    !otp_rules_settle(c, vectors, otp_arch_values(&r->arch), err) ||
-	    !otp_session_open_runtime(c, &r->place, err))
+	if (!c->image_size.h)
+		c->image_size = vectors ? (otp_size){1, 1} : (otp_size){32, 32};
+	if (!c->channels)
+		c->channels = vectors ? 2 : 3;
+	otp_settings_settle(c);
+	return otp_settings_arch(c, vectors, c->image_size.h, c->image_size.w, c->channels, &r->arch, err) &&
+	       otp_rules_settle(c, vectors, otp_arch_values(&r->arch), err);
+}
+
+static bool print_settings(replay *r, otp_error *err)
+{
+	if (!settle(r, err))
+		return false;
+	char *text = otp_config_text(&r->config, OTP_SCOPE_RUN | OTP_SCOPE_MACHINE);
+	fputs(text, stdout);
+	otp_free(text);
+	return true;
+}
+
+static bool open_engine(replay *r, otp_error *err)
+{
+	otp_config *c = &r->config;
+	if (!settle(r, err) || !otp_session_open_runtime(c, r->arch.vectors, NULL, &r->place, err))
 		return false;
 	otp_engine_settings settings = {.objective = otp_settings_objective(c, &r->arch),
 					.batch = c->batch,
@@ -255,7 +276,7 @@ static bool open_engine(replay *r, otp_error *err)
 					.beta1 = c->beta1,
 					.beta2 = c->beta2};
 	r->engine = otp_engine_new(&r->place, &settings);
-	r->batch_floats = (int64_t)c->batch * size.h * size.w * channels;
+	r->batch_floats = (int64_t)c->batch * otp_arch_values(&r->arch);
 	r->update = (otp_update){.seed = c->seed, .sigma = c->sigma_start, .ema = 0.99};
 	r->update.keep = otp_smoothing_keep(c->smoothing, c->sigma_start);
 	return true;
@@ -287,14 +308,21 @@ int main(int argc, char **argv)
 {
 	otp_error err = {0};
 	replay r = {0};
-	if (argc < 3) {
-		fputs("replay: expected FOLDER STEPS and options of train\n", stderr);
+	bool settings = argc > 1 && strcmp(argv[1], "settings") == 0;
+	int words = settings ? 2 : 3;
+	if (argc < words) {
+		fputs("replay: expected FOLDER STEPS, or settings, and options of train\n", stderr);
 		return OTP_EXIT_USAGE;
 	}
 	r.folder = argv[1];
-	if (otp_options_parse(argc - 3, argv + 3, NULL, 0, "replay IN OUT [options]", &r.config, &err) &&
-	    otp_config_check(&r.config, &err))
-		run(&r, atoi(argv[2]), &err);
+	if (otp_options_parse(argc - words, argv + words, NULL, 0, "replay IN OUT [options]", &r.config,
+			      &err) &&
+	    otp_config_check(&r.config, &err)) {
+		if (settings)
+			print_settings(&r, &err);
+		else
+			run(&r, atoi(argv[2]), &err);
+	}
 	close_all(&r);
 	if (err.exit_code)
 		fprintf(stderr, "replay: %s\n", err.text);

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "common/close.h"
-#include "data/laws.h"
+#include "laws/laws.h"
 #include "nn/layers.h"
 #include "train/game.h"
 

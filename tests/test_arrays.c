@@ -8,7 +8,7 @@
 #include "common/close.h"
 #include "common/data_files.h"
 #include "core/file.h"
-#include "data/image.h"
+#include "pictures/image.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -69,11 +69,36 @@ static void file_gets_a_line_now_and_then(void **state)
 	assert_int_equal(heard.statuses, 0);
 }
 
+/* Compiled side by side: how many of how many, and in the end as plans that were built. */
+static void compiling_is_told(void **state)
+{
+	(void)state;
+	otp_builds b = {0};
+	memset(&heard, 0, sizeof heard);
+	heard.live = true;
+	otp_cuda_compiling(&b, 0, 3);
+	otp_cuda_compiling(&b, 2, 3);
+	assert_string_equal(heard.status, "cuda: compiling cuDNN plans, once on this machine: 2 of 3");
+	otp_cuda_compiled(&b, 3);
+	otp_cuda_building(&b, false);
+	assert_string_equal(heard.status, "cuda: building 4 cuDNN plans, 3 of them compiled so far");
+	otp_cuda_built(&b);
+	assert_string_equal(heard.status, "");
+	heard.live = false;
+	for (int i = 0; i < 50; i++)
+		otp_cuda_compiling(&b, i, 50);
+	assert_int_equal(heard.lines, 0);
+	b.told -= 60;
+	otp_cuda_compiling(&b, 49, 50);
+	assert_int_equal(heard.lines, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(terminal_sees_every_plan),
 	    cmocka_unit_test(file_gets_a_line_now_and_then),
+	    cmocka_unit_test(compiling_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,10 +40,14 @@ static otp_way_answer ask(void *context, const otp_way *way)
 	return (otp_way_answer){OTP_WAY_NONE, NAN};
 }
 
-static float after(void *context, const otp_way *apart)
+static float time_apart(void *context, const otp_way *apart)
 {
+	const machine *m = context;
 	assert_false(apart->fused);
-	return ((machine *)context)->after;
+	for (int i = 0; i < MOST; i++)
+		if (same(&m->engines[i].way, apart))
+			return m->engines[i].answer.taken + m->after;
+	return NAN;
 }
 
 static void settle(void *context, const otp_way *fused, bool wanted)
@@ -56,7 +60,7 @@ static void settle(void *context, const otp_way *fused, bool wanted)
 
 static bool choose(machine *m, otp_way_wishes wishes, otp_way *way)
 {
-	return otp_way_choose(&wishes, &(otp_way_judge){m, ask, after, settle}, way);
+	return otp_way_choose(&wishes, &(otp_way_judge){m, ask, time_apart, settle}, way);
 }
 
 /* A convolution with an epilogue and a result in bfloat16, large enough that engines are compiled for it. */

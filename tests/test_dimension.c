@@ -9,7 +9,7 @@
 
 #include "core/base.h"
 #include "core/rng.h"
-#include "data/laws.h"
+#include "laws/laws.h"
 #include "ot/dimension.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Pictures written as files and read back. */
 #include "common/data_files.h"
-#include "data/encode.h"
+#include "pictures/encode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

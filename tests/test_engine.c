@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "common/places.h"
-#include "data/image.h"
 #include "engine/cut.h"
+#include "pictures/image.h"
 
 #include <math.h>
 #include <stdatomic.h>

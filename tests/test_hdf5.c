@@ -9,7 +9,7 @@
 #include "common/data_files.h"
 #include "core/file.h"
 #include "data/hdf5_driver.h"
-#include "data/image.h"
+#include "pictures/image.h"
 #include "model/store.h"
 
 #include <hdf5.h>

@@ -7,10 +7,10 @@
 
 #include "common/close.h"
 #include "common/data_files.h"
-#include "data/colour.h"
-#include "data/convex.h"
-#include "data/digits.h"
-#include "data/laws.h"
+#include "laws/colour.h"
+#include "laws/convex.h"
+#include "laws/digits.h"
+#include "laws/laws.h"
 
 #include <math.h>
 #include <string.h>

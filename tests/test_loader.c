@@ -6,9 +6,9 @@
 #include <cmocka.h>
 
 #include "common/data_files.h"
-#include "data/image.h"
+#include "pictures/image.h"
 #include "data/loader.h"
-#include "data/permute.h"
+#include "core/permute.h"
 
 #include <stdio.h>
 #include <string.h>

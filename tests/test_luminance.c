@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "core/rng.h"
-#include "data/luminance.h"
+#include "pictures/luminance.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "common/data_files.h"
-#include "data/image.h"
-#include "data/kinds.h"
+#include "pictures/image.h"
+#include "pictures/kinds.h"
 
 #include <gif_lib.h>
 #include <pthread.h>

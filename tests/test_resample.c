@@ -7,7 +7,7 @@
 
 #include "common/close.h"
 #include "core/rng.h"
-#include "data/preprocessing.h"
+#include "pictures/preprocessing.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include "common/close.h"
 #include "config/rules.h"
 #include "config/settings.h"
-#include "data/colour.h"
+#include "laws/colour.h"
 #include "model/translator.h"
 #include "ot/colouring.h"
 #include "ot/distance.h"

@@ -6,7 +6,7 @@
 #include "cuda/device.h"
 #include "bf16.h"
 #include "cuda/capture.h"
-#include "cuda/dnn.h"
+#include "cuda/compile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,7 +130,7 @@ static void cuda_close(otp_device *d)
 	close_handles(d);
 	otp_device_leave(d);
 	pthread_mutex_destroy(&d->lock);
-	otp_free(d->choices);
+	otp_dnn_close_choices(d);
 	otp_free(d);
 }
 
@@ -282,6 +282,26 @@ static void cuda_download(otp_device *d, void *dst, otp_type type, const void *s
 	otp_device_leave(d);
 }
 
+/* ---- binding ---- */
+
+/* What fails here fails again where it is bound, and is told there. */
+static void cuda_prepare(otp_device *d, const otp_call *calls, int count)
+{
+	otp_compile_list list = {d, NULL, 0};
+	otp_cuda_note note;
+	otp_error ignored = {0};
+	otp_device_enter(d);
+	otp_cuda_start_note(&note);
+	for (int i = 0; i < count; i++)
+		if (calls[i].op == OTP_OP_conv2d_bias || calls[i].op == OTP_OP_conv2d_merge)
+			otp_conv_foresee(&list, &calls[i]);
+		else if (calls[i].op == OTP_OP_attention || calls[i].op == OTP_OP_attention_grad)
+			otp_flash_foresee(&list, &calls[i]);
+	otp_compile_all(&list);
+	otp_cuda_end_note(&note, &ignored);
+	otp_device_leave(d);
+}
+
 /* ---- launching ---- */
 
 /* A program's token. */
@@ -404,6 +424,7 @@ const otp_backend otp_cuda_backend = {
     .release = cuda_release,
     .upload = cuda_upload,
     .download = cuda_download,
+    .prepare = cuda_prepare,
     .launch = cuda_launch,
     .forget = cuda_forget,
     .wait = cuda_wait,

@@ -3,7 +3,7 @@
  * keeps of them; others (pictures, in bfloat16) are converted in scratch. Bias, residual, scale and
  * slope are cuDNN's epilogue where an engine has it and is no slower, else one
  * launch of our own. */
-#include "cuda/dnn.h"
+#include "cuda/compile.h"
 #include "launches.h"
 
 #include <stdio.h>
@@ -74,16 +74,17 @@ static otp_way_answer ask(void *context, const otp_way *way)
 {
 	const question *q = context;
 	otp_dnn_conv conv = conv_in(q, way);
-	const otp_dnn_plan *plan = otp_dnn_plan_for(q->device, &conv);
+	otp_dnn_plan *plan = otp_dnn_plan_for(q->device, &conv);
 	return (otp_way_answer){plan->verdict, plan->taken};
 }
 
-static float time_after(void *context, const otp_way *apart)
+static float time_apart(void *context, const otp_way *apart)
 {
 	const question *q = context;
 	otp_dnn_conv conv = conv_in(q, apart);
+	float alone = otp_dnn_time(q->device, otp_dnn_plan_for(q->device, &conv));
 	conv.after = q->conv->after;
-	return otp_dnn_time_epilogue(q->device, &conv, q->stored);
+	return alone + otp_dnn_time_epilogue(q->device, &conv, q->stored);
 }
 
 static void settle(void *context, const otp_way *fused, bool wanted)
@@ -103,7 +104,7 @@ static const otp_dnn_plan *best_plan(otp_device *device, const otp_dnn_conv *con
 				 .compile_fused = device->compiles && otp_worth_compiling(conv->y),
 				 .compile_apart = device->compiles};
 	otp_way way;
-	if (!otp_way_choose(&wishes, &(otp_way_judge){&q, ask, time_after, settle}, &way))
+	if (!otp_way_choose(&wishes, &(otp_way_judge){&q, ask, time_apart, settle}, &way))
 		return NULL;
 	otp_dnn_conv chosen = conv_in(&q, &way);
 	return otp_dnn_plan_for(device, &chosen);
@@ -175,6 +176,18 @@ static bool bind_conv(otp_call *call, otp_error *err)
 	if (!b->plan->conv.after.bias)
 		b->left = conv.after;
 	return true;
+}
+
+/* The fused way that best_plan asks for first, of those that are compiled. */
+void otp_conv_foresee(otp_compile_list *list, const otp_call *call)
+{
+	otp_dnn_conv conv = conv_of(call);
+	bool narrow = call->out.type == OTP_BF16, bf16 = call->precision == OTP_PRECISION_BF16;
+	question q = {call->device, &conv, call->out.type, call->precision};
+	otp_dnn_conv fused = conv_in(&q, &(otp_way){true, true, bf16, narrow});
+	if (call->device->compiles && conv.after.bias && otp_worth_compiling(conv.y) &&
+	    otp_dnn_rounds(&fused) && (bf16 || !narrow))
+		otp_compile_add_conv(list, &fused);
 }
 
 /* t itself, or its place in scratch. */

@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 typedef struct otp_dnn_plan otp_dnn_plan;
+typedef struct otp_dnn_text otp_dnn_text;
 typedef struct otp_block otp_block;
 
 /* 32 MB of pinned memory: ten batches of 64 pictures of 64 x 64, or the small inputs of thousands of steps.
@@ -35,7 +36,11 @@ struct otp_device {
 	otp_block *blocks;	      /* of device memory */
 	otp_dnn_plan *plans;	      /* of this process, by key */
 	char *choices;		      /* the file of plans chosen before, as text */
-	char choices_path[1024];
+	char choices_path[1024],
+	    plans_path[1024]; /* that file, and the folder of plans; empty: none is kept */
+	otp_dnn_text *texts;  /* of plans, as they were kept or compiled */
+	double worked;	      /* when something was last timed; 0: never */
+	char gpu[256];	      /* its name */
 };
 
 /* Make the calling thread's CUDA calls mean this device, alone. */

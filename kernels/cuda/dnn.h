@@ -99,40 +99,56 @@ bool otp_dnn_bits_may_vary(void);
  * whether it compiles its kernels when it is built. */
 bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *compiles);
 
-/* An engine configuration that heuristics propose, at `rank` of `mode`. */
+/* Candidate `rank` of a mode of the heuristics; -1: of none. */
+typedef struct otp_dnn_choice {
+	int mode, rank;
+} otp_dnn_choice;
+
+/* An engine configuration that heuristics propose. */
 typedef struct otp_dnn_candidate {
 	cudnnBackendDescriptor_t config;
-	cudnnBackendHeurMode_t mode;
-	int rank;
+	otp_dnn_choice choice;
+	int64_t engine;	     /* which one */
+	uint64_t adjustment; /* a digest of its knobs */
 	bool compiled;
 } otp_dnn_candidate;
 
-enum { OTP_DNN_MOST_CANDIDATES = 64 };
+enum { OTP_DNN_MOST_CANDIDATES = 64, OTP_DNN_NAME = 256 };
+/* How many compiled candidates are tried, each of which takes a second or more to compile: of a convolution,
+ * of attention, and of the forward pass that its adjoint runs. */
+enum { OTP_DNN_COMPILED_CONV = 1, OTP_DNN_COMPILED_ATTENTION = 2, OTP_DNN_COMPILED_KEEPING = 1 };
 
-/* Those of modes A, B and fallback whose engines are allowed and compile their kernels, or do not; release
- * with cudnnBackendDestroyDescriptor(config). */
+/* Those of modes A, B and fallback whose engines are allowed and compile their kernels, or do not, each once:
+ * first the best of every engine, then the second of every engine, and so on. Release them with
+ * otp_dnn_drop_candidates. */
 int otp_dnn_candidates(const otp_dnn_graph *g, bool rounds, bool compiled,
 		       otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES]);
+void otp_dnn_drop_candidates(const otp_dnn_candidate *list, int count);
 
 struct otp_dnn_plan {
 	otp_dnn_plan *next;
-	char key[256];
+	char key[OTP_DNN_NAME];
 	otp_dnn_conv conv; /* attention's has none */
 	otp_dnn_graph graph;
 	cudnnBackendDescriptor_t plan; /* NULL: there is none, or none is wanted */
 	enum otp_way_verdict verdict;  /* of a convolution */
-	int mode, rank;		       /* the candidate's that it was built of */
+	otp_dnn_choice choice;	       /* the candidate that it was built of */
 	const otp_dnn_plan *first;     /* runs before it: attention's adjoint has a forward pass of its own */
 	size_t workspace_bytes;
-	float taken; /* milliseconds, when it was tried */
+	float taken; /* milliseconds, when it was tried; 0: it was not timed in this process */
 };
 
+/* What stands for it in the file of choices. */
+void otp_dnn_name(const otp_dnn_conv *conv, char key[static OTP_DNN_NAME]);
+void otp_dnn_name_attention(const otp_dnn_attention *attention, char key[static OTP_DNN_NAME]);
 /* Its verdict says whether an allowed engine computes this convolution, and whether an earlier run of the
  * program found it faster, or slower, than the convolution and the epilogue apart. The device keeps the plan.
  */
 otp_dnn_plan *otp_dnn_plan_for(otp_device *device, const otp_dnn_conv *conv);
 /* Keeps whether a plan with an epilogue is wanted, now that it was compared. */
 void otp_dnn_settle(otp_device *device, otp_dnn_plan *plan, bool wanted);
+/* Milliseconds of a run of the plan. */
+float otp_dnn_time(otp_device *device, otp_dnn_plan *plan);
 /* Milliseconds of a launch of our own that does what follows this convolution, from its result's type to what
  * is stored. */
 float otp_dnn_time_epilogue(otp_device *device, const otp_dnn_conv *conv, otp_type stored);
@@ -145,14 +161,15 @@ void otp_dnn_run(otp_device *device, const otp_dnn_plan *plan, void *const data[
 
 /* ---- what choosing a plan takes, whatever it computes ---- */
 
-/* In place of a heuristics mode in the file: there are plans, but what they do is done faster apart. */
-enum { OTP_DNN_NONE_WANTED = CUDNN_HEUR_MODES_COUNT };
-/* Left as they are where the file says nothing. */
-void otp_dnn_find_choice(const otp_device *device, const char *key, int *mode, int *rank);
-void otp_dnn_keep_choice(const otp_device *device, const char *key, int mode, int rank);
-/* NULL where it cannot be built */
-cudnnBackendDescriptor_t otp_dnn_build(otp_device *device, const otp_dnn_candidate *c,
+/* NULL where it cannot be built. Of its text, if there is one; else of the candidate's configuration. */
+cudnnBackendDescriptor_t otp_dnn_build(otp_device *device, const char *key, const otp_dnn_candidate *c,
 				       int64_t *workspace_bytes);
+/* Of the configuration, with a handle of the caller's own. */
+cudnnBackendDescriptor_t otp_dnn_build_with(cudnnHandle_t handle, const otp_dnn_candidate *c,
+					    int64_t *workspace_bytes);
+/* Of its text alone, NULL where there is none or cuDNN refuses it. */
+cudnnBackendDescriptor_t otp_dnn_rebuild(otp_device *device, const char *key, otp_dnn_choice choice,
+					 int64_t *workspace_bytes);
 /* What is given by value is read before it returns. */
 cudnnStatus_t otp_dnn_execute(otp_device *device, cudnnBackendDescriptor_t plan, int count,
 			      const int64_t *ids, const void *const *data, void *workspace);
@@ -164,7 +181,27 @@ static inline double otp_dnn_worst(double worst, double error)
 /* The device's plan of that key; a new one, still empty, where `found` is false. */
 otp_dnn_plan *otp_dnn_plan_of(otp_device *device, const char *key, bool *found);
 
-void otp_dnn_open_choices(otp_device *device, const char *gpu);
+bool otp_dnn_has_plan(const otp_device *device, const char *key);
 void otp_dnn_forget_plans(otp_device *device);
+
+/* ---- what was chosen before: choices.c ---- */
+
+/* In place of a mode: there are plans, but what they do is done faster apart. */
+enum { OTP_DNN_NONE_WANTED = CUDNN_HEUR_MODES_COUNT };
+otp_dnn_choice otp_dnn_find_choice(const otp_device *device, const char *key);
+void otp_dnn_keep_choice(const otp_device *device, const char *key, otp_dnn_choice choice);
+/* Keeps the plan that was chosen for the next start, which need not compile it then. */
+void otp_dnn_keep_plan(otp_device *device, const char *key, otp_dnn_choice choice,
+		       cudnnBackendDescriptor_t plan);
+/* cuDNN's text of a plan, compiled kernels included; NULL where it has none. otp_free it. */
+char *otp_dnn_plan_text(cudnnBackendDescriptor_t plan, size_t *bytes);
+/* The text kept of a plan, NULL where there is none. What is damaged or another's is told. */
+const char *otp_dnn_find_text(otp_device *device, const char *key, otp_dnn_choice choice, size_t *bytes);
+/* A text for otp_dnn_find_text, which the device now owns. */
+void otp_dnn_hold_text(otp_device *device, const char *key, otp_dnn_choice choice, char *text, size_t bytes);
+/* Says that cuDNN takes no such text, and forgets it. */
+void otp_dnn_refuse_text(otp_device *device, const char *key, otp_dnn_choice choice);
+void otp_dnn_open_choices(otp_device *device, const char *gpu);
+void otp_dnn_close_choices(otp_device *device);
 
 #endif

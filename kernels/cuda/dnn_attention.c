@@ -2,12 +2,12 @@
  * adjoint is given neither result nor statistics: it runs the forward pass again,
  * into scratch. The first time on a machine the candidates are timed on made-up
  * data beside the composition of attention.c, both out of captured graphs, as
- * programs launch them; which is faster goes to the file of choices (dnn_plan.c).
+ * programs launch them; which is faster goes to the file of choices (choices.c).
  * A plan must agree with the composition at every start before it is used. */
-#include "cuda/capture.h"
-#include "cuda/dnn.h"
+#include "cuda/compile.h"
 #include "cuda/flash.h"
 #include "cuda/probe.h"
+#include "cuda/timing.h"
 
 #include "bf16.h"
 #include "launches.h"
@@ -15,9 +15,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Each candidate takes up to a second to compile. */
-enum { MOST_TRIED = 2, RUNS_CAPTURED = 8, TIMED_LAUNCHES = 4 };
 
 /* Made-up queries and keys are uniform in (-1, 1), so that a score, a sum of c products of variance 1/9, has
  * a deviation of CONTRAST / 3: a look falls on few tokens, and one that is wrong on others. */
@@ -119,7 +116,6 @@ typedef struct bench {
 	const otp_dnn_plan *first; /* before every candidate, or NULL */
 	uint16_t *want;		   /* the composition's result, and */
 	uint16_t *got, *again;	   /* the plan's, twice, in the host's memory */
-	cudaEvent_t start, end;
 } bench;
 
 /* False where the device has no room. */
@@ -138,66 +134,41 @@ static bool make_up(const otp_call *call, otp_tensor *t, uint32_t which)
 	return good;
 }
 
-static bool run_once(const bench *b, const otp_call *call, cudnnBackendDescriptor_t plan)
+typedef struct ready_run {
+	const bench *bench;
+	const otp_call *call;
+	cudnnBackendDescriptor_t plan; /* NULL: the composition */
+} ready_run;
+
+static bool run_once(const void *context)
 {
-	if (plan)
-		return run_plan(call, b->first, plan) == CUDNN_STATUS_SUCCESS;
-	b->composed(call);
+	const ready_run *r = context;
+	if (r->plan)
+		return run_plan(r->call, r->bench->first, r->plan) == CUDNN_STATUS_SUCCESS;
+	r->bench->composed(r->call);
 	return true;
 }
 
-typedef struct several {
-	const bench *bench;
-	const otp_call *call;
-	cudnnBackendDescriptor_t plan;
-} several;
-
-static bool run_several(const void *context)
-{
-	const several *s = context;
-	bool good = true;
-	for (int i = 0; i < RUNS_CAPTURED; i++)
-		good = good && run_once(s->bench, s->call, s->plan);
-	return good;
-}
-
-/* Several runs as one launch; NULL where they cannot be captured. */
-static cudaGraphExec_t capture(const bench *b, const otp_call *call, cudnnBackendDescriptor_t plan)
-{
-	char why[OTP_CAPTURE_WHY];
-	return otp_cuda_capture(call->device->stream, run_several, &(several){b, call, plan}, why);
-}
-
-/* Milliseconds of a run of the plan, or of the composition where it is NULL; INFINITY where it does not run
- * or the device has no room for its scratch.
- * The result goes to `result`. */
-static float time_runs(const bench *b, cudnnBackendDescriptor_t plan, size_t scratch_bytes, uint16_t *result)
+/* Milliseconds of a run of the plan, or of the composition where it is NULL, out of a captured graph, as
+ * programs launch it; 0 of one that is not timed. INFINITY where it does not run or the device has no room
+ * for its scratch. The result goes to `result`. */
+static float run(const bench *b, cudnnBackendDescriptor_t plan, size_t scratch_bytes, uint16_t *result,
+		 bool timed)
 {
 	otp_call call = b->call;
 	cudaStream_t stream = call.device->stream;
-	float best = INFINITY, taken = INFINITY;
+	ready_run r = {b, &call, plan};
 	size_t result_bytes = (size_t)otp_shape_count(call.out.shape) * sizeof *result;
 	CUDA_CHECK(
 	    cudaMemsetAsync(call.out.data, 0xff, result_bytes, stream)); /* NaN, where nothing is written */
 	call.scratch = otp_cuda_try_alloc(scratch_bytes);
 	if (!call.scratch)
 		return INFINITY;
-	/* The first run loads modules, which capture forbids. */
-	cudaGraphExec_t launch = run_once(b, &call, plan) ? capture(b, &call, plan) : NULL;
-	for (int i = 0; launch && i < TIMED_LAUNCHES; i++) {
-		CUDA_CHECK(cudaEventRecord(b->start, stream));
-		CUDA_CHECK(cudaGraphLaunch(launch, stream));
-		CUDA_CHECK(cudaEventRecord(b->end, stream));
-		CUDA_CHECK(cudaEventSynchronize(b->end));
-		CUDA_CHECK(cudaEventElapsedTime(&taken, b->start, b->end));
-		best = taken / RUNS_CAPTURED < best ? taken / RUNS_CAPTURED : best;
-	}
+	float taken = timed ? otp_cuda_time(call.device, run_once, &r, false) : run_once(&r) ? 0 : INFINITY;
 	CUDA_CHECK(cudaStreamSynchronize(stream));
 	CUDA_CHECK(cudaMemcpy(result, call.out.data, result_bytes, cudaMemcpyDeviceToHost));
-	if (launch)
-		CUDA_CHECK(cudaGraphExecDestroy(launch));
 	CUDA_CHECK(cudaFree(call.scratch));
-	return best;
+	return taken;
 }
 
 static int input_count(const otp_call *call) { return is_adjoint(call) ? 2 : 1; }
@@ -218,8 +189,6 @@ static bool open_bench(bench *b, const otp_call *call, const otp_dnn_plan *first
 	b->want = otp_calloc(3 * results, sizeof *b->want);
 	b->got = b->want + results;
 	b->again = b->got + results;
-	CUDA_CHECK(cudaEventCreate(&b->start));
-	CUDA_CHECK(cudaEventCreate(&b->end));
 	return good;
 }
 
@@ -228,8 +197,6 @@ static void close_bench(bench *b)
 	for (int i = 0; i < input_count(&b->call); i++)
 		CUDA_CHECK(cudaFree(b->call.in[i].data));
 	CUDA_CHECK(cudaFree(b->call.out.data));
-	CUDA_CHECK(cudaEventDestroy(b->start));
-	CUDA_CHECK(cudaEventDestroy(b->end));
 	otp_free(b->want);
 }
 
@@ -301,59 +268,86 @@ static bool repeats(const bench *b, const char *key)
 
 /* ---- choosing ---- */
 
-/* The candidate's plan into p, if it runs, agrees, repeats and is faster than the one that p has. */
-static bool try_candidate(const bench *b, otp_dnn_plan *p, const otp_dnn_candidate *c, int *tried)
+/* The plan into p, if it runs, agrees, repeats and is faster than the one that p has; else it is gone. */
+static bool try_plan(const bench *b, otp_dnn_plan *p, cudnnBackendDescriptor_t plan, int64_t workspace_bytes,
+		     otp_dnn_choice choice, bool timed)
 {
-	otp_device *d = b->call.device;
-	int64_t bytes;
-	cudnnBackendDescriptor_t plan = otp_dnn_build(d, c, &bytes);
-	if (!plan)
-		return false;
-	++*tried;
-	size_t scratch = scratch_for(&b->call, b->first, (size_t)bytes);
-	float taken = time_runs(b, plan, scratch, b->got);
+	size_t scratch = scratch_for(&b->call, b->first, (size_t)workspace_bytes);
+	float taken = run(b, plan, scratch, b->got, timed);
 	bool better = taken < (p->plan ? p->taken : INFINITY) &&
-		      time_runs(b, plan, scratch, b->again) < INFINITY && agrees(b, p->key) &&
+		      run(b, plan, scratch, b->again, false) < INFINITY && agrees(b, p->key) &&
 		      repeats(b, p->key);
 	cudnnBackendDescriptor_t worse = better ? p->plan : plan;
 	if (worse)
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(worse));
 	if (better) {
 		p->plan = plan;
-		p->workspace_bytes = (size_t)bytes;
+		p->workspace_bytes = (size_t)workspace_bytes;
 		p->taken = taken;
+		p->choice = choice;
 	}
 	return better;
 }
 
-/* The fastest of the first few into p, if it is faster than the composition; kept in the file either way. */
-static void choose_by_time(const bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count,
-			   float composed)
+/* What was chosen before, if it can be built, agrees and repeats. */
+static bool choose_kept(const bench *b, otp_dnn_plan *p, otp_dnn_choice kept)
 {
-	const otp_dnn_candidate *chosen = NULL;
-	int tried = 0;
-	for (int i = 0; i < count && tried < MOST_TRIED; i++)
-		if (try_candidate(b, p, &list[i], &tried))
-			chosen = &list[i];
-	if (!chosen)
+	otp_device *d = b->call.device;
+	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
+	int64_t bytes;
+	if (kept.mode < 0)
+		return false;
+	cudnnBackendDescriptor_t plan = otp_dnn_rebuild(d, p->key, kept, &bytes);
+	int count = plan ? 0 : otp_dnn_candidates(&p->graph, true, true, list);
+	for (int i = 0; i < count && !plan; i++)
+		if (list[i].choice.mode == kept.mode && list[i].choice.rank == kept.rank)
+			plan = otp_dnn_build(d, p->key, &list[i], &bytes);
+	otp_dnn_drop_candidates(list, count);
+	if (!plan || !try_plan(b, p, plan, bytes, kept, false))
+		return false;
+	otp_dnn_keep_plan(d, p->key, kept, p->plan);
+	return true;
+}
+
+/* The fastest of the first few into p, if it is faster than the composition; kept in either case. */
+static void choose_by_time(const bench *b, otp_dnn_plan *p, float composed)
+{
+	otp_device *d = b->call.device;
+	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
+	int tried = 0, count = otp_dnn_candidates(&p->graph, true, true, list);
+	for (int i = 0; i < count && tried < OTP_DNN_COMPILED_ATTENTION; i++) {
+		int64_t bytes;
+		cudnnBackendDescriptor_t plan = otp_dnn_build(d, p->key, &list[i], &bytes);
+		tried += plan != NULL;
+		if (plan)
+			try_plan(b, p, plan, bytes, list[i].choice, true);
+	}
+	otp_dnn_drop_candidates(list, count);
+	if (!p->plan)
 		return;
-	bool faster = p->taken < composed;
-	otp_dnn_keep_choice(b->call.device, p->key, faster ? (int)chosen->mode : OTP_DNN_NONE_WANTED,
-			    chosen->rank);
-	if (faster)
+	if (p->taken < composed) {
+		otp_dnn_keep_choice(d, p->key, p->choice);
+		otp_dnn_keep_plan(d, p->key, p->choice, p->plan);
 		return;
+	}
+	otp_dnn_keep_choice(d, p->key, (otp_dnn_choice){OTP_DNN_NONE_WANTED, p->choice.rank});
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
 	p->plan = NULL;
+}
+
+void otp_dnn_name_attention(const otp_dnn_attention *a, char key[static OTP_DNN_NAME])
+{
+	static const char *const names[] = {"attention", "attention keeping",
+					    "attention adjoint"}; /* by pass */
+	snprintf(key, OTP_DNN_NAME, "%s %lldx%dx%d bf16", names[a->pass], (long long)a->batch, a->tokens,
+		 a->channels);
 }
 
 /* The device's plan, still empty where it was not found. */
 static otp_dnn_plan *find_plan(otp_device *d, const otp_dnn_attention *a, bool *found)
 {
-	static const char *const names[] = {"attention", "attention keeping",
-					    "attention adjoint"}; /* by pass */
-	char key[sizeof d->plans->key];
-	snprintf(key, sizeof key, "%s %lldx%dx%d bf16", names[a->pass], (long long)a->batch, a->tokens,
-		 a->channels);
+	char key[OTP_DNN_NAME];
+	otp_dnn_name_attention(a, key);
 	return otp_dnn_plan_of(d, key, found);
 }
 
@@ -367,41 +361,34 @@ static const otp_dnn_plan *forward_for(const otp_call *call)
 	otp_dnn_plan *p = find_plan(call->device, &a, &found);
 	if (!found && otp_dnn_attention_init(&p->graph, &a, call->device->dnn)) {
 		int count = otp_dnn_candidates(&p->graph, true, true, list);
-		for (int i = 0; i < count; i++) {
+		for (int i = 0; i < count && !p->plan; i++) {
 			int64_t bytes;
-			if (!p->plan && (p->plan = otp_dnn_build(call->device, &list[i], &bytes)))
-				p->workspace_bytes = (size_t)bytes;
-			CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
+			p->plan = otp_dnn_build(call->device, p->key, &list[i], &bytes);
+			if (!p->plan)
+				continue;
+			p->workspace_bytes = (size_t)bytes;
+			otp_dnn_keep_plan(call->device, p->key, list[i].choice, p->plan);
 		}
+		otp_dnn_drop_candidates(list, count);
 	}
 	return p->plan ? p : NULL;
 }
 
+/* Without room for a trial, and without a composition to compare with, attention stays composed. */
 static void choose(otp_dnn_plan *p, const otp_call *call, void (*composed)(const otp_call *call),
 		   size_t composed_bytes)
 {
-	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
-	int mode = -1, rank = -1, tried = 0; /* no candidate's */
-	otp_dnn_find_choice(call->device, p->key, &mode, &rank);
-	if (mode == OTP_DNN_NONE_WANTED)
-		return;
-	if (is_adjoint(call) && !(p->first = forward_for(call)))
-		return;
-	int count = otp_dnn_candidates(&p->graph, true, true, list);
-	if (!count)
-		return;
+	otp_dnn_choice kept = otp_dnn_find_choice(call->device, p->key);
 	bench b;
-	/* Without room for a trial, and without a composition to compare with, attention stays composed. */
-	float taken =
-	    open_bench(&b, call, p->first, composed) ? time_runs(&b, NULL, composed_bytes, b.want) : INFINITY;
-	for (int i = 0; i < count && !tried && taken < INFINITY; i++)
-		if ((int)list[i].mode == mode && list[i].rank == rank)
-			try_candidate(&b, p, &list[i], &tried);
-	if (!p->plan && taken < INFINITY)
-		choose_by_time(&b, p, list, count, taken);
+	if (kept.mode == OTP_DNN_NONE_WANTED || (is_adjoint(call) && !(p->first = forward_for(call))))
+		return;
+	if (open_bench(&b, call, p->first, composed) &&
+	    run(&b, NULL, composed_bytes, b.want, false) < INFINITY && !choose_kept(&b, p, kept)) {
+		float taken = run(&b, NULL, composed_bytes, b.want, true);
+		if (taken < INFINITY)
+			choose_by_time(&b, p, taken);
+	}
 	close_bench(&b);
-	for (int i = 0; i < count; i++)
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
 }
 
 static bool is_narrow(const otp_tensor *t) { return t->type == OTP_BF16 && (uintptr_t)t->data % 16 == 0; }
@@ -412,6 +399,19 @@ static bool fits(const otp_call *call)
 	for (int i = 0; i < input_count(call); i++)
 		narrow = narrow && is_narrow(&call->in[i]);
 	return call->device->compiles && narrow && otp_worth_flash(call->in[0].shape);
+}
+
+void otp_flash_foresee(otp_compile_list *list, const otp_call *call)
+{
+	otp_dnn_attention a = attention_of(call), before = a;
+	char key[OTP_DNN_NAME];
+	if (!fits(call))
+		return;
+	otp_compile_add_attention(list, &a);
+	otp_dnn_name_attention(&a, key);
+	before.pass = OTP_DNN_ATTENTION_KEEPING;
+	if (is_adjoint(call) && otp_dnn_find_choice(call->device, key).mode != OTP_DNN_NONE_WANTED)
+		otp_compile_add_attention(list, &before);
 }
 
 const otp_dnn_plan *otp_flash_plan_for(const otp_call *call, void (*composed)(const otp_call *call),

@@ -246,7 +246,41 @@ bool otp_dnn_engine_allowed(cudnnBackendDescriptor_t engine, bool rounds, bool *
 	       !winograd && (!narrow || rounds);
 }
 
-static bool config_allowed(cudnnBackendDescriptor_t config, bool rounds, bool *compiles)
+static uint64_t mixed(uint64_t digest, uint64_t value)
+{
+	return (digest ^ value) * 0x100000001b3u; /* as FNV-1a does of bytes */
+}
+
+static uint64_t digest_knobs(cudnnBackendDescriptor_t config)
+{
+	enum { MOST = 32 };
+	cudnnBackendDescriptor_t knob[MOST];
+	int64_t count = 0, found;
+	int made = 0;
+	uint64_t digest = 0xcbf29ce484222325u;
+	for (; made < MOST; made++)
+		if (cudnnBackendCreateDescriptor(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, &knob[made]) !=
+		    CUDNN_STATUS_SUCCESS)
+			break;
+	if (cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+				     made, &count, knob) != CUDNN_STATUS_SUCCESS)
+		count = 0;
+	for (int i = 0; i < made; i++) {
+		cudnnBackendKnobType_t type = CUDNN_KNOB_TYPE_COUNTS;
+		int64_t value = -1;
+		if (i < count &&
+		    cudnnBackendGetAttribute(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE,
+					     1, &found, &type) == CUDNN_STATUS_SUCCESS &&
+		    cudnnBackendGetAttribute(knob[i], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1,
+					     &found, &value) == CUDNN_STATUS_SUCCESS)
+			digest = mixed(mixed(digest, (uint64_t)type), (uint64_t)value);
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(knob[i]));
+	}
+	return digest;
+}
+
+/* Whether the candidate's engine is allowed; which it is, and whether it compiles. */
+static bool read_engine(otp_dnn_candidate *c, bool rounds)
 {
 	cudnnBackendDescriptor_t engine = NULL;
 	int64_t found = 0;
@@ -254,9 +288,11 @@ static bool config_allowed(cudnnBackendDescriptor_t config, bool rounds, bool *c
 	if (!engine)
 		return false;
 	bool good =
-	    cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+	    cudnnBackendGetAttribute(c->config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
 				     &found, &engine) == CUDNN_STATUS_SUCCESS &&
-	    otp_dnn_engine_allowed(engine, rounds, compiles);
+	    cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &found,
+				     &c->engine) == CUDNN_STATUS_SUCCESS &&
+	    otp_dnn_engine_allowed(engine, rounds, &c->compiled);
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(engine));
 	return good;
 }
@@ -292,26 +328,71 @@ static int read_proposals(cudnnBackendDescriptor_t heuristics, cudnnBackendDescr
 	return (int)count;
 }
 
+static bool listed(const otp_dnn_candidate *list, int count, const otp_dnn_candidate *c)
+{
+	for (int i = 0; i < count; i++)
+		if (list[i].engine == c->engine && list[i].adjustment == c->adjustment)
+			return true;
+	return false;
+}
+
+/* What one mode proposes, added to the list if it is allowed and not there yet. */
+static int add_proposals(const otp_dnn_graph *g, cudnnBackendHeurMode_t mode, bool rounds, bool compiled,
+			 otp_dnn_candidate *list, int count)
+{
+	enum { MOST = OTP_DNN_MOST_CANDIDATES / 3 };
+	cudnnBackendDescriptor_t heuristics = NULL, config[MOST];
+	int proposed = ask_heuristics(g, mode, &heuristics) ? read_proposals(heuristics, config, MOST) : 0;
+	if (heuristics)
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(heuristics));
+	for (int rank = 0; rank < proposed; rank++) {
+		otp_dnn_candidate c = {.config = config[rank], .choice = {(int)mode, rank}};
+		bool good = read_engine(&c, rounds) && c.compiled == compiled;
+		if (good) {
+			c.adjustment = digest_knobs(c.config);
+			good = !listed(list, count, &c);
+		}
+		if (good)
+			list[count++] = c;
+		else
+			CUDNN_CHECK(cudnnBackendDestroyDescriptor(c.config));
+	}
+	return count;
+}
+
+/* Most of what heuristics propose is one engine with other knobs: those that are timed at all would be of it
+ * alone. */
+static void take_turns(otp_dnn_candidate *list, int count)
+{
+	otp_dnn_candidate ordered[OTP_DNN_MOST_CANDIDATES];
+	int turn[OTP_DNN_MOST_CANDIDATES], done = 0; /* how many of its engine are before it */
+	for (int i = 0; i < count; i++) {
+		turn[i] = 0;
+		for (int j = 0; j < i; j++)
+			turn[i] += list[j].engine == list[i].engine;
+	}
+	for (int t = 0; done < count; t++)
+		for (int i = 0; i < count; i++)
+			if (turn[i] == t)
+				ordered[done++] = list[i];
+	for (int i = 0; i < count; i++)
+		list[i] = ordered[i];
+}
+
 int otp_dnn_candidates(const otp_dnn_graph *g, bool rounds, bool compiled,
 		       otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES])
 {
 	static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B,
 						       CUDNN_HEUR_MODE_FALLBACK};
-	enum { MODES = 3, MOST = OTP_DNN_MOST_CANDIDATES / MODES };
 	int count = 0;
-	for (int m = 0; m < MODES; m++) {
-		cudnnBackendDescriptor_t heuristics = NULL, config[MOST];
-		int proposed =
-		    ask_heuristics(g, modes[m], &heuristics) ? read_proposals(heuristics, config, MOST) : 0;
-		if (heuristics)
-			CUDNN_CHECK(cudnnBackendDestroyDescriptor(heuristics));
-		for (int rank = 0; rank < proposed; rank++) {
-			bool compiles;
-			if (config_allowed(config[rank], rounds, &compiles) && compiles == compiled)
-				list[count++] = (otp_dnn_candidate){config[rank], modes[m], rank, compiled};
-			else
-				CUDNN_CHECK(cudnnBackendDestroyDescriptor(config[rank]));
-		}
-	}
+	for (int m = 0; m < 3; m++)
+		count = add_proposals(g, modes[m], rounds, compiled, list, count);
+	take_turns(list, count);
 	return count;
+}
+
+void otp_dnn_drop_candidates(const otp_dnn_candidate *list, int count)
+{
+	for (int i = 0; i < count; i++)
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
 }

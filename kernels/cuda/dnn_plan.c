@@ -1,12 +1,11 @@
 /* dnn_plan.c: which of cuDNN's candidates computes a convolution. The first
- * time on a machine they are timed; the choice goes to a file, one line a
- * convolution, "MODE RANK KEY", the last of a key counting. Every plan must
- * agree with probe.cu before it is used; a choice that does not, or that cannot
- * be built any more, is made again. */
+ * time on a machine they are timed; the choice is kept (choices.c). Every plan
+ * must agree with probe.cu before it is used; a choice that does not, or that
+ * cannot be built any more, is made again. */
 #include "cuda/dnn.h"
 #include "cuda/probe.h"
+#include "cuda/timing.h"
 
-#include "core/file.h"
 #include "scalar.h"
 
 #include <math.h>
@@ -15,10 +14,10 @@
 #include <string.h>
 
 /* Timed at most, of engines that are there and of those that take seconds to compile. */
-enum { MOST_READY = 12, MOST_COMPILED = 1, TIMED_RUNS = 4 };
+enum { MOST_READY = 16, MOST_COMPILED = OTP_DNN_COMPILED_CONV };
 static const int64_t MOST_WORKSPACE = (int64_t)512 << 20;
 
-static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
+void otp_dnn_name(const otp_dnn_conv *c, char key[static OTP_DNN_NAME])
 {
 	static const char *const names[] = {"forward", "dgrad", "wgrad"};
 	char after[64] = "";
@@ -28,94 +27,32 @@ static void describe(const otp_dnn_conv *c, char *key, size_t bytes)
 			 : c->after.bf16_residual ? " bf16 residual"
 						  : " residual",
 			 (double)c->after.scale, (double)c->after.slope);
-	int length = snprintf(key, bytes, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
-			      names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w,
-			      c->w.c, c->stride, c->pad, after,
-			      c->bf16_in ? "bf16"
-			      : c->tf32	 ? "tf32"
-					 : "f32",
-			      c->bf16_out ? "bf16" : "f32", c->compiled ? " compiled" : "");
-	OTP_ASSERT(length > 0 && (size_t)length < bytes, "cudnn: the key '%s' is too long", key);
-}
-
-/* ---- the file of choices ---- */
-
-/* OTPLAN_CUDA_CACHE, or else a folder of the user's for such things; false where there is none. */
-static bool choices_folder(char *folder, size_t bytes)
-{
-	const char *named = getenv("OTPLAN_CUDA_CACHE"), *cache = getenv("XDG_CACHE_HOME"),
-		   *home = getenv("HOME");
-	int length = -1;
-	if (named && *named)
-		length = snprintf(folder, bytes, "%s", named);
-	else if (cache && *cache)
-		length = snprintf(folder, bytes, "%s/otplan", cache);
-	else if (home && *home)
-		length = snprintf(folder, bytes, "%s/.cache/otplan", home);
-	return length >= 0 && (size_t)length < bytes;
-}
-
-/* Where they cannot be kept, plans are timed anew each time. */
-void otp_dnn_open_choices(otp_device *d, const char *gpu)
-{
-	char folder[sizeof d->choices_path - 128];
-	otp_error err = {0};
-	if (!choices_folder(folder, sizeof folder))
-		return;
-	if (!otp_file_make_folder(folder, &err)) {
-		otp_cuda_say("choices between plans are not kept: %s", err.text);
-		return;
-	}
-	snprintf(d->choices_path, sizeof d->choices_path, "%s/cudnn-%zu-%.64s%s.txt", folder,
-		 cudnnGetVersion(), gpu, otp_dnn_bits_may_vary() ? "-nondeterministic" : "");
-	for (char *c = d->choices_path + strlen(folder) + 1; *c; c++)
-		if (*c == ' ' || *c == '/')
-			*c = '-';
-	size_t bytes;
-	if (otp_file_exists(d->choices_path))
-		d->choices = otp_file_read(d->choices_path, &bytes, &err);
-}
-
-void otp_dnn_find_choice(const otp_device *d, const char *key, int *mode, int *rank)
-{
-	for (const char *line = d->choices; line && *line;) {
-		int m, r, at = 0;
-		const char *end = strchr(line, '\n');
-		size_t length = end ? (size_t)(end - line) : strlen(line);
-		if (sscanf(line, "%d %d %n", &m, &r, &at) == 2 && at > 0 &&
-		    strlen(key) + (size_t)at == length && strncmp(line + at, key, strlen(key)) == 0) {
-			*mode = m;
-			*rank = r;
-		}
-		line = end ? end + 1 : NULL;
-	}
-}
-
-/* One short line appended by one write: programs side by side do not tear it. What was chosen amid failures
- * is not worth keeping. */
-void otp_dnn_keep_choice(const otp_device *d, const char *key, int mode, int rank)
-{
-	FILE *file = *d->choices_path && !otp_cuda_noted() ? fopen(d->choices_path, "a") : NULL;
-	if (!file)
-		return; /* a cache: without it the next start is slower */
-	fprintf(file, "%d %d %s\n", mode, rank, key);
-	fclose(file);
+	int length =
+	    snprintf(key, OTP_DNN_NAME, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
+		     names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w, c->w.c,
+		     c->stride, c->pad, after,
+		     c->bf16_in ? "bf16"
+		     : c->tf32	? "tf32"
+				: "f32",
+		     c->bf16_out ? "bf16" : "f32", c->compiled ? " compiled" : "");
+	OTP_ASSERT(length > 0 && length < OTP_DNN_NAME, "cudnn: the key '%s' is too long", key);
 }
 
 /* ---- building and running ---- */
 
-cudnnBackendDescriptor_t otp_dnn_build(otp_device *d, const otp_dnn_candidate *c, int64_t *workspace_bytes)
+/* Of a candidate's configuration or of a plan's text. */
+static cudnnBackendDescriptor_t build(cudnnHandle_t handle, cudnnBackendAttributeName_t name,
+				      cudnnBackendAttributeType_t type, int64_t count, const void *values,
+				      int64_t *workspace_bytes)
 {
 	cudnnBackendDescriptor_t plan = NULL;
 	int64_t found = 0;
-	otp_cuda_building(&d->builds, c->compiled);
 	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan));
 	if (!plan)
 		return NULL;
-	if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &d->dnn) ==
+	if (cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle) ==
 		CUDNN_STATUS_SUCCESS &&
-	    cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-				     CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &c->config) == CUDNN_STATUS_SUCCESS &&
+	    cudnnBackendSetAttribute(plan, name, type, count, values) == CUDNN_STATUS_SUCCESS &&
 	    cudnnBackendFinalize(plan) == CUDNN_STATUS_SUCCESS &&
 	    cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
 				     &found, workspace_bytes) == CUDNN_STATUS_SUCCESS &&
@@ -123,6 +60,37 @@ cudnnBackendDescriptor_t otp_dnn_build(otp_device *d, const otp_dnn_candidate *c
 		return plan;
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(plan));
 	return NULL;
+}
+
+cudnnBackendDescriptor_t otp_dnn_build_with(cudnnHandle_t handle, const otp_dnn_candidate *c,
+					    int64_t *workspace_bytes)
+{
+	return build(handle, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+		     &c->config, workspace_bytes);
+}
+
+cudnnBackendDescriptor_t otp_dnn_rebuild(otp_device *d, const char *key, otp_dnn_choice choice,
+					 int64_t *workspace_bytes)
+{
+	size_t bytes;
+	const char *text = choice.mode < 0 ? NULL : otp_dnn_find_text(d, key, choice, &bytes);
+	if (!text)
+		return NULL;
+	cudnnBackendDescriptor_t plan = build(d->dnn, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
+					      CUDNN_TYPE_CHAR, (int64_t)bytes, text, workspace_bytes);
+	if (!plan)
+		otp_dnn_refuse_text(d, key, choice);
+	return plan;
+}
+
+cudnnBackendDescriptor_t otp_dnn_build(otp_device *d, const char *key, const otp_dnn_candidate *c,
+				       int64_t *workspace_bytes)
+{
+	cudnnBackendDescriptor_t plan = otp_dnn_rebuild(d, key, c->choice, workspace_bytes);
+	if (plan)
+		return plan;
+	otp_cuda_building(&d->builds, c->compiled);
+	return otp_dnn_build_with(d->dnn, c, workspace_bytes);
 }
 
 cudnnStatus_t otp_dnn_execute(otp_device *d, cudnnBackendDescriptor_t plan, int count, const int64_t *ids,
@@ -175,8 +143,7 @@ typedef struct bench {
 	float *data[OTP_DNN_ROLES]; /* float32 */
 	void *given[OTP_DNN_ROLES]; /* what plans and the probe are handed: the same, or bfloat16 */
 	float *value, *size;	    /* of the probes */
-	cudaEvent_t start, end;
-	bool crowded; /* the device had no room for some of it, or for a workspace */
+	bool crowded;		    /* the device had no room for some of it, or for a workspace */
 } bench;
 
 static void *bench_alloc(bench *b, size_t bytes)
@@ -228,8 +195,6 @@ static bool open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
 			fill_operand(b, role);
 	b->value = bench_alloc(b, PROBES * sizeof *b->value);
 	b->size = bench_alloc(b, PROBES * sizeof *b->size);
-	CUDA_CHECK(cudaEventCreate(&b->start));
-	CUDA_CHECK(cudaEventCreate(&b->end));
 	return !b->crowded;
 }
 
@@ -243,37 +208,44 @@ static void close_bench(bench *b)
 	}
 	CUDA_CHECK(cudaFree(b->value));
 	CUDA_CHECK(cudaFree(b->size));
-	CUDA_CHECK(cudaEventDestroy(b->start));
-	CUDA_CHECK(cudaEventDestroy(b->end));
 }
 
 /* A plan on trial. */
 typedef struct trial {
 	cudnnBackendDescriptor_t plan;
 	int64_t workspace_bytes;
-	float taken; /* milliseconds of the fastest run after the first; INFINITY where it does not run */
-	int candidate;
+	float taken; /* milliseconds; INFINITY where it does not run */
+	otp_dnn_choice choice;
 } trial;
 
-static void run_trial(bench *b, trial *t)
+typedef struct ready_run {
+	const bench *bench;
+	const trial *trial;
+	void *workspace;
+} ready_run;
+
+static bool run_once(const void *context)
 {
-	void *workspace = bench_alloc(b, (size_t)t->workspace_bytes);
+	const ready_run *r = context;
+	const bench *b = r->bench;
+	return execute(b->device, r->trial->plan, b->conv, b->given, r->workspace) == CUDNN_STATUS_SUCCESS;
+}
+
+/* Of one run alone that it took no time. */
+typedef enum effort { ONCE, CAPTURED, ONE_BY_ONE } effort;
+
+static void run_trial(bench *b, trial *t, effort how)
+{
+	ready_run r = {b, t, bench_alloc(b, (size_t)t->workspace_bytes)};
 	t->taken = INFINITY;
-	if (!workspace)
+	if (!r.workspace)
 		return;
-	for (int run = 0; run < TIMED_RUNS; run++) {
-		float taken = INFINITY;
-		CUDA_CHECK(cudaEventRecord(b->start, b->device->stream));
-		if (execute(b->device, t->plan, b->conv, b->given, workspace) != CUDNN_STATUS_SUCCESS)
-			break;
-		CUDA_CHECK(cudaEventRecord(b->end, b->device->stream));
-		CUDA_CHECK(cudaEventSynchronize(b->end));
-		CUDA_CHECK(cudaEventElapsedTime(&taken, b->start, b->end));
-		if (run > 0 && taken < t->taken)
-			t->taken = taken;
-	}
+	if (how != ONCE)
+		t->taken = otp_cuda_time(b->device, run_once, &r, how == ONE_BY_ONE);
+	else if (run_once(&r))
+		t->taken = 0;
 	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));
-	CUDA_CHECK(cudaFree(workspace));
+	CUDA_CHECK(cudaFree(r.workspace));
 }
 
 /* Products that one element of the result adds up. */
@@ -357,14 +329,28 @@ static bool agrees(bench *b, const char *key)
 
 /* ---- choosing ---- */
 
-static void take(otp_dnn_plan *p, const trial *t, const otp_dnn_candidate *list)
+static void take(otp_dnn_plan *p, const trial *t)
 {
 	p->plan = t->plan;
 	p->workspace_bytes = (size_t)t->workspace_bytes;
 	p->taken = t->taken;
-	p->mode = (int)list[t->candidate].mode;
-	p->rank = list[t->candidate].rank;
+	p->choice = t->choice;
 	p->verdict = OTP_WAY_TIMED;
+}
+
+/* Into p where a run of it agrees; else it is gone. */
+static bool accept(bench *b, otp_dnn_plan *p, trial *t)
+{
+	float taken = t->taken;
+	run_trial(b, t, ONCE);
+	if (t->taken < INFINITY && agrees(b, p->key)) {
+		t->taken = taken;
+		take(p, t);
+		return true;
+	}
+	CUDNN_CHECK(cudnnBackendDestroyDescriptor(t->plan));
+	t->plan = NULL;
+	return false;
 }
 
 static int by_time(const void *a, const void *b)
@@ -374,87 +360,88 @@ static int by_time(const void *a, const void *b)
 }
 
 /* The fastest that agrees is taken into p. */
-static void time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
+static void time_candidates(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count, effort how)
 {
 	trial trials[MOST_READY];
 	int tried = 0, most = p->conv.compiled ? MOST_COMPILED : MOST_READY;
 	for (int i = 0; i < count && tried < most; i++) {
 		trial *t = &trials[tried];
-		*t = (trial){.candidate = i};
-		t->plan = otp_dnn_build(b->device, &list[i], &t->workspace_bytes);
+		*t = (trial){.choice = list[i].choice};
+		t->plan = otp_dnn_build(b->device, p->key, &list[i], &t->workspace_bytes);
 		if (!t->plan)
 			continue;
-		run_trial(b, t);
+		run_trial(b, t, how);
 		tried++;
 	}
 	qsort(trials, (size_t)tried, sizeof *trials, by_time);
-	for (int i = 0; i < tried; i++) {
-		if (!p->plan && trials[i].taken < INFINITY) {
-			run_trial(b, &trials[i]);
-			if (agrees(b, p->key)) {
-				take(p, &trials[i], list);
-				continue;
-			}
-		}
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(trials[i].plan));
-	}
+	for (int i = 0; i < tried; i++)
+		if (p->plan || trials[i].taken == INFINITY)
+			CUDNN_CHECK(cudnnBackendDestroyDescriptor(trials[i].plan));
+		else
+			accept(b, p, &trials[i]);
 }
 
-static bool build_chosen(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count, int mode,
-			 int rank)
+typedef struct epilogue_run {
+	otp_call call;
+	otp_tensor out, y, bias, residual;
+	const otp_dnn_epilogue *after;
+} epilogue_run;
+
+static bool run_epilogue(const void *context)
 {
-	for (int i = 0; i < count; i++) {
-		if ((int)list[i].mode != mode || list[i].rank != rank)
-			continue;
-		trial t = {.candidate = i};
-		t.plan = otp_dnn_build(b->device, &list[i], &t.workspace_bytes);
-		if (!t.plan)
-			return false;
-		run_trial(b, &t);
-		if (t.taken < INFINITY && agrees(b, p->key)) {
-			take(p, &t, list);
-			return true;
-		}
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(t.plan));
-	}
-	return false;
+	const epilogue_run *r = context;
+	otp_cuda_epilogue(&r->call, &r->out, &r->y, &r->bias, r->after->residual ? &r->residual : NULL,
+			  r->after->scale, r->after->slope);
+	return true;
 }
 
 float otp_dnn_time_epilogue(otp_device *d, const otp_dnn_conv *conv, otp_type stored)
 {
 	bench b;
-	otp_call call = {.device = d};
 	bool good = open_bench(&b, d, conv);
-	otp_tensor y = given_of(&b, OTP_DNN_Y), bias = given_of(&b, OTP_DNN_BIAS);
-	otp_tensor residual = given_of(&b, OTP_DNN_RESIDUAL), out = y;
-	out.type = stored;
-	if (stored != y.type)
-		out.data = bench_alloc(&b, (size_t)otp_shape_count(y.shape) * sizeof(float));
-	good = good && out.data;
-	float best = INFINITY;
-	for (int run = 0; run < TIMED_RUNS && good; run++) {
-		float taken = INFINITY;
-		CUDA_CHECK(cudaEventRecord(b.start, d->stream));
-		otp_cuda_epilogue(&call, &out, &y, &bias, conv->after.residual ? &residual : NULL,
-				  conv->after.scale, conv->after.slope);
-		CUDA_CHECK(cudaEventRecord(b.end, d->stream));
-		CUDA_CHECK(cudaEventSynchronize(b.end));
-		CUDA_CHECK(cudaEventElapsedTime(&taken, b.start, b.end));
-		if (run > 0 && taken < best)
-			best = taken;
-	}
-	if (out.data != y.data)
-		CUDA_CHECK(cudaFree(out.data));
+	epilogue_run r = {.call = {.device = d},
+			  .y = given_of(&b, OTP_DNN_Y),
+			  .bias = given_of(&b, OTP_DNN_BIAS),
+			  .residual = given_of(&b, OTP_DNN_RESIDUAL),
+			  .after = &conv->after};
+	r.out = r.y;
+	r.out.type = stored;
+	if (stored != r.y.type)
+		r.out.data = bench_alloc(&b, (size_t)otp_shape_count(r.y.shape) * sizeof(float));
+	float taken = good && r.out.data ? otp_cuda_time(d, run_epilogue, &r, false) : INFINITY;
+	if (r.out.data != r.y.data)
+		CUDA_CHECK(cudaFree(r.out.data));
 	close_bench(&b);
-	return best;
+	return taken;
+}
+
+float otp_dnn_time(otp_device *d, otp_dnn_plan *p)
+{
+	bench b;
+	trial t = {.plan = p->plan, .workspace_bytes = (int64_t)p->workspace_bytes};
+	if (p->taken)
+		return p->taken;
+	t.taken = INFINITY;
+	if (open_bench(&b, d, &p->conv))
+		run_trial(&b, &t, CAPTURED);
+	close_bench(&b);
+	return p->taken = t.taken;
+}
+
+static void keep(otp_device *d, const otp_dnn_plan *p)
+{
+	otp_dnn_keep_choice(d, p->key, p->choice);
+	otp_dnn_keep_plan(d, p->key, p->choice, p->plan);
 }
 
 void otp_dnn_settle(otp_device *d, otp_dnn_plan *p, bool wanted)
 {
-	otp_dnn_keep_choice(d, p->key, wanted ? p->mode : OTP_DNN_NONE_WANTED, p->rank);
 	p->verdict = wanted ? OTP_WAY_WANTED : OTP_WAY_UNWANTED;
-	if (wanted)
+	if (wanted) {
+		keep(d, p);
 		return;
+	}
+	otp_dnn_keep_choice(d, p->key, (otp_dnn_choice){OTP_DNN_NONE_WANTED, p->choice.rank});
 	CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
 	p->plan = NULL;
 }
@@ -462,9 +449,11 @@ void otp_dnn_settle(otp_device *d, otp_dnn_plan *p, bool wanted)
 /* Chosen anew, and kept; of a plan with an epilogue when it is settled whether it is wanted. */
 static void choose_by_time(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
 {
-	time_candidates(b, p, list, count);
+	time_candidates(b, p, list, count, CAPTURED);
+	if (!p->plan) /* a library that cannot be captured is better than none */
+		time_candidates(b, p, list, count, ONE_BY_ONE);
 	if (p->plan && !p->conv.after.bias)
-		otp_dnn_keep_choice(b->device, p->key, p->mode, p->rank);
+		keep(b->device, p);
 }
 
 /* The first that can be built, on the heuristics' word: a trial needs room of its own, and a run that has
@@ -473,12 +462,12 @@ static bool take_untried(otp_device *d, otp_dnn_plan *p, const otp_dnn_candidate
 {
 	trial t = {.taken = INFINITY};
 	for (int i = 0; i < count && !t.plan; i++) {
-		t.candidate = i;
-		t.plan = otp_dnn_build(d, &list[i], &t.workspace_bytes);
+		t.choice = list[i].choice;
+		t.plan = otp_dnn_build(d, p->key, &list[i], &t.workspace_bytes);
 	}
 	if (!t.plan)
 		return false;
-	take(p, &t, list);
+	take(p, &t);
 	if (p->conv.after.bias)
 		p->verdict = OTP_WAY_WANTED; /* nothing to compare it by */
 	return true;
@@ -489,42 +478,60 @@ static int find_candidates(const otp_dnn_plan *p, otp_dnn_candidate list[OTP_DNN
 	return otp_dnn_candidates(&p->graph, otp_dnn_rounds(&p->conv), p->conv.compiled, list);
 }
 
-static void drop_candidates(const otp_dnn_candidate *list, int count)
+/* What was chosen before, if it can be built and agrees. */
+static bool choose_kept(bench *b, otp_dnn_plan *p, trial *t, const otp_dnn_candidate *list, int count)
 {
-	for (int i = 0; i < count; i++)
-		CUDNN_CHECK(cudnnBackendDestroyDescriptor(list[i].config));
+	for (int i = 0; i < count && !t->plan; i++)
+		if (list[i].choice.mode == t->choice.mode && list[i].choice.rank == t->choice.rank)
+			t->plan = otp_dnn_build(b->device, p->key, &list[i], &t->workspace_bytes);
+	if (!t->plan || !accept(b, p, t))
+		return false;
+	p->verdict = OTP_WAY_WANTED;
+	otp_dnn_keep_plan(b->device, p->key, p->choice, p->plan);
+	return true;
 }
 
+/* Heuristics are asked where there is no text of the plan that was chosen before. */
 static void choose(otp_device *d, otp_dnn_plan *p)
 {
 	otp_dnn_candidate list[OTP_DNN_MOST_CANDIDATES];
-	int mode = -1, rank = -1; /* no candidate's */
-	otp_dnn_find_choice(d, p->key, &mode, &rank);
-	if (mode == OTP_DNN_NONE_WANTED) {
+	trial kept = {.choice = otp_dnn_find_choice(d, p->key)};
+	if (kept.choice.mode == OTP_DNN_NONE_WANTED) {
 		p->verdict = OTP_WAY_UNWANTED;
 		return;
 	}
-	int count = find_candidates(p, list);
-	if (!count)
+	kept.plan = otp_dnn_rebuild(d, p->key, kept.choice, &kept.workspace_bytes);
+	int count = kept.plan ? 0 : find_candidates(p, list);
+	if (!kept.plan && !count)
 		return;
 	bench b;
-	if (open_bench(&b, d, &p->conv)) {
-		if (build_chosen(&b, p, list, count, mode, rank))
-			p->verdict = OTP_WAY_WANTED;
-		else
-			choose_by_time(&b, p, list, count);
+	bool room = open_bench(&b, d, &p->conv);
+	if (!room && kept.plan) {
+		take(p, &kept);
+		p->verdict = OTP_WAY_WANTED;
+	} else if (room && !choose_kept(&b, p, &kept, list, count)) {
+		count = count ? count : find_candidates(p, list);
+		choose_by_time(&b, p, list, count);
 	}
 	close_bench(&b);
 	if (!p->plan && b.crowded)
 		take_untried(d, p, list, count);
-	drop_candidates(list, count);
+	otp_dnn_drop_candidates(list, count);
 }
 
-otp_dnn_plan *otp_dnn_plan_of(otp_device *d, const char *key, bool *found)
+static otp_dnn_plan *find_plan(const otp_device *d, const char *key)
 {
 	otp_dnn_plan *p = d->plans;
 	while (p && strcmp(p->key, key) != 0)
 		p = p->next;
+	return p;
+}
+
+bool otp_dnn_has_plan(const otp_device *d, const char *key) { return find_plan(d, key); }
+
+otp_dnn_plan *otp_dnn_plan_of(otp_device *d, const char *key, bool *found)
+{
+	otp_dnn_plan *p = find_plan(d, key);
 	*found = p;
 	if (p)
 		return p;
@@ -537,8 +544,8 @@ otp_dnn_plan *otp_dnn_plan_of(otp_device *d, const char *key, bool *found)
 /* Convolutions without an engine are remembered too, as plans without a plan. */
 otp_dnn_plan *otp_dnn_plan_for(otp_device *d, const otp_dnn_conv *conv)
 {
-	char key[sizeof d->plans->key];
-	describe(conv, key, sizeof key);
+	char key[OTP_DNN_NAME];
+	otp_dnn_name(conv, key);
 	bool found;
 	otp_dnn_plan *p = otp_dnn_plan_of(d, key, &found);
 	if (found)
@@ -558,7 +565,7 @@ bool otp_dnn_expect_workspace(otp_device *d, const otp_dnn_conv *conv, size_t *b
 	*bytes = p.workspace_bytes;
 	if (good)
 		CUDNN_CHECK(cudnnBackendDestroyDescriptor(p.plan));
-	drop_candidates(list, count);
+	otp_dnn_drop_candidates(list, count);
 	otp_dnn_graph_free(&p.graph);
 	return good;
 }

@@ -47,7 +47,7 @@ bool otp_way_choose(const otp_way_wishes *wishes, const otp_way_judge *judge, ot
 	bool wanted = false;
 	if (together.verdict == OTP_WAY_TIMED) {
 		wanted = alone.verdict == OTP_WAY_NONE ||
-			 together.taken <= alone.taken + judge->after(judge->context, &apart);
+			 together.taken <= judge->time_apart(judge->context, &apart);
 		judge->settle(judge->context, &fused, wanted);
 	}
 	if (!wanted)

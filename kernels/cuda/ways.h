@@ -21,18 +21,19 @@ typedef struct otp_way_wishes {
 typedef struct otp_way_answer {
 	enum otp_way_verdict {
 		OTP_WAY_NONE,	 /* no engine computes it so */
-		OTP_WAY_TIMED,	 /* in so many milliseconds, without what follows */
+		OTP_WAY_TIMED,	 /* in so many milliseconds */
 		OTP_WAY_WANTED,	 /* a fused way that was the faster one before */
 		OTP_WAY_UNWANTED /* one that was the slower one */
 	} verdict;
-	float taken;
+	float taken; /* of a fused way */
 } otp_way_answer;
 
 typedef struct otp_way_judge {
 	void *context;
 	otp_way_answer (*ask)(void *context, const otp_way *way);
-	/* Milliseconds of the launch that follows a way that is not fused. */
-	float (*after)(void *context, const otp_way *apart);
+	/* Milliseconds of a way that is not fused and of the launch that follows it. Asked only for a
+	 * comparison. */
+	float (*time_apart)(void *context, const otp_way *apart);
 	/* Told once of a fused way that was compared. */
 	void (*settle)(void *context, const otp_way *fused, bool wanted);
 } otp_way_judge;

@@ -259,8 +259,9 @@ static void print_calls(const otp_session *s, bool json)
 					.beta1 = c->beta1,
 					.beta2 = c->beta2,
 					.clip_norm = c->clip_norm};
-	const char *precision = OTP_CHOICE_NAME(otp_precision, c->precision);
-	otp_bench_count_calls(&settings, c->precision, count);
+	otp_precision wanted = otp_precision_on(true, s->arch.vectors, c->precision);
+	const char *precision = OTP_CHOICE_NAME(otp_precision, wanted);
+	otp_bench_count_calls(&settings, wanted, count);
 	if (!json) {
 		printf("preset %s, %s, batch %d in %d parts, %dx%dx%d: what each step would ask of a GPU; "
 		       "nothing was run\n",
@@ -289,7 +290,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 		print_calls(&s, options->json);
 		return true;
 	}
-	if (!otp_session_open_runtime(&s.config, NULL, &runtime, err))
+	if (!otp_session_open_runtime(&s.config, s.arch.vectors, NULL, &runtime, err))
 		return false;
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;

@@ -134,7 +134,7 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 		return err->exit_code;
 	otp_runtime runtime;
 	otp_translator t;
-	if (!otp_runtime_open(o.device, "f32", o.threads, &runtime, err))
+	if (!otp_runtime_open(o.device, "auto", o.threads, &runtime, err))
 		return err->exit_code;
 	if (otp_translator_open(words[0], &runtime, &t, err)) {
 		measure(&t, &o, err);

@@ -5,7 +5,7 @@
 #include "cli/interrupt.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "data/image.h"
+#include "pictures/image.h"
 #include "data/outputs.h"
 #include "data/write.h"
 #include "model/translator.h"
@@ -263,7 +263,7 @@ static bool run(job *j, otp_error *err)
 	otp_translator t;
 	if (strcmp(j->o->purpose, "fid") != 0)
 		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose);
-	if (!otp_runtime_open(j->o->device, "f32", j->o->threads, &runtime, err))
+	if (!otp_runtime_open(j->o->device, "auto", j->o->threads, &runtime, err))
 		return false;
 	bool ok = otp_translator_open(j->model, &runtime, &t, err);
 	if (ok && t.arch.vectors)

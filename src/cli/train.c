@@ -138,7 +138,7 @@ static int train_session(otp_session *s, otp_group *group, otp_lock **lock, otp_
 {
 	otp_runtime runtime;
 	otp_config *c = &s->config;
-	if (!otp_session_open_runtime(c, group, &runtime, err))
+	if (!otp_session_open_runtime(c, s->arch.vectors, group, &runtime, err))
 		return otp_exit_code(err);
 	if (!c->resume)
 		hint_at_small_preset(c);

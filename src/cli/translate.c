@@ -3,7 +3,7 @@
 #include "cli/interrupt.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "data/encode.h"
+#include "pictures/encode.h"
 #include "data/outputs.h"
 #include "data/write.h"
 #include "model/pictures.h"
@@ -436,7 +436,7 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 		     .seed = 1,
 		     .quality = 95,
 		     .device = "auto",
-		     .precision = "f32",
+		     .precision = "auto",
 		     .fit = "",
 		     .format = "auto"};
 	const otp_arg args[] = {
@@ -457,7 +457,8 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 	     "of JPEG and WebP, 95; WebP at 100 keeps every byte"},
 	    {"sigma", OTP_ARG_REAL, &o.sigma, 0, 0, "smoothing of inputs; default: the model's"},
 	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
-	    {"precision", OTP_ARG_TEXT, &o.precision, 0, 0, "f32, tf32 or bf16"},
+	    {"precision", OTP_ARG_TEXT, &o.precision, 0, 0,
+	     "auto, f32, tf32 or bf16; auto: bf16 for pictures on a GPU, else f32"},
 	    {"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
 	    {"overwrite", OTP_ARG_FLAG, &o.overwrite, 0, 0,
 	     "replace files that are there, also such as otplan did not make"},

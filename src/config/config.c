@@ -314,6 +314,7 @@ void otp_config_defaults_stored(otp_config *c)
 {
 	otp_config_defaults(c);
 	c->withhold = 0;
+	c->precision = OTP_PRECISION_F32;
 }
 
 const char *otp_config_difference(const otp_config *a, const otp_config *b, otp_scope scopes)

@@ -12,7 +12,7 @@
 #include "core/choice.h"
 #include "core/size.h"
 #include "core/words.h"
-#include "data/preprocessing.h"
+#include "pictures/preprocessing.h"
 #include "ot/objective.h"
 #include "ot/smoothing.h"
 

@@ -9,9 +9,9 @@
 #define OTP_DATASET_H
 
 #include "core/base.h"
-#include "data/colour.h"
-#include "data/image.h"
-#include "data/preprocessing.h"
+#include "laws/colour.h"
+#include "pictures/image.h"
+#include "pictures/preprocessing.h"
 
 typedef enum otp_data_kind { OTP_DATA_IMAGES, OTP_DATA_VECTORS } otp_data_kind;
 

@@ -1,362 +1,26 @@
 /* folder: a folder of images with its sub-folders, or a zip of one. Sorted by
- * name, hidden files left out; files that cannot be read are named and skipped,
- * and what is not read at all is counted by kind.
+ * name; files that cannot be read are named and skipped.
  */
-#include "data/source.h"
+#include "data/folder.h"
 
 #include "core/file.h"
-#include "core/log.h"
-#include "core/memory.h"
 #include "core/tally.h"
-#include "data/archive.h"
-#include "data/kinds.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <search.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
-
-typedef struct file_entry {   /* <search.h> has a struct entry */
-	char *name;	      /* below the folder, with extension */
-	size_t stem;	      /* length without extension */
-	bool keeps_extension; /* in the names of outputs: a.jpg beside a.png */
-	uint64_t in_zip;      /* its number there */
-	uint64_t bytes;
-	int64_t changed_ns; /* when; of files alone */
-} entry;
 
 /* A look reads so many headers: a run needs one size for all files unless it is told one. */
 enum { LOOKED_AT = 64, NAME_BYTES = 4096 };
 
-typedef struct folder {
-	otp_source base;
-	char *root;
-	int64_t most_pixels;
-	otp_archive *archive; /* NULL: a folder */
-	uint64_t former;      /* digest of kind OTP_DIGEST_HEADS */
-	entry *entries;
-	size_t count, room;
-	atomic_uint_fast64_t *content; /* (count) hash of each file's bytes; 0: not read yet */
-	void *seen;		       /* tsearch: folders that were listed */
-	char **links;		       /* to folders, still to be followed */
-	size_t link_count;
-	otp_error refused;    /* the first thing that the machine would not list or tell of */
-	otp_kinds unread;     /* what else lies there */
-	char *unread_picture; /* the first of these that is one; NULL: none is */
-} folder;
-
-static char *path_of(const folder *f, const char *name) { return otp_format("%s/%s", f->root, name); }
-
-static void skip(folder *f, const char *name, const char *why)
-{
-	char *text = otp_format("%s/%s: %s", f->root, name, why);
-	otp_source_skip(&f->base, text);
-	otp_free(text);
-}
-
-/* ---- reading ------------------------------------------------------------------ */
-
-/* A file may have become a pipe since it was found: opening must not wait. */
-static bool read_file(const char *path, uint8_t *to, size_t bytes, otp_error *err)
-{
-	struct stat info;
-	size_t done = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-		fd < 0 ? otp_file_fail_read(err, path, errno)
-		       : otp_fail(err, path, "cannot be opened: no file");
-	} else {
-		int64_t got = otp_file_get(fd, to, bytes);
-		done = got > 0 ? (size_t)got : 0;
-		if (got < 0)
-			otp_file_fail_read(err, path, errno);
-		else if (done < bytes)
-			otp_fail(err, path, "cannot be read to its end");
-	}
-	if (fd >= 0)
-		close(fd);
-	return done == bytes && fd >= 0 && err->exit_code == 0;
-}
-
-/* An entry's bytes, `most` at most. otp_free it. */
-static void *read_bytes(const folder *f, const entry *e, size_t most, size_t *bytes, otp_error *err)
-{
-	enum { MOST_BYTES = INT32_MAX }; /* libraries count in int */
-	char *path = path_of(f, e->name);
-	uint8_t *data = NULL;
-	bool ok = false;
-	*bytes = e->bytes < most ? (size_t)e->bytes : most;
-	if (*bytes > MOST_BYTES)
-		otp_fail(err, path, "is %zu bytes long, pictures of up to 2 GiB can be read", *bytes);
-	else if (!(data = otp_try_calloc(*bytes + 1, 1)))
-		otp_fail_memory(err, path, *bytes, "a file", otp_memory_available());
-	else
-		ok = f->archive ? otp_archive_read(f->archive, e->in_zip, data, *bytes, path, err)
-				: read_file(path, data, *bytes, err);
-	if (!ok) {
-		otp_free(data);
-		data = NULL;
-	}
-	otp_free(path);
-	return data;
-}
-
-/* ---- what is there ---------------------------------------------------------- */
-
-static bool is_hidden(const char *name) { return name[0] == '.' || strcmp(name, "__MACOSX") == 0; }
-
-/* Count what no picture's name says it is. Its first bytes tell the kind. */
-static void note_unread(folder *f, const entry *e)
-{
-	otp_error trouble = {0};
-	size_t bytes;
-	bool picture = false;
-	if (f->base.quiet)
-		return;
-	uint8_t *head = read_bytes(f, e, OTP_KIND_BYTES, &bytes, &trouble);
-	otp_kinds_add(&f->unread, head ? otp_kind_of(head, bytes, &picture) : "unreadable");
-	otp_free(head);
-	if (!picture)
-		return;
-	char *path = path_of(f, e->name), *text = otp_format("%s: is of a format that is not read", path);
-	otp_source_leave_out(&f->base, e->name, text);
-	otp_free(text);
-	if (!f->unread_picture)
-		f->unread_picture = path;
-	else
-		otp_free(path);
-}
-
-/* Takes its name over. */
-static void note_entry(folder *f, entry e)
-{
-	char *name = e.name;
-	if (!otp_image_name_fits(name)) {
-		note_unread(f, &e);
-		otp_free(name);
-		return;
-	}
-	if (f->count == f->room) {
-		size_t room = f->room ? 2 * f->room : 256;
-		f->entries = otp_realloc(f->entries, f->count * sizeof(entry), room * sizeof(entry));
-		f->room = room;
-	}
-	e.stem = (size_t)(strrchr(name, '.') - name);
-	f->entries[f->count++] = e;
-}
-
-/* The same of a file that is none of an archive's. */
-static void note_file(folder *f, char *name, const struct stat *info)
-{
-	note_entry(f,
-		   (entry){.name = name,
-			   .bytes = (uint64_t)info->st_size,
-			   .changed_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec});
-}
-
-static void say_unread(const folder *f)
-{
-	if (!f->unread.files)
-		return;
-	char *text = otp_kinds_text(&f->unread);
-	otp_log("%s: %lld file%s not read: %s%s%s", f->root, (long long)f->unread.files,
-		f->unread.files == 1 ? " is" : "s are", text,
-		f->unread_picture ? "; the first picture of these is " : "",
-		f->unread_picture ? f->unread_picture : "");
-	otp_free(text);
-}
-
-/* ---- in a folder -------------------------------------------------------------- */
-
-typedef struct identity {
-	dev_t device;
-	ino_t inode;
-} identity;
-
-static int by_identity(const void *a, const void *b)
-{
-	const identity *p = a, *q = b;
-	return p->device != q->device ? (p->device > q->device) - (p->device < q->device)
-				      : (p->inode > q->inode) - (p->inode < q->inode);
-}
-
-/* Whether a folder is met for the first time: links lead to one by many ways, or back to one above. */
-static bool is_new(folder *f, const struct stat *info)
-{
-	identity *key = otp_calloc(1, sizeof *key);
-	*key = (identity){info->st_dev, info->st_ino};
-	identity **found = tsearch(key, &f->seen, by_identity);
-	if (found && *found == key)
-		return true;
-	otp_free(key);
-	return false;
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static void walk(folder *f, const char *below);
-
-/* What is not there, or is not for this user, is left out by name, like what is damaged. Any other failure
- * may pass, so that nothing may be left out for it. */
-static void pass_over(folder *f, const char *path, const char *what, int why)
-{
-	bool stays = why == EACCES || why == EPERM || why == ENOENT || why == ENOTDIR || why == ELOOP ||
-		     why == ENAMETOOLONG;
-	char *text = otp_format("%s: %s%s", path, what, strerror(why));
-	if (stays)
-		otp_source_skip(&f->base, text);
-	else if (!f->refused.exit_code)
-		otp_fail_machine(&f->refused, path, "%s%s", what, strerror(why));
-	otp_free(text);
-}
-
-/* One name of a folder. A link to a folder waits until all that is no link was
- * walked: a folder that has a name of its own goes by that. Takes `name` over. */
-static void visit(folder *f, char *name)
-{
-	struct stat info;
-	char *path = path_of(f, name);
-	bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
-	bool there = stat(path, &info) == 0;
-	if (!there) {
-		pass_over(f, path, "", errno);
-	} else if (S_ISDIR(info.st_mode) && link) {
-		f->links = otp_realloc(f->links, f->link_count * sizeof *f->links,
-				       (f->link_count + 1) * sizeof *f->links);
-		f->links[f->link_count++] = name;
-		name = NULL;
-	} else if (S_ISDIR(info.st_mode)) {
-		walk(f, name);
-	} else if (S_ISREG(info.st_mode)) {
-		note_file(f, name, &info);
-		name = NULL;
-	} else if (otp_image_name_fits(name)) {
-		skip(f, name, "is a pipe, device or socket, no file");
-	} else {
-		otp_kinds_add(&f->unread, "pipe or device");
-	}
-	otp_free(name);
-	otp_free(path);
-}
-
-/* The files of one folder and of those in it, in the order of their names. */
-static void walk(folder *f, const char *below)
-{
-	struct stat info;
-	struct dirent **names = NULL;
-	char *path = *below ? path_of(f, below) : otp_strdup(f->root);
-	bool there = stat(path, &info) == 0;
-	if (there && !is_new(f, &info)) {
-		otp_free(path);
-		return;
-	}
-	int count = there ? scandir(path, &names, NULL, by_bytes) : -1;
-	if (count < 0)
-		pass_over(f, path, "this folder cannot be listed: ", errno);
-	else
-		otp_source_note_folder(&f->base, path);
-	for (int i = 0; i < count; i++) {
-		const char *name = names[i]->d_name;
-		if (!is_hidden(name))
-			visit(f, *below ? otp_format("%s/%s", below, name) : otp_strdup(name));
-		free(names[i]);
-	}
-	free(names);
-	otp_free(path);
-}
-
-/* ---- in a zip ------------------------------------------------------------------ */
-
-static bool has_hidden_part(const char *name)
-{
-	for (const char *part = name; part; part = strchr(part, '/')) {
-		part += *part == '/';
-		char *one = otp_format("%.*s", (int)strcspn(part, "/"), part);
-		bool hidden = is_hidden(one);
-		otp_free(one);
-		if (hidden)
-			return true;
-	}
-	return false;
-}
-
-/* One line for the archive, not one for each file: an error where no picture is left. */
-static bool say_locked(folder *f, int64_t encrypted, int64_t packed, int method, otp_error *err)
-{
-	const char *left = f->count ? "" : ", and it holds no others";
-	otp_error trouble = {0};
-	if (encrypted)
-		otp_fail(&trouble, f->root, "%lld of its pictures are encrypted, which are not read%s",
-			 (long long)encrypted, left);
-	else if (packed)
-		otp_fail(&trouble, f->root,
-			 "%lld of its pictures are packed by method %d%s, which cannot be unpacked here%s",
-			 (long long)packed, method,
-			 method == 14  ? " (LZMA)"
-			 : method == 9 ? " (Deflate64)"
-				       : "",
-			 left);
-	if (!encrypted && !packed)
-		return true;
-	if (!f->count)
-		*err = trouble;
-	else if (!f->base.quiet)
-		otp_log("otplan: skipped: %s", trouble.text);
-	return f->count > 0;
-}
-
-static void leave_locked(folder *f, const otp_archived *e)
-{
-	char *text =
-	    otp_format("%s/%s: %s", f->root, e->name,
-		       e->encrypted ? "is encrypted" : "is packed by a method that is not known here");
-	otp_source_leave_out(&f->base, e->name, text);
-	otp_free(text);
-}
-
-/* `below`: the folder of the zip that is the set, NULL: all of it. */
-static bool walk_zip(folder *f, const char *below, otp_error *err)
-{
-	size_t skip = below ? strlen(below) + 1 : 0;
-	otp_archived e;
-	int64_t encrypted = 0, packed = 0;
-	int method = 0;
-	for (uint64_t i = 0; i < otp_archive_count(f->archive); i++) {
-		if (!otp_archive_entry(f->archive, i, &e))
-			continue;
-		if (below && (strncmp(e.name, below, skip - 1) != 0 || e.name[skip - 1] != '/'))
-			continue;
-		e.name += skip;
-		if (has_hidden_part(e.name))
-			continue;
-		bool locked = e.encrypted || !e.can_unpack;
-		if (locked && otp_image_name_fits(e.name)) {
-			encrypted += e.encrypted;
-			packed += !e.encrypted;
-			method = e.encrypted ? method : e.method;
-			leave_locked(f, &e);
-		} else {
-			note_entry(f, (entry){.name = otp_strdup(e.name), .in_zip = i, .bytes = e.bytes});
-		}
-	}
-	return say_locked(f, encrypted, packed, method, err);
-}
-
 /* By stem, then extension, so that files that share a stem are neighbours. */
 static int by_name(const void *a, const void *b)
 {
-	const entry *p = a, *q = b;
+	const otp_file_entry *p = a, *q = b;
 	size_t shorter = p->stem < q->stem ? p->stem : q->stem;
 	int order = memcmp(p->name, q->name, shorter);
 	if (order == 0)
@@ -367,7 +31,7 @@ static int by_name(const void *a, const void *b)
 /* ---- samples ------------------------------------------------------------------ */
 
 /* Readers of a const folder note what they find: it is the same, whoever finds it. */
-static void note_content(const folder *f, uint64_t index, const void *data, size_t bytes)
+static void note_content(const otp_folder *f, uint64_t index, const void *data, size_t bytes)
 {
 	uint64_t hash = XXH3_64bits(data, bytes);
 	atomic_store(&f->content[index], hash ? hash : 1);
@@ -375,14 +39,14 @@ static void note_content(const folder *f, uint64_t index, const void *data, size
 
 static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, otp_error *err)
 {
-	const folder *f = (const folder *)base;
-	const entry *e = &f->entries[index];
+	const otp_folder *f = (const otp_folder *)base;
+	const otp_file_entry *e = &f->entries[index];
 	size_t bytes;
-	void *data = read_bytes(f, e, SIZE_MAX, &bytes, err);
+	void *data = otp_folder_read(f, e, SIZE_MAX, &bytes, err);
 	if (!data)
 		return false;
 	note_content(f, index, data, bytes);
-	char *path = path_of(f, e->name);
+	char *path = otp_folder_path(f, e->name);
 	bool ok = otp_image_decode(data, bytes, path, f->most_pixels, out, err);
 	otp_free(path);
 	otp_free(data);
@@ -391,7 +55,7 @@ static bool folder_read(const otp_source *base, uint64_t index, otp_image *out, 
 
 static const char *folder_name(const otp_source *base, uint64_t index, char *buffer, size_t bytes)
 {
-	const entry *e = &((const folder *)base)->entries[index];
+	const otp_file_entry *e = &((const otp_folder *)base)->entries[index];
 	if (e->keeps_extension)
 		return e->name;
 	snprintf(buffer, bytes, "%.*s", (int)e->stem, e->name);
@@ -400,12 +64,12 @@ static const char *folder_name(const otp_source *base, uint64_t index, char *buf
 
 static const char *folder_file(const otp_source *base, uint64_t index)
 {
-	return ((const folder *)base)->entries[index].name;
+	return ((const otp_folder *)base)->entries[index].name;
 }
 
 static void folder_close(otp_source *base)
 {
-	folder *f = (folder *)base;
+	otp_folder *f = (otp_folder *)base;
 	for (size_t i = 0; i < f->count; i++)
 		otp_free(f->entries[i].name);
 	otp_free(f->entries);
@@ -431,16 +95,16 @@ typedef struct head {
 	otp_error trouble;
 } head;
 
-static void look(const folder *f, const entry *e, head *out)
+static void look(const otp_folder *f, const otp_file_entry *e, head *out)
 {
 	enum { HEAD = 1 << 16 };
 	size_t bytes;
-	char *path = path_of(f, e->name);
+	char *path = otp_folder_path(f, e->name);
 	*out = (head){.known = false};
 	/* A JPEG may carry more than a head's worth of notes before it tells its size. */
 	for (size_t most = HEAD; !out->known; most = SIZE_MAX) {
 		otp_error unread = {0};
-		void *data = read_bytes(f, e, most, &bytes, &unread);
+		void *data = otp_folder_read(f, e, most, &bytes, &unread);
 		if (!data) {
 			out->trouble = unread;
 			break;
@@ -458,7 +122,7 @@ static void look(const folder *f, const entry *e, head *out)
 }
 
 /* An image into survey and digest. */
-static void note_head(folder *f, const entry *e, const head *h)
+static void note_head(otp_folder *f, const otp_file_entry *e, const head *h)
 {
 	const otp_image_facts *is = &h->is;
 	otp_data_survey *s = &f->base.survey;
@@ -477,8 +141,8 @@ static void note_head(folder *f, const entry *e, const head *h)
 }
 
 typedef struct looking {
-	const folder *f;
-	const entry *entries;
+	const otp_folder *f;
+	const otp_file_entry *entries;
 	head *heads;
 	size_t count;
 	atomic_size_t next;
@@ -492,7 +156,7 @@ static void look_at_some(void *argument, int worker)
 		look(l->f, &l->entries[i], &l->heads[i]);
 }
 
-static bool fail_empty(const folder *f, otp_error *err)
+static bool fail_empty(const otp_folder *f, otp_error *err)
 {
 	char *found = otp_kinds_text(&f->unread);
 	int64_t skipped = f->base.skipped_count;
@@ -510,7 +174,7 @@ static bool fail_empty(const folder *f, otp_error *err)
 /* ---- digest ------------------------------------------------------------------- */
 
 typedef struct reading {
-	const folder *f;
+	const otp_folder *f;
 	const int64_t *chosen;
 	int64_t count;
 	atomic_int_fast64_t next;
@@ -540,7 +204,7 @@ static void read_rest(void *argument, int worker)
 		otp_tally_add(r->tally, 1);
 		if (atomic_load(&r->f->content[index]))
 			continue;
-		void *data = read_bytes(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &trouble);
+		void *data = otp_folder_read(r->f, &r->f->entries[index], SIZE_MAX, &bytes, &trouble);
 		if (!data && otp_source_refused(&trouble))
 			note_refused(r, &trouble);
 		else
@@ -552,7 +216,7 @@ static void read_rest(void *argument, int worker)
 static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, otp_pool *pool,
 			otp_error *err)
 {
-	folder *f = (folder *)base;
+	otp_folder *f = (otp_folder *)base;
 	char *what = otp_format("%s: read", f->root);
 	reading r = {.f = f,
 		     .chosen = chosen,
@@ -568,7 +232,7 @@ static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, 
 	}
 	base->digest = (uint64_t)count;
 	for (int64_t i = 0; i < count; i++) {
-		const entry *e = &f->entries[chosen[i]];
+		const otp_file_entry *e = &f->entries[chosen[i]];
 		uint64_t content = atomic_load(&f->content[chosen[i]]);
 		base->digest = XXH3_64bits_withSeed(&content, sizeof content, base->digest);
 		base->digest = XXH3_64bits_withSeed(e->name, strlen(e->name), base->digest);
@@ -578,7 +242,7 @@ static bool folder_scan(otp_source *base, const int64_t *chosen, int64_t count, 
 
 static uint64_t folder_listing(const otp_source *base)
 {
-	const folder *f = (const folder *)base;
+	const otp_folder *f = (const otp_folder *)base;
 	uint64_t digest = f->former;
 	for (size_t i = 0; i < f->count; i++) {
 		int64_t facts[2] = {(int64_t)f->entries[i].bytes, f->entries[i].changed_ns};
@@ -589,7 +253,7 @@ static uint64_t folder_listing(const otp_source *base)
 
 static bool folder_former(const otp_source *base, uint64_t *digest)
 {
-	*digest = ((const folder *)base)->former;
+	*digest = ((const otp_folder *)base)->former;
 	return true;
 }
 
@@ -601,9 +265,9 @@ static const otp_source_ops folder_ops = {.read = folder_read,
 					  .listing = folder_listing,
 					  .former = folder_former};
 
-static folder *folder_new(const otp_spec *spec, const char *root)
+static otp_folder *folder_new(const otp_spec *spec, const char *root)
 {
-	folder *f = otp_calloc(1, sizeof *f);
+	otp_folder *f = otp_calloc(1, sizeof *f);
 	f->base = (otp_source){.quiet = spec->look,
 			       .ops = &folder_ops,
 			       .kind = OTP_DATA_IMAGES,
@@ -622,24 +286,25 @@ static folder *folder_new(const otp_spec *spec, const char *root)
 /* Outputs of different files have different names: files that share a stem keep their extension, and so does
  * a.png.jpg beside an a.png that keeps it. By all names that are there, also of files that are damaged, so
  * that a name does not change when a neighbour is mended. `entries` are sorted. */
-static void keep_extensions(folder *f)
+static void keep_extensions(otp_folder *f)
 {
 	for (size_t i = 1; i < f->count; i++) {
-		entry *a = &f->entries[i - 1], *b = &f->entries[i];
+		otp_file_entry *a = &f->entries[i - 1], *b = &f->entries[i];
 		if (a->stem == b->stem && memcmp(a->name, b->name, a->stem) == 0)
 			a->keeps_extension = b->keeps_extension = true;
 	}
 	for (bool changed = true; changed;) {
 		changed = false;
 		for (size_t i = 0; i < f->count; i++) {
-			entry *e = &f->entries[i];
+			otp_file_entry *e = &f->entries[i];
 			char stem[NAME_BYTES];
 			snprintf(stem, sizeof stem, "%.*s", (int)e->stem, e->name);
 			const char *dot = strrchr(stem, '.');
 			if (e->keeps_extension || !dot)
 				continue;
-			entry key = {.name = stem, .stem = (size_t)(dot - stem)};
-			const entry *other = bsearch(&key, f->entries, f->count, sizeof key, by_name);
+			otp_file_entry key = {.name = stem, .stem = (size_t)(dot - stem)};
+			const otp_file_entry *other =
+			    bsearch(&key, f->entries, f->count, sizeof key, by_name);
 			if (other && other->keeps_extension)
 				changed = e->keeps_extension = true;
 		}
@@ -647,7 +312,7 @@ static void keep_extensions(folder *f)
 }
 
 /* One file after its head was read: kept, or named and dropped. */
-static void keep_image(folder *f, size_t i, const head *h, size_t *kept, otp_error *err)
+static void keep_image(otp_folder *f, size_t i, const head *h, size_t *kept, otp_error *err)
 {
 	char name[NAME_BYTES];
 	if (h->known) {
@@ -665,7 +330,7 @@ static void keep_image(folder *f, size_t i, const head *h, size_t *kept, otp_err
 
 /* Keep the first `most` files that are images, name and drop those that are damaged. Heads are read side by
  * side: on a disk far away each takes its time. */
-static bool keep_images(folder *f, size_t most, otp_error *err)
+static bool keep_images(otp_folder *f, size_t most, otp_error *err)
 {
 	enum { ROUND = 2048, WORTH_A_TEAM = 256 };
 	size_t kept = 0, round = most < ROUND ? most : ROUND;
@@ -701,7 +366,7 @@ static bool keep_images(folder *f, size_t most, otp_error *err)
 }
 
 /* Sort what was found, keep what is an image. */
-static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err)
+static otp_source *folder_finish(otp_folder *f, const otp_spec *spec, otp_error *err)
 {
 	if (f->count)
 		qsort(f->entries, f->count, sizeof *f->entries, by_name);
@@ -714,7 +379,7 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 		folder_close(&f->base);
 		return NULL;
 	}
-	say_unread(f);
+	otp_folder_say_unread(f);
 	const otp_data_survey *s = &f->base.survey;
 	bool one_size = s->h_min == s->h_max && s->w_min == s->w_max;
 	f->content = otp_calloc(f->count, sizeof *f->content);
@@ -727,10 +392,8 @@ static otp_source *folder_finish(folder *f, const otp_spec *spec, otp_error *err
 
 otp_source *otp_folder_open(const otp_spec *spec, otp_error *err)
 {
-	folder *f = folder_new(spec, spec->place);
-	walk(f, "");
-	for (size_t i = 0; i < f->link_count; i++)
-		walk(f, f->links[i]);
+	otp_folder *f = folder_new(spec, spec->place);
+	otp_folder_walk(f);
 	return folder_finish(f, spec, err);
 }
 
@@ -740,11 +403,11 @@ otp_source *otp_picture_open(const otp_spec *spec, otp_error *err)
 	struct stat info;
 	const char *slash = strrchr(spec->place, '/');
 	char *root = slash ? otp_format("%.*s", (int)(slash - spec->place), spec->place) : otp_strdup(".");
-	folder *f = folder_new(spec, root);
+	otp_folder *f = folder_new(spec, root);
 	otp_free(root);
 	if (stat(spec->place, &info) != 0)
 		info = (struct stat){0};
-	note_file(f, otp_strdup(slash ? slash + 1 : spec->place), &info);
+	otp_folder_note_file(f, otp_strdup(slash ? slash + 1 : spec->place), &info);
 	return folder_finish(f, spec, err);
 }
 
@@ -755,9 +418,9 @@ otp_source *otp_zip_open(const otp_spec *spec, otp_error *err)
 	otp_source_split_name(spec->place, &file, &name);
 	otp_archive *archive = otp_archive_open(file, err);
 	if (archive) {
-		folder *f = folder_new(spec, spec->place);
+		otp_folder *f = folder_new(spec, spec->place);
 		f->archive = archive;
-		if (walk_zip(f, name && *name == '/' ? name + 1 : name, err))
+		if (otp_folder_walk_zip(f, name && *name == '/' ? name + 1 : name, err))
 			source = folder_finish(f, spec, err);
 		else
 			folder_close(&f->base);

@@ -5,7 +5,7 @@
 #include "data/loader.h"
 
 #include "core/log.h"
-#include "data/permute.h"
+#include "core/permute.h"
 
 #include <pthread.h>
 #include <signal.h>

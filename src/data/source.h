@@ -6,7 +6,7 @@
 
 #include "core/pool.h"
 #include "data/dataset.h"
-#include "data/image.h"
+#include "pictures/image.h"
 #include "data/spec.h"
 
 typedef struct otp_source otp_source;

@@ -3,7 +3,7 @@
 #define OTP_SPEC_H
 
 #include "core/base.h"
-#include "data/colour.h"
+#include "laws/colour.h"
 
 typedef enum otp_layout { OTP_LAYOUT_GUESSED, OTP_LAYOUT_NHWC, OTP_LAYOUT_NCHW } otp_layout;
 

@@ -11,8 +11,8 @@
  */
 #include "data/source.h"
 
-#include "data/digits.h"
-#include "data/laws.h"
+#include "laws/digits.h"
+#include "laws/laws.h"
 
 #include <string.h>
 #include <xxhash.h>

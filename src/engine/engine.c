@@ -548,6 +548,16 @@ void otp_engine_read(otp_engine *e, otp_network network, float *state)
 			      e->params[network]->elements * otp_engine_rows(network));
 }
 
+/* After weights came from elsewhere than adam. */
+static void round_weights(otp_engine *e, otp_network network)
+{
+	const otp_runtime *at = e->runtime;
+	otp_rounded rounded = e->rounded[otp_state_span(network)];
+	if (rounded.memory)
+		at->backend->upload(at->device, rounded.memory, OTP_BF16, floats(e, otp_state_span(network)),
+				    rounded.elements);
+}
+
 /* All weights, and the own columns of what is kept beside them. */
 static void write_own(otp_engine *e, otp_network network, const float *state)
 {
@@ -559,6 +569,7 @@ static void write_own(otp_engine *e, otp_network network, const float *state)
 	memcpy(own, state, (size_t)columns * sizeof *own);
 	for (int row = 1; row < otp_engine_rows(network); row++)
 		memcpy(own + row * columns + at, state + row * columns + at, (size_t)count * sizeof *own);
+	round_weights(e, network);
 }
 
 void otp_engine_collect(otp_engine *e, otp_network network, float *state)
@@ -588,6 +599,7 @@ void otp_engine_deal(otp_engine *e, otp_network network, const float *state)
 	otp_group_broadcast(group_of(e), own, (size_t)columns * sizeof *own);
 	otp_sharing_deal(group_of(e), state ? state + columns : NULL, own + columns,
 			 otp_engine_rows(network) - 1, columns);
+	round_weights(e, network);
 }
 
 void otp_engine_collect_average(otp_engine *e)
@@ -858,8 +870,10 @@ static void update_by_all(const step_task *task)
 		otp_sharing_squares(group_of(e), floats(e, SPAN_GUARD) + squares_base(e, n), columns);
 	run_stage(task, STAGE_GUARD, 0);
 	otp_pool_run(pool, run_adam, &shared);
-	if (group_of(e))
+	if (group_of(e)) {
 		otp_sharing_columns(group_of(e), floats(e, otp_state_span(n)), columns);
+		round_weights(e, n);
+	}
 }
 
 static void step(step_task task)

@@ -12,7 +12,7 @@ static bool parse_precision(const char *text, otp_precision *precision, otp_erro
 			*precision = (otp_precision)i;
 			return true;
 		}
-	return otp_fail(err, "--precision", "'%s', expected f32, tf32 or bf16", text);
+	return otp_fail(err, "--precision", "'%s', expected auto, f32, tf32 or bf16", text);
 }
 
 bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
@@ -29,6 +29,19 @@ bool otp_runtime_open(const char *device, const char *precision, int threads, ot
 		return false;
 	runtime->pool = otp_pool_new(runtime->backend->workers(runtime->device, threads));
 	return true;
+}
+
+otp_precision otp_precision_on(bool gpu, bool vectors, otp_precision asked)
+{
+	if (asked != OTP_PRECISION_AUTO)
+		return asked;
+	return gpu && !vectors ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
+}
+
+void otp_runtime_settle(otp_runtime *runtime, bool vectors)
+{
+	bool gpu = runtime->backend->element_bytes[OTP_BF16]; /* which alone stores it */
+	runtime->precision = otp_precision_on(gpu, vectors, runtime->precision);
 }
 
 void otp_runtime_close(otp_runtime *runtime)

@@ -12,13 +12,17 @@ typedef struct otp_runtime {
 	const otp_backend *backend;
 	otp_device *device;
 	otp_pool *pool;
-	otp_precision precision;
-	otp_group *group; /* whom a run is computed with; NULL: this process alone */
+	otp_precision precision; /* may be auto until it is settled */
+	otp_group *group;	 /* whom a run is computed with; NULL: this process alone */
 } otp_runtime;
 
-/* device: auto, cpu, cuda[:i]; threads: 0 for what the device wants. */
+/* device: auto, cpu, cuda[:i]; precision: a word of otp_precision; threads: 0 for what the device wants. */
 bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
 		      otp_error *err);
+/* What precision auto means: bfloat16 for pictures on a GPU, else float32. Not on a CPU: the quickstart
+ * learned there a little less in bfloat16 (docs/quickstart.md). */
+otp_precision otp_precision_on(bool gpu, bool vectors, otp_precision asked);
+void otp_runtime_settle(otp_runtime *runtime, bool vectors);
 void otp_runtime_close(otp_runtime *runtime);
 
 #endif

@@ -157,8 +157,9 @@ typedef struct otp_tensor {
 typedef struct otp_device otp_device;
 
 #define OTP_CHOICES_otp_precision(X)                                                                         \
-	X(OTP_PRECISION_F32, "f32") X(OTP_PRECISION_TF32, "tf32") X(OTP_PRECISION_BF16, "bf16")
-OTP_CHOICE(otp_precision);
+	X(OTP_PRECISION_F32, "f32")                                                                          \
+	X(OTP_PRECISION_TF32, "tf32") X(OTP_PRECISION_BF16, "bf16") X(OTP_PRECISION_AUTO, "auto")
+OTP_CHOICE(otp_precision); /* auto is settled before a program is made: engine/runtime.h */
 
 /* One kernel invocation with everything it needs; frozen when the program is made. */
 typedef struct otp_call {
@@ -199,6 +200,8 @@ typedef struct otp_backend {
 	/* host float (F32, BF16) or uint32_t (U32) to and from device elements */
 	void (*upload)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
 	void (*download)(otp_device *device, void *dst, otp_type type, const void *src, int64_t count);
+	/* Optional, before a program's calls are bound: what takes long is done for all of them at once. */
+	void (*prepare)(otp_device *device, const otp_call *calls, int count);
 	/* Launch calls in order. `token` is a slot that belongs to the program, NULL at first,
 	 * where a backend may keep a captured form; forget() releases it. */
 	void (*launch)(otp_device *device, const otp_call *calls, int count, void **token);

@@ -101,6 +101,8 @@ static void need_scratch(otp_program *p, size_t bytes)
 
 static bool bind_calls(otp_program *p, otp_error *err)
 {
+	if (p->backend->prepare)
+		p->backend->prepare(p->device, p->calls, p->call_count);
 	for (int i = 0; i < p->call_count; i++) {
 		const otp_kernel *kernel = p->backend->kernels[p->calls[i].op];
 		if (kernel->bind && !kernel->bind(&p->calls[i], err))

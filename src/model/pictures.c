@@ -1,7 +1,7 @@
 #include "model/pictures.h"
 #include "core/memory.h"
-#include "data/luminance.h"
-#include "data/preprocessing.h"
+#include "pictures/luminance.h"
+#include "pictures/preprocessing.h"
 #include "model/tiling.h"
 
 #include <math.h>

@@ -28,7 +28,7 @@ typedef struct otp_pictures {
 	otp_fit fit;
 	int samples;
 	bool keep_luminance; /* colours of the result on the picture's own luminance, at its own size; models
-				of 3 channels (data/luminance.h) */
+				of 3 channels (pictures/luminance.h) */
 	uint64_t seed;
 	/* Sample k of picture `index` is ready: bytes, (h, w, channels of the model) of its own size, and one
 	 * channel more where the picture has alpha, which is kept. Pictures of one size come in order,

@@ -18,7 +18,7 @@
 #ifndef OTP_STORE_H
 #define OTP_STORE_H
 
-#include "data/preprocessing.h"
+#include "pictures/preprocessing.h"
 #include "ot/objective.h"
 #include "ot/smoothing.h"
 

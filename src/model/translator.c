@@ -1,7 +1,7 @@
 #include "model/translator.h"
 #include "core/file.h"
 #include "core/memory.h"
-#include "data/luminance.h"
+#include "pictures/luminance.h"
 #include "model/run.h"
 
 #include <string.h>
@@ -48,6 +48,7 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	if (!read_facts(t, path, err))
 		return false;
 	t->arch = t->facts.arch;
+	otp_runtime_settle(t->runtime, t->arch.vectors);
 	t->preprocessing = otp_stored_preprocessing(&t->facts);
 	const otp_runtime *at = t->runtime;
 	t->params = otp_sample_params(&t->arch);

@@ -1,7 +1,7 @@
 /* canvas: shapes are drawn by their distance: a pixel whose centre lies d
  * outside a shape's edge is covered by 1/2 - d, between 0 and 1. */
 #include "report/canvas.h"
-#include "data/image.h"
+#include "pictures/image.h"
 
 #include <math.h>
 #include <stb_easy_font.h>

@@ -223,10 +223,10 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 		printf("pictures    %s\n", how);
 		otp_free(how);
 	}
-	printf("sample      %dx%dx%d, batch %d in %d parts of at most %d on %d workers (%s)\n", s->arch.w,
+	printf("sample      %dx%dx%d, batch %d in %d parts of at most %d on %d workers (%s, %s)\n", s->arch.w,
 	       s->arch.h, s->arch.c, s->config.batch, s->config.parts,
 	       otp_config_pieces(s->config.batch, s->config.parts), otp_pool_workers(runtime->pool),
-	       runtime->backend->name);
+	       runtime->backend->name, OTP_CHOICE_NAME(otp_precision, runtime->precision));
 	printf("batches     source %s, target %s\n", otp_resident_text(b->resident[OTP_SOURCE]),
 	       otp_resident_text(b->resident[OTP_TARGET]));
 	printf("generator   %lld parameters\n", (long long)b->engine.parameters[OTP_TRANSPORT]);

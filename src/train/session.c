@@ -121,10 +121,13 @@ static bool open_device(const otp_config *c, otp_group *group, otp_runtime *runt
 	return true;
 }
 
-bool otp_session_open_runtime(otp_config *c, otp_group *group, otp_runtime *runtime, otp_error *err)
+bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp_runtime *runtime,
+			      otp_error *err)
 {
 	if (!otp_group_agree(group, open_device(c, group, runtime, err), err))
 		return false;
+	otp_runtime_settle(runtime, vectors);
+	c->precision = runtime->precision;
 	int workers = otp_pool_workers(runtime->pool);
 	otp_group_set_workers(group, workers);
 	c->parts =

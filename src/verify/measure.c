@@ -1,6 +1,6 @@
 #include "verify/measure.h"
-#include "data/convex.h"
-#include "data/laws.h"
+#include "laws/convex.h"
+#include "laws/laws.h"
 #include "ot/assignment.h"
 #include "ot/distance.h"
 #include "ot/gaussian.h"

@@ -1,9 +1,9 @@
 /* probe: what the command-line tests cannot do in a shell: make small data sets,
  * and look into what the program wrote. Exit 0: as expected; 1: not, with a line. */
 #include "core/file.h"
-#include "data/luminance.h"
+#include "pictures/luminance.h"
 #include "core/rng.h"
-#include "data/resample.h"
+#include "pictures/resample.h"
 #include "data/write.h"
 #include "model/store.h"
 #include "model/tiling.h"

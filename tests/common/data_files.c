@@ -6,7 +6,7 @@
 
 #include "common/data_files.h"
 #include "core/file.h"
-#include "data/image.h"
+#include "pictures/image.h"
 
 #include <stdio.h>
 #include <stdlib.h>

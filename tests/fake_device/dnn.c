@@ -5,7 +5,8 @@
  * - of bfloat16 to float32: none
  * - float32 and a bias: ready; any other epilogue: one that is compiled, with
  *   tensor cores
- * - attention and its adjoint: two that are compiled */
+ * - attention and its adjoint: two that are compiled
+ * A plan's text holds its engine and its operations, so that another process builds it without compiling. */
 #include "fake_device/fake.h"
 
 #include <stdio.h>
@@ -232,11 +233,12 @@ static bool finish_graph(descriptor *d)
 
 /* ---- engines ---- */
 
-/* By their modes, best first. */
+/* By their modes, best first; modes A and B propose much the same. */
 static int propose(const otp_fake_program *p, cudnnBackendHeurMode_t mode,
 		   otp_fake_engine engines[MOST_PROPOSED])
 {
-	static const otp_fake_engine rounding = {.tensor_cores = true}, varying = {.varies = true}, plain;
+	static const otp_fake_engine rounding = {.tensor_cores = true, .index = 62},
+				     varying = {.varies = true, .index = 22}, plain = {.index = 1};
 	const otp_fake_operation *first = &p->operations[0], *last = &p->operations[p->count - 1];
 	bool narrow = first->slot[OTP_FAKE_X].type == CUDNN_DATA_BFLOAT16;
 	bool wide_result = last->slot[OTP_FAKE_Y].type == CUDNN_DATA_FLOAT;
@@ -244,13 +246,18 @@ static int propose(const otp_fake_program *p, cudnnBackendHeurMode_t mode,
 	int count = 0;
 	if (!is_convolution(first->type) || (p->count > 1 && !biased)) {
 		int compiled = is_convolution(first->type) ? 1 : 2;
-		while (count < compiled && mode == CUDNN_HEUR_MODE_A)
-			engines[count++] = (otp_fake_engine){.tensor_cores = true, .compiled = true};
+		for (; count < compiled && mode == CUDNN_HEUR_MODE_A; count++)
+			engines[count] =
+			    (otp_fake_engine){.tensor_cores = true, .compiled = true, .index = 7 + count};
 	} else if (narrow && wide_result) {
 		return 0;
 	} else {
 		if (mode != CUDNN_HEUR_MODE_FALLBACK)
 			engines[count++] = rounding;
+		if (mode == CUDNN_HEUR_MODE_A) {
+			engines[count] = rounding;
+			engines[count++].knob = 1;
+		}
 		if (mode == CUDNN_HEUR_MODE_B)
 			engines[count++] = varying;
 		engines[count++] = plain;
@@ -301,13 +308,82 @@ static int64_t workspace_of(const descriptor *plan)
 	return plan->engine.tensor_cores ? WORKSPACE_BYTES : 0;
 }
 
-static bool finish_plan(descriptor *d)
+static bool finish_plan_of_config(descriptor *d)
 {
 	const descriptor *config = get_descriptor(d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
-	if (!config || !config->program || otp_fake_refuses("plan"))
+	if (!config || !config->program || otp_fake_refuses("plan") ||
+	    (config->engine.compiled && otp_fake_refuses("compile")))
 		return false;
 	share_program(d, config);
 	return true;
+}
+
+/* ---- plans as text: "fake plan VERSION OPERATIONS BYTES ", then engine and operations in hexadecimal ----
+ */
+
+enum { HEAD_BYTES = 64 };
+
+static size_t state_bytes(int operations)
+{
+	return sizeof(otp_fake_engine) + (size_t)operations * sizeof(otp_fake_operation);
+}
+
+static int write_head(char head[HEAD_BYTES], int operations)
+{
+	return snprintf(head, HEAD_BYTES, "fake plan %zu %d %zu ", cudnnGetVersion(), operations,
+			state_bytes(operations));
+}
+
+/* As long as it is, or as much as there is room for. */
+static cudnnStatus_t describe_plan(const descriptor *d, int64_t most, int64_t *count, char *text)
+{
+	char head[HEAD_BYTES];
+	int operations = d->program->count, length = write_head(head, operations);
+	size_t bytes = state_bytes(operations);
+	*count = length + 2 * (int64_t)bytes;
+	if (!text || most < *count)
+		return CUDNN_STATUS_SUCCESS;
+	unsigned char *state = otp_calloc(bytes, 1);
+	memcpy(state, &d->engine, sizeof d->engine);
+	memcpy(state + sizeof d->engine, d->program->operations, bytes - sizeof d->engine);
+	memcpy(text, head, (size_t)length);
+	static const char digits[] = "0123456789abcdef";
+	for (size_t i = 0; i < bytes; i++) {
+		text[(size_t)length + 2 * i] = digits[state[i] / 16];
+		text[(size_t)length + 2 * i + 1] = digits[state[i] % 16];
+	}
+	otp_free(state);
+	return CUDNN_STATUS_SUCCESS;
+}
+
+static bool finish_plan_of_text(descriptor *d, const attribute *given_text)
+{
+	char head[HEAD_BYTES], *text = otp_calloc(given_text->bytes + 1, 1);
+	int operations = 0;
+	memcpy(text, given_text->values, given_text->bytes);
+	bool good = sscanf(text, "fake plan %*u %d", &operations) == 1 && operations > 0 &&
+		    operations <= OTP_FAKE_MOST_OPERATIONS;
+	size_t length = good ? (size_t)write_head(head, operations) : 0, bytes = state_bytes(operations);
+	good = good && given_text->bytes == length + 2 * bytes && memcmp(text, head, length) == 0;
+	unsigned char *state = otp_calloc(good ? bytes : 1, 1);
+	for (size_t i = 0; i < bytes && good; i++)
+		good = sscanf(text + length + 2 * i, "%2hhx", &state[i]) == 1;
+	if (good) {
+		d->program = otp_calloc(1, sizeof *d->program);
+		d->program->users = 1;
+		d->program->count = operations;
+		memcpy(&d->engine, state, sizeof d->engine);
+		memcpy(d->program->operations, state + sizeof d->engine, bytes - sizeof d->engine);
+	}
+	otp_free(state);
+	otp_free(text);
+	return good;
+}
+
+static bool finish_plan(descriptor *d)
+{
+	const attribute *text = find(d, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION);
+	return text ? !otp_fake_refuses("text") && finish_plan_of_text(d, text) : finish_plan_of_config(d);
 }
 
 /* ---- the interface ---- */
@@ -364,6 +440,25 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
 	return CUDNN_STATUS_SUCCESS;
 }
 
+static cudnnStatus_t give_number(int64_t *count, int64_t *values, int64_t number)
+{
+	*count = 1;
+	*values = number;
+	return CUDNN_STATUS_SUCCESS;
+}
+
+/* A descriptor that holds the same engine. */
+static cudnnStatus_t give_part(const descriptor *x, int64_t *count, const cudnnBackendDescriptor_t *values)
+{
+	descriptor *part = given(*values);
+	if (x->program)
+		share_program(part, x);
+	part->engine = x->engine;
+	part->finished = true;
+	*count = 1;
+	return CUDNN_STATUS_SUCCESS;
+}
+
 static cudnnStatus_t describe_device(int64_t most, int64_t *count, void *text)
 {
 	static const char description[] = "{\"deviceName\": \"Fake device, no GPU\"}";
@@ -387,20 +482,24 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t d, cudnnBackendA
 		return describe_device(most, count, values);
 	case CUDNN_ATTR_ENGINEHEUR_RESULTS:
 		return read_proposals(x, most, count, values);
-	case CUDNN_ATTR_ENGINECFG_ENGINE: {
-		descriptor *engine = given(*(cudnnBackendDescriptor_t *)values);
-		share_program(engine, x);
-		engine->finished = true;
+	case CUDNN_ATTR_ENGINECFG_ENGINE:
+	case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES:
+		return give_part(x, count, values);
+	case CUDNN_ATTR_ENGINE_GLOBAL_INDEX:
+		return give_number(count, values, x->engine.index);
+	case CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE:
+		return give_number(count, values, x->engine.knob);
+	case CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE:
+		*(cudnnBackendKnobType_t *)values = CUDNN_KNOB_TYPE_TILE_SIZE;
 		*count = 1;
 		return CUDNN_STATUS_SUCCESS;
-	}
 	case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
 	case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE:
 		return read_notes(x, name, most, count, values);
 	case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE:
-		*count = 1;
-		*(int64_t *)values = workspace_of(x);
-		return CUDNN_STATUS_SUCCESS;
+		return give_number(count, values, workspace_of(x));
+	case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION:
+		return describe_plan(x, most, count, values);
 	default:
 		return CUDNN_STATUS_NOT_SUPPORTED;
 	}

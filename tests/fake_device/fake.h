@@ -9,9 +9,9 @@
  *
  *   OTPLAN_FAKE_ORDER    late (as late as may be), early (at once), or a seed: now and then
  *   OTPLAN_FAKE_FAIL     NAME:N[,...] refuses the N-th call of a function; NAME:N+ those after it, too.
- * Beside functions: launch, of kernels; captured, any work in a capture; plan, building one
- *   OTPLAN_FAKE_MEMORY   bytes of device memory; 4 GB
- *   OTPLAN_FAKE_SLOW     1: what is compiled takes long, so that it is not chosen
+ * Beside functions: launch, of kernels; captured, any work in a capture; plan, building one; compile,
+ * building one that is compiled; text, building one of its text OTPLAN_FAKE_MEMORY   bytes of device memory;
+ * 4 GB OTPLAN_FAKE_SLOW     1: what is compiled takes long, so that it is not chosen
  */
 #ifndef OTP_FAKE_H
 #define OTP_FAKE_H
@@ -135,6 +135,7 @@ typedef struct otp_fake_engine {
 	bool tensor_cores; /* rounds float32 operands to TF32 */
 	bool varies;	   /* in the last bit, from run to run */
 	bool compiled;
+	int64_t index, knob; /* which one, with which adjustment */
 } otp_fake_engine;
 
 typedef struct otp_fake_binding {

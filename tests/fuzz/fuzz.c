@@ -7,7 +7,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "data/dataset.h"
-#include "data/image.h"
+#include "pictures/image.h"
 #include "data/outputs.h"
 #include "data/spec.h"
 #include "model/store.h"

@@ -1,6 +1,6 @@
 /* image: PNG writing by stb, channel arithmetic.
  * All arithmetic is on floats in [-1, 1]; bytes come back by one rounding. */
-#include "data/image.h"
+#include "pictures/image.h"
 
 #include "core/file.h"
 #include "scalar.h"

@@ -1,5 +1,5 @@
 /* gif: by giflib; of an animation its first frame, on the whole canvas. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <gif_lib.h>
 #include <string.h>

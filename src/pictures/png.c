@@ -1,5 +1,5 @@
 /* png: by libspng, after a walk over the chunks that compares every checksum. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <spng.h>
 #include <string.h>

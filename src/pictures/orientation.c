@@ -1,5 +1,5 @@
 /* orientation: the way up of a picture, from its EXIF block by libexif. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <libexif/exif-data.h>
 #include <string.h>

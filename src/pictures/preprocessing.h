@@ -5,7 +5,7 @@
 #define OTP_PREPROCESSING_H
 
 #include "core/size.h"
-#include "data/resample.h"
+#include "pictures/resample.h"
 
 /* crop: the picture covers the size, and its middle is cut out. pad: all of the picture lies in the middle,
  * between white bars. stretch: both sides are brought to the size, each by a factor of its own. */

@@ -1,4 +1,4 @@
-#include "data/kinds.h"
+#include "pictures/kinds.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* PNG by stb, JPEG by libjpeg, WebP by libwebp. */
-#include "data/encode.h"
+#include "pictures/encode.h"
 
 #include "core/file.h"
-#include "data/image.h"
+#include "pictures/image.h"
 
 #include <setjmp.h>
 #include <stdio.h>

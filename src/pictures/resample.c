@@ -1,4 +1,4 @@
-#include "data/resample.h"
+#include "pictures/resample.h"
 #include "scalar.h"
 
 #include <math.h>

@@ -4,7 +4,7 @@
 #ifndef OTP_LUMINANCE_H
 #define OTP_LUMINANCE_H
 
-#include "data/image.h"
+#include "pictures/image.h"
 
 /* Every pixel of x (pixels, 3), values in [-1, 1], as its luminance in all three of out. A picture whose
  * values are all those of bytes gets those of bytes, as one that was read from a file. Grey ones stay. */

@@ -2,12 +2,12 @@
  * from the seed. Random numbers are Philox words of (seed and side, index), so
  * that a sample can be made again alone.
  */
-#include "data/laws.h"
+#include "laws/laws.h"
 
 #include "core/base.h"
 #include "core/rng.h"
-#include "data/convex.h"
-#include "data/permute.h"
+#include "laws/convex.h"
+#include "core/permute.h"
 
 #include <math.h>
 #include <stdio.h>

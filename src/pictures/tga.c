@@ -1,6 +1,6 @@
 /* tga: Truevision's format. It has no mark at its start: what says of itself what
  * no TGA says is none. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  * the optimal plan keeps the shape and draws the hue.
  * HSV: saturation 1, value v. R + G + B depends on the hue, and so does the cost.
  */
-#include "data/colour.h"
+#include "laws/colour.h"
 
 #include "core/base.h"
 

@@ -1,10 +1,10 @@
 /* decode: which format a picture's bytes are of, what is refused before memory is
  * taken, and the way up. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include "core/file.h"
-#include "data/image.h"
-#include "data/kinds.h"
+#include "pictures/image.h"
+#include "pictures/kinds.h"
 
 #include <limits.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* digits: glyphs as lines, elliptic arcs and curves in the unit square, bent a
  * little, placed by a random affine map, drawn as the distance to the stroke.
  */
-#include "data/digits.h"
+#include "laws/digits.h"
 
 #include "core/base.h"
 

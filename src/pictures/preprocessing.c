@@ -1,4 +1,4 @@
-#include "data/preprocessing.h"
+#include "pictures/preprocessing.h"
 
 #include <limits.h>
 #include <math.h>

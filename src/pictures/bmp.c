@@ -1,6 +1,6 @@
 /* bmp: Windows and OS/2 bitmaps: palettes, runs, bit fields. Where pixels are not
  * said to have alpha, they are opaque. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <string.h>
 

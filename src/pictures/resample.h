@@ -5,7 +5,7 @@
 #define OTP_RESAMPLE_H
 
 #include "core/choice.h"
-#include "data/image.h"
+#include "pictures/image.h"
 
 /* Pillow's BILINEAR, BOX, BICUBIC and LANCZOS, to within 1 of 255 (scripts/check_resize). Values that the
  * last two carry beyond black or white are cut off after each axis. */

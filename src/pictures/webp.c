@@ -1,5 +1,5 @@
 /* webp: by libwebp; of an animation its first frame. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <string.h>
 #include <webp/decode.h>

@@ -1,6 +1,6 @@
 /* pnm: PBM, PGM and PPM, plain (P1 to P3) and raw (P4 to P6), scaled from the
  * file's own maximum to 255. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "data/luminance.h"
+#include "pictures/luminance.h"
 #include "scalar.h"
 
 #include <math.h>

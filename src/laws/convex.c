@@ -1,4 +1,4 @@
-#include "data/convex.h"
+#include "laws/convex.h"
 #include "core/base.h"
 
 #include "scalar.h"

@@ -1,6 +1,6 @@
 /* jpeg: by libjpeg. Whatever it warns of is a refusal: it goes on after damage,
  * with grey or with noise in place of the picture. */
-#include "data/decode.h"
+#include "pictures/decode.h"
 
 #include <setjmp.h>
 #include <stdio.h>
