@@ -159,8 +159,8 @@ static void judge_size(otp_doctor *d, int set)
 		while (2 * suggested <= sides.median && suggested < 256)
 			suggested *= 2;
 		say(add(d, OTP_GRAVITY_NOTE, "sizes", -1, e->usable),
-		    "--image-size is needed: pictures are scaled by their shorter side, and the centre is "
-		    "cut out",
+		    "train brings them to one size, the preset's or --image-size: they are scaled by their "
+		    "shorter side, and the centre is cut out",
 		    "the pictures have several sizes; --image-size %d suits a median shorter side of %d",
 		    suggested, sides.median);
 	}
@@ -192,7 +192,7 @@ static void judge_kinds(otp_doctor *d, int set)
 		say(c, "left out", "%lld %s cannot be decoded", (long long)c->count, pictures(c->count));
 	if (others > 0)
 		say(add(d, OTP_GRAVITY_WARNING, "skipped", -1, others), "left out",
-		    "files that are no pictures that can be read: %lld; the first is %s", (long long)others,
+		    "files that cannot be read as pictures: %lld; the first is %s", (long long)others,
 		    otp_dataset_skipped(e->set, 0));
 	if ((c = ask(d, set, OTP_GRAVITY_NOTE, "turned", has_flag, OTP_PRINT_TURNED)))
 		say(c, "turned by the tag, as viewers do", "%lld %s with an EXIF tag that asks for turning",
@@ -393,7 +393,8 @@ static void judge_pair(otp_doctor *d, int a, int b)
 		judge_shared(d, a, b);
 	if (!vectors && domains && !d->image_size.h && p->info.one_size && q->info.one_size &&
 	    (p->info.h != q->info.h || p->info.w != q->info.w))
-		say(add(d, OTP_GRAVITY_NOTE, "two-sizes", -1, 0), "--image-size is needed",
+		say(add(d, OTP_GRAVITY_NOTE, "two-sizes", -1, 0),
+		    "train brings both to one size, the preset's or --image-size",
 		    "%s has pictures of %d x %d, %s of %d x %d (width x height)", p->name, p->info.w,
 		    p->info.h, q->name, q->info.w, q->info.h);
 }

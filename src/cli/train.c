@@ -4,6 +4,7 @@
 #include "core/lock.h"
 #include "core/log.h"
 #include "data/outputs.h"
+#include "data/root.h"
 #include "model/run.h"
 #include "report/html.h"
 #include "train/budget.h"
@@ -26,6 +27,22 @@ static void hint_at_small_preset(const otp_config *c)
 		otp_log("preset %s is made for a GPU%s; --preset %s is made for a CPU", c->preset,
 			c->steps >= MANY_STEPS ? " and takes days or weeks on a CPU" : "",
 			otp_settings_preset_for(false, c->image_size.h ? c->image_size.h : 32, false));
+}
+
+/* A folder of both sides, named as one set: its halves are mixed, and those that are held out elsewhere too.
+ */
+static void hint_at_root(const otp_session *s)
+{
+	char *source = otp_dataset_place(s->source), *target = otp_dataset_place(s->target);
+	const char *places[] = {source, source && target && strcmp(source, target) == 0 ? NULL : target};
+	for (int i = 0; i < 2; i++)
+		if (places[i] && otp_file_is_folder(places[i]) && otp_root_is(places[i]))
+			otp_log("%s holds two sides in folders of their own, and all of them are taken as "
+				"one set "
+				"here; --dataroot %s trains from one side to the other",
+				places[i], places[i]);
+	otp_free(source);
+	otp_free(target);
 }
 
 /* What nobody said and the data or the device chose. */
@@ -204,8 +221,10 @@ static bool prepare(const otp_config *c, const otp_group *group, otp_session *s,
 		return false;
 	if (!otp_session_plan(c, s, err))
 		return false;
-	if (!c->resume)
+	if (!c->resume) {
+		hint_at_root(s);
 		say_choice(s, c);
+	}
 	if (is_outside(s, err))
 		return true;
 	otp_session_close(s);

@@ -90,7 +90,12 @@ bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator 
 	memset(t, 0, sizeof *t);
 	t->runtime = runtime;
 	t->path = otp_file_is_folder(path) ? otp_run_path(path, "model.h5") : otp_strdup(path);
-	bool ok = load(t, t->path, err) && make_sampler(t, err);
+	bool folder = strcmp(t->path, path) != 0, there = !folder || otp_file_exists(t->path);
+	if (!there)
+		otp_fail(
+		    err, path,
+		    "has no model.h5 in it, expected a run that has written one, a model or a checkpoint");
+	bool ok = there && load(t, t->path, err) && make_sampler(t, err);
 	if (!ok)
 		otp_translator_close(t);
 	return ok;

@@ -1,12 +1,13 @@
 /* probe: what the command-line tests cannot do in a shell: make small data sets,
  * and look into what the program wrote. Exit 0: as expected; 1: not, with a line. */
 #include "core/file.h"
-#include "pictures/luminance.h"
 #include "core/rng.h"
-#include "pictures/resample.h"
+#include "data/loader.h"
 #include "data/write.h"
 #include "model/store.h"
 #include "model/tiling.h"
+#include "pictures/luminance.h"
+#include "pictures/resample.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -564,6 +565,61 @@ static int write_resized(int argc, char **argv)
 	return 0;
 }
 
+static otp_dataset *open_resized(const char *spec, int size, int threads)
+{
+	otp_error err = {0};
+	otp_preprocessing how = otp_preprocessing_square(size);
+	otp_dataset *d = otp_dataset_open(spec, 1, &err);
+	if (!d || !otp_dataset_prepare(d, &how, 3, threads, &err))
+		fail("%s", err.text);
+	return d;
+}
+
+/* deliver SPEC SIZE BATCH THREADS SECONDS: seconds until the set is ready, and pictures a second that the
+ * loader then hands to a trainer that waits for nothing else. */
+static int deliver(int argc, char **argv)
+{
+	(void)argc;
+	int size = atoi(argv[1]), batch = atoi(argv[2]), threads = atoi(argv[3]);
+	otp_error err = {0};
+	double started = otp_seconds(), ready, now;
+	otp_dataset *d = open_resized(argv[0], size, threads);
+	otp_loader *loader =
+	    otp_loader_new(d, (otp_walk){.seed = 1, .batch = batch, .copies = 1, .flip = true}, threads, 0);
+	int64_t pictures = 0;
+	if (!otp_loader_next(loader, &err))
+		fail("%s", err.text);
+	ready = now = otp_seconds();
+	for (; now - ready < atof(argv[4]); now = otp_seconds(), pictures += batch)
+		if (!otp_loader_next(loader, &err))
+			fail("%s", err.text);
+	printf("%.3f %.0f\n", ready - started, (double)pictures / (now - ready));
+	otp_loader_free(loader);
+	otp_dataset_close(d);
+	return 0;
+}
+
+/* npy SPEC SIZE FILE.npy: its pictures as bytes. */
+static int write_npy(int argc, char **argv)
+{
+	(void)argc;
+	otp_error err = {0};
+	otp_dataset *d = open_resized(argv[0], atoi(argv[1]), 1);
+	otp_dataset_info i = otp_dataset_describe(d);
+	const int64_t dims[] = {i.count, i.h, i.w, i.c};
+	otp_array_file *file = otp_array_file_new(argv[2], true, 4, dims, &err);
+	uint8_t *row = otp_calloc((size_t)i.h * (size_t)i.w, (size_t)i.c);
+	bool ok = file && otp_dataset_stored_channels(d) == i.c;
+	for (int64_t k = 0; ok && k < i.count; k++)
+		ok = otp_dataset_get_bytes(d, (uint64_t)k, row, &err) &&
+		     otp_array_file_append(file, row, 1, &err);
+	if (!ok || !otp_array_file_finish(file, &err))
+		fail("%s", err.text);
+	otp_free(row);
+	otp_dataset_close(d);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -594,6 +650,8 @@ int main(int argc, char **argv)
 	    {"columns", 2, make_columns},
 	    {"zip", 2, make_zip},
 	    {"spoil", 2, spoil},
+	    {"deliver", 5, deliver},
+	    {"npy", 3, write_npy},
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof COMMANDS / sizeof *COMMANDS; i++)
 		if (strcmp(argv[1], COMMANDS[i].name) == 0 && argc - 2 >= COMMANDS[i].least)

@@ -142,7 +142,7 @@ title "translate, export, eval"
 does translate run/checkpoints/step-0000002.h5 good by-checkpoint
 refuses 2 good/1.png translate good/1.png good o
 refuses 2 texts/a.txt translate texts/a.txt good o
-refuses 2 model.h5 translate good good o
+refuses 2 'good: has no model.h5 in it' translate good good o
 refuses 2 nowhere translate nowhere good o
 refuses 2 nowhere translate run nowhere o
 refuses 2 texts/a.txt translate run texts/a.txt o

@@ -43,6 +43,13 @@ refuses 2 'inside' train --dataroot root "${images[@]}" --out root/testA/run
 sed -i 's/^test-source = .*/test-source =/' back/config.ini
 does train --resume --out back # six pictures are too few to withhold any: nothing changes
 
+title "a root named as one set"
+does train --source root --target root "${images[@]}" --plan
+warns 'root holds two sides .* --dataroot'
+[[ $(grep -c 'holds two sides' err) == 1 ]] || fail "said twice"
+does train --source root/trainA --target root/trainA "${images[@]}" --plan
+! grep -q 'holds two sides' err || fail "a half is no root"
+
 title "roots that lack a half"
 mkdir -p lacking/trainA empty
 refuses 2 'no folder trainB (or train_B, train/B, B); found trainA' train --dataroot lacking "${images[@]}" --out no
