@@ -105,7 +105,8 @@ int otp_run_checkpoints(const char *run, int64_t **steps, otp_error *err)
 /* NAME.tmp-NUMBER... of a file that a run writes. */
 static bool is_temporary(const char *name)
 {
-	static const char *const OURS[] = {"config.ini", "model.h5", "report.html", "curves.svg", "step-"};
+	static const char *const OURS[] = {"config.ini",  "summary.json", "model.h5",
+					   "report.html", "curves.svg",	  "step-"};
 	const char *mark = strstr(name, ".tmp-");
 	if (!mark || mark[5] < '0' || mark[5] > '9')
 		return false;

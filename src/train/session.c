@@ -112,7 +112,7 @@ bool otp_session_open_runtime(otp_config *c, bool vectors, otp_runtime *runtime,
 	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, c->device),
 			      OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, runtime, err))
 		return false;
-	otp_runtime_settle(runtime, vectors);
+	otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS);
 	c->precision = runtime->precision;
 	c->parts = otp_settings_parts(c, otp_pool_workers(runtime->pool));
 	if (!c->threads)
