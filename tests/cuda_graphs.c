@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cuda/dnn.h"
+#include "planning/gpu.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -163,27 +164,10 @@ static void test_epilogues_are_built(void **state)
 		}
 }
 
-/* An H100 by its data sheet, in the words of CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION. */
-static const char H100[] =
-    "{\"cudaDeviceId\": 0, \"deviceName\": \"NVIDIA H100 80GB HBM3\", \"deviceVer\": 900, \"driverVer\": "
-    "13000,"
-    " \"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], \"regsPerBlock\": "
-    "65536,"
-    " \"multiProcessorCount\": 132, \"smClockRateKHz\": 1980000, \"memClockRateKHz\": 2619000,"
-    " \"l2CacheSize\": 52428800, \"warpSize\": 32, \"maxSharedMemoryPerBlock\": 49152,"
-    " \"maxSharedMemoryPerBlockOptin\": 232448, \"reservedSharedMemoryPerBlock\": 1024,"
-    " \"maxRegistersPerSM\": 65536, \"pciDeviceId\": 0, \"maxCtasPerSM\": 32, \"maxThreadsPerBlock\": 1024,"
-    " \"maxThreadsPerSM\": 2048, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"totalGlobalMem\": "
-    "85000000000,"
-    " \"cudnnVersion\": 91900, \"schemaVersion\": 1}";
-
 static cudnnBackendDescriptor_t describe_gpu(void)
 {
-	cudnnBackendDescriptor_t gpu = NULL;
-	CUDNN_CHECK(cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &gpu));
-	CUDNN_CHECK(cudnnBackendSetAttribute(gpu, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
-					     sizeof H100, H100));
-	CUDNN_CHECK(cudnnBackendFinalize(gpu));
+	cudnnBackendDescriptor_t gpu = otp_describe_gpu(OTP_H100, sizeof OTP_H100);
+	assert_non_null(gpu);
 	return gpu;
 }
 

@@ -119,6 +119,18 @@ static void mark_needed(const otp_graph *g, lifetime *lives)
 	}
 }
 
+/* None but norms may read what lies apart, as scale or shift. */
+static void check_readers(const otp_graph *g, const otp_plan *plan, const otp_node *of)
+{
+	for (int id = of->id + 1; id < otp_graph_size(g); id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		for (int i = 0; i < node->input_count && plan->place[id].live; i++)
+			if (node->in[i] == of)
+				assert_true((i == 2 || i == 3) &&
+					    strncmp(otp_op_name(node->op), "norm_", 5) == 0);
+	}
+}
+
 /* A view is a reshape, or a slice that lies where its elements lie in what it is of. */
 static bool is_view(const otp_graph *g, const otp_plan *plan, int id)
 {
@@ -129,9 +141,17 @@ static bool is_view(const otp_graph *g, const otp_plan *plan, int id)
 	int64_t begin = 0;
 	if (node->op == OTP_OP_slice) {
 		const int all[4] = {of->shape.n, of->shape.h, of->shape.w, of->shape.c};
-		for (int axis = 0; axis < (int)node->attr.slice.axis; axis++)
-			assert_int_equal(all[axis], 1);
-		begin = otp_shape_count(of->shape) / all[node->attr.slice.axis] * node->attr.slice.begin;
+		int64_t inner = otp_shape_count(of->shape) / all[node->attr.slice.axis];
+		if (plan->place[id].step) {
+			assert_true(node->attr.slice.axis == OTP_AXIS_C && all[1] == 1 && all[2] == 1);
+			assert_int_equal(plan->place[id].step, all[3]);
+			check_readers(g, plan, node);
+			inner = 1;
+		} else
+			for (int axis = 0; axis < (int)node->attr.slice.axis; axis++) {
+				assert_int_equal(all[axis], 1);
+			}
+		begin = inner * node->attr.slice.begin;
 	}
 	assert_true(node->op == OTP_OP_slice || node->op == OTP_OP_reshape);
 	assert_true(!node->output && plan->place[id].type == plan->place[of->id].type);

@@ -30,7 +30,8 @@ static size_t coefficient_bytes(const otp_call *call)
 static const float *sample_data(const otp_tensor *t, int n)
 {
 	otp_shape s = t->shape;
-	return (const float *)t->data + (s.n == 1 ? 0 : (int64_t)n * s.h * s.w * s.c);
+	int64_t step = t->step ? t->step : (int64_t)s.h * s.w * s.c;
+	return (const float *)t->data + (s.n == 1 ? 0 : n * step);
 }
 
 static sample open_sample(const otp_call *call, int n)

@@ -1,8 +1,6 @@
 /* check.c: when a call into CUDA's libraries fails: the end of the program, or a note. */
 #include "cuda/device.h"
 
-#include "core/memory.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,16 +63,5 @@ OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const ch
 	fprintf(stderr, "otplan: %s: %s: %s at %s:%d, device %d (%s), memory %.1f MiB, at most %.1f MiB\n",
 		library, why, statement, file, line, device.index, device.name, (double)device.live / 1048576,
 		(double)device.peak / 1048576);
-	exit(OTP_EXIT_FAILED);
-}
-
-OTP_NORETURN void otp_cuda_out_of_memory(const char *what, size_t bytes, size_t free_bytes)
-{
-	char wanted[OTP_BYTES_TEXT], left[OTP_BYTES_TEXT], taken[OTP_BYTES_TEXT];
-	fprintf(stderr,
-		"otplan: out of memory: %s (%zu bytes) for %s; %s are free on device %d (%s), this run holds "
-		"%s\n",
-		otp_bytes_text(bytes, wanted), bytes, what, otp_bytes_text(free_bytes, left), device.index,
-		device.name, otp_bytes_text((uint64_t)device.live, taken));
 	exit(OTP_EXIT_FAILED);
 }

@@ -215,7 +215,7 @@ static void run_conv(const otp_call *call)
 	data[otp_dnn_result(conv)] = result.data;
 	data[OTP_DNN_BIAS] = call->in[2].data;
 	data[OTP_DNN_RESIDUAL] = call->in[3].data;
-	otp_dnn_run(call->device, b->plan, data, scratch);
+	otp_dnn_convolve(call->device, b->plan, data, scratch);
 	if (b->left.bias)
 		otp_cuda_epilogue(call, &call->out, &result, &call->in[2],
 				  b->left.residual ? &call->in[3] : NULL, b->left.scale, b->left.slope);

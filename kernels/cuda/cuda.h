@@ -41,7 +41,7 @@ static inline otp_tensor otp_cuda_rounded(otp_tensor t)
 {
 	if (!t.rounded)
 		return t;
-	otp_tensor copy = {t.rounded, t.shape, OTP_BF16, NULL};
+	otp_tensor copy = {t.rounded, t.shape, OTP_BF16, NULL, 0};
 	return copy;
 }
 

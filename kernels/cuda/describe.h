@@ -16,12 +16,16 @@ static inline bool put_descriptor(cudnnBackendDescriptor_t d, cudnnBackendAttrib
 	return put(d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
 }
 
-/* NULL where it cannot be made, which is noted, or the end; nothing can be put into that. */
+/* NULL where it cannot be made; nothing can be put into that. An older cuDNN does not know every type: then
+ * there is no such graph. Any other refusal is noted, or the end. */
 static inline cudnnBackendDescriptor_t make(otp_dnn_graph *g, cudnnBackendDescriptorType_t type)
 {
 	OTP_ASSERT(g->count < (int)(sizeof g->made / sizeof *g->made), "cudnn: too many descriptors");
 	cudnnBackendDescriptor_t d = NULL;
-	CUDNN_CHECK(cudnnBackendCreateDescriptor(type, &d));
+	cudnnStatus_t status = cudnnBackendCreateDescriptor(type, &d);
+	if (status == CUDNN_STATUS_NOT_SUPPORTED || status == CUDNN_STATUS_BAD_PARAM)
+		return NULL;
+	cudnn_check(status, "cudnnBackendCreateDescriptor(type, &d)", __FILE__, __LINE__);
 	if (d)
 		g->made[g->count++] = d;
 	return d;

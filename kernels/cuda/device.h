@@ -55,8 +55,6 @@ bool otp_cuda_noted(void);
 OTP_NORETURN void otp_cuda_failed(const char *library, const char *why, const char *statement,
 				  const char *file, int line);
 
-/* `what` (as in otp_calloc_for) found no room on the device. */
-OTP_NORETURN void otp_cuda_out_of_memory(const char *what, size_t bytes, size_t free_bytes);
 /* Device memory of the caller's own, for cudaFree; NULL where there is no room. */
 void *otp_cuda_try_alloc(size_t bytes);
 

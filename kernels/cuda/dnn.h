@@ -156,8 +156,8 @@ float otp_dnn_time_epilogue(otp_device *device, const otp_dnn_conv *conv, otp_ty
  * chosen one is likely to want. False where there is none. */
 bool otp_dnn_expect_workspace(otp_device *device, const otp_dnn_conv *conv, size_t *bytes);
 /* data by role */
-void otp_dnn_run(otp_device *device, const otp_dnn_plan *plan, void *const data[OTP_DNN_ROLES],
-		 void *workspace);
+void otp_dnn_convolve(otp_device *device, const otp_dnn_plan *plan, void *const data[OTP_DNN_ROLES],
+		      void *workspace);
 
 /* ---- what choosing a plan takes, whatever it computes ---- */
 

@@ -335,14 +335,6 @@ static void choose_by_time(const bench *b, otp_dnn_plan *p, float composed)
 	p->plan = NULL;
 }
 
-void otp_dnn_name_attention(const otp_dnn_attention *a, char key[static OTP_DNN_NAME])
-{
-	static const char *const names[] = {"attention", "attention keeping",
-					    "attention adjoint"}; /* by pass */
-	snprintf(key, OTP_DNN_NAME, "%s %lldx%dx%d bf16", names[a->pass], (long long)a->batch, a->tokens,
-		 a->channels);
-}
-
 /* The device's plan, still empty where it was not found. */
 static otp_dnn_plan *find_plan(otp_device *d, const otp_dnn_attention *a, bool *found)
 {

@@ -17,25 +17,13 @@
 enum { MOST_READY = 16, MOST_COMPILED = OTP_DNN_COMPILED_CONV };
 static const int64_t MOST_WORKSPACE = (int64_t)512 << 20;
 
-void otp_dnn_name(const otp_dnn_conv *c, char key[static OTP_DNN_NAME])
+/* Of one convolution: at most a quarter of what is free, so that what a run still has to allocate finds room.
+ */
+static int64_t workspace_room(void)
 {
-	static const char *const names[] = {"forward", "dgrad", "wgrad"};
-	char after[64] = "";
-	if (c->after.bias)
-		snprintf(after, sizeof after, " bias%s scale %g slope %g",
-			 !c->after.residual	  ? ""
-			 : c->after.bf16_residual ? " bf16 residual"
-						  : " residual",
-			 (double)c->after.scale, (double)c->after.slope);
-	int length =
-	    snprintf(key, OTP_DNN_NAME, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
-		     names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w, c->w.c,
-		     c->stride, c->pad, after,
-		     c->bf16_in ? "bf16"
-		     : c->tf32	? "tf32"
-				: "f32",
-		     c->bf16_out ? "bf16" : "f32", c->compiled ? " compiled" : "");
-	OTP_ASSERT(length > 0 && length < OTP_DNN_NAME, "cudnn: the key '%s' is too long", key);
+	size_t left = 0, whole = 0;
+	CUDA_CHECK(cudaMemGetInfo(&left, &whole));
+	return (int64_t)(left / 4) < MOST_WORKSPACE ? (int64_t)(left / 4) : MOST_WORKSPACE;
 }
 
 /* ---- building and running ---- */
@@ -126,7 +114,7 @@ static cudnnStatus_t execute(otp_device *d, cudnnBackendDescriptor_t plan, const
 	return otp_dnn_execute(d, plan, count, ids, pointers, workspace);
 }
 
-void otp_dnn_run(otp_device *d, const otp_dnn_plan *p, void *const data[OTP_DNN_ROLES], void *workspace)
+void otp_dnn_convolve(otp_device *d, const otp_dnn_plan *p, void *const data[OTP_DNN_ROLES], void *workspace)
 {
 	CUDNN_CHECK(execute(d, p->plan, &p->conv, data, workspace));
 }
@@ -143,6 +131,7 @@ typedef struct bench {
 	float *data[OTP_DNN_ROLES]; /* float32 */
 	void *given[OTP_DNN_ROLES]; /* what plans and the probe are handed: the same, or bfloat16 */
 	float *value, *size;	    /* of the probes */
+	int64_t room;		    /* for a plan\'s workspace */
 	bool crowded;		    /* the device had no room for some of it, or for a workspace */
 } bench;
 
@@ -190,6 +179,7 @@ static bool open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
 {
 	*b = (bench){
 	    .device = d, .conv = conv, .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}, conv->y}};
+	b->room = workspace_room();
 	for (int role = 0; role < OTP_DNN_SCALE && !b->crowded; role++)
 		if (otp_dnn_takes(conv, (otp_dnn_role)role))
 			fill_operand(b, role);
@@ -236,9 +226,11 @@ typedef enum effort { ONCE, CAPTURED, ONE_BY_ONE } effort;
 
 static void run_trial(bench *b, trial *t, effort how)
 {
-	ready_run r = {b, t, bench_alloc(b, (size_t)t->workspace_bytes)};
+	ready_run r = {b, t, NULL};
+	bool fits = t->workspace_bytes <= b->room;
 	t->taken = INFINITY;
-	if (!r.workspace)
+	b->crowded |= !fits;
+	if (!fits || !(r.workspace = bench_alloc(b, (size_t)t->workspace_bytes)))
 		return;
 	if (how != ONCE)
 		t->taken = otp_cuda_time(b->device, run_once, &r, how == ONE_BY_ONE);
@@ -452,22 +444,33 @@ static void choose_by_time(bench *b, otp_dnn_plan *p, const otp_dnn_candidate *l
 	time_candidates(b, p, list, count, CAPTURED);
 	if (!p->plan) /* a library that cannot be captured is better than none */
 		time_candidates(b, p, list, count, ONE_BY_ONE);
-	if (p->plan && !p->conv.after.bias)
+	if (p->plan && !p->conv.after.bias && !b->crowded) /* with more room another may be faster */
 		keep(b->device, p);
 }
 
-/* The first that can be built, on the heuristics' word: a trial needs room of its own, and a run that has
- * just enough must not end for it. Not kept in the file. */
+static void drop_plan(const trial *t)
+{
+	if (t->plan)
+		CUDNN_CHECK(cudnnBackendDestroyDescriptor(t->plan));
+}
+
+/* The first that can be built with as much workspace as there is room for, on the heuristics' word; else that
+ * with the least: a trial needs room of its own, and a run that has just enough must not end for it. Not kept
+ * in the file. */
 static bool take_untried(otp_device *d, otp_dnn_plan *p, const otp_dnn_candidate *list, int count)
 {
-	trial t = {.taken = INFINITY};
-	for (int i = 0; i < count && !t.plan; i++) {
-		t.choice = list[i].choice;
+	trial best = {.plan = NULL};
+	int64_t room = workspace_room();
+	for (int i = 0; i < count && !(best.plan && best.workspace_bytes <= room); i++) {
+		trial t = {.taken = INFINITY, .choice = list[i].choice};
 		t.plan = otp_dnn_build(d, p->key, &list[i], &t.workspace_bytes);
+		bool better = t.plan && (!best.plan || t.workspace_bytes < best.workspace_bytes);
+		drop_plan(better ? &best : &t);
+		best = better ? t : best;
 	}
-	if (!t.plan)
+	if (!best.plan)
 		return false;
-	take(p, &t);
+	take(p, &best);
 	if (p->conv.after.bias)
 		p->verdict = OTP_WAY_WANTED; /* nothing to compare it by */
 	return true;
@@ -519,28 +522,6 @@ static void choose(otp_device *d, otp_dnn_plan *p)
 	otp_dnn_drop_candidates(list, count);
 }
 
-static otp_dnn_plan *find_plan(const otp_device *d, const char *key)
-{
-	otp_dnn_plan *p = d->plans;
-	while (p && strcmp(p->key, key) != 0)
-		p = p->next;
-	return p;
-}
-
-bool otp_dnn_has_plan(const otp_device *d, const char *key) { return find_plan(d, key); }
-
-otp_dnn_plan *otp_dnn_plan_of(otp_device *d, const char *key, bool *found)
-{
-	otp_dnn_plan *p = find_plan(d, key);
-	*found = p;
-	if (p)
-		return p;
-	p = otp_calloc(1, sizeof *p);
-	snprintf(p->key, sizeof p->key, "%s", key);
-	p->next = d->plans;
-	return d->plans = p;
-}
-
 /* Convolutions without an engine are remembered too, as plans without a plan. */
 otp_dnn_plan *otp_dnn_plan_for(otp_device *d, const otp_dnn_conv *conv)
 {
@@ -568,16 +549,4 @@ bool otp_dnn_expect_workspace(otp_device *d, const otp_dnn_conv *conv, size_t *b
 	otp_dnn_drop_candidates(list, count);
 	otp_dnn_graph_free(&p.graph);
 	return good;
-}
-
-void otp_dnn_forget_plans(otp_device *d)
-{
-	while (d->plans) {
-		otp_dnn_plan *p = d->plans;
-		d->plans = p->next;
-		if (p->plan)
-			CUDNN_CHECK(cudnnBackendDestroyDescriptor(p->plan));
-		otp_dnn_graph_free(&p->graph);
-		otp_free(p);
-	}
 }

@@ -70,12 +70,11 @@ struct recipe {
 recipe recipe_of(const otp_call *call)
 {
 	const otp_tensor *in = call->in;
-	int c = in[0].shape.c;
 	return recipe{floats(in[1]),
 		      floats(in[2]),
 		      floats(in[3]),
-		      in[2].shape.n == 1 ? 0 : c,
-		      in[3].shape.n == 1 ? 0 : c,
+		      (int)otp_sample_step(&in[2]),
+		      (int)otp_sample_step(&in[3]),
 		      call->attr.norm.groups};
 }
 

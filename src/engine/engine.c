@@ -319,6 +319,8 @@ static void discover_params(otp_engine *e)
 	otp_step_graph probe = otp_transport_step(&e->settings.objective, e->params[OTP_TRANSPORT],
 						  e->params[OTP_POTENTIAL], 1, 1, 0);
 	otp_graph_free(probe.graph);
+	for (otp_network n = 0; n < OTP_NETWORKS; n++)
+		otp_params_arrange(e->params[n]);
 }
 
 static size_t data_elements(const otp_engine *e, otp_side side)

@@ -97,7 +97,7 @@ otp_sampler *otp_sampler_new(otp_runtime *runtime, const otp_arch *arch, otp_par
 
 size_t otp_sampler_plan(otp_runtime *runtime, const otp_arch *arch)
 {
-	otp_params *params = otp_params_new();
+	otp_params *params = otp_sample_params(arch);
 	otp_sample_graph sample = otp_sample_build(arch, params, 0, chunk_of(arch), false);
 	otp_program_size program =
 	    otp_program_plan(runtime->backend, runtime->device, sample.graph, sampler_options(runtime));

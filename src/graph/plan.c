@@ -91,6 +91,28 @@ static bool lies_together(const otp_node *node)
 	return true;
 }
 
+/* Whether kernels can read input i of a node where its samples lie apart. */
+static bool reads_steps(otp_op op, int i)
+{
+	bool norm = op == OTP_OP_norm_apply || op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad;
+	return norm && (i == 2 || i == 3);
+}
+
+/* A node's part of each sample's row, if every reader can have it there. */
+static void find_steps(const otp_graph *g, otp_plan *plan)
+{
+	for (int id = 0; id < plan->node_count; id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		otp_shape s = node->shape;
+		bool part = node->op == OTP_OP_slice && node->attr.slice.axis == OTP_AXIS_C && s.n > 1 &&
+			    s.h == 1 && s.w == 1 && !node->output;
+		plan->place[id].step = part ? node->in[0]->shape.c : 0;
+		for (int i = 0; i < node->input_count && plan->place[id].live; i++)
+			if (!reads_steps(node->op, i))
+				plan->place[node->in[i]->id].step = 0;
+	}
+}
+
 /* How far from the root of its input a view begins, in bytes; -1 where node is none. A slice is one where
  * kernels find it aligned as anything else, and not of a span, which may change under it. */
 static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_node *node)
@@ -98,10 +120,12 @@ static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_n
 	const otp_place *from = node->input_count ? &plan->place[node->in[0]->id] : NULL;
 	if (node->op == OTP_OP_reshape)
 		return from->within;
-	if (node->op != OTP_OP_slice || node->output || !lies_together(node) ||
+	int step = plan->place[node->id].step;
+	if (node->op != OTP_OP_slice || node->output || !(step || lies_together(node)) || from->step ||
 	    from->type != plan->place[node->id].type || otp_graph_node(g, from->root)->span != OTP_SPAN_NONE)
 		return -1;
-	int64_t begin = otp_shape_count(node->shape) / node->attr.slice.count * node->attr.slice.begin;
+	int64_t inner = step ? 1 : otp_shape_count(node->shape) / node->attr.slice.count;
+	int64_t begin = inner * node->attr.slice.begin;
 	int64_t offset = from->within + begin * (int64_t)plan->element_bytes[from->type];
 	return offset % ALIGN_BYTES == 0 ? offset : -1;
 }
@@ -115,6 +139,7 @@ static void find_deaths(const otp_graph *g, otp_plan *plan)
 		int64_t offset = view_offset(g, plan, node);
 		place->view = offset >= 0;
 		place->within = place->view ? offset : 0;
+		place->step = place->view ? place->step : 0;
 		place->root = place->view ? plan->place[node->in[0]->id].root : id;
 		place->dies_at = node->output || node->op == OTP_OP_LEAF ? INT_MAX : id;
 		if (place->live)
@@ -206,6 +231,7 @@ otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t e
 		plan->place[id].offset = -1;
 	find_sizes(g, plan, types, element_bytes);
 	mark_live(g, plan);
+	find_steps(g, plan);
 	find_deaths(g, plan);
 
 	free_list list = {0};

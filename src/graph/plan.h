@@ -1,7 +1,8 @@
 /* plan: where each node lives. Lifetimes in schedule order give offsets in one
  * arena; a node overwrites its first input where ops.def, lifetimes and types allow.
  * A reshape, and a slice whose elements lie together in its input, is a view: it
- * shares the memory of what it is of, and nothing computes it.
+ * shares the memory of what it is of, and nothing computes it. So is a slice of rows
+ * that none but norms read, as scale or shift.
  */
 #ifndef OTP_PLAN_H
 #define OTP_PLAN_H
@@ -13,6 +14,7 @@ typedef struct otp_place {
 	bool view;	/* of its input */
 	int root;	/* id of the node whose memory this one shares (itself, or what it is a view of) */
 	int64_t within; /* bytes from the root's start */
+	int step;	/* of a view whose samples lie apart: otp_tensor's */
 	otp_type type;	/* as which it is stored */
 	int64_t offset; /* bytes from the arena's start; -1: in a span */
 	int64_t bytes;	/* rounded up */

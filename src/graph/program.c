@@ -54,8 +54,8 @@ static void *rounded_data(const otp_program *p, const otp_node *node)
 
 static otp_tensor tensor_of(const otp_program *p, const otp_node *node)
 {
-	otp_tensor t = {node_data(p, node), node->shape, p->plan->place[node->id].type,
-			rounded_data(p, node)};
+	const otp_place *place = &p->plan->place[node->id];
+	otp_tensor t = {node_data(p, node), node->shape, place->type, rounded_data(p, node), place->step};
 	return t;
 }
 

@@ -214,15 +214,17 @@ static bool finish(hid_t file, bool ok, char *temporary, const char *path, otp_f
 
 /* ---- checkpoints ---- */
 
+/* In the order of files. */
 static char *layout_text(const otp_params *p)
 {
 	size_t room = (size_t)p->count * 160 + 1, used = 0;
+	int64_t offset = 0;
 	char *text = otp_calloc(room, 1);
 	for (int k = 0; k < p->count; k++) {
 		const otp_param_info *i = &p->info[k];
-		used +=
-		    (size_t)snprintf(text + used, room - used, "%s %lld %dx%dx%dx%d\n", i->name,
-				     (long long)i->offset, i->shape.n, i->shape.h, i->shape.w, i->shape.c);
+		used += (size_t)snprintf(text + used, room - used, "%s %lld %dx%dx%dx%d\n", i->name,
+					 (long long)offset, i->shape.n, i->shape.h, i->shape.w, i->shape.c);
+		offset += (int64_t)otp_round_up((size_t)otp_shape_count(i->shape), 16);
 	}
 	return text;
 }
@@ -234,7 +236,9 @@ static bool write_network(hid_t file, const otp_stored *s, otp_network network, 
 	char *layout = layout_text(params);
 	bool ok = otp_fields_make_group(file, NETWORKS[network]);
 	snprintf(name, sizeof name, "%s/state", NETWORKS[network]);
+	otp_params_to_file(params, s->state[network], ROWS[network]); /* there and back: a copy may not fit */
 	ok = ok && otp_fields_write_set(file, name, OTP_SET_F32, s->state[network], dims, 2);
+	otp_params_from_file(params, s->state[network], ROWS[network]);
 	snprintf(name, sizeof name, "%s/layout", NETWORKS[network]);
 	ok = ok && otp_fields_write_long_text(file, name, layout);
 	otp_free(layout);
@@ -369,6 +373,16 @@ static bool read_network(const otp_fields *f, otp_stored *s, otp_network network
 	return otp_fields_read_set(f, name, OTP_SET_F32, dims[0] * dims[1], s->state[network]);
 }
 
+/* The generator's state as programs want it; of one that is not this architecture's, whoever goes on tells.
+ */
+static void arrange(otp_stored *s)
+{
+	otp_params *params = otp_sample_params(&s->arch);
+	if (params->elements == s->elements[OTP_TRANSPORT])
+		otp_params_from_file(params, s->state[OTP_TRANSPORT], ROWS[OTP_TRANSPORT]);
+	otp_params_free(params);
+}
+
 bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 {
 	opened o;
@@ -380,7 +394,9 @@ bool otp_checkpoint_read(const char *path, otp_stored *s, otp_error *err)
 		  read_losses(f, &s->losses) && read_guard(f, s->guard) &&
 		  read_network(f, s, OTP_TRANSPORT) && read_network(f, s, OTP_POTENTIAL);
 	ok = close_file(&o, ok);
-	if (!ok)
+	if (ok)
+		arrange(s);
+	else
 		otp_stored_free(s);
 	return ok;
 }

@@ -92,19 +92,60 @@ static int group_count(int channels)
 	return groups < 1 ? 1 : groups;
 }
 
+/* What every adaptive norm adds to its scales and shifts, beside one another, by one product; made of an
+ * embedding (n, 1, 1, e) at the first norm: (n, 1, 1, columns). */
+static otp_node *style_of(otp_builder *b, otp_node *embedding)
+{
+	if (b->style && b->style_of == embedding)
+		return b->style;
+	int columns = (int)b->params->group_elements[OTP_PARAM_STYLE_CONSTANT], e = embedding->shape.c;
+	otp_node *weight = otp_param_group_rows(b, OTP_PARAM_STYLE_WEIGHT, e);
+	otp_node *bias = otp_param_group_rows(b, OTP_PARAM_STYLE_BIAS, columns);
+	otp_node *constant = otp_param_group_rows(b, OTP_PARAM_STYLE_CONSTANT, columns);
+	otp_node *rows = otp_add(rows_times(embedding, weight), otp_add(bias, constant));
+	b->style_of = embedding;
+	return b->style = otp_reshape(rows, otp_shape4(embedding->shape.n, 1, 1, columns));
+}
+
+/* This norm's scales and shifts, (n, 1, 1, 2c): the learned constants and the embedding's dense image. */
+static otp_node *adapt(otp_builder *b, const char *name, otp_node *embedding, otp_node *scale,
+		       otp_node *shift)
+{
+	int c = scale->shape.c;
+	char weight_name[96], bias_name[96];
+	join(weight_name, sizeof weight_name, name, "weight");
+	join(bias_name, sizeof bias_name, name, "bias");
+	otp_shape s = otp_shape4(1, 1, 2 * c, embedding->shape.c);
+	otp_node *w =
+	    otp_param_grouped(b, weight_name, s, 0.5f / sqrtf((float)s.c), 0, OTP_PARAM_STYLE_WEIGHT);
+	otp_node *bias =
+	    otp_param_grouped(b, bias_name, otp_shape4(1, 1, 1, 2 * c), 0, 0, OTP_PARAM_STYLE_BIAS);
+	otp_node *rows =
+	    otp_add(rows_times(embedding, w), otp_add(bias, otp_concat(scale, shift, OTP_AXIS_C)));
+	return otp_reshape(rows, otp_shape4(embedding->shape.n, 1, 1, 2 * c));
+}
+
 otp_node *otp_layer_norm(otp_builder *b, const char *name, otp_node *x, otp_node *embedding, bool silu)
 {
-	int c = x->shape.c;
+	int c = x->shape.c, begin = 0;
+	otp_param_group group = embedding ? OTP_PARAM_STYLE_CONSTANT : OTP_PARAM_ALONE;
+	otp_shape each = otp_shape4(1, 1, 1, c);
+	otp_node *scale = NULL, *shift = NULL, *style = NULL;
 	char scale_name[96], shift_name[96];
 	join(scale_name, sizeof scale_name, name, "scale");
 	join(shift_name, sizeof shift_name, name, "shift");
-	otp_node *scale = otp_param_constant(b, scale_name, otp_shape4(1, 1, 1, c), 1);
-	otp_node *shift = otp_param_constant(b, shift_name, otp_shape4(1, 1, 1, c), 0);
-	if (embedding) {
-		/* Adaptive: the embedding's share is added to the learned constants. */
-		otp_node *style = otp_layer_dense(b, name, embedding, 2 * c, 0.5f);
-		scale = otp_add(otp_slice(style, OTP_AXIS_C, 0, c), scale);
-		shift = otp_add(otp_slice(style, OTP_AXIS_C, c, c), shift);
+	if (embedding && b->params->arranged) {
+		style = style_of(b, embedding);
+		begin =
+		    (int)(otp_params_find(b->params, scale_name)->offset - b->params->group_offset[group]);
+	} else {
+		scale = otp_param_grouped(b, scale_name, each, 0, 1, group);
+		shift = otp_param_grouped(b, shift_name, each, 0, 0, group);
+		style = embedding ? adapt(b, name, embedding, scale, shift) : NULL;
+	}
+	if (style) {
+		scale = otp_slice(style, OTP_AXIS_C, begin, c);
+		shift = otp_slice(style, OTP_AXIS_C, begin + c, c);
 	}
 	return otp_norm(x, scale, shift, group_count(c), 1e-6f, silu);
 }

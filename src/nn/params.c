@@ -59,15 +59,73 @@ static int find(const otp_params *p, const char *name)
 	return -1;
 }
 
+const otp_param_info *otp_params_find(const otp_params *p, const char *name)
+{
+	int k = find(p, name);
+	return k < 0 ? NULL : &p->info[k];
+}
+
+/* What a parameter takes of a row. */
+static int64_t room_of(const otp_param_info *info)
+{
+	return (int64_t)otp_round_up((size_t)otp_shape_count(info->shape), 16);
+}
+
+void otp_params_arrange(otp_params *p)
+{
+	int64_t at = 0;
+	for (int k = 0; k < p->count; k++) {
+		const otp_param_info *info = &p->info[k];
+		p->arranged |= info->group != OTP_PARAM_ALONE;
+		if (info->group != OTP_PARAM_ALONE && room_of(info) != otp_shape_count(info->shape)) {
+			p->arranged = false;
+			return;
+		}
+	}
+	for (otp_param_group group = 0; group < OTP_PARAM_GROUPS && p->arranged; group++) {
+		p->group_offset[group] = at;
+		for (int k = 0; k < p->count; k++)
+			if (p->info[k].group == group) {
+				p->info[k].offset = at;
+				at += room_of(&p->info[k]);
+			}
+		p->group_elements[group] = at - p->group_offset[group];
+	}
+}
+
+/* One row at a time, through a copy of it. */
+static void reorder(const otp_params *p, float *rows, int count, bool to_file)
+{
+	if (!p->arranged)
+		return;
+	float *row = otp_calloc((size_t)p->elements, sizeof *row);
+	for (int r = 0; r < count; r++) {
+		float *own = rows + r * p->elements;
+		memcpy(row, own, (size_t)p->elements * sizeof *row);
+		int64_t filed = 0;
+		for (int k = 0; k < p->count; k++) {
+			int64_t offset = p->info[k].offset, room = room_of(&p->info[k]);
+			memcpy(own + (to_file ? filed : offset), row + (to_file ? offset : filed),
+			       (size_t)room * sizeof *row);
+			filed += room;
+		}
+	}
+	otp_free(row);
+}
+
+void otp_params_from_file(const otp_params *p, float *rows, int count) { reorder(p, rows, count, false); }
+void otp_params_to_file(const otp_params *p, float *rows, int count) { reorder(p, rows, count, true); }
+
 static int discover(otp_params *p, otp_param_info info)
 {
+	OTP_ASSERT(!p->arranged, "%s is new to parameters that are arranged", info.name);
 	if (p->count == p->room) {
 		size_t old_bytes = (size_t)p->room * sizeof *p->info;
 		p->room = p->room ? 2 * p->room : 64;
 		p->info = otp_realloc(p->info, old_bytes, (size_t)p->room * sizeof *p->info);
 	}
 	info.offset = p->elements;
-	p->elements += (int64_t)otp_round_up((size_t)otp_shape_count(info.shape), 16);
+	p->elements += room_of(&info);
 	p->trainable += otp_shape_count(info.shape);
 	p->info[p->count] = info;
 	return p->count++;
@@ -107,18 +165,39 @@ otp_node *otp_param_identity(otp_builder *b, const char *name, otp_shape shape)
 	return param(b, name, (otp_param_info){.shape = shape, .identity = true});
 }
 
+otp_node *otp_param_grouped(otp_builder *b, const char *name, otp_shape shape, float spread, float center,
+			    otp_param_group group)
+{
+	return param(b, name,
+		     (otp_param_info){.shape = shape, .spread = spread, .center = center, .group = group});
+}
+
+otp_node *otp_param_group_rows(otp_builder *b, otp_param_group group, int columns)
+{
+	const otp_params *p = b->params;
+	otp_shape rows = otp_shape4(1, 1, (int)(p->group_elements[group] / columns), columns);
+	OTP_ASSERT(p->arranged && otp_shape_count(rows) == p->group_elements[group],
+		   "a group that is no matrix");
+	if (!b->groups[group])
+		b->groups[group] =
+		    otp_view(b->graph, "group", b->span, b->base + p->group_offset[group], rows);
+	return b->groups[group];
+}
+
 otp_node **otp_builder_grads(otp_builder *b, otp_node *loss, otp_node *also, otp_node **also_grad)
 {
-	int count = 0, params = b->params->count;
-	otp_node **wrt = otp_calloc((size_t)params + 1, sizeof *wrt);
-	otp_node **found = otp_calloc((size_t)params + 1, sizeof *found);
-	otp_node **grads = otp_calloc((size_t)params, sizeof *grads);
-	int *index = otp_calloc((size_t)params, sizeof *index);
-	for (int k = 0; k < params && k < b->node_room; k++)
-		if (b->nodes[k]) {
+	int count = 0, params = b->params->count, all = params + OTP_PARAM_GROUPS;
+	otp_node **wrt = otp_calloc((size_t)all + 1, sizeof *wrt);
+	otp_node **found = otp_calloc((size_t)all + 1, sizeof *found);
+	otp_node **grads = otp_calloc((size_t)all, sizeof *grads);
+	int *index = otp_calloc((size_t)all, sizeof *index);
+	for (int k = 0; k < all; k++) {
+		otp_node *node = k >= params ? b->groups[k - params] : k < b->node_room ? b->nodes[k] : NULL;
+		if (node) {
 			index[count] = k;
-			wrt[count++] = b->nodes[k];
+			wrt[count++] = node;
 		}
+	}
 	wrt[count] = also;
 	otp_grad(loss, wrt, count + (also != NULL), found);
 	for (int i = 0; i < count; i++)
@@ -138,5 +217,9 @@ void otp_builder_output(otp_builder *b, otp_node **grads, int span, int64_t base
 		if (grads[k])
 			otp_output(otp_reshape(grads[k], b->params->info[k].shape), span,
 				   base + b->params->info[k].offset);
+	for (int group = 0; group < OTP_PARAM_GROUPS; group++)
+		if (grads[b->params->count + group])
+			otp_output(grads[b->params->count + group], span,
+				   base + b->params->group_offset[group]);
 	otp_free(grads);
 }

@@ -266,5 +266,6 @@ otp_params *otp_sample_params(const otp_arch *arch)
 {
 	otp_params *params = otp_params_new();
 	otp_graph_free(otp_sample_build(arch, params, 0, 1, false).graph);
+	otp_params_arrange(params);
 	return params;
 }

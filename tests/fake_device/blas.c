@@ -15,6 +15,7 @@ typedef struct layout {
 
 typedef struct operation {
 	cublasOperation_t a, b;
+	cublasComputeType_t compute; /* what float32 operands are rounded to */
 } operation;
 
 /* What an algorithm counts on. */
@@ -84,11 +85,12 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *d, cublasComputeTy
 					cudaDataType_t scale)
 {
 	OTP_FAKE_CALL;
-	(void)compute;
-	bool refused = call.refused || scale != CUDA_R_32F;
+	bool known = compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_FAST_TF32 ||
+		     compute == CUBLAS_COMPUTE_32F_FAST_16BF;
+	bool refused = call.refused || scale != CUDA_R_32F || !known;
 	cublasStatus_t status = make((void **)d, sizeof(operation), OTP_FAKE_MATRIX, refused);
 	if (status == CUBLAS_STATUS_SUCCESS)
-		*(operation *)(void *)*d = (operation){CUBLAS_OP_N, CUBLAS_OP_N};
+		*(operation *)(void *)*d = (operation){CUBLAS_OP_N, CUBLAS_OP_N, compute};
 	return status;
 }
 
@@ -229,6 +231,16 @@ static double get(const layout *l, const void *data, int64_t at)
 					       : ((const float *)data)[at]);
 }
 
+/* As tensor cores read it. */
+static double operand(const product *p, const layout *l, const void *data, int64_t at)
+{
+	double value = get(l, data, at);
+	return p->operation.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? otp_fake_to_tf32(value)
+	       : p->operation.compute == CUBLAS_COMPUTE_32F_FAST_16BF
+		   ? (double)otp_bf16_widen(otp_bf16_round((float)value))
+		   : value;
+}
+
 static void put(const layout *l, void *data, int64_t at, double value)
 {
 	if (l->type == CUDA_R_16BF)
@@ -249,10 +261,10 @@ static void run_product(void *argument)
 			for (int64_t row = 0; row < (int64_t)p->y.rows; row++) {
 				double sum = 0;
 				for (int64_t k = 0; k < depth; k++)
-					sum += get(&p->a, p->a_data,
-						   plane * p->a.apart + row * a_row + k * a_depth) *
-					       get(&p->b, p->b_data,
-						   plane * p->b.apart + column * b_column + k * b_depth);
+					sum += operand(p, &p->a, p->a_data,
+						       plane * p->a.apart + row * a_row + k * a_depth) *
+					       operand(p, &p->b, p->b_data,
+						       plane * p->b.apart + column * b_column + k * b_depth);
 				put(&p->y, p->y_data, plane * p->y.apart + column * p->y.step + row,
 				    p->alpha * sum);
 			}

@@ -393,6 +393,8 @@ cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, cu
 	OTP_FAKE_CALL;
 	if (call.refused)
 		return CUDNN_STATUS_ALLOC_FAILED;
+	if (type == CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR && getenv("OTPLAN_FAKE_OLD"))
+		return CUDNN_STATUS_NOT_SUPPORTED;
 	descriptor *made = otp_calloc(1, sizeof *made);
 	*made = (descriptor){.type = type, .lives = true};
 	otp_fake_count(OTP_FAKE_DESCRIPTOR, 1);

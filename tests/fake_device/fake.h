@@ -159,5 +159,7 @@ typedef struct otp_fake_run {
 bool otp_fake_run_bind(otp_fake_run *run);
 void otp_fake_run_execute(void *run);
 void otp_fake_program_release(otp_fake_program *program);
+/* As tensor cores round float32 operands: to nearest, ten bits after the point. */
+double otp_fake_to_tf32(double value);
 
 #endif

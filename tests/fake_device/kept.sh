@@ -55,6 +55,15 @@ same composed again
 differ composed first
 [[ -z $(find refused off -name '*.plan') ]] || fail "plans are kept"
 
+title "an older cuDNN that knows no attention: likewise"
+OTPLAN_CUDA_CACHE=old OTPLAN_FAKE_OLD=1 attends again
+same composed again
+[[ ! -s err ]] || fail "something is said"
+
+title "memory for cuDNN's descriptors that is out ends the program with a line"
+OTPLAN_CUDA_CACHE=no-memory OTPLAN_FAKE_FAIL=cudnnBackendCreateDescriptor:3+ "$KEPT" again 2>err && fail "it went on"
+grep -q cudnnBackendCreateDescriptor err || fail "no line"
+
 title "threads that cannot be had: one after another"
 OTPLAN_CUDA_CACHE=alone OTPLAN_FAKE_FAIL=cudnnCreate:2+ attends again
 same first again

@@ -122,7 +122,7 @@ static double rounded(double value, cudnnDataType_t type)
 }
 
 /* To nearest, ten bits after the point. */
-static double to_tf32(double value)
+double otp_fake_to_tf32(double value)
 {
 	float narrow = (float)value;
 	uint32_t bits;
@@ -246,7 +246,7 @@ static void convolve(const otp_fake_operation *o, const array *x, const array *w
 static void round_operand(const state *s, const array *a)
 {
 	for (int64_t i = 0; i < count_of(a->tensor) && s->run->engine.tensor_cores; i++)
-		a->at[i] = to_tf32(a->at[i]);
+		a->at[i] = otp_fake_to_tf32(a->at[i]);
 }
 
 static void run_convolution(state *s, const otp_fake_operation *o)
