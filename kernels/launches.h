@@ -26,7 +26,8 @@ static inline unsigned otp_power_of_two_from(unsigned value, unsigned most)
 
 /* ---- sums: of dimensions 1 and 3 of fold.h's lanes ---- */
 
-enum { OTP_SUM_BLOCKS = 1024, OTP_SUM_ROWS_A_THREAD = 8 };
+/* A thread adds at least ROWS_A_THREAD rows where there are many, and no more than MOST_ROWS: in float. */
+enum { OTP_SUM_BLOCKS = 1024, OTP_SUM_ROWS_A_THREAD = 8, OTP_SUM_MOST_ROWS = 64 };
 /* Few enough for one thread, whose neighbours read neighbouring columns; for a warp, along what is summed. */
 enum { OTP_SHORT_COLUMN = 32, OTP_SHORT_ROW = 512 };
 
@@ -44,9 +45,11 @@ static inline unsigned otp_sum_team(const int64_t *count)
 static inline unsigned otp_sum_slices(unsigned rows, unsigned packs, unsigned outer)
 {
 	unsigned lanes = otp_power_of_two_from(packs, OTP_WARP), tiles = (packs + lanes - 1) / lanes;
-	unsigned worth = rows / (OTP_THREADS / lanes * OTP_SUM_ROWS_A_THREAD);
-	unsigned wanted = OTP_SUM_BLOCKS / (outer * tiles), slices = worth < wanted ? worth : wanted;
-	slices = slices < 1 ? 1 : slices;
+	unsigned passes = (rows + OTP_THREADS / lanes - 1) / (OTP_THREADS / lanes);
+	unsigned worth = passes / OTP_SUM_ROWS_A_THREAD, wanted = OTP_SUM_BLOCKS / (outer * tiles);
+	unsigned slices = worth < wanted ? worth : wanted;
+	unsigned least = (passes + OTP_SUM_MOST_ROWS - 1) / OTP_SUM_MOST_ROWS;
+	slices = slices < least ? least : slices;
 	unsigned slice_rows = (rows + slices - 1) / slices;
 	return (rows + slice_rows - 1) / slice_rows;
 }

@@ -1,7 +1,9 @@
 /* scalar: every pointwise formula once, for host and device, in double (_d,
- * used by ref) and float (_f, used by cpu and cuda). The float exponential,
- * logarithm and circle functions are our own polynomials, so that compilers
- * vectorise them and every backend has the same ones; the double exponential
+ * used by ref) and float (_f, used by cpu and cuda). Logarithm and circle
+ * functions are our own polynomials in float, so that compilers vectorise them
+ * and every backend makes the same draws. Exponential, quotient and 1/sqrt have
+ * a device form, the GPU's own instructions, and a host form, which the cpu and
+ * the tests' shim use: check_ops' bounds cover either. In double the exponential
  * is the C library's, so that check_ops compares the two.
  */
 #ifndef OTP_SCALAR_H
@@ -11,6 +13,17 @@
 
 #include <math.h>
 #include <string.h>
+
+#ifdef __CUDA_ARCH__
+
+/* e^x: at most 2 + floor(1.173 |x|) ulp off (CUDA's documentation), 0 and infinity where float ends. */
+static inline OTP_HD float otp_exp_f(float x) { return __expf(x); }
+/* a / b: at most 2 ulp off, and 0 where |b| > 2^126 (CUDA's documentation). */
+static inline OTP_HD float otp_quotient_f(float a, float b) { return __fdividef(a, b); }
+/* At most 2 ulp off. */
+static inline OTP_HD float otp_rsqrt_f(float x) { return rsqrtf(x); }
+
+#else
 
 /* e^x in float, relative error below 2e-7 on [-87, 88], clamped outside.
  * Range reduction x = k log 2 + r in two steps (Cody-Waite), degree-6
@@ -35,12 +48,18 @@ static inline OTP_HD float otp_exp_f(float x)
 	memcpy(&two_to_k, &bits, sizeof two_to_k);
 	return p * two_to_k;
 }
+static inline OTP_HD float otp_quotient_f(float a, float b) { return a / b; }
+static inline OTP_HD float otp_rsqrt_f(float x) { return 1.0f / sqrtf(x); }
+
+#endif
 
 static inline OTP_HD double otp_exp_d(double x) { return exp(x); }
+static inline OTP_HD double otp_quotient_d(double a, double b) { return a / b; }
+static inline OTP_HD double otp_rsqrt_d(double x) { return 1 / sqrt(x); }
 
 /* The formulas, written once for a type T with suffix S. */
 #define OTP_SCALAR_FORMULAS(T, S, SQRT, LOG1P, FABS)                                                         \
-	static inline OTP_HD T otp_sigmoid##S(T x) { return (T)1 / ((T)1 + otp_exp##S(-x)); }                \
+	static inline OTP_HD T otp_sigmoid##S(T x) { return otp_quotient##S((T)1, (T)1 + otp_exp##S(-x)); }  \
 	static inline OTP_HD T otp_silu##S(T x) { return x * otp_sigmoid##S(x); }                            \
 	/* silu'(x) = s + x s (1 - s) */                                                                     \
 	static inline OTP_HD T otp_silu_slope##S(T x)                                                        \
@@ -56,12 +75,15 @@ static inline OTP_HD double otp_exp_d(double x) { return exp(x); }
 	}                                                                                                    \
 	static inline OTP_HD T otp_lrelu##S(T x, T slope) { return x > (T)0 ? x : slope * x; }               \
 	static inline OTP_HD T otp_lrelu_gate##S(T x, T g, T slope) { return x > (T)0 ? g : slope * g; }     \
+	static inline OTP_HD T otp_lrelu_gate_merge##S(T x, T g, T r, T slope, T scale)                      \
+	{                                                                                                    \
+		return scale * (otp_lrelu_gate##S(x, g, slope) + r);                                         \
+	}                                                                                                    \
 	/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which never overflows */                              \
 	static inline OTP_HD T otp_softplus##S(T x)                                                          \
 	{                                                                                                    \
 		return (x > (T)0 ? x : (T)0) + LOG1P(otp_exp##S(-FABS(x)));                                  \
 	}                                                                                                    \
-	static inline OTP_HD T otp_rsqrt##S(T x) { return (T)1 / SQRT(x); }                                  \
 	/* Adam (Kingma, Ba 2015) with bias corrections c1 = 1/(1 - b1^t), c2 = 1/(1 - b2^t). */             \
 	static inline OTP_HD T otp_adam_step##S(T p, T g, T *m, T *v, T rate, T b1, T b2, T c1, T c2, T eps) \
 	{                                                                                                    \

@@ -10,6 +10,7 @@
 #include "bf16.h"
 #include "check_ops/harness.h"
 #include "core/rng.h"
+#include "scalar.h"
 
 #include <string.h>
 
@@ -22,7 +23,7 @@ static const way NARROW = {OTP_PRECISION_BF16, 1 | 2}, NARROW_RESULT = {OTP_PREC
 
 static bool passes(const char *backend, const test_case *t, way w, double magnitude, double exact, double got)
 {
-	return fabs(got - exact) <= allowed_error(backend, t, w, magnitude, exact);
+	return fabs(got - exact) <= allowed_error(backend, t, w, magnitude, 0, 0, exact);
 }
 
 static double bf16_nearest(double value) { return (double)otp_bf16_widen(otp_bf16_round((float)value)); }
@@ -116,6 +117,59 @@ static void sums_are_rounded_before_an_epilogue(void **state)
 	assert_false(passes("cuda", &MERGE, NARROW, 2, 0x1p-8, -0x1.1p-8));
 }
 
+/* ---- the GPU's own exponential and quotient ---- */
+
+/* As the device computes them: x log2(e) in float, 2 to the power of it and quotients with an error of
+ * `ulps`. */
+static double device_sigmoid(float x, double ulps)
+{
+	float power = -x * 1.44269504f;
+	float e = (float)(exp2((double)power) * (1 + ulps * 0x1p-23));
+	float whole = 1 + e;
+	return (double)(float)(1 / (double)whole * (1 - ulps * 0x1p-23));
+}
+
+static void device_sigmoids_pass(void **state)
+{
+	(void)state;
+	static const test_case SIGMOID = {.op = OTP_OP_sigmoid,
+					  .bound = BY_OUT,
+					  .roundings = 7,
+					  .device_roundings = 7,
+					  .device_slope = 2.35};
+	way floats = {OTP_PRECISION_F32, 0};
+	int beyond_host = 0, wrong = 0, count = 0;
+	for (float x = -60; x <= 60; x += 0.0625f, count++) {
+		double exact = 1 / (1 + exp(-(double)x)), sign = count % 2 ? 1 : -1;
+		double got = device_sigmoid(x, 2 * sign);
+		assert_true(fabs(got - exact) <=
+			    allowed_error("cuda", &SIGMOID, floats, exact, 0, (double)x, exact));
+		beyond_host +=
+		    fabs(got - exact) > allowed_error("shim", &SIGMOID, floats, exact, 0, (double)x, exact);
+		double coarse = exact * (1 + 0x1p-15); /* as of a half's eleven digits and more */
+		wrong += fabs(coarse - exact) >
+			 allowed_error("cuda", &SIGMOID, floats, exact, 0, (double)x, exact);
+	}
+	assert_true(beyond_host > count / 8); /* the host's bound is not the device's */
+	assert_int_equal(wrong, count);
+}
+
+/* Far out and where there is no number: on the host, and as the device computes. */
+static void tails_are_right(void **state)
+{
+	(void)state;
+	assert_true(otp_silu_f(400) == 400 && otp_softplus_f(400) == 400 && otp_sigmoid_f(400) == 1);
+	assert_true(fabsf(otp_silu_f(-400)) < 1e-30f && otp_softplus_f(-400) < 1e-30f);
+	assert_true(otp_sigmoid_f(-400) >= 0 && otp_sigmoid_f(-400) < 1e-30f);
+	assert_true(fabsf(otp_silu_slope_f(-400)) < 1e-30f && otp_silu_slope_f(400) == 1);
+	assert_true(isnan(otp_silu_f(NAN)) && isnan(otp_sigmoid_f(NAN)) && isnan(otp_softplus_f(NAN)));
+	assert_true(device_sigmoid(400, 2) == (double)(float)(1 - 0x1p-22) && device_sigmoid(-400, 2) == 0);
+	assert_true(isnan(device_sigmoid(NAN, 2)));
+	assert_true(isnan(otp_bf16_widen(otp_bf16_round(NAN))) &&
+		    isinf(otp_bf16_widen(otp_bf16_round(INFINITY))));
+	assert_int_equal(otp_bf16_round_pair(1, -2), 0xc0003f80);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +177,8 @@ int main(void)
 	    cmocka_unit_test(little_more_is_refused),
 	    cmocka_unit_test(only_where_it_is_computed_so),
 	    cmocka_unit_test(sums_are_rounded_before_an_epilogue),
+	    cmocka_unit_test(device_sigmoids_pass),
+	    cmocka_unit_test(tails_are_right),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,8 @@ typedef struct sample {
 	const float *x, *g;
 	float *mean, *gain, *shift; /* gain = scale rstd */
 	float *rest, *tilt;	    /* gx = gain du - rest - tilt d */
+	const float *elsewhere;	    /* norm_dgrad_merge's r and scale */
+	float merged;
 } sample;
 
 enum { COEFFICIENTS = 5 };
@@ -254,33 +256,45 @@ static void prepare_dgrad(const otp_call *call, sample *s, int n)
 	}
 }
 
-OTP_INLINE void dgrad_rows(float *gx, const sample *s, bool silu)
+/* merge: times s->merged, after what reaches x elsewhere is added. */
+OTP_INLINE void dgrad_rows(float *gx, const sample *s, bool silu, bool merge)
 {
 	const float *x = s->x, *g = s->g, *mean = s->mean, *gain = s->gain, *shift = s->shift;
-	const float *rest = s->rest, *tilt = s->tilt;
+	const float *rest = s->rest, *tilt = s->tilt, *elsewhere = s->elsewhere;
 	int c = s->c;
 	for (int64_t r = 0; r < s->rows; r++, x += c, g += c, gx += c) {
 #pragma omp simd
 		for (int j = 0; j < c; j++) {
 			float d = x[j] - mean[j], du = inside_grad(d, g[j], gain[j], shift[j], silu);
 			gx[j] = gain[j] * du - rest[j] - tilt[j] * d;
+			if (merge)
+				gx[j] = s->merged * (gx[j] + elsewhere[j]);
 		}
+		elsewhere += merge ? c : 0;
 	}
 }
 
-OTP_SIMD static void dgrad_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false); }
-OTP_SIMD static void dgrad_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true); }
+OTP_SIMD static void dgrad_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false, false); }
+OTP_SIMD static void dgrad_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true, false); }
+OTP_SIMD static void merge_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false, true); }
+OTP_SIMD static void merge_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true, true); }
 
 static void run_norm_dgrad(const otp_call *call)
 {
 	otp_shape shape = call->in[0].shape;
+	bool merge = call->op == OTP_OP_norm_dgrad_merge, silu = call->attr.norm.silu;
 	float *gx = call->out.data;
 	for (int n = 0; n < shape.n; n++) {
 		sample s = open_sample(call, n);
 		s.g = sample_data(&call->in[4], n);
+		s.elsewhere = merge ? sample_data(&call->in[6], n) : NULL;
+		s.merged = call->attr.norm.scale;
 		prepare_dgrad(call, &s, n);
-		(call->attr.norm.silu ? dgrad_silu : dgrad_plain)(gx + (int64_t)n * s.rows * s.c, &s);
+		(merge	? silu ? merge_silu : merge_plain
+		 : silu ? dgrad_silu
+			: dgrad_plain)(gx + (int64_t)n * s.rows * s.c, &s);
 	}
 }
 
 const otp_kernel otp_cpu_norm_dgrad = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};
+const otp_kernel otp_cpu_norm_dgrad_merge = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};

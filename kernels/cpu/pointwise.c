@@ -52,6 +52,20 @@ GATE(lrelu_gate, call->attr.slope.slope, otp_lrelu_gate_f(x, g, p))
 GATE(silu_gate, 0, g *otp_silu_slope_f(x))
 GATE(silu_curve, 0, g *otp_silu_curve_f(x))
 
+OTP_SIMD static void loop_lrelu_gate_merge(float *y, const float *x, const float *g, const float *r,
+					   int64_t count, float slope, float scale)
+{
+#pragma omp simd
+	for (int64_t i = 0; i < count; i++)
+		y[i] = otp_lrelu_gate_merge_f(x[i], g[i], r[i], slope, scale);
+}
+
+OTP_CPU_KERNEL(lrelu_gate_merge)
+{
+	loop_lrelu_gate_merge(call->out.data, call->in[0].data, call->in[1].data, call->in[2].data,
+			      otp_shape_count(call->out.shape), call->attr.gate.slope, call->attr.gate.scale);
+}
+
 /* Broadcasting: folded to at most four dimensions, the two inner ones in one
  * hot function. Where an operand stands still along the inner dimension it is
  * a scalar there; both cannot, or the dimension would have length 1. */

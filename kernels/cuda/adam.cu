@@ -7,7 +7,7 @@
 #include "scalar.h"
 #include "tree.h"
 
-namespace
+namespace otp_adam
 {
 
 /* Rows of the state and of the gradients are `columns` apart. */
@@ -62,7 +62,7 @@ template <class T> __device__ T block_sum(T value)
 enum { SQUARES_A_THREAD = OTP_NORM_COLUMNS / OTP_THREADS };
 
 template <int W>
-__global__ void squares(float *y, const float *grads, int64_t columns, int parts, int begin, int end)
+OTP_GLOBAL adam_squares(float *y, const float *grads, int64_t columns, int parts, int begin, int end)
 {
 	for (int block = begin + (int)blockIdx.x; block < end; block += (int)gridDim.x) {
 		int64_t first = (int64_t)block * OTP_NORM_COLUMNS + threadIdx.x * SQUARES_A_THREAD;
@@ -79,7 +79,7 @@ __global__ void squares(float *y, const float *grads, int64_t columns, int parts
 }
 
 /* One block of threads. after and before may be the same. */
-__global__ void guard(float *after, const float *before, int values, int kind, float times,
+OTP_GLOBAL adam_guard(float *after, const float *before, int values, int kind, float times,
 		      const float *squares, int blocks, const float *hyper)
 {
 	__shared__ float median;
@@ -110,7 +110,7 @@ __device__ void keep_state(const update &u)
 			u.out[row * u.columns + at] = u.in[row * u.columns + at];
 }
 
-template <int W> __global__ void step(update u)
+template <int W> OTP_GLOBAL adam_step(update u)
 {
 	float factor = u.guard[OTP_GUARD_FACTOR];
 	if (u.guard[OTP_GUARD_STOPPED] != 0) {
@@ -149,7 +149,9 @@ int64_t share_begin(int64_t columns, int share, int shares)
 	return begin < columns ? begin : columns;
 }
 
-} // namespace
+} // namespace otp_adam
+
+using namespace otp_adam;
 
 OTP_CUDA_KERNEL(squares)
 {
@@ -162,16 +164,16 @@ OTP_CUDA_KERNEL(squares)
 		return;
 	unsigned grid = otp_blocks(end - begin, 1);
 	if (columns % 4 == 0 && otp_aligned(grads))
-		OTP_LAUNCH(call, squares<4>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
+		OTP_LAUNCH(call, adam_squares<4>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
 	else
-		OTP_LAUNCH(call, squares<1>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
+		OTP_LAUNCH(call, adam_squares<1>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
 }
 
 OTP_CUDA_KERNEL(guard)
 {
-	OTP_LAUNCH(call, guard, 1, OTP_THREADS, 0, floats(call->out), floats(call->in[0]), call->out.shape.c,
-		   call->attr.guard.kind, call->attr.guard.times, floats(call->in[1]), call->in[1].shape.c,
-		   floats(call->in[2]));
+	OTP_LAUNCH(call, adam_guard, 1, OTP_THREADS, 0, floats(call->out), floats(call->in[0]),
+		   call->out.shape.c, call->attr.guard.kind, call->attr.guard.times, floats(call->in[1]),
+		   call->in[1].shape.c, floats(call->in[2]));
 }
 
 OTP_CUDA_KERNEL(adam)
@@ -198,7 +200,7 @@ OTP_CUDA_KERNEL(adam)
 	bool wide = columns % 4 == 0 && otp_aligned(u.in) && otp_aligned(u.grads) && otp_aligned(u.out) &&
 		    otp_aligned(u.rounded.data);
 	if (wide)
-		OTP_LAUNCH(call, step<4>, otp_blocks((u.end - u.begin) / 4), OTP_THREADS, 0, u);
+		OTP_LAUNCH(call, adam_step<4>, otp_blocks((u.end - u.begin) / 4), OTP_THREADS, 0, u);
 	else
-		OTP_LAUNCH(call, step<1>, otp_blocks(u.end - u.begin), OTP_THREADS, 0, u);
+		OTP_LAUNCH(call, adam_step<1>, otp_blocks(u.end - u.begin), OTP_THREADS, 0, u);
 }

@@ -3,7 +3,7 @@
 #include "cuda/launch.cuh"
 #include "scalar.h"
 
-namespace
+namespace otp_data
 {
 
 /* A set of pictures, `words` each, bytes four a word; a sample's pick is 2 row + mirrored. */
@@ -13,7 +13,7 @@ struct pictures {
 	unsigned w, c, values; /* of the output: values = h w c */
 };
 
-__global__ void gather(float *y, pictures p, unsigned count)
+OTP_GLOBAL data_gather(float *y, pictures p, unsigned count)
 {
 	for (int64_t item = otp_first_item(); item < count; item += otp_item_step()) {
 		unsigned n = (unsigned)item / p.values, at = (unsigned)item - n * p.values;
@@ -28,7 +28,7 @@ __global__ void gather(float *y, pictures p, unsigned count)
 }
 
 /* out and ring may be the same. */
-__global__ void record(float *out, const float *ring, const float *row, const uint32_t *slot, unsigned slots,
+OTP_GLOBAL data_record(float *out, const float *ring, const float *row, const uint32_t *slot, unsigned slots,
 		       unsigned columns)
 {
 	unsigned first = *slot % slots * columns;
@@ -46,7 +46,9 @@ const uint32_t *words_of(const otp_tensor &t, int column)
 	return static_cast<const uint32_t *>(t.data) + column;
 }
 
-} // namespace
+} // namespace otp_data
+
+using namespace otp_data;
 
 OTP_CUDA_KERNEL(gather)
 {
@@ -61,14 +63,14 @@ OTP_CUDA_KERNEL(gather)
 		      (unsigned)s.w,
 		      (unsigned)s.c,
 		      (unsigned)(s.h * s.w * s.c)};
-	OTP_LAUNCH(call, gather, otp_blocks(count), OTP_THREADS, 0, floats(call->out), p, count);
+	OTP_LAUNCH(call, data_gather, otp_blocks(count), OTP_THREADS, 0, floats(call->out), p, count);
 }
 
 OTP_CUDA_KERNEL(record)
 {
 	otp_shape s = call->in[0].shape;
 	unsigned count = otp_index_count(s);
-	OTP_LAUNCH(call, record, otp_blocks(count), OTP_THREADS, 0, floats(call->out), floats(call->in[0]),
-		   floats(call->in[1]), words_of(call->in[2], call->attr.record.column), (unsigned)s.w,
-		   (unsigned)s.c);
+	OTP_LAUNCH(call, data_record, otp_blocks(count), OTP_THREADS, 0, floats(call->out),
+		   floats(call->in[0]), floats(call->in[1]), words_of(call->in[2], call->attr.record.column),
+		   (unsigned)s.w, (unsigned)s.c);
 }

@@ -3,39 +3,57 @@
 #include "cuda/launch.cuh"
 #include "scalar.h"
 
-namespace
+namespace otp_epilogue
 {
 
 /* out = lrelu(scale (y + b + r), slope); r may be missing. */
-struct epilogue {
-	view out, y, b, r;
-	bool residual;
-	unsigned channels;
+struct terms {
+	view b;
+	divisor channels; /* in packs */
 	float scale, slope;
 };
 
-template <int W> __global__ void finish(epilogue e, int64_t packs)
+template <int W> __device__ pack<W> finished(pack<W> p, const pack<W> &b, const terms &e)
 {
-	for (int64_t item = otp_first_item(); item < packs; item += otp_item_step()) {
-		pack<W> p = load<W>(e.y, item * W), b = load<W>(e.b, item * W % e.channels), r = {};
-		if (e.residual)
-			r = load<W>(e.r, item * W);
-		for (int k = 0; k < W; k++)
-			p.v[k] = otp_lrelu_f(e.scale * (p.v[k] + b.v[k] + r.v[k]), e.slope);
-		store(e.out, item * W, p);
-	}
+	for (int k = 0; k < W; k++)
+		p.v[k] = otp_lrelu_f(e.scale * (p.v[k] + b.v[k]), e.slope);
+	return p;
 }
 
-} // namespace
+template <class V, int W> OTP_GLOBAL epilogue_bias(V out, V y, terms e, unsigned count)
+{
+	each_pack<W>(y, walk_over<W>(count), [&](unsigned at, const pack<W> &p) {
+		store(out, at, finished(p, load<W>(e.b, at / W % e.channels * W), e));
+	});
+}
+
+template <class V, int W> OTP_GLOBAL epilogue_residual(V out, V y, V r, terms e, unsigned count)
+{
+	each_pair<W>(y, r, walk_over<W>(count), [&](unsigned at, pack<W> p, const pack<W> &q) {
+		pack<W> b = load<W>(e.b, at / W % e.channels * W);
+		for (int k = 0; k < W; k++)
+			p.v[k] = p.v[k] + b.v[k] + q.v[k];
+		store(out, at, finished(p, pack<W>{}, e));
+	});
+}
+
+} // namespace otp_epilogue
+
+using namespace otp_epilogue;
 
 void otp_cuda_epilogue(const otp_call *call, const otp_tensor *out, const otp_tensor *y, const otp_tensor *b,
 		       const otp_tensor *r, float scale, float slope)
 {
-	view none = {nullptr, false};
-	unsigned channels = (unsigned)y->shape.c;
-	epilogue e = {view_of(*out), view_of(*y), view_of(*b), r ? view_of(*r) : none,
-		      r != nullptr,  channels,	  scale,       slope};
-	int width = otp_width(channels, {e.out, e.y, e.b, e.r});
-	int64_t packs = otp_index_count(y->shape) / (unsigned)width;
-	OTP_WITH_WIDTH(width, OTP_LAUNCH(call, finish<W>, otp_blocks(packs), OTP_THREADS, 0, e, packs));
+	unsigned channels = (unsigned)y->shape.c, count = otp_index_count(y->shape);
+	view to = view_of(*out), from = view_of(*y), rest = r ? view_of(*r) : from;
+	otp_packs packs = otp_aligned(b->data) ? otp_packs_of(channels, {to, from, rest}) : OTP_PACKS_SINGLE;
+	terms e = {view_of(*b), divisor_of(channels / (unsigned)otp_packs_width(packs)), scale, slope};
+	if (r)
+		OTP_WITH_PACKS(packs, OTP_LAUNCH(call, (epilogue_residual<V, W>),
+						 otp_blocks_for(count, W, PAIRS_IN_FLIGHT<V>), OTP_THREADS, 0,
+						 as<V>(to), as<V>(from), as<V>(rest), e, count));
+	else
+		OTP_WITH_PACKS(packs,
+			       OTP_LAUNCH(call, (epilogue_bias<V, W>), otp_blocks_for(count, W, IN_FLIGHT<V>),
+					  OTP_THREADS, 0, as<V>(to), as<V>(from), e, count));
 }

@@ -1,16 +1,19 @@
 /* norm.cu: group normalisation fused with scale, shift and SiLU, in NHWC. A
  * tensor is cut into (sample, tile of channels, slice of rows), one block each,
- * so that a small batch still fills the device; a thread keeps its channels'
- * coefficients in registers and walks rows. Sums are per (sample, channel),
- * slice by slice, in double (which makes the one-pass variance safe), and a
- * second launch adds the slices: no atomics, the same order always. */
+ * so that a small batch still fills the device. A block folds statistics, scale
+ * and shift into two or four numbers a channel; a thread keeps its channels' in
+ * registers and walks rows, four loads in flight. Sums are per (sample, channel),
+ * in float over a thread's rows, in double over threads and slices; a second
+ * launch adds the slices: no atomics, the same order always. */
 #include "cuda/launch.cuh"
 #include "scalar.h"
 
-namespace
+namespace otp_norm
 {
 
-constexpr unsigned MOST_SLICES = 128, WANTED_BLOCKS = 1024, ROWS_A_THREAD = 4;
+/* A thread sums at least ROWS_A_THREAD rows, and no more than MOST_ROWS in float, if slices are not too many.
+ */
+constexpr unsigned MOST_SLICES = 128, WANTED_BLOCKS = 1024, ROWS_A_THREAD = 4, MOST_ROWS = 64;
 
 struct cut {
 	int rows, c;	       /* of a sample: h w positions, channels */
@@ -29,8 +32,9 @@ cut cut_of(otp_shape s, int width)
 		k.lanes *= 2;
 	k.tiles = (packs + k.lanes - 1) / k.lanes;
 	unsigned whole = (unsigned)s.n * k.tiles, wanted = WANTED_BLOCKS / whole;
-	unsigned worth = (unsigned)k.rows / (OTP_THREADS / k.lanes * ROWS_A_THREAD);
-	unsigned slices = worth < wanted ? worth : wanted;
+	unsigned passes = (unsigned)k.rows / (OTP_THREADS / k.lanes), worth = passes / ROWS_A_THREAD;
+	unsigned slices = worth < wanted ? worth : wanted, least = (passes + MOST_ROWS - 1) / MOST_ROWS;
+	slices = slices < least ? least : slices;
 	slices = slices < 1 ? 1 : slices < MOST_SLICES ? slices : MOST_SLICES;
 	k.slice_rows = (k.rows + (int)slices - 1) / (int)slices;
 	k.slices = (unsigned)((k.rows + k.slice_rows - 1) / k.slice_rows);
@@ -40,8 +44,8 @@ cut cut_of(otp_shape s, int width)
 
 /* What a thread works on: W channels from `channel` on, rows row, row + step, ... below end. */
 struct share {
-	int n, slice, channel, row, end, step;
-	bool inside; /* a block's last lanes may lie past the channels */
+	int n, slice, base, channel, row, end, step; /* base: the block's first channel */
+	bool inside;				     /* a block's last lanes may lie past the channels */
 };
 
 template <int W> __device__ share share_of(const cut &k)
@@ -51,7 +55,8 @@ template <int W> __device__ share share_of(const cut &k)
 	t.step = (int)(OTP_THREADS / k.lanes);
 	t.slice = (int)(b % k.slices);
 	b /= k.slices;
-	t.channel = (int)((b % k.tiles * k.lanes + lane) * W);
+	t.base = (int)(b % k.tiles * k.lanes * W);
+	t.channel = t.base + (int)lane * W;
 	t.n = (int)(b / k.tiles);
 	t.row = t.slice * k.slice_rows + (int)(threadIdx.x / k.lanes);
 	t.end = (t.slice + 1) * k.slice_rows;
@@ -60,8 +65,7 @@ template <int W> __device__ share share_of(const cut &k)
 	return t;
 }
 
-/* Everything that says what u is: u = gain (x - mean) + shift. Strides are 0 where one row serves all
- * samples. */
+/* What says what u is: u = scale (x - mean) rstd + shift. Strides are 0 where one row serves all samples. */
 struct recipe {
 	const float *stats, *scale, *shift;
 	int scale_step, shift_step, groups;
@@ -78,95 +82,180 @@ recipe recipe_of(const otp_call *call)
 		      call->attr.norm.groups};
 }
 
-template <int W> struct coefficients {
-	float mean[W], gain[W], shift[W];
+/* ---- coefficients: a block's channels, each folded once ---- */
+
+constexpr int MOST_CHANNELS = 8 * OTP_WARP, MOST_GROUPS = MOST_CHANNELS;
+static_assert(MOST_CHANNELS <= int{OTP_THREADS}, "a thread folds one channel");
+
+/* u = gain x + shift; and gx = gain du + level - tilt x. */
+struct line {
+	float gain[MOST_CHANNELS], shift[MOST_CHANNELS];
+};
+struct plane {
+	float tilt[MOST_CHANNELS], level[MOST_CHANNELS];
 };
 
-template <int W> __device__ coefficients<W> coefficients_of(const recipe &r, const cut &k, const share &t)
+/* The channel that this thread folds; k.c or more: none. */
+template <int W> __device__ int own_channel(const cut &k, const share &t)
 {
-	coefficients<W> f;
-	int size = k.c / r.groups;
-	const float *stats = r.stats + (int64_t)t.n * 2 * r.groups;
-	for (int j = 0; j < W; j++) {
-		int c = t.channel + j, group = c / size;
-		f.mean[j] = stats[group];
-		f.gain[j] = r.scale[(int64_t)t.n * r.scale_step + c] * stats[r.groups + group];
-		f.shift[j] = r.shift[(int64_t)t.n * r.shift_step + c];
-	}
-	return f;
+	return threadIdx.x < k.lanes * W ? t.base + (int)threadIdx.x : k.c;
 }
 
-/* dL/du of one element at distance d from the mean */
-template <bool SILU> __device__ float inside_grad(float d, float g, float gain, float shift)
+template <int W> __device__ void fold_line(line &l, const recipe &r, const cut &k, const share &t)
 {
-	return SILU ? g * otp_silu_slope_f(gain * d + shift) : g;
+	int c = own_channel<W>(k, t);
+	if (c < k.c) {
+		const float *stats = r.stats + (int64_t)t.n * 2 * r.groups + c / (k.c / r.groups);
+		float gain = r.scale[(int64_t)t.n * r.scale_step + c] * stats[r.groups];
+		l.gain[threadIdx.x] = gain;
+		l.shift[threadIdx.x] = r.shift[(int64_t)t.n * r.shift_step + c] - gain * stats[0];
+	}
+	__syncthreads();
+}
+
+/* gx = gain du - rest - tilt (x - mean), with rest and tilt of a (sample, group): from sums, a warp a group.
+ */
+template <int W>
+__device__ void fold_plane(plane &p, const float *sums, const recipe &r, const cut &k, const share &t)
+{
+	__shared__ float rest[MOST_GROUPS], tilt[MOST_GROUPS];
+	int size = k.c / r.groups, first = t.base / size, lane = (int)(threadIdx.x % OTP_WARP);
+	int end = t.base + (int)k.lanes * W, c = own_channel<W>(k, t);
+	const float *stats = r.stats + (int64_t)t.n * 2 * r.groups;
+	const float *scale = r.scale + (int64_t)t.n * r.scale_step, *sum = sums + (int64_t)t.n * 2 * k.c;
+	end = end < k.c ? end : k.c;
+	for (int group = first + (int)(threadIdx.x / OTP_WARP); group * size < end; group += OTP_WARPS) {
+		float product = 0, plain = 0;
+		OTP_NOT_UNROLLED
+		for (int i = group * size + lane; i < (group + 1) * size; i += OTP_WARP) {
+			product += scale[i] * sum[i];
+			plain += scale[i] * sum[k.c + i];
+		}
+		product = warp_sum(product);
+		plain = warp_sum(plain);
+		float share = stats[r.groups + group] / ((float)k.rows * (float)size);
+		if (lane == 0) {
+			rest[group - first] = share * plain;
+			tilt[group - first] = share * stats[r.groups + group] * product;
+		}
+	}
+	__syncthreads();
+	if (c < k.c) {
+		int group = c / size;
+		p.tilt[threadIdx.x] = tilt[group - first];
+		p.level[threadIdx.x] = tilt[group - first] * stats[group] - rest[group - first];
+	}
+	__syncthreads();
+}
+
+/* The thread's of a block's numbers. */
+template <int W> __device__ pack<W> own(const float *numbers, const cut &k)
+{
+	pack<W> p;
+	for (int j = 0; j < W; j++)
+		p.v[j] = numbers[threadIdx.x % k.lanes * W + j];
+	return p;
+}
+
+/* dL/du */
+template <bool SILU> __device__ float inside_grad(float u, float g)
+{
+	return SILU ? g * otp_silu_slope_f(u) : g;
+}
+
+/* ---- a thread's rows ---- */
+
+/* Within its sample. */
+__device__ walk walk_of(const cut &k, const share &t)
+{
+	return walk{(unsigned)(t.row * k.c + t.channel), (unsigned)(t.step * k.c), (unsigned)(t.end * k.c)};
+}
+
+/* The tensor from sample n on. */
+template <class V> __device__ V sample_of(V x, const cut &k, int n)
+{
+	return shifted(x, (int64_t)n * k.rows * k.c);
 }
 
 /* ---- sums over rows ---- */
 
 /* The block's sums of two quantities a channel: partial[(n slices + slice) 2 + which][c]. */
 template <int W>
-__device__ void put_sums(double *partial, const double *first, const double *second, const cut &k,
+__device__ void put_sums(double *partial, const float *first, const float *second, const cut &k,
 			 const share &t)
 {
-	OTP_DYNAMIC_SHARED(double, room); /* [2 W][threads] */
+	__shared__ float room[2 * W * OTP_THREADS];
 	for (int j = 0; j < W; j++) {
 		room[j * OTP_THREADS + threadIdx.x] = first[j];
 		room[(W + j) * OTP_THREADS + threadIdx.x] = second[j];
 	}
 	__syncthreads();
-	int base = t.channel - (int)(threadIdx.x % k.lanes) * W;
 	for (unsigned i = threadIdx.x; i < 2 * W * k.lanes; i += OTP_THREADS) {
 		unsigned lane = i % k.lanes, j = i / k.lanes;
-		int channel = base + (int)lane * W + (int)(j % W);
+		int channel = t.base + (int)(lane * W + j % W);
 		double total = 0;
 		for (unsigned at = lane; at < OTP_THREADS; at += k.lanes)
-			total += room[j * OTP_THREADS + at];
+			total += (double)room[j * OTP_THREADS + at];
 		if (channel < k.c)
 			partial[((int64_t)(t.n * (int)k.slices + t.slice) * 2 + j / W) * k.c + channel] =
 			    total;
 	}
 }
 
-enum { SUM_BYTES_A_CHANNEL = 2 * OTP_THREADS * (int)sizeof(double) }; /* of put_sums' shared memory */
-
-template <int W> __global__ void add_moments(double *partial, view x, cut k)
+/* What a group's moments are taken around: near its mean, so that float sums of squares lose little. */
+template <class V> __device__ float pivot_of(V x, const cut &k, int n, int group, int size)
 {
+	return get(x, (int64_t)n * k.rows * k.c + group * size);
+}
+
+template <class V, int W> OTP_GLOBAL norm_add_moments(double *partial, V x, cut k, int groups)
+{
+	__shared__ float pivots[MOST_CHANNELS];
 	share t = share_of<W>(k);
-	double sum[W] = {}, square[W] = {};
-	for (int row = t.row; t.inside && row < t.end; row += t.step) {
-		pack<W> p = load<W>(x, ((int64_t)t.n * k.rows + row) * k.c + t.channel);
-		for (int j = 0; j < W; j++) {
-			sum[j] += (double)p.v[j];
-			square[j] += (double)p.v[j] * (double)p.v[j];
-		}
+	int c = own_channel<W>(k, t), size = k.c / groups;
+	if (c < k.c)
+		pivots[threadIdx.x] = pivot_of(x, k, t.n, c / size, size);
+	__syncthreads();
+	float sum[W] = {}, square[W] = {};
+	if (t.inside) {
+		pack<W> pivot = own<W>(pivots, k);
+		each_pack<W>(sample_of(x, k, t.n), walk_of(k, t), [&](unsigned, const pack<W> &p) {
+			for (int j = 0; j < W; j++) {
+				float away = p.v[j] - pivot.v[j];
+				sum[j] += away;
+				square[j] += away * away;
+			}
+		});
 	}
 	put_sums<W>(partial, sum, square, k, t);
 }
 
-template <int W, bool SILU> __global__ void add_products(double *partial, view x, view g, recipe r, cut k)
+/* Sums of du x and of du. */
+template <class V, int W, bool SILU> OTP_GLOBAL norm_add_products(double *partial, V x, V g, recipe r, cut k)
 {
+	__shared__ line folded;
 	share t = share_of<W>(k);
-	double product[W] = {}, plain[W] = {};
+	fold_line<W>(folded, r, k, t);
+	float product[W] = {}, plain[W] = {};
 	if (t.inside) {
-		coefficients<W> f = coefficients_of<W>(r, k, t);
-		for (int row = t.row; row < t.end; row += t.step) {
-			int64_t at = ((int64_t)t.n * k.rows + row) * k.c + t.channel;
-			pack<W> p = load<W>(x, at), q = load<W>(g, at);
-			for (int j = 0; j < W; j++) {
-				float d = p.v[j] - f.mean[j];
-				float du = inside_grad<SILU>(d, q.v[j], f.gain[j], f.shift[j]);
-				product[j] += (double)du * (double)d;
-				plain[j] += (double)du;
-			}
-		}
+		pack<W> gain = own<W>(folded.gain, k), shift = own<W>(folded.shift, k);
+		each_pair<W>(sample_of(x, k, t.n), sample_of(g, k, t.n), walk_of(k, t),
+			     [&](unsigned, const pack<W> &p, const pack<W> &q) {
+				     for (int j = 0; j < W; j++) {
+					     float u = gain.v[j] * p.v[j] + shift.v[j];
+					     float du = inside_grad<SILU>(u, q.v[j]);
+					     product[j] += du * p.v[j];
+					     plain[j] += du;
+				     }
+			     });
 	}
 	put_sums<W>(partial, product, plain, k, t);
 }
 
 /* ---- from sums to results: little data, a warp a group or a thread a channel ---- */
 
-__global__ void finish_stats(float *out, const double *partial, cut k, int samples, int groups, float eps)
+OTP_GLOBAL norm_finish_stats(float *out, const double *partial, view x, cut k, int samples, int groups,
+			     float eps)
 {
 	int size = k.c / groups, lane = (int)(threadIdx.x % OTP_WARP);
 	double count = (double)k.rows * size;
@@ -180,17 +269,17 @@ __global__ void finish_stats(float *out, const double *partial, cut k, int sampl
 			sum += slice[c];
 			square += slice[k.c + c];
 		}
-		double mean = warp_sum(sum) / count, variance = warp_sum(square) / count - mean * mean;
+		double away = warp_sum(sum) / count, variance = warp_sum(square) / count - away * away;
 		if (lane != 0)
 			continue;
-		out[(int64_t)n * 2 * groups + group] = (float)mean;
+		out[(int64_t)n * 2 * groups + group] = (float)((double)pivot_of(x, k, n, group, size) + away);
 		out[(int64_t)n * 2 * groups + groups + group] =
 		    (float)otp_rsqrt_d((variance > 0 ? variance : 0) + (double)eps);
 	}
 }
 
-/* d rstd = xhat */
-__global__ void finish_sums(float *out, const double *partial, recipe r, cut k, int samples)
+/* d scale = sum of du xhat */
+OTP_GLOBAL norm_finish_sums(float *out, const double *partial, recipe r, cut k, int samples)
 {
 	for (int64_t item = otp_first_item(); item < (int64_t)samples * k.c; item += otp_item_step()) {
 		int n = (int)(item / k.c), c = (int)(item % k.c);
@@ -200,161 +289,177 @@ __global__ void finish_sums(float *out, const double *partial, recipe r, cut k, 
 			product += from[0];
 			plain += from[k.c];
 		}
-		float rstd = r.stats[(int64_t)n * 2 * r.groups + r.groups + c / (k.c / r.groups)];
-		out[(int64_t)n * 2 * k.c + c] = (float)product * rstd;
+		const float *stats = r.stats + (int64_t)n * 2 * r.groups + c / (k.c / r.groups);
+		out[(int64_t)n * 2 * k.c + c] =
+		    (float)((product - (double)stats[0] * plain) * (double)stats[r.groups]);
 		out[(int64_t)n * 2 * k.c + k.c + c] = (float)plain;
-	}
-}
-
-/* gx = gain du - rest - tilt d, with rest and tilt of a (sample, group): means[item] = rest, tilt. */
-__global__ void group_means(float *means, const float *sums, recipe r, cut k, int samples)
-{
-	int size = k.c / r.groups, lane = (int)(threadIdx.x % OTP_WARP);
-	double count = (double)k.rows * size;
-	for (int64_t item = otp_first_item() / OTP_WARP; item < (int64_t)samples * r.groups;
-	     item += otp_item_step() / OTP_WARP) {
-		int n = (int)(item / r.groups), group = (int)(item % r.groups);
-		const float *scale = r.scale + (int64_t)n * r.scale_step, *sum = sums + (int64_t)n * 2 * k.c;
-		double product = 0, plain = 0;
-		for (int c = group * size + lane; c < (group + 1) * size; c += OTP_WARP) {
-			product += (double)scale[c] * (double)sum[c];
-			plain += (double)scale[c] * (double)sum[k.c + c];
-		}
-		product = warp_sum(product);
-		plain = warp_sum(plain);
-		double rstd = (double)r.stats[(int64_t)n * 2 * r.groups + r.groups + group];
-		if (lane != 0)
-			continue;
-		means[2 * item] = (float)(rstd * plain / count);
-		means[2 * item + 1] = (float)(rstd * rstd * product / count);
 	}
 }
 
 /* ---- one read, one write ---- */
 
-template <int W, bool SILU> __global__ void apply(view y, view x, recipe r, cut k)
+template <class V, int W, bool SILU> OTP_GLOBAL norm_apply(V y, V x, recipe r, cut k)
 {
+	__shared__ line folded;
 	share t = share_of<W>(k);
+	fold_line<W>(folded, r, k, t);
 	if (!t.inside)
 		return;
-	coefficients<W> f = coefficients_of<W>(r, k, t);
-	for (int row = t.row; row < t.end; row += t.step) {
-		int64_t at = ((int64_t)t.n * k.rows + row) * k.c + t.channel;
-		pack<W> p = load<W>(x, at);
+	pack<W> gain = own<W>(folded.gain, k), shift = own<W>(folded.shift, k);
+	V to = sample_of(y, k, t.n);
+	each_pack<W>(sample_of(x, k, t.n), walk_of(k, t), [&](unsigned at, pack<W> p) {
 		for (int j = 0; j < W; j++) {
-			float u = f.gain[j] * (p.v[j] - f.mean[j]) + f.shift[j];
+			float u = gain.v[j] * p.v[j] + shift.v[j];
 			p.v[j] = SILU ? otp_silu_f(u) : u;
 		}
-		store(y, at, p);
-	}
+		store(to, at, p);
+	});
 }
 
-template <int W, bool SILU>
-__global__ void dgrad(view gx, view x, view g, const float *means, recipe r, cut k)
+/* A thread's part of line and plane. */
+template <int W> struct slopes {
+	pack<W> gain, shift, tilt, level;
+};
+
+template <int W>
+__device__ slopes<W> fold_slopes(const float *sums, const recipe &r, const cut &k, const share &t)
+{
+	__shared__ line folded;
+	__shared__ plane tilted;
+	fold_line<W>(folded, r, k, t);
+	fold_plane<W>(tilted, sums, r, k, t);
+	return slopes<W>{own<W>(folded.gain, k), own<W>(folded.shift, k), own<W>(tilted.tilt, k),
+			 own<W>(tilted.level, k)};
+}
+
+template <bool SILU, int W> __device__ pack<W> grad_of(pack<W> x, const pack<W> &g, const slopes<W> &s)
+{
+	for (int j = 0; j < W; j++) {
+		float du = inside_grad<SILU>(s.gain.v[j] * x.v[j] + s.shift.v[j], g.v[j]);
+		x.v[j] = s.gain.v[j] * du + (s.level.v[j] - s.tilt.v[j] * x.v[j]);
+	}
+	return x;
+}
+
+template <class V, int W, bool SILU> OTP_GLOBAL norm_dgrad(V gx, V x, V g, const float *sums, recipe r, cut k)
 {
 	share t = share_of<W>(k);
+	slopes<W> s = fold_slopes<W>(sums, r, k, t);
 	if (!t.inside)
 		return;
-	coefficients<W> f = coefficients_of<W>(r, k, t);
-	float rest[W], tilt[W];
-	for (int j = 0; j < W; j++) {
-		int group = (t.channel + j) / (k.c / r.groups);
-		rest[j] = means[2 * ((int64_t)t.n * r.groups + group)];
-		tilt[j] = means[2 * ((int64_t)t.n * r.groups + group) + 1];
-	}
-	for (int row = t.row; row < t.end; row += t.step) {
-		int64_t at = ((int64_t)t.n * k.rows + row) * k.c + t.channel;
-		pack<W> p = load<W>(x, at), q = load<W>(g, at);
-		for (int j = 0; j < W; j++) {
-			float d = p.v[j] - f.mean[j],
-			      du = inside_grad<SILU>(d, q.v[j], f.gain[j], f.shift[j]);
-			p.v[j] = f.gain[j] * du - rest[j] - tilt[j] * d;
-		}
-		store(gx, at, p);
-	}
+	V to = sample_of(gx, k, t.n);
+	each_pair<W>(
+	    sample_of(x, k, t.n), sample_of(g, k, t.n), walk_of(k, t),
+	    [&](unsigned at, const pack<W> &p, const pack<W> &q) { store(to, at, grad_of<SILU>(p, q, s)); });
+}
+
+/* gx = merged (gradient + elsewhere): three loads in flight. */
+template <class V, int W, bool SILU>
+OTP_GLOBAL norm_dgrad_merge(V gx, V x, V g, V elsewhere, float merged, const float *sums, recipe r, cut k)
+{
+	share t = share_of<W>(k);
+	slopes<W> s = fold_slopes<W>(sums, r, k, t);
+	if (!t.inside)
+		return;
+	V to = sample_of(gx, k, t.n);
+	each_triple<1, W>(sample_of(x, k, t.n), sample_of(g, k, t.n), sample_of(elsewhere, k, t.n),
+			  walk_of(k, t),
+			  [&](unsigned at, const pack<W> &p, const pack<W> &q, const pack<W> &other) {
+				  pack<W> sum = grad_of<SILU>(p, q, s);
+				  for (int j = 0; j < W; j++)
+					  sum.v[j] = merged * (sum.v[j] + other.v[j]);
+				  store(to, at, sum);
+			  });
 }
 
 /* ---- the table's ---- */
 
 /* By every tensor of the image's size. */
-int width_of(const otp_call *call)
+otp_packs packs_of(const otp_call *call)
 {
-	bool has_g = call->op == OTP_OP_norm_sums || call->op == OTP_OP_norm_dgrad;
-	bool writes = call->op == OTP_OP_norm_apply || call->op == OTP_OP_norm_dgrad;
+	bool merge = call->op == OTP_OP_norm_dgrad_merge, dgrad = merge || call->op == OTP_OP_norm_dgrad;
+	bool has_g = dgrad || call->op == OTP_OP_norm_sums, writes = dgrad || call->op == OTP_OP_norm_apply;
 	view x = view_of(call->in[0]), g = has_g ? view_of(call->in[4]) : x;
-	return otp_width((unsigned)call->in[0].shape.c, {x, g, writes ? view_of(call->out) : x});
+	view elsewhere = merge ? view_of(call->in[6]) : x;
+	return otp_packs_of((unsigned)call->in[0].shape.c,
+			    {x, g, elsewhere, writes ? view_of(call->out) : x});
 }
 
-template <int W> void stats_as(const otp_call *call)
+template <class V, int W> void stats_as(const otp_call *call)
 {
 	cut k = cut_of(call->in[0].shape, W);
 	int samples = call->in[0].shape.n, groups = call->attr.norm.groups;
 	double *partial = static_cast<double *>(call->scratch);
-	OTP_LAUNCH(call, add_moments<W>, k.blocks, OTP_THREADS, W * SUM_BYTES_A_CHANNEL, partial,
-		   view_of(call->in[0]), k);
-	OTP_LAUNCH(call, finish_stats, otp_blocks((int64_t)samples * groups, OTP_WARPS), OTP_THREADS, 0,
-		   floats(call->out), partial, k, samples, groups, call->attr.norm.eps);
+	view x = view_of(call->in[0]);
+	OTP_LAUNCH(call, (norm_add_moments<V, W>), k.blocks, OTP_THREADS, 0, partial, as<V>(x), k, groups);
+	OTP_LAUNCH(call, norm_finish_stats, otp_blocks((int64_t)samples * groups, OTP_WARPS), OTP_THREADS, 0,
+		   floats(call->out), partial, x, k, samples, groups, call->attr.norm.eps);
 }
 
-template <int W, bool SILU> void apply_as(const otp_call *call)
+template <class V, int W, bool SILU> void apply_as(const otp_call *call)
 {
 	cut k = cut_of(call->in[0].shape, W);
-	OTP_LAUNCH(call, (apply<W, SILU>), k.blocks, OTP_THREADS, 0, view_of(call->out), view_of(call->in[0]),
-		   recipe_of(call), k);
+	OTP_LAUNCH(call, (norm_apply<V, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
+		   as<V>(view_of(call->in[0])), recipe_of(call), k);
 }
 
-template <int W, bool SILU> void sums_as(const otp_call *call)
+template <class V, int W, bool SILU> void sums_as(const otp_call *call)
 {
 	cut k = cut_of(call->in[0].shape, W);
 	recipe r = recipe_of(call);
 	int samples = call->in[0].shape.n;
 	double *partial = static_cast<double *>(call->scratch);
-	OTP_LAUNCH(call, (add_products<W, SILU>), k.blocks, OTP_THREADS, W * SUM_BYTES_A_CHANNEL, partial,
-		   view_of(call->in[0]), view_of(call->in[4]), r, k);
-	OTP_LAUNCH(call, finish_sums, otp_blocks((int64_t)samples * k.c), OTP_THREADS, 0, floats(call->out),
-		   partial, r, k, samples);
+	OTP_LAUNCH(call, (norm_add_products<V, W, SILU>), k.blocks, OTP_THREADS, 0, partial,
+		   as<V>(view_of(call->in[0])), as<V>(view_of(call->in[4])), r, k);
+	OTP_LAUNCH(call, norm_finish_sums, otp_blocks((int64_t)samples * k.c), OTP_THREADS, 0,
+		   floats(call->out), partial, r, k, samples);
 }
 
-template <int W, bool SILU> void dgrad_as(const otp_call *call)
+template <class V, int W, bool SILU> void dgrad_as(const otp_call *call)
 {
 	cut k = cut_of(call->in[0].shape, W);
-	recipe r = recipe_of(call);
-	int samples = call->in[0].shape.n;
-	float *means = static_cast<float *>(call->scratch);
-	OTP_LAUNCH(call, group_means, otp_blocks((int64_t)samples * r.groups, OTP_WARPS), OTP_THREADS, 0,
-		   means, floats(call->in[5]), r, k, samples);
-	OTP_LAUNCH(call, (dgrad<W, SILU>), k.blocks, OTP_THREADS, 0, view_of(call->out), view_of(call->in[0]),
-		   view_of(call->in[4]), means, r, k);
+	OTP_LAUNCH(call, (norm_dgrad<V, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
+		   as<V>(view_of(call->in[0])), as<V>(view_of(call->in[4])), floats(call->in[5]),
+		   recipe_of(call), k);
+}
+
+template <class V, int W, bool SILU> void merge_as(const otp_call *call)
+{
+	cut k = cut_of(call->in[0].shape, W);
+	const otp_tensor *in = call->in;
+	OTP_LAUNCH(call, (norm_dgrad_merge<V, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
+		   as<V>(view_of(in[0])), as<V>(view_of(in[4])), as<V>(view_of(in[6])), call->attr.norm.scale,
+		   floats(in[5]), recipe_of(call), k);
 }
 
 size_t partial_bytes(const otp_call *call)
 {
 	otp_shape s = call->in[0].shape;
-	return (size_t)s.n * cut_of(s, width_of(call)).slices * 2 * (size_t)s.c * sizeof(double);
+	return (size_t)s.n * cut_of(s, otp_packs_width(packs_of(call))).slices * 2 * (size_t)s.c *
+	       sizeof(double);
 }
 
-size_t means_bytes(const otp_call *call)
-{
-	return 2 * (size_t)call->in[0].shape.n * (size_t)call->attr.norm.groups * sizeof(float);
-}
+} // namespace otp_norm
 
-} // namespace
+using namespace otp_norm;
 
-#define BY_WIDTH_AND_SILU(name)                                                                              \
+#define BY_PACKS_AND_SILU(name)                                                                              \
 	static void run_##name(const otp_call *call)                                                         \
 	{                                                                                                    \
 		if (call->attr.norm.silu)                                                                    \
-			OTP_WITH_WIDTH(width_of(call), name##_as<W, true>(call));                            \
+			OTP_WITH_PACKS(packs_of(call), name##_as<V, W, true>(call));                         \
 		else                                                                                         \
-			OTP_WITH_WIDTH(width_of(call), name##_as<W, false>(call));                           \
+			OTP_WITH_PACKS(packs_of(call), name##_as<V, W, false>(call));                        \
 	}
 
-BY_WIDTH_AND_SILU(apply)
-BY_WIDTH_AND_SILU(sums)
-BY_WIDTH_AND_SILU(dgrad)
-static void run_stats(const otp_call *call) { OTP_WITH_WIDTH(width_of(call), stats_as<W>(call)); }
+BY_PACKS_AND_SILU(apply)
+BY_PACKS_AND_SILU(sums)
+BY_PACKS_AND_SILU(dgrad)
+BY_PACKS_AND_SILU(merge)
+static void run_stats(const otp_call *call) { OTP_WITH_PACKS(packs_of(call), stats_as<V, W>(call)); }
 
 const otp_kernel otp_cuda_norm_stats = {run_stats, nullptr, nullptr, partial_bytes, nullptr};
 const otp_kernel otp_cuda_norm_apply = {run_apply, nullptr, nullptr, nullptr, nullptr};
 const otp_kernel otp_cuda_norm_sums = {run_sums, nullptr, nullptr, partial_bytes, nullptr};
-const otp_kernel otp_cuda_norm_dgrad = {run_dgrad, nullptr, nullptr, means_bytes, nullptr};
+const otp_kernel otp_cuda_norm_dgrad = {run_dgrad, nullptr, nullptr, nullptr, nullptr};
+const otp_kernel otp_cuda_norm_dgrad_merge = {run_merge, nullptr, nullptr, nullptr, nullptr};

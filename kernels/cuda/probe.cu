@@ -4,7 +4,7 @@
 #include "cuda/launch.cuh"
 #include "cuda/probe.h"
 
-namespace
+namespace otp_probing
 {
 
 struct sums {
@@ -88,7 +88,7 @@ __device__ sums into_w(const geometry &p, otp_shape at)
 	return s;
 }
 
-__global__ void probe(geometry p, int64_t count, int64_t step, view value, float *size)
+OTP_GLOBAL probe_convolution(geometry p, int64_t count, int64_t step, view value, float *size)
 {
 	for (int64_t i = otp_first_item(); i < count; i += otp_item_step()) {
 		int64_t element = i * step;
@@ -101,24 +101,27 @@ __global__ void probe(geometry p, int64_t count, int64_t step, view value, float
 	}
 }
 
-__global__ void fill(float *y, int64_t count, uint32_t which)
+OTP_GLOBAL probe_fill(float *y, int64_t count, uint32_t which)
 {
 	otp_stream stream = {{which, 0, 0, 0}};
 	for (int64_t i = otp_first_item(); i < count; i += otp_item_step())
 		y[i] = 2 * otp_random_uniform(stream, OTP_PURPOSE_SYNTH, (uint32_t)i) - 1;
 }
 
-} // namespace
+} // namespace otp_probing
+
+using namespace otp_probing;
 
 void otp_cuda_probe(const otp_call *call, const otp_probe *p, int64_t count, int64_t step,
 		    const otp_tensor *value, float *size)
 {
 	geometry g = {p->x.shape,    p->w.shape, p->y.shape, view_of(p->x), view_of(p->w),
 		      view_of(p->y), p->into,	 p->stride,  p->pad};
-	OTP_LAUNCH(call, probe, otp_blocks(count), OTP_THREADS, 0, g, count, step, view_of(*value), size);
+	OTP_LAUNCH(call, probe_convolution, otp_blocks(count), OTP_THREADS, 0, g, count, step,
+		   view_of(*value), size);
 }
 
 void otp_cuda_fill(const otp_call *call, float *y, int64_t count, uint32_t which)
 {
-	OTP_LAUNCH(call, fill, otp_blocks(count), OTP_THREADS, 0, y, count, which);
+	OTP_LAUNCH(call, probe_fill, otp_blocks(count), OTP_THREADS, 0, y, count, which);
 }

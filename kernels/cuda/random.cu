@@ -2,12 +2,12 @@
 #include "cuda/launch.cuh"
 #include "scalar.h"
 
-namespace
+namespace otp_random
 {
 
 /* A sample has `row` words, `count` elements and `blocks` Philox blocks, the last perhaps cut short. */
-__global__ void draw(float *y, const uint32_t *words, int row, int samples, unsigned blocks, int64_t count,
-		     uint32_t purpose, bool wide)
+OTP_GLOBAL random_normal(float *y, const uint32_t *words, int row, int samples, unsigned blocks,
+			 int64_t count, uint32_t purpose, bool wide)
 {
 	int64_t items = (int64_t)samples * blocks;
 	for (int64_t item = otp_first_item(); item < items; item += otp_item_step()) {
@@ -29,14 +29,16 @@ __global__ void draw(float *y, const uint32_t *words, int row, int samples, unsi
 	}
 }
 
-} // namespace
+} // namespace otp_random
+
+using namespace otp_random;
 
 OTP_CUDA_KERNEL(normal)
 {
 	otp_shape s = call->out.shape;
 	int64_t count = (int64_t)s.h * s.w * s.c, blocks = (count + 3) / 4;
 	bool wide = count % 4 == 0 && otp_aligned(call->out.data);
-	OTP_LAUNCH(call, draw, otp_blocks(s.n * blocks), OTP_THREADS, 0, floats(call->out),
+	OTP_LAUNCH(call, random_normal, otp_blocks(s.n * blocks), OTP_THREADS, 0, floats(call->out),
 		   static_cast<const uint32_t *>(call->in[0].data), call->in[0].shape.c, s.n,
 		   (unsigned)blocks, count, call->attr.noise.purpose, wide);
 }

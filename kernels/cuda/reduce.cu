@@ -1,12 +1,13 @@
 /* reduce.cu: sum. A short sum is a thread's, or a few neighbouring lanes'. For
  * the others a block is lanes along the kept inner dimension by rows along what
  * is summed; long sums of few columns are cut into slices whose partial sums a
- * second launch adds. Sums are kept in double, in an order that depends on
- * shapes alone: equal bit for bit from run to run, without atomics. */
+ * second launch adds. A thread and a block add in float, so many numbers at most;
+ * slices are added in double. The order depends on shapes alone: equal bit for
+ * bit from run to run, without atomics. */
 #include "cuda/launch.cuh"
 #include "fold.h"
 
-namespace
+namespace otp_reduce
 {
 
 /* Element (k0, r1, k2, r3, k4) of the folded input; kept 0, 2, 4, summed 1, 3. */
@@ -18,6 +19,7 @@ struct reduction {
 	int width;	       /* elements of a pack */
 	unsigned lanes, tiles; /* packs of a block, a power of two; blocks that count[4] takes */
 	unsigned slices, slice_rows;
+	divisor inner; /* count[3] */
 };
 
 /* With packs of `width` along dimension 4, or where that is 1 along dimension 3. */
@@ -39,42 +41,61 @@ reduction plan_reduction(const int64_t *count, int width)
 	r.tiles = (packs + r.lanes - 1) / r.lanes;
 	r.slices = otp_sum_slices(rows, packs, r.count[0] * r.count[2]);
 	r.slice_rows = (rows + r.slices - 1) / r.slices;
+	r.inner = divisor_of(r.count[3]);
 	return r;
 }
 
-/* total[k] += element at + k */
-template <int W> __device__ void add(double *total, view x, int64_t at)
+/* The element at which summed row `row` of the pack at k4 begins. */
+__device__ int64_t place_of(const reduction &r, unsigned k0, unsigned k2, unsigned k4, unsigned row)
 {
-	pack<W> p = load<W>(x, at);
-	for (int k = 0; k < W; k++)
-		total[k] += (double)p.v[k];
+	unsigned r1 = row / r.inner, r3 = row - r1 * r.count[3];
+	return ((((int64_t)k0 * r.count[1] + r1) * r.count[2] + k2) * r.count[3] + r3) * r.count[4] + k4;
 }
 
-template <int W> __device__ void add(double *total, const double *x, int64_t at)
+/* The thread's rows, `step` apart, several fetched before the first is added. */
+template <int W, class V>
+__device__ pack<W> sum_rows(V x, const reduction &r, unsigned k0, unsigned k2, unsigned k4, unsigned row,
+			    unsigned end, unsigned step)
 {
-	for (int k = 0; k < W; k++)
-		total[k] += x[at + k];
-}
-
-__device__ void put_total(double *y, int64_t at, double total) { y[at] = total; }
-__device__ void put_total(view y, int64_t at, double total) { put(y, at, (float)total); }
-
-/* The thread's rows, `step` apart, of the pack at k4. */
-template <int W, class X>
-__device__ void sum_rows(double *total, X x, const reduction &r, unsigned k0, unsigned k2, unsigned k4,
-			 unsigned row, unsigned end, unsigned step)
-{
-	for (; row < end; row += step) {
-		unsigned r1 = r.count[1] == 1 ? 0 : row / r.count[3], r3 = row - r1 * r.count[3];
-		int64_t at = (((int64_t)k0 * r.count[1] + r1) * r.count[2] + k2) * r.count[3] + r3;
-		add<W>(total, x, at * r.count[4] + k4);
+	constexpr int R = IN_FLIGHT<V>;
+	pack<W> total = {};
+	for (; R > 1 && row + (R - 1) * step < end; row += R * step) {
+		decltype(fetch<W>(x, 0)) held[R];
+		for (int i = 0; i < R; i++)
+			held[i] = fetch<W>(x, place_of(r, k0, k2, k4, row + i * step));
+		for (int i = 0; i < R; i++)
+			for (int k = 0; k < W; k++)
+				total.v[k] += widen(held[i]).v[k];
 	}
+	OTP_NOT_UNROLLED
+	for (; row < end; row += step) {
+		pack<W> p = load<W>(x, place_of(r, k0, k2, k4, row));
+		for (int k = 0; k < W; k++)
+			total.v[k] += p.v[k];
+	}
+	return total;
 }
 
-/* Slice s of output o goes to y[s * outputs + o]. */
-template <int W, class X, class Y> __global__ void sum_slices(Y y, X x, reduction r)
+/* Over the block's rows, `rows` of them, a power of two; in the first row's threads. */
+template <int W> __device__ pack<W> fold_rows(pack<W> total, unsigned row, unsigned rows, unsigned lanes)
 {
-	__shared__ double room[W * OTP_THREADS];
+	__shared__ float room[W * OTP_THREADS];
+	for (int k = 0; k < W; k++)
+		room[k * OTP_THREADS + threadIdx.x] = total.v[k];
+	for (unsigned half = rows / 2; half > 0; half /= 2) {
+		__syncthreads();
+		for (int k = 0; k < W && row < half; k++)
+			room[k * OTP_THREADS + threadIdx.x] +=
+			    room[k * OTP_THREADS + threadIdx.x + half * lanes];
+	}
+	for (int k = 0; k < W; k++)
+		total.v[k] = room[k * OTP_THREADS + threadIdx.x];
+	return total;
+}
+
+/* Slice s of output o goes to y[s * outputs + o]. JOINED: what a pack holds belongs to one output. */
+template <class V, int W, bool JOINED> OTP_GLOBAL sum_slices(view y, V x, reduction r)
+{
 	unsigned lane = threadIdx.x % r.lanes, row = threadIdx.x / r.lanes, rows = OTP_THREADS / r.lanes;
 	unsigned b = blockIdx.x, slice = b % r.slices;
 	b /= r.slices;
@@ -84,27 +105,43 @@ template <int W, class X, class Y> __global__ void sum_slices(Y y, X x, reductio
 	unsigned begin = slice * r.slice_rows, end = begin + r.slice_rows, all = r.count[1] * r.count[3];
 	end = end < all ? end : all;
 	bool inside = k4 < r.count[4];
-	double total[W] = {};
+	pack<W> total = {};
 	if (inside)
-		sum_rows<W>(total, x, r, k0, k2, k4, begin + row, end, rows);
-	for (int k = 1; r.joined && k < W; k++)
-		total[0] += total[k];
-	int kept = r.joined ? 1 : W;
-	for (int k = 0; k < kept; k++)
-		room[k * OTP_THREADS + threadIdx.x] = total[k];
-	for (unsigned half = rows / 2; half > 0; half /= 2) {
-		__syncthreads();
-		for (int k = 0; k < kept && row < half; k++)
-			room[k * OTP_THREADS + threadIdx.x] +=
-			    room[k * OTP_THREADS + threadIdx.x + half * r.lanes];
+		total = sum_rows<W>(x, r, k0, k2, k4, begin + row, end, rows);
+	int64_t at = (int64_t)slice * r.outputs + (int64_t)k0 * r.count[2] + k2;
+	if (JOINED) {
+		pack<1> one = {};
+		for (int k = 0; k < W; k++)
+			one.v[0] += total.v[k];
+		one = fold_rows(one, row, rows, r.lanes);
+		if (row == 0 && inside)
+			put(y, at, one.v[0]);
+		return;
 	}
-	int64_t column = ((int64_t)k0 * r.count[2] + k2) * (r.joined ? 1 : r.count[4]) + (r.joined ? 0 : k4);
-	for (int k = 0; k < kept && row == 0 && inside; k++)
-		put_total(y, (int64_t)slice * r.outputs + column + k, room[k * OTP_THREADS + threadIdx.x]);
+	total = fold_rows(total, row, rows, r.lanes);
+	at = (int64_t)slice * r.outputs + ((int64_t)k0 * r.count[2] + k2) * r.count[4] + k4;
+	for (int k = 0; k < W && row == 0 && inside; k++)
+		put(y, at + k, total.v[k]);
+}
+
+/* The slices' sums, each a row of all outputs; a warp an output where there are few, else a thread. */
+OTP_GLOBAL sum_finish(view y, const float *partial, unsigned slices, unsigned outputs, unsigned team)
+{
+	int64_t items = ((int64_t)outputs * team + OTP_WARP - 1) / OTP_WARP * OTP_WARP;
+	for (int64_t item = otp_first_item(); item < items; item += otp_item_step()) {
+		unsigned output = team == 1 ? (unsigned)item : (unsigned)item / OTP_WARP;
+		double total = 0;
+		for (unsigned s = (unsigned)item % team; output < outputs && s < slices; s += team)
+			total += (double)partial[(int64_t)s * outputs + output];
+		if (team > 1)
+			total = warp_sum(total);
+		if (output < outputs && (unsigned)item % team == 0)
+			put(y, output, (float)total);
+	}
 }
 
 /* An output a team; a warp stays together, for its lanes shuffle. */
-__global__ void sum_short(view y, view x, reduction r)
+OTP_GLOBAL sum_short(view y, view x, reduction r)
 {
 	int64_t items = ((int64_t)r.outputs * r.team + OTP_WARP - 1) / OTP_WARP * OTP_WARP;
 	unsigned lane = threadIdx.x % r.team;
@@ -114,64 +151,72 @@ __global__ void sum_short(view y, view x, reduction r)
 		unsigned k4 = rest % r.count[4];
 		rest /= r.count[4];
 		unsigned k2 = rest % r.count[2], k0 = rest / r.count[2];
-		double total = 0;
+		pack<1> total = {};
 		if (inside)
-			sum_rows<1>(&total, x, r, k0, k2, k4, lane, r.count[1] * r.count[3], r.team);
+			total = sum_rows<1>(x, r, k0, k2, k4, lane, r.count[1] * r.count[3], r.team);
 		for (unsigned lanes = r.team / 2; lanes > 0; lanes /= 2)
-			total += __shfl_xor_sync(0xffffffffu, total, lanes);
+			total.v[0] += __shfl_xor_sync(0xffffffffu, total.v[0], lanes);
 		if (inside && lane == 0)
-			put_total(y, output, total);
+			put(y, output, total.v[0]);
 	}
 }
 
 unsigned block_count(const reduction &r) { return r.count[0] * r.count[2] * r.tiles * r.slices; }
 
-int width_of(const otp_call *call, const otp_lanes &lanes)
+otp_packs packs_of(const otp_call *call, const otp_lanes &lanes)
 {
-	return otp_width((unsigned)lanes.count[lanes.count[4] > 1 ? 4 : 3], {view_of(call->in[0])});
+	return otp_packs_of((unsigned)lanes.count[lanes.count[4] > 1 ? 4 : 3], {view_of(call->in[0])});
 }
 
-reduction reduction_of(const otp_call *call)
+/* So many threads would not fill a device. */
+enum { FEW_OUTPUTS = 8192 };
+
+struct plan {
+	otp_packs packs;
+	reduction r;
+};
+
+plan plan_of(const otp_call *call)
 {
 	otp_index_count(call->in[0].shape);
 	otp_lanes lanes = otp_lanes_make(call->out.shape, call->in[0].shape);
-	return plan_reduction(lanes.count, otp_sum_team(lanes.count) ? 1 : width_of(call, lanes));
+	otp_packs packs = otp_sum_team(lanes.count) ? OTP_PACKS_SINGLE : packs_of(call, lanes);
+	return plan{packs, plan_reduction(lanes.count, otp_packs_width(packs))};
 }
 
-/* The slices' sums, each a row of all outputs. */
-void add_slices(const otp_call *call, const reduction &r)
+template <class V, int W> void slices_as(const otp_call *call, const reduction &r)
 {
-	const int64_t count[5] = {1, 1, 1, r.slices, r.outputs};
-	reduction last = plan_reduction(count, 1);
-	last.slices = 1;
-	last.slice_rows = r.slices;
-	OTP_LAUNCH(call, (sum_slices<1, const double *, view>), block_count(last), OTP_THREADS, 0,
-		   view_of(call->out), static_cast<const double *>(call->scratch), last);
+	view x = view_of(call->in[0]), y = view_of(call->out);
+	view to = r.slices == 1 ? y : view{call->scratch, false};
+	if (r.joined)
+		OTP_LAUNCH(call, (sum_slices<V, W, true>), block_count(r), OTP_THREADS, 0, to, as<V>(x), r);
+	else
+		OTP_LAUNCH(call, (sum_slices<V, W, false>), block_count(r), OTP_THREADS, 0, to, as<V>(x), r);
+	if (r.slices == 1)
+		return;
+	unsigned team = r.outputs < (unsigned)FEW_OUTPUTS ? OTP_WARP : 1;
+	OTP_LAUNCH(call, sum_finish, otp_blocks((int64_t)r.outputs * team), OTP_THREADS, 0, y,
+		   static_cast<const float *>(call->scratch), r.slices, r.outputs, team);
 }
 
 void run_sum(const otp_call *call)
 {
-	reduction r = reduction_of(call);
-	view x = view_of(call->in[0]), y = view_of(call->out);
-	if (r.team) {
-		OTP_LAUNCH(call, sum_short, otp_blocks((int64_t)r.outputs * r.team), OTP_THREADS, 0, y, x, r);
-	} else if (r.slices == 1) {
-		OTP_WITH_WIDTH(r.width, OTP_LAUNCH(call, (sum_slices<W, view, view>), block_count(r),
-						   OTP_THREADS, 0, y, x, r));
-	} else {
-		OTP_WITH_WIDTH(r.width,
-			       OTP_LAUNCH(call, (sum_slices<W, view, double *>), block_count(r), OTP_THREADS,
-					  0, static_cast<double *>(call->scratch), x, r));
-		add_slices(call, r);
-	}
+	plan p = plan_of(call);
+	if (p.r.team)
+		OTP_LAUNCH(call, sum_short, otp_blocks((int64_t)p.r.outputs * p.r.team), OTP_THREADS, 0,
+			   view_of(call->out), view_of(call->in[0]), p.r);
+	else
+		OTP_WITH_PACKS(p.packs, slices_as<V, W>(call, p.r));
 }
 
 size_t sum_scratch(const otp_call *call)
 {
-	reduction r = reduction_of(call);
-	return r.team || r.slices == 1 ? 0 : (size_t)r.slices * r.outputs * sizeof(double);
+	reduction r = plan_of(call).r;
+	return r.team || r.slices == 1 ? 0 : (size_t)r.slices * r.outputs * sizeof(float);
 }
 
-} // namespace
+} // namespace otp_reduce
+
+using namespace otp_reduce;
 
 const otp_kernel otp_cuda_sum = {run_sum, nullptr, nullptr, sum_scratch, nullptr};

@@ -2,7 +2,7 @@
  * neighbours find the same inputs in the caches. */
 #include "cuda/launch.cuh"
 
-namespace
+namespace otp_resample
 {
 
 /* tap[k] meets sample 2 i + k - 1 of the large image. */
@@ -45,7 +45,7 @@ __device__ void add_pixel(pack<W> &sum, view x, otp_shape s, int n, int h, int w
 		sum.v[k] += weight * p.v[k];
 }
 
-template <int W> __global__ void down(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
+template <int W> OTP_GLOBAL resample_down(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
 {
 	unsigned packs = (unsigned)out.c / W;
 	int64_t items = (int64_t)out.n * out.h * out.w * packs;
@@ -61,7 +61,7 @@ template <int W> __global__ void down(view y, view x, otp_shape in, otp_shape ou
 }
 
 /* Large sample i gets tap 1 or 2 of small sample i / 2, and tap 3 or 0 of the one beside it. */
-template <int W> __global__ void up(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
+template <int W> OTP_GLOBAL resample_up(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
 {
 	unsigned packs = (unsigned)out.c / W;
 	int64_t items = (int64_t)out.n * out.h * out.w * packs;
@@ -86,7 +86,9 @@ int width_of(const otp_call *call)
 	return otp_width((unsigned)call->out.shape.c, {view_of(call->in[0]), view_of(call->out)});
 }
 
-} // namespace
+} // namespace otp_resample
+
+using namespace otp_resample;
 
 #define RESAMPLE(name, kernel)                                                                               \
 	OTP_CUDA_KERNEL(name)                                                                                \
@@ -98,5 +100,5 @@ int width_of(const otp_call *call)
 					  call->out.shape, taps_of(call->attr), call->attr.resample.gain));  \
 	}
 
-RESAMPLE(down2, down)
-RESAMPLE(up2, up)
+RESAMPLE(down2, resample_down)
+RESAMPLE(up2, resample_up)

@@ -6,7 +6,7 @@
 
 #include <float.h>
 
-namespace
+namespace otp_softmax
 {
 
 __device__ float warp_max(float value)
@@ -19,7 +19,7 @@ __device__ float warp_max(float value)
 }
 
 /* Exponentials are computed twice rather than kept: y may have too few digits for them. */
-template <int W> __global__ void softmax_rows(view y, view x, int64_t rows, int count, float scale)
+template <int W> OTP_GLOBAL softmax_rows(view y, view x, int64_t rows, int count, float scale)
 {
 	int first = W * (int)(threadIdx.x % OTP_WARP), step = W * OTP_WARP;
 	for (int64_t row = otp_first_item() / OTP_WARP; row < rows; row += otp_item_step() / OTP_WARP) {
@@ -45,7 +45,7 @@ template <int W> __global__ void softmax_rows(view y, view x, int64_t rows, int 
 	}
 }
 
-template <int W> __global__ void gate_rows(view out, view y, view g, int64_t rows, int count, float scale)
+template <int W> OTP_GLOBAL softmax_gate_rows(view out, view y, view g, int64_t rows, int count, float scale)
 {
 	int first = W * (int)(threadIdx.x % OTP_WARP), step = W * OTP_WARP;
 	for (int64_t row = otp_first_item() / OTP_WARP; row < rows; row += otp_item_step() / OTP_WARP) {
@@ -65,7 +65,9 @@ template <int W> __global__ void gate_rows(view out, view y, view g, int64_t row
 	}
 }
 
-} // namespace
+} // namespace otp_softmax
+
+using namespace otp_softmax;
 
 void otp_cuda_share_out(const otp_call *call, const otp_tensor *to, const otp_tensor *from, float scale)
 {
@@ -84,8 +86,8 @@ void otp_cuda_gate_shares(const otp_call *call, const otp_tensor *to, const otp_
 	int64_t rows = otp_shape_count(to->shape) / count;
 	view out = view_of(*to), y = view_of(*share), g = view_of(*grad);
 	OTP_WITH_WIDTH(otp_width((unsigned)count, {out, y, g}),
-		       OTP_LAUNCH(call, gate_rows<W>, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0, out, y, g,
-				  rows, count, scale));
+		       OTP_LAUNCH(call, softmax_gate_rows<W>, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0,
+				  out, y, g, rows, count, scale));
 }
 
 OTP_CUDA_KERNEL(softmax) { otp_cuda_share_out(call, &call->out, &call->in[0], 1); }

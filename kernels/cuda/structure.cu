@@ -3,7 +3,7 @@
  * row of the output from at most two others. */
 #include "cuda/launch.cuh"
 
-namespace
+namespace otp_structure
 {
 
 /* One output row of `to` elements: [begin, begin + length) comes from a's row, at
@@ -11,19 +11,20 @@ namespace
 struct rows {
 	view a, b;
 	unsigned to, begin, length, skip, a_row, b_row;
+	divisor row; /* to */
 };
 
 /* Lengths in packs. */
-template <int W> __global__ void fill_rows(view y, rows r, unsigned count)
+template <class V, int W> OTP_GLOBAL structure_rows(V y, V a, V b, rows r, unsigned count)
 {
-	for (int64_t item = otp_first_item(); item < count; item += otp_item_step()) {
-		unsigned row = (unsigned)item / r.to, at = (unsigned)item - row * r.to;
+	for (unsigned item = (unsigned)otp_first_item(); item < count; item += (unsigned)otp_item_step()) {
+		unsigned row = item / r.row, at = item - row * r.to;
 		pack<W> p = {};
 		if (at >= r.begin && at - r.begin < r.length)
-			p = load<W>(r.a, W * ((int64_t)row * r.a_row + r.skip + (at - r.begin)));
+			p = load<W>(a, W * ((int64_t)row * r.a_row + r.skip + (at - r.begin)));
 		else if (r.b.data)
-			p = load<W>(r.b, W * ((int64_t)row * r.b_row + (at - r.length)));
-		store(y, W * item, p);
+			p = load<W>(b, W * ((int64_t)row * r.b_row + (at - r.length)));
+		store(y, W * (int64_t)item, p);
 	}
 }
 
@@ -33,12 +34,15 @@ void run_rows(const otp_call *call, rows r)
 	unsigned all = 0, count = otp_index_count(call->out.shape);
 	for (unsigned *length : lengths)
 		all |= *length; /* a power of two divides this where it divides each */
-	int width = otp_width(all, {view_of(call->out), r.a, r.b});
+	view y = view_of(call->out);
+	otp_packs packs = otp_packs_of(all, {y, r.a, r.b.data ? r.b : r.a});
+	unsigned width = (unsigned)otp_packs_width(packs);
 	for (unsigned *length : lengths)
-		*length /= (unsigned)width;
-	count /= (unsigned)width;
-	OTP_WITH_WIDTH(width, OTP_LAUNCH(call, fill_rows<W>, otp_blocks(count), OTP_THREADS, 0,
-					 view_of(call->out), r, count));
+		*length /= width;
+	r.row = divisor_of(r.to);
+	count /= width;
+	OTP_WITH_PACKS(packs, OTP_LAUNCH(call, (structure_rows<V, W>), otp_blocks(count), OTP_THREADS, 0,
+					 as<V>(y), as<V>(r.a), as<V>(r.b), r, count));
 }
 
 /* Elements of one row: everything from the axis inwards. */
@@ -51,7 +55,9 @@ unsigned row_of(otp_shape s, int axis)
 	return elements;
 }
 
-} // namespace
+} // namespace otp_structure
+
+using namespace otp_structure;
 
 OTP_CUDA_KERNEL(copy) { otp_cuda_convert(call, &call->out, &call->in[0]); }
 /* Planned to share its input's memory, and then never called. */
@@ -61,7 +67,7 @@ OTP_CUDA_KERNEL(concat)
 {
 	int axis = call->attr.axis.axis;
 	unsigned a = row_of(call->in[0].shape, axis), b = row_of(call->in[1].shape, axis);
-	run_rows(call, rows{view_of(call->in[0]), view_of(call->in[1]), a + b, 0, a, 0, a, b});
+	run_rows(call, rows{view_of(call->in[0]), view_of(call->in[1]), a + b, 0, a, 0, a, b, {}});
 }
 
 OTP_CUDA_KERNEL(slice)
@@ -69,7 +75,7 @@ OTP_CUDA_KERNEL(slice)
 	int axis = call->attr.slice.axis;
 	unsigned from = row_of(call->in[0].shape, axis), to = row_of(call->out.shape, axis);
 	unsigned skip = (unsigned)call->attr.slice.begin * row_of(call->out.shape, axis + 1);
-	run_rows(call, rows{view_of(call->in[0]), view{}, to, 0, to, skip, from, 0});
+	run_rows(call, rows{view_of(call->in[0]), view{}, to, 0, to, skip, from, 0, {}});
 }
 
 OTP_CUDA_KERNEL(pad)
@@ -77,5 +83,5 @@ OTP_CUDA_KERNEL(pad)
 	int axis = call->attr.slice.axis;
 	unsigned from = row_of(call->in[0].shape, axis), to = row_of(call->out.shape, axis);
 	unsigned begin = (unsigned)call->attr.slice.begin * row_of(call->out.shape, axis + 1);
-	run_rows(call, rows{view_of(call->in[0]), view{}, to, begin, from, 0, from, 0});
+	run_rows(call, rows{view_of(call->in[0]), view{}, to, begin, from, 0, from, 0, {}});
 }

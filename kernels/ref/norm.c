@@ -83,19 +83,30 @@ OTP_REF_KERNEL(norm_sums)
 
 /* gx = rstd (s gu - mean(s gu) - xhat mean(s gu xhat)), s = scale, means over
  * the group; the sums over h and w are already in `sums`. */
+static double dgrad(const norm *f, otp_shape i)
+{
+	double mean_g = 0, mean_gx = 0;
+	int first = i.c / f->group_size * f->group_size;
+	for (int c = first; c < first + f->group_size; c++) {
+		double scale = *otp_ref_at(&f->scale, otp_shape4(i.n, 0, 0, c));
+		mean_gx += scale * *otp_ref_at(&f->sums, otp_shape4(i.n, 0, 0, c)) / f->count;
+		mean_g += scale * *otp_ref_at(&f->sums, otp_shape4(i.n, 0, 0, f->x.shape.c + c)) / f->count;
+	}
+	double direct = *otp_ref_at(&f->scale, i) * inside_grad(f, i);
+	return *stat(f, i, true) * (direct - mean_g - xhat(f, i) * mean_gx);
+}
+
 OTP_REF_KERNEL(norm_dgrad)
 {
 	norm f = norm_of(call);
-	OTP_REF_EACH (i, f.x.shape) {
-		double mean_g = 0, mean_gx = 0;
-		int first = i.c / f.group_size * f.group_size;
-		for (int c = first; c < first + f.group_size; c++) {
-			double scale = *otp_ref_at(&f.scale, otp_shape4(i.n, 0, 0, c));
-			mean_gx += scale * *otp_ref_at(&f.sums, otp_shape4(i.n, 0, 0, c)) / f.count;
-			mean_g +=
-			    scale * *otp_ref_at(&f.sums, otp_shape4(i.n, 0, 0, f.x.shape.c + c)) / f.count;
-		}
-		double direct = *otp_ref_at(&f.scale, i) * inside_grad(&f, i);
-		*otp_ref_at(&call->out, i) = *stat(&f, i, true) * (direct - mean_g - xhat(&f, i) * mean_gx);
-	}
+	OTP_REF_EACH (i, f.x.shape)
+		*otp_ref_at(&call->out, i) = dgrad(&f, i);
+}
+
+OTP_REF_KERNEL(norm_dgrad_merge)
+{
+	norm f = norm_of(call);
+	OTP_REF_EACH (i, f.x.shape)
+		*otp_ref_at(&call->out, i) =
+		    (double)f.attr.norm.scale * (dgrad(&f, i) + *otp_ref_at(&call->in[6], i));
 }

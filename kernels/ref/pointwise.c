@@ -20,6 +20,8 @@ POINTWISE(mul, 1, a *b)
 POINTWISE(affine, 0, attr->affine.scale *a + attr->affine.offset)
 POINTWISE(lrelu, 0, otp_lrelu_d(a, attr->slope.slope))
 POINTWISE(lrelu_gate, 1, otp_lrelu_gate_d(a, b, attr->slope.slope))
+POINTWISE(lrelu_gate_merge, 1,
+	  otp_lrelu_gate_merge_d(a, b, *otp_ref_at(&call->in[2], i), attr->gate.slope, attr->gate.scale))
 POINTWISE(silu, 0, otp_silu_d(a))
 POINTWISE(silu_gate, 1, b *otp_silu_slope_d(a))
 POINTWISE(silu_curve, 1, b *otp_silu_curve_d(a))

@@ -1,7 +1,7 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/json.h"
-#include "model/translator.h"
+#include "cli/opened.h"
 #include "train/evaluate.h"
 #include "train/summary.h"
 
@@ -13,8 +13,7 @@ typedef struct options {
 	int count, per_input, threads;
 	uint64_t seed;
 	bool json;
-	int64_t undecoded; /* pictures of all sets */
-	bool trained_on;   /* a set is what the model's training drew */
+	bool trained_on; /* a set is what the model's training drew */
 } options;
 
 /* What the figures are of. */
@@ -41,70 +40,57 @@ static void print(const options *o, const otp_figures *f)
 	otp_json_print(object);
 }
 
-/* Pictures that could not be decoded are counted at the end. */
-static void close_counted(otp_dataset *d, options *o)
-{
-	if (!d)
-		return;
-	o->undecoded += otp_dataset_describe(d).undecoded;
-	otp_dataset_close(d);
-}
-
 /* The set that was named, else what the model's own data hold out. */
-static otp_dataset *open_data(const otp_translator *t, options *o, const char *spec, otp_side side,
-			      otp_error *err)
+static otp_dataset *open_data(otp_opened *m, options *o, const char *spec, otp_side side, otp_error *err)
 {
 	bool held_out = true;
-	otp_dataset *d = spec ? otp_translator_open_data(t, side, spec, err)
-			      : otp_translator_open_side(t, side, &held_out, err);
+	otp_dataset *d =
+	    spec ? otp_opened_data(m, side, spec, err) : otp_opened_side(m, side, &held_out, err);
 	o->trained_on = o->trained_on || !held_out;
 	return d;
 }
 
 /* The law of the outputs, against the target's. */
-static bool measure_law(otp_translator *t, options *o, const otp_dataset *source,
-			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
+static bool measure_law(otp_opened *m, options *o, const otp_dataset *source, const otp_evaluate_options *how,
+			otp_figures *figures, otp_error *err)
 {
 	enum { DEFAULT_COUNT = 1000 };
 	otp_evaluate_options counted = *how;
 	counted.n = how->n ? how->n : DEFAULT_COUNT;
 	otp_evaluation e;
-	otp_dataset *target = open_data(t, o, o->target, OTP_TARGET, err);
-	bool ok = target && otp_evaluate(t->sampler, source, target, &counted, &e, err);
+	otp_dataset *target = open_data(m, o, o->target, OTP_TARGET, err);
+	bool ok = target && otp_evaluate(m->t.sampler, source, target, &counted, &e, err);
 	if (ok)
 		otp_evaluation_figures(&e, figures);
-	close_counted(target, o);
 	return ok;
 }
 
 /* Single outputs, against the exact images of their inputs. */
-static bool measure_map(otp_translator *t, options *o, const otp_dataset *source,
-			const otp_evaluate_options *how, otp_figures *figures, otp_error *err)
+static bool measure_map(otp_opened *m, options *o, const otp_dataset *source, const otp_evaluate_options *how,
+			otp_figures *figures, otp_error *err)
 {
 	otp_map_error e;
-	otp_dataset *truth = otp_translator_open_data(t, OTP_TARGET, o->truth, err);
-	bool ok = truth && otp_evaluate_map(t->sampler, source, truth, how, &e, err);
+	otp_dataset *truth = otp_opened_data(m, OTP_TARGET, o->truth, err);
+	bool ok = truth && otp_evaluate_map(m->t.sampler, source, truth, how, &e, err);
 	if (ok)
 		otp_map_error_figures(&e, figures);
-	close_counted(truth, o);
 	return ok;
 }
 
-static bool measure(otp_translator *t, options *o, otp_error *err)
+static bool measure(otp_opened *m, options *o, otp_error *err)
 {
 	otp_evaluate_options how = {
-	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = t->facts.sigma};
+	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = m->t.facts.sigma};
 	otp_figure list[OTP_MAX_FIGURES];
 	otp_figures figures = {.each = list};
-	otp_dataset *source = open_data(t, o, o->source, OTP_SOURCE, err);
+	otp_dataset *source = open_data(m, o, o->source, OTP_SOURCE, err);
 	bool ok = source != NULL;
 	if (o->target || !o->truth)
-		ok = ok && measure_law(t, o, source, &how, &figures, err);
+		ok = ok && measure_law(m, o, source, &how, &figures, err);
 	if (o->truth)
-		ok = ok && measure_map(t, o, source, &how, &figures, err);
+		ok = ok && measure_map(m, o, source, &how, &figures, err);
 	if (ok)
 		print(o, &figures);
-	close_counted(source, o);
 	return ok;
 }
 
@@ -132,14 +118,8 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 			    "otplan eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",
 			    err))
 		return err->exit_code;
-	otp_runtime runtime;
-	otp_translator t;
-	if (!otp_runtime_open(o.device, "auto", o.threads, &runtime, err))
-		return err->exit_code;
-	if (otp_translator_open(words[0], &runtime, &t, err)) {
-		measure(&t, &o, err);
-		otp_translator_close(&t);
-	}
-	otp_runtime_close(&runtime);
-	return otp_exit_undecoded(o.undecoded, err);
+	otp_opened m;
+	if (otp_opened_model(&m, words[0], o.device, "auto", o.threads, err))
+		measure(&m, &o, err);
+	return otp_opened_close(&m, err);
 }

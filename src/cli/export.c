@@ -2,6 +2,7 @@
  * side each as a flat folder of 3-channel PNGs and as arr_0 of an npz. */
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/opened.h"
 #include "cli/interrupt.h"
 #include "core/file.h"
 #include "core/log.h"
@@ -166,7 +167,6 @@ typedef struct job {
 	const options *o;
 	otp_translator *t;
 	otp_dataset *source, *target;
-	int64_t undecoded; /* pictures of both */
 } job;
 
 static bool write_manifest(const job *j, const side sides[2], otp_outputs *outputs, size_t at, otp_error *err)
@@ -257,37 +257,28 @@ static bool write_sides(const job *j, otp_error *err)
 	return ok;
 }
 
-static bool run(job *j, otp_error *err)
+static void open_and_write(job *j, otp_opened *o, otp_error *err)
 {
-	otp_runtime runtime;
-	otp_translator t;
-	if (strcmp(j->o->purpose, "fid") != 0)
-		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose);
-	if (!otp_runtime_open(j->o->device, "auto", j->o->threads, &runtime, err))
-		return false;
-	bool ok = otp_translator_open(j->model, &runtime, &t, err);
-	if (ok && t.arch.vectors)
-		ok = otp_fail(err, j->model, "translates vectors; FID is for images");
-	if (ok) {
-		j->t = &t;
-		j->source = otp_translator_open_data(&t, OTP_SOURCE, j->input, err);
-		j->target = j->source
-				? otp_translator_open_data(
-				      &t, OTP_TARGET, j->o->target ? j->o->target : t.facts.target.spec, err)
-				: NULL;
-		ok = j->target && otp_dataset_digest(j->source, 1, err) &&
-		     otp_dataset_digest(j->target, 1, err) && write_sides(j, err);
-		for (int i = 0; ok && i < 2; i++)
-			j->undecoded += otp_dataset_describe(i ? j->target : j->source).undecoded;
-		if (j->source)
-			otp_dataset_close(j->source);
-		if (j->target)
-			otp_dataset_close(j->target);
+	const char *target = j->o->target ? j->o->target : o->t.facts.target.spec;
+	if (o->t.arch.vectors) {
+		otp_fail(err, j->model, "translates vectors; FID is for images");
+		return;
 	}
-	j->t = NULL;
-	otp_translator_close(&t);
-	otp_runtime_close(&runtime);
-	return ok;
+	j->t = &o->t;
+	j->source = otp_opened_data(o, OTP_SOURCE, j->input, err);
+	j->target = j->source ? otp_opened_data(o, OTP_TARGET, target, err) : NULL;
+	if (j->target && otp_dataset_digest(j->source, 1, err) && otp_dataset_digest(j->target, 1, err))
+		write_sides(j, err);
+}
+
+static int run(job *j, otp_error *err)
+{
+	otp_opened o;
+	if (strcmp(j->o->purpose, "fid") != 0)
+		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose), err->exit_code;
+	if (otp_opened_model(&o, j->model, j->o->device, "auto", j->o->threads, err))
+		open_and_write(j, &o, err);
+	return otp_opened_close(&o, err);
 }
 
 int otp_command_export(int argc, char **argv, otp_error *err)
@@ -308,12 +299,11 @@ int otp_command_export(int argc, char **argv, otp_error *err)
 	};
 	const char *words[3];
 	job j = {.o = &o};
-	if (otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
-			   "otplan export MODEL INPUT OUT --for fid [--overwrite]", err)) {
-		j.model = words[0];
-		j.input = words[1];
-		j.out = words[2];
-		run(&j, err);
-	}
-	return otp_exit_undecoded(j.undecoded, err);
+	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
+			    "otplan export MODEL INPUT OUT --for fid [--overwrite]", err))
+		return err->exit_code;
+	j.model = words[0];
+	j.input = words[1];
+	j.out = words[2];
+	return run(&j, err);
 }

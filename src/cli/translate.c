@@ -1,6 +1,7 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/opened.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "pictures/encode.h"
@@ -408,26 +409,19 @@ static bool settle(const options *o, otp_translator *t, otp_fit *fit, otp_error 
 	return choose_fit(o->fit, fit, err);
 }
 
-/* Pictures that could not be decoded are counted in *undecoded. */
-static void run(const job *j, int64_t *undecoded, otp_error *err)
+static int run(const job *j, otp_error *err)
 {
-	otp_runtime runtime;
-	otp_translator t;
+	otp_opened o;
 	otp_fit fit = OTP_FIT_RESIZE;
-	if (!otp_runtime_open(j->o->device, j->o->precision, j->o->threads, &runtime, err))
-		return;
-	if (otp_translator_open(j->model, &runtime, &t, err)) {
-		otp_dataset *d = NULL;
-		if (settle(j->o, &t, &fit, err))
-			d = t.arch.vectors || fit == OTP_FIT_CROP
-				? otp_translator_open_data(&t, OTP_SOURCE, j->input, err)
-				: otp_translator_open_pictures(&t, j->input, err);
-		if (d && translate(j, &t, d, fit, err))
-			*undecoded = otp_dataset_describe(d).undecoded;
-		otp_dataset_close(d);
-		otp_translator_close(&t);
+	if (otp_opened_model(&o, j->model, j->o->device, j->o->precision, j->o->threads, err) &&
+	    settle(j->o, &o.t, &fit, err)) {
+		otp_dataset *d = o.t.arch.vectors || fit == OTP_FIT_CROP
+				     ? otp_opened_data(&o, OTP_SOURCE, j->input, err)
+				     : otp_opened_pictures(&o, j->input, err);
+		if (d)
+			translate(j, &o.t, d, fit, err);
 	}
-	otp_runtime_close(&runtime);
+	return otp_opened_close(&o, err);
 }
 
 int otp_command_translate(int argc, char **argv, otp_error *err)
@@ -464,16 +458,15 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 	     "replace files that are there, also such as otplan did not make"},
 	};
 	const char *words[3];
-	int64_t undecoded = 0;
-	if (otp_args_parse(
+	if (!otp_args_parse(
 		argc, argv, args, sizeof args / sizeof *args, words, 3,
 		"otplan translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--fit resize|tile|crop] "
 		"[--keep-luminance] [--format F] [--overwrite]",
-		err)) {
-		job j = {.model = words[0], .input = words[1], .output = words[2], .o = &o};
-		otp_fit ignored;
-		if (choose_form(&j.form, j.output, o.format, err) && choose_fit(o.fit, &ignored, err))
-			run(&j, &undecoded, err);
-	}
-	return otp_exit_undecoded(undecoded, err);
+		err))
+		return err->exit_code;
+	job j = {.model = words[0], .input = words[1], .output = words[2], .o = &o};
+	otp_fit ignored;
+	if (!choose_form(&j.form, j.output, o.format, err) || !choose_fit(o.fit, &ignored, err))
+		return err->exit_code;
+	return run(&j, err);
 }

@@ -140,7 +140,7 @@ static void propagate(otp_node *node, const walk *w)
 	for (int i = 0; i < node->input_count; i++) {
 		otp_node **sum = &w->adjoint[node->in[i]->id];
 		if (wanted[i] && gx[i])
-			*sum = *sum ? otp_add(*sum, gx[i]) : gx[i];
+			*sum = *sum ? otp_gradient_sum(*sum, gx[i]) : gx[i];
 	}
 }
 

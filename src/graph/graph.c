@@ -356,6 +356,45 @@ otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node
 	return otp_node_new(OTP_OP_norm_dgrad, attr, in, 6);
 }
 
+static otp_node *norm_dgrad_merge(otp_node *const *in, otp_attr attr, float scale)
+{
+	attr.norm.scale = scale;
+	return otp_node_new(OTP_OP_norm_dgrad_merge, attr, in, 7);
+}
+
+static otp_node *lrelu_gate_merge(otp_node *const *in, float slope, float scale)
+{
+	otp_attr attr = NONE;
+	attr.gate.slope = slope;
+	attr.gate.scale = scale;
+	return otp_node_new(OTP_OP_lrelu_gate_merge, attr, in, 3);
+}
+
+static bool takes_a_sum(const otp_node *g)
+{
+	return g->op == OTP_OP_norm_dgrad || g->op == OTP_OP_lrelu_gate;
+}
+
+otp_node *otp_gradient_sum(otp_node *a, otp_node *b)
+{
+	otp_node *own = takes_a_sum(b) ? b : a, *r = own == b ? a : b, *in[7];
+	if (!takes_a_sum(own) || !otp_shape_equal(a->shape, b->shape))
+		return otp_add(a, b);
+	memcpy((void *)in, (const void *)own->in, (size_t)own->input_count * sizeof *in);
+	in[own->input_count] = r;
+	return own->op == OTP_OP_norm_dgrad ? norm_dgrad_merge(in, own->attr, 1)
+					    : lrelu_gate_merge(in, own->attr.slope.slope, 1);
+}
+
+otp_node *otp_gradient_scaled(otp_node *g, float scale)
+{
+	if (g->op == OTP_OP_norm_dgrad_merge)
+		return norm_dgrad_merge(g->in, g->attr, scale * g->attr.norm.scale);
+	if (g->op == OTP_OP_lrelu_gate_merge)
+		return lrelu_gate_merge(g->in, g->attr.gate.slope, scale * g->attr.gate.scale);
+	return otp_affine(g, scale, 0);
+}
+
 otp_node *otp_norm(otp_node *x, otp_node *scale, otp_node *shift, int groups, float eps, bool silu)
 {
 	otp_attr attr = NONE;

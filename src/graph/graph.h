@@ -110,6 +110,12 @@ otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node
 			 otp_node *sums, otp_attr attr);
 
 /* words: (n, 1, 1, 4 or more) u32 */
+/* Gradients a + b of one tensor, and scale g, in as few passes as there is an op for: norm_dgrad and
+ * lrelu_gate take what reaches x elsewhere, and a scale, in their own. What is then not used any more stays
+ * in the graph, and no program computes it. */
+otp_node *otp_gradient_sum(otp_node *a, otp_node *b);
+otp_node *otp_gradient_scaled(otp_node *g, float scale);
+
 otp_node *otp_normal(otp_node *words, otp_shape to, enum otp_purpose purpose);
 /* to: (n, h, w, c); stored: channels of the bytes, c or 1; column: the pick's among a sample's words. */
 otp_node *otp_gather(otp_node *bytes, otp_node *words, otp_shape to, int stored, int column);

@@ -155,7 +155,7 @@ static void add_sum(otp_launches *sum, const otp_call *call)
 	unsigned slices = 1, packs = kept ? (unsigned)count[4] / (unsigned)width : 1;
 	if (!otp_sum_team(count))
 		slices = otp_sum_slices(rows, packs, (unsigned)(count[0] * count[2]));
-	double partial = slices * (double)otp_shape_count(call->out.shape) * sizeof(double);
+	double partial = slices * (double)otp_shape_count(call->out.shape) * sizeof(float);
 	launch(sum, slices == 1 ? least(call) : stored(&call->in[0]) + partial);
 	if (slices > 1)
 		launch(sum, partial + stored(&call->out));
@@ -164,8 +164,7 @@ static void add_sum(otp_launches *sum, const otp_call *call)
 /* One launch over the maps, and one between sums over rows and what they are for. */
 static void add_norm(otp_launches *sum, const otp_call *call)
 {
-	bool dgrad = call->op == OTP_OP_norm_dgrad;
-	double small = stored(dgrad ? &call->in[5] : &call->out);
+	double small = stored(&call->out);
 	launch(sum, least(call) - small);
 	launch(sum, small);
 }
@@ -193,7 +192,6 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 		return;
 	case OTP_OP_norm_stats:
 	case OTP_OP_norm_sums:
-	case OTP_OP_norm_dgrad:
 		add_norm(sum, call);
 		return;
 	case OTP_OP_copy:
@@ -207,6 +205,7 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_affine:
 	case OTP_OP_lrelu:
 	case OTP_OP_lrelu_gate:
+	case OTP_OP_lrelu_gate_merge:
 	case OTP_OP_silu:
 	case OTP_OP_silu_gate:
 	case OTP_OP_silu_curve:
@@ -219,6 +218,8 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_softmax:
 	case OTP_OP_softmax_gate:
 	case OTP_OP_norm_apply:
+	case OTP_OP_norm_dgrad:
+	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:

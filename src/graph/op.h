@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { OTP_MAX_INPUTS = 6 };
+enum { OTP_MAX_INPUTS = 7 };
 
 /* BF16 is a way to store F32, in half the memory: which values a program stores so, storage.h says. */
 typedef enum otp_type { OTP_F32, OTP_U32, OTP_BF16, OTP_TYPE_COUNT } otp_type;
@@ -66,6 +66,9 @@ typedef union otp_attr {
 	struct {
 		float slope;
 	} slope;
+	struct {
+		float slope, scale;
+	} gate; /* lrelu_gate_merge */
 	/* h, w: dgrad's image size; wgrad's kernel size; else 0. slope: conv2d_bias's; scale: conv2d_merge's
 	 */
 	struct {
@@ -86,6 +89,7 @@ typedef union otp_attr {
 		int groups;
 		float eps;
 		bool silu;
+		float scale; /* norm_dgrad_merge's */
 	} norm;
 	struct {
 		otp_shape to;

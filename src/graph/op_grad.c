@@ -111,6 +111,15 @@ RULE(lrelu_gate)
 		gx[1] = otp_lrelu_gate(y->in[0], g, y->attr.slope.slope);
 }
 
+RULE(lrelu_gate_merge)
+{
+	g = otp_gradient_scaled(g, y->attr.gate.scale);
+	if (wanted[1])
+		gx[1] = otp_lrelu_gate(y->in[0], g, y->attr.gate.slope);
+	if (wanted[2])
+		gx[2] = g;
+}
+
 RULE(silu)
 {
 	UNUSED_WANTED;
@@ -184,7 +193,7 @@ RULE(conv2d_bias)
 
 RULE(conv2d_merge)
 {
-	g = otp_affine(g, y->attr.conv.scale, 0);
+	g = otp_gradient_scaled(g, y->attr.conv.scale);
 	otp_grad_conv2d(y, g, wanted, gx);
 	if (wanted[2])
 		gx[2] = otp_sum(g, y->in[2]->shape);
@@ -282,6 +291,7 @@ FIRST_ORDER_ONLY(attention_grad)
 NO_GRADIENT(norm_stats)
 FIRST_ORDER_ONLY(norm_sums)
 FIRST_ORDER_ONLY(norm_dgrad)
+FIRST_ORDER_ONLY(norm_dgrad_merge)
 NO_GRADIENT(normal)
 NO_GRADIENT(gather)
 FIRST_ORDER_ONLY(record)

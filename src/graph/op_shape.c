@@ -119,6 +119,12 @@ RULE(lrelu)
 	(void)attr;
 	return in[0];
 }
+RULE(lrelu_gate_merge)
+{
+	(void)attr;
+	return same_as_first("lrelu_gate_merge", in, 3);
+}
+
 RULE(lrelu_gate)
 {
 	(void)attr;
@@ -295,6 +301,13 @@ RULE(norm_dgrad)
 	OTP_ASSERT(otp_shape_equal(in[5], otp_shape_norm_sums(attr, in)), "norm_dgrad: sums are " SHAPE_FMT,
 		   SHAPE_ARGS(in[5]));
 	return in[0];
+}
+
+RULE(norm_dgrad_merge)
+{
+	otp_shape x = otp_shape_norm_dgrad(attr, in);
+	OTP_ASSERT(otp_shape_equal(in[6], x), "norm_dgrad_merge: r is " SHAPE_FMT, SHAPE_ARGS(in[6]));
+	return x;
 }
 
 /* A row of words for each of n samples, with a column of that number. */

@@ -39,6 +39,7 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_affine:
 	case OTP_OP_lrelu:
 	case OTP_OP_lrelu_gate:
+	case OTP_OP_lrelu_gate_merge:
 	case OTP_OP_silu:
 	case OTP_OP_silu_gate:
 	case OTP_OP_silu_curve:
@@ -53,6 +54,7 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_attention_grad:
 	case OTP_OP_norm_apply:
 	case OTP_OP_norm_dgrad:
+	case OTP_OP_norm_dgrad_merge:
 		return is_wide_map(node) && reads_bf16(node, types);
 	case OTP_OP_LEAF:
 	case OTP_OP_sum:

@@ -62,6 +62,7 @@ static double products(const otp_call *call)
 	case OTP_OP_affine:
 	case OTP_OP_lrelu:
 	case OTP_OP_lrelu_gate:
+	case OTP_OP_lrelu_gate_merge:
 	case OTP_OP_silu:
 	case OTP_OP_silu_gate:
 	case OTP_OP_silu_curve:
@@ -77,6 +78,7 @@ static double products(const otp_call *call)
 	case OTP_OP_norm_apply:
 	case OTP_OP_norm_sums:
 	case OTP_OP_norm_dgrad:
+	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:

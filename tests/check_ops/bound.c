@@ -45,11 +45,17 @@ static double rounded(double error, double size) { return error + BF16_UNIT * (s
  * most the magnitude and after which errors are no larger (scales and slopes are at most 1); and the result,
  * whose size is known. Sums without an epilogue are the result: they are rounded once, be it stored in
  * bfloat16 or widened. */
-double allowed_error(const char *backend, const test_case *t, way w, double magnitude, double exact)
+double allowed_error(const char *backend, const test_case *t, way w, double magnitude, double gpu, double x,
+		     double exact)
 {
+	bool device = strcmp(backend, "cuda") == 0, own = device || strcmp(backend, "shim") == 0;
 	bool epilogue = t->op == OTP_OP_conv2d_bias || t->op == OTP_OP_conv2d_merge;
 	bool bf16_sums = sums_may_be_bf16(backend, t, w);
 	double error = unit_of(t, w) * magnitude;
+	if (own)
+		error += (gpu + t->gpu_roundings * magnitude) * UNIT;
+	if (device)
+		error += (t->device_roundings + t->device_slope * fabs(x)) * magnitude * UNIT;
 	if (bf16_sums && epilogue)
 		error = rounded(error, magnitude);
 	bool last = (w.narrow & RESULT) || (bf16_sums && !epilogue);

@@ -18,14 +18,29 @@ static void find_magnitude(const test_case *t, const values *v, const double *ex
 			magnitude[i] = fabs(exact[i]);
 }
 
-static void compare(const test_case *t, way w, const char *backend, const float *got, const double *exact,
-		    const double *magnitude, int64_t count)
+/* What is known of a case's result in ref: its elements, their magnitudes, what gpu_rule says. */
+typedef struct expected {
+	double *exact, *magnitude, *gpu;
+	int64_t count;
+} expected;
+
+static double allowed_at(const char *backend, const test_case *t, const values *v, way w, const expected *e,
+			 int64_t i)
 {
+	double x = t->device_slope != 0 ? v->exact[0][i] : 0; /* elementwise */
+	return allowed_error(backend, t, w, e->magnitude[i], e->gpu[i], x, e->exact[i]);
+}
+
+static void compare(const test_case *t, const values *v, way w, const char *backend, const float *got,
+		    const expected *e)
+{
+	const double *exact = e->exact;
+	int64_t count = e->count;
 	int64_t worst = -1;
 	double excess = 0;
 	for (int64_t i = 0; i < count; i++) {
 		double error = fabs((double)got[i] - exact[i]);
-		double allowed = allowed_error(backend, t, w, magnitude[i], exact[i]);
+		double allowed = allowed_at(backend, t, v, w, e, i);
 		if (error <= allowed)
 			continue;
 		if (worst < 0 || !(error - allowed <= excess)) {
@@ -40,7 +55,7 @@ static void compare(const test_case *t, way w, const char *backend, const float 
 		       "%s%s, narrow %#x: element %lld of %lld is %.9g, ref has %.9g, allowed %.3g", backend,
 		       w.precision == OTP_PRECISION_BF16 ? " bf16" : "", w.narrow, (long long)worst,
 		       (long long)count, (double)got[worst], exact[worst],
-		       allowed_error(backend, t, w, magnitude[worst], exact[worst]));
+		       allowed_at(backend, t, v, w, e, worst));
 }
 
 bool same_bits(const float *a, const float *b, int64_t count)
@@ -48,14 +63,14 @@ bool same_bits(const float *a, const float *b, int64_t count)
 	return memcmp(a, b, (size_t)count * sizeof *a) == 0;
 }
 
-static void check_backend(int which, const test_case *t, const values *v, way w, const double *exact,
-			  const double *magnitude, int64_t count)
+static void check_backend(int which, const test_case *t, const values *v, way w, const expected *e)
 {
 	const char *name = tested_backends[which];
+	int64_t count = e->count;
 	float *first = otp_calloc((size_t)count, sizeof *first),
 	      *again = otp_calloc((size_t)count, sizeof *again);
 	run_guarded(which, t, v, w, first);
-	compare(t, w, name, first, exact, magnitude, count);
+	compare(t, v, w, name, first, e);
 	run_planned(which, t, v, w, false, 2, again);
 	report(same_bits(first, again, count), describe(t), "%s, narrow %#x: planned, second run: other bits",
 	       name, w.narrow);
@@ -109,19 +124,24 @@ static void check_way(const test_case *t, const values *v, way w)
 	built b = build_case(t, false);
 	int64_t count = otp_shape_count(b.out->shape);
 	otp_graph_free(b.graph);
-	double *exact = otp_calloc((size_t)count, sizeof *exact);
-	double *magnitude = otp_calloc((size_t)count, sizeof *magnitude);
-	run_ref(t, v->exact, false, exact);
-	find_magnitude(t, v, exact, count, magnitude);
+	expected e = {.count = count};
+	e.exact = otp_calloc((size_t)count, sizeof *e.exact);
+	e.magnitude = otp_calloc((size_t)count, sizeof *e.magnitude);
+	e.gpu = otp_calloc((size_t)count, sizeof *e.gpu);
+	run_ref(t, v->exact, false, e.exact);
+	find_magnitude(t, v, e.exact, count, e.magnitude);
+	if (t->gpu_rule)
+		t->gpu_rule(t, v->exact, e.gpu);
 	for (int which = 0; which < TESTED_COUNT; which++) {
 		if (!runs(which, t->op) || (w.narrow && !tested[which].backend->element_bytes[OTP_BF16]))
 			continue;
-		check_backend(which, t, v, w, exact, magnitude, count);
+		check_backend(which, t, v, w, &e);
 		if (tested[which].backend != &otp_shim_backend) /* has one stream, as the GPU */
 			check_replicas(which, t, v, w, count);
 	}
-	otp_free(exact);
-	otp_free(magnitude);
+	otp_free(e.exact);
+	otp_free(e.magnitude);
+	otp_free(e.gpu);
 }
 
 static bool any_stores_bf16(otp_op op)

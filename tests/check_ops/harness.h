@@ -6,6 +6,11 @@
  * in any order has at most L roundings of sum |terms| (Higham 2002, section
  * 3.1), and sum |terms| is the op itself on absolute values, computed by ref.
  *
+ * Of e^x the GPU's own __expf is at most 2 + floor(1.173 |x|) ulp off, and of a quotient __fdividef at most
+ * 2 (CUDA's documentation; an ulp is at most 2 u of a number): (4 + 2.35 |x|) u and 4 u of the result, where
+ * the host's are 3.4 u and u. A sigmoid s is then off by (1 - s) (4 + 2.35 |x|) u + 4 u of it; what follows
+ * in the cases rests on s (1 - s) (7 + 2.35 |x|) < 2.
+ *
  * What a program may store in bfloat16 is tried in every mixture of types. The
  * inputs are rounded before ref sees them; kernels compute in float, so all that
  * is added is the rounding of a result to 8 significant bits, half an ulp of
@@ -57,6 +62,13 @@ struct test_case {
 	bound bound;
 	double roundings;
 	magnitude_rule *rule;
+	/* What our CUDA kernels' sums in float add, on the GPU and on the shim: roundings of the magnitude,
+	 * and a rule's units of u. */
+	double gpu_roundings;
+	magnitude_rule *gpu_rule;
+	/* What the GPU's own exponential, quotient and 1/sqrt add to the host's: roundings of the magnitude,
+	 * and so many more for each unit of |x| of input 0. */
+	double device_roundings, device_slope;
 	builder *build;	 /* NULL: the op itself */
 	int order;	 /* differentiable this often: 0, 1 or 2 */
 	bool bf16;	 /* a product: may run in bfloat16 */
@@ -177,8 +189,10 @@ void run_ref(const test_case *t, double *const *in, bool absolute, double *out);
 
 /* ---- how far a result may be off (bound.c) ---- */
 
-/* Of a backend's result that is `exact` in ref, given the case's magnitude there. */
-double allowed_error(const char *backend, const test_case *t, way w, double magnitude, double exact);
+/* Of a backend's result that is `exact` in ref, given the case's magnitude there and what gpu_rule says, in
+ * u. */
+double allowed_error(const char *backend, const test_case *t, way w, double magnitude, double gpu, double x,
+		     double exact);
 
 /* ---- what is asked of a case (compare.c, gradients.c, bench.c) ---- */
 

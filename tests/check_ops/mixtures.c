@@ -18,12 +18,16 @@ unsigned may_be_narrow(otp_op op)
 	case OTP_OP_sum:
 	case OTP_OP_norm_stats:
 		return 1;
+	case OTP_OP_lrelu_gate_merge:
+		return 1 | 2 | 4 | RESULT;
 	case OTP_OP_conv2d_wgrad:
 		return 1 | 2;
 	case OTP_OP_conv2d_merge:
 		return 1 | 8 | RESULT;
 	case OTP_OP_norm_sums: /* a case's inputs are x, scale, shift, g */
 		return 1 | 8;
+	case OTP_OP_norm_dgrad_merge: /* and r */
+		return 1 | 8 | 16 | RESULT;
 	case OTP_OP_norm_dgrad:
 		return 1 | 8 | RESULT;
 	case OTP_OP_concat:

@@ -12,6 +12,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
+#define __launch_bounds__(...) /* there are as many registers as it takes */
 /* One block at a time runs on a thread, so a variable of the thread is one of the block. */
 #define __shared__ static thread_local
 

@@ -35,7 +35,8 @@ void check_matmul(void)
 }
 
 /* x - max is below 4 and rounded once: 4 u in the exponential, which adds 3.4 u;
- * the same again, and a rounding for each of c terms, in the sum; a quotient. */
+ * the same again, and a rounding for each of c terms, in the sum; a quotient. The device's two exponentials
+ * are (4 + 2.35 4) u off. */
 void check_softmax(void)
 {
 	for (int k = 0; k < SHAPE_COUNT; k++)
@@ -44,6 +45,7 @@ void check_softmax(void)
 				     .in = {shapes[k]},
 				     .bound = BY_OUT,
 				     .roundings = 18 + shapes[k].c,
+				     .device_roundings = 27,
 				     .order = 2,
 				     .bench_only = k == LARGE});
 }

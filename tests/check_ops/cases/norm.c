@@ -3,7 +3,9 @@
 
 #include <math.h>
 
-/* Inputs of these cases are x, scale, shift[, g]; the statistics are nodes, so
+static const float MERGED = 0.70710678f; /* norm_dgrad_merge's scale */
+
+/* Inputs of these cases are x, scale, shift[, g[, r]]; the statistics are nodes, so
  * that finite differences see them move with x. */
 static otp_node *build_norm(const test_case *t, otp_node *const *in)
 {
@@ -16,7 +18,9 @@ static otp_node *build_norm(const test_case *t, otp_node *const *in)
 	otp_node *sums = otp_norm_sums(in[0], stats, in[1], in[2], in[3], t->attr);
 	if (t->op == OTP_OP_norm_sums)
 		return sums;
-	return otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr);
+	otp_node *dgrad = otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr);
+	return t->op == OTP_OP_norm_dgrad ? dgrad
+					  : otp_gradient_scaled(otp_gradient_sum(in[4], dgrad), MERGED);
 }
 
 /* Of one sample and group: mean, mean of |x|, 1/sqrt(var + eps). */
@@ -71,6 +75,11 @@ static element_size size_of_element(const test_case *t, double *const *in, momen
 	return z;
 }
 
+static bool is_dgrad(const test_case *t)
+{
+	return t->op == OTP_OP_norm_dgrad || t->op == OTP_OP_norm_dgrad_merge;
+}
+
 static void group_magnitude(const test_case *t, double *const *in, double *magnitude, int n, int group)
 {
 	otp_shape s = t->in[0];
@@ -89,12 +98,15 @@ static void group_magnitude(const test_case *t, double *const *in, double *magni
 				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
 					magnitude[2 * n * s.c + c] += z.du * z.x;
 					magnitude[2 * n * s.c + s.c + c] += z.du;
-				} else if (t->op == OTP_OP_norm_dgrad && pass == 0) {
+				} else if (is_dgrad(t) && pass == 0) {
 					mean_du += scale * z.du / (double)(pixels * width);
 					mean_product += scale * z.du * z.x / (double)(pixels * width);
-				} else if (t->op == OTP_OP_norm_dgrad) {
+				} else if (is_dgrad(t)) {
 					magnitude[at] =
 					    m.rstd * (scale * z.du + mean_du + z.x * mean_product);
+					if (t->op == OTP_OP_norm_dgrad_merge)
+						magnitude[at] =
+						    (double)MERGED * (magnitude[at] + fabs(in[4][at]));
 				}
 			}
 }
@@ -106,7 +118,103 @@ static void norm_magnitude(const test_case *t, double *const *in, double *magnit
 			group_magnitude(t, in, magnitude, n, group);
 }
 
-static void check_norm(otp_op op, int inputs, double roundings, int order)
+/* ---- what sums in float add on a GPU, in units of u ---- */
+
+/* A thread adds k rows, at most 65, of away = x - p, p the group's first element, and of their squares: sums
+ * are off by k of |away| and k + 3 of away^2 in the mean. */
+typedef struct drift {
+	double mean, rstd, rows; /* of the mean; of 1/sqrt(var + eps), relative; k */
+} drift;
+
+static drift group_drift(const test_case *t, const double *x, int n, int group, moments m)
+{
+	otp_shape s = t->in[0];
+	int width = s.c / t->attr.norm.groups;
+	int64_t pixels = (int64_t)s.h * s.w;
+	double pivot = x[n * pixels * s.c + group * width], away = 0, square = 0;
+	for (int64_t p = 0; p < pixels; p++)
+		for (int c = group * width; c < (group + 1) * width; c++) {
+			double d = x[(n * pixels + p) * s.c + c] - pivot;
+			away += fabs(d) / (double)(pixels * width);
+			square += d * d / (double)(pixels * width);
+		}
+	drift d = {.rows = pixels < 65 ? (double)pixels : 65};
+	d.mean = (d.rows + 1) * away;
+	d.rstd = ((d.rows + 3) * square + 2 * fabs(m.mean - pivot) * d.mean) * m.rstd * m.rstd / 2;
+	return d;
+}
+
+static void stats_drift(const test_case *t, double *const *in, double *gpu)
+{
+	int groups = t->attr.norm.groups;
+	for (int n = 0; n < t->in[0].n; n++)
+		for (int group = 0; group < groups; group++) {
+			moments m = group_moments(t, in[0], n, group);
+			drift d = group_drift(t, in[0], n, group, m);
+			gpu[2 * groups * n + group] = d.mean;
+			gpu[2 * groups * n + groups + group] = m.rstd * d.rstd;
+		}
+}
+
+/* xhat is off by rstd mean + X rstd', so u by |scale| times that, du by |g| / 2 (a bound of silu'') times
+ * that; sums add k of what they add, and so does gx's of a group's channels, at most 8 more. */
+typedef struct element_drift {
+	double xhat, u, du;
+} element_drift;
+
+static element_drift drift_of_element(const test_case *t, double *const *in, moments m, drift d,
+				      element_size z, int64_t at, double scale)
+{
+	element_drift e = {.xhat = m.rstd * d.mean + z.x * d.rstd};
+	e.u = scale * e.xhat;
+	e.du = t->count > 3 && t->attr.norm.silu ? fabs(in[3][at]) * e.u / 2 : 0;
+	return e;
+}
+
+static void add_group_drift(const test_case *t, double *const *in, double *gpu, int n, int group)
+{
+	otp_shape s = t->in[0];
+	int width = s.c / t->attr.norm.groups;
+	int64_t pixels = (int64_t)s.h * s.w;
+	moments m = group_moments(t, in[0], n, group);
+	drift d = group_drift(t, in[0], n, group, m);
+	double du = 0, product = 0, du_off = 0, product_off = 0, share = 1 / (double)(pixels * width);
+	for (int pass = 0; pass < 2; pass++)
+		for (int64_t p = 0; p < pixels; p++)
+			for (int c = group * width; c < (group + 1) * width; c++) {
+				int64_t at = (n * pixels + p) * s.c + c;
+				double scale = fabs(in[1][(t->in[1].n == 1 ? 0 : n * s.c) + c]);
+				element_size z = size_of_element(t, in, m, at, n, c);
+				element_drift e = drift_of_element(t, in, m, d, z, at, scale);
+				double sum_off = e.du + d.rows * z.du;
+				double xhat_off = sum_off * z.x + z.du * e.xhat;
+				if (t->op == OTP_OP_norm_apply) {
+					gpu[at] = 1.1 * e.u;
+				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
+					gpu[2 * n * s.c + c] += xhat_off;
+					gpu[2 * n * s.c + s.c + c] += sum_off;
+				} else if (is_dgrad(t) && pass == 0) {
+					du += share * scale * z.du;
+					product += share * scale * z.du * z.x;
+					du_off += share * scale * (sum_off + 8 * z.du);
+					product_off += share * scale * (xhat_off + 8 * z.du * z.x);
+				} else if (is_dgrad(t)) {
+					gpu[at] = m.rstd * (scale * e.du + du_off + z.x * product_off +
+							    e.xhat * product) +
+						  d.rstd * m.rstd * (scale * z.du + du + z.x * product);
+				}
+			}
+}
+
+static void norm_drift(const test_case *t, double *const *in, double *gpu)
+{
+	for (int n = 0; n < t->in[0].n; n++)
+		for (int group = 0; group < t->attr.norm.groups; group++)
+			add_group_drift(t, in, gpu, n, group);
+}
+
+/* `device`: silu(u) is off by 2 u |u|, silu'(u) by 2 u (1 + |u|), more than on the host (harness.h). */
+static void check_norm(otp_op op, int inputs, double roundings, int order, double device)
 {
 	static const struct {
 		otp_shape x;
@@ -121,10 +229,12 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 			otp_shape x = sizes[k].x, channels = otp_shape4(variant & 2 ? x.n : 1, 1, 1, x.c);
 			test_case t = {.op = op,
 				       .count = inputs,
-				       .in = {x, channels, channels, x},
+				       .in = {x, channels, channels, x, x},
 				       .bound = BY_RULE,
 				       .roundings = roundings,
 				       .rule = op == OTP_OP_norm_stats ? stats_magnitude : norm_magnitude,
+				       .gpu_rule = op == OTP_OP_norm_stats ? stats_drift : norm_drift,
+				       .device_roundings = device,
 				       .build = build_norm,
 				       .order = order,
 				       .bench_only = k >= FIRST_LARGE,
@@ -137,7 +247,9 @@ static void check_norm(otp_op op, int inputs, double roundings, int order)
 }
 
 /* Statistics keep the accuracy of pairwise summation, at most 2^11 terms here. */
-void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0); }
-void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1); }
-void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0); }
-void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0); }
+void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0, 0); }
+void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1, 2); }
+void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0, 2); }
+/* A sum and a product more. */
+void check_norm_dgrad_merge(void) { check_norm(OTP_OP_norm_dgrad_merge, 5, 34, 0, 4); }
+void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0, 4); }
