@@ -266,7 +266,7 @@ static bool print_settings(replay *r, otp_error *err)
 static bool open_engine(replay *r, otp_error *err)
 {
 	otp_config *c = &r->config;
-	if (!settle(r, err) || !otp_session_open_runtime(c, r->arch.vectors, &r->place, err))
+	if (!settle(r, err) || !otp_session_open_runtime(c, r->arch.vectors, NULL, &r->place, err))
 		return false;
 	otp_engine_settings settings = {.objective = otp_settings_objective(c, &r->arch),
 					.batch = c->batch,

@@ -195,10 +195,10 @@ static void add_parts(float stack[OTP_TREE_LEVELS][ADAM_COLUMNS], const float *g
 	}
 }
 
-/* Where a share of the columns begins: shares are whole cache lines. */
+/* Where a share of the columns begins: shares are whole blocks, of which squares are sums too. */
 static int64_t share_begin(int64_t columns, int share, int shares)
 {
-	int64_t lines = (columns + 15) / 16, begin = 16 * (lines * share / shares);
+	int64_t begin = (int64_t)otp_norm_blocks(columns) * share / shares * OTP_NORM_COLUMNS;
 	return begin < columns ? begin : columns;
 }
 

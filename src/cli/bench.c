@@ -290,7 +290,7 @@ static bool run(const otp_config *c, const bench_options *options, otp_error *er
 		print_calls(&s, options->json);
 		return true;
 	}
-	if (!otp_session_open_runtime(&s.config, s.arch.vectors, &runtime, err))
+	if (!otp_session_open_runtime(&s.config, s.arch.vectors, NULL, &runtime, err))
 		return false;
 	otp_engine_settings settings = otp_game_engine_settings(&s, &runtime);
 	settings.plain_used = settings.r1_used = true;

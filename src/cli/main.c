@@ -1,6 +1,7 @@
 /* main: find the command, run it, turn its error into one line. */
 #include "cli/commands.h"
 #include "core/log.h"
+#include "group/group.h"
 #include "core/mapped.h"
 #include "core/words.h"
 
@@ -95,6 +96,8 @@ static int dispatch(int argc, char **argv, otp_error *err)
 	for (int i = 2; i < argc; i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			return otp_command_help(argc - 1, &argv[1], err);
+	if (c->run != otp_command_train && c->run != otp_command_help && !otp_group_refuse(c->name, err))
+		return otp_exit_code(err);
 	return c->run(argc - 2, argv + 2, err);
 }
 
@@ -117,7 +120,7 @@ int main(int argc, char **argv)
 		otp_fail_machine(&err, "stdout", "results could not be written");
 		code = otp_exit_code(&err);
 	}
-	if (err.exit_code)
+	if (err.exit_code && *err.text)
 		otp_log("otplan: %s", err.text);
 	return code;
 }

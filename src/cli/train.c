@@ -74,13 +74,61 @@ static bool lock_run(const char *run, otp_lock **lock, otp_error *err)
 	return *lock != NULL;
 }
 
+/* ---- several processes ---- */
+
+static bool same_digest(otp_group *g, const char *what, uint64_t digest, otp_error *err)
+{
+	char text[32];
+	snprintf(text, sizeof text, "%016llx", (unsigned long long)digest);
+	return otp_group_same(g, what, text, err);
+}
+
+static bool same_settings(otp_group *g, const otp_config *c, otp_error *err)
+{
+	char *text = otp_config_text(c, OTP_SCOPE_RUN), *rest = text, *line;
+	bool ok = same_digest(g, "the number of settings", strlen(text) > 0, err);
+	while (ok && (line = strtok_r(rest, "\n", &rest)))
+		ok = *line == '#' || otp_group_same(g, "a setting", line, err);
+	otp_free(text);
+	return ok;
+}
+
+/* Processes that would compute other bits, or other things, do not begin. */
+static bool same_program(otp_group *g, const otp_runtime *runtime, otp_error *err)
+{
+	char computes[256];
+	uint64_t build = 0;
+	if (!g)
+		return true;
+	runtime->backend->describe(computes, sizeof computes);
+	bool ok = otp_file_digest("/proc/self/exe", 0, UINT64_MAX, &build, err);
+	return otp_group_agree(g, ok, err) && same_digest(g, "the build", build, err) &&
+	       otp_group_same(g, "what computes", computes, err);
+}
+
+static bool same_run(otp_session *s, otp_group *g, otp_error *err)
+{
+	return !g || (same_settings(g, &s->config, err) &&
+		      same_digest(g, "the digest of the source", s->source_info.digest, err) &&
+		      same_digest(g, "the digest of the target", s->target_info.digest, err));
+}
+
+/* ---- the run ---- */
+
+static bool sum_up(otp_session *s, otp_runtime *runtime, otp_error *err)
+{
+	bool ok = !otp_group_leads(runtime->group) || otp_summary_write(s, runtime, err);
+	return otp_group_agree(runtime->group, ok, err);
+}
+
 static int train_and_sum_up(otp_session *s, otp_runtime *runtime, otp_lock **lock, otp_error *err)
 {
-	if (!lock_run(s->config.out, lock, err))
+	bool locked = !otp_group_leads(runtime->group) || lock_run(s->config.out, lock, err);
+	if (!otp_group_agree(runtime->group, locked, err))
 		return otp_exit_code(err);
 	switch (otp_train(s, runtime, err)) {
 	case OTP_TRAIN_DONE:
-		return otp_summary_write(s, runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);
+		return sum_up(s, runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);
 	case OTP_TRAIN_STOPPED:
 		return otp_stop_exit_code();
 	case OTP_TRAIN_TIME_UP:
@@ -90,24 +138,29 @@ static int train_and_sum_up(otp_session *s, otp_runtime *runtime, otp_lock **loc
 	}
 }
 
-static int train_session(otp_session *s, otp_lock **lock, otp_error *err)
+static bool fit_and_load(otp_session *s, otp_runtime *runtime, otp_error *err)
+{
+	const otp_config *c = &s->config;
+	if (*c->memory && !otp_budget_choose(s, runtime, err))
+		return false;
+	otp_budget budget = otp_budget_of(s, runtime);
+	if (c->plan || c->dry_run)
+		otp_budget_print(s, runtime, &budget);
+	/* Before hours of decoding, not after. */
+	bool ok = c->plan || (otp_budget_check(s, runtime, &budget, err) && otp_session_load(s, err));
+	return otp_group_agree(runtime->group, ok, err) && (c->plan || same_run(s, runtime->group, err));
+}
+
+static int train_session(otp_session *s, otp_group *group, otp_lock **lock, otp_error *err)
 {
 	otp_runtime runtime;
 	otp_config *c = &s->config;
-	if (!otp_session_open_runtime(c, s->arch.vectors, &runtime, err))
+	if (!otp_session_open_runtime(c, s->arch.vectors, group, &runtime, err))
 		return otp_exit_code(err);
 	if (!c->resume)
 		hint_at_small_preset(c);
-	if (*c->memory && !otp_budget_choose(s, &runtime, err)) {
-		otp_runtime_close(&runtime);
-		return otp_exit_code(err);
-	}
-	otp_budget budget = otp_budget_of(s, &runtime);
-	if (c->plan || c->dry_run)
-		otp_budget_print(s, &runtime, &budget);
 	int code = OTP_EXIT_OK;
-	/* Before hours of decoding, not after. */
-	if (!c->plan && (!otp_budget_check(s, &runtime, &budget, err) || !otp_session_load(s, err)))
+	if (!same_program(group, &runtime, err) || !fit_and_load(s, &runtime, err))
 		code = otp_exit_code(err);
 	else if (c->dry_run && !c->plan)
 		code = otp_rehearse(s, &runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);
@@ -141,40 +194,66 @@ static bool is_outside(const otp_session *s, otp_error *err)
 	return ok;
 }
 
+static bool read_command(int argc, char **argv, const otp_group *group, otp_config *c, otp_error *err)
+{
+	if (!otp_options_parse(argc, argv, NULL, 0, "otplan train --source S --target T --out RUN [options]",
+			       c, err) ||
+	    !otp_config_check(c, err))
+		return false;
+	if (!c->out[0] && !c->plan && !c->dry_run)
+		return otp_fail(err, "--out", "is needed: the folder of the run");
+	if (c->dry_run && group)
+		return otp_fail(err, "--dry-run", "is of one process: start it without mpirun or srun");
+	/* Before hours of decoding, not after. */
+	return !c->out[0] || c->resume || otp_run_may_begin(c->out, err);
+}
+
+/* All that is known before the device is opened. */
+static bool prepare(const otp_config *c, const otp_group *group, otp_session *s, otp_lock **lock,
+		    otp_error *err)
+{
+	double limit = 0;
+	bool writes = !c->plan && !c->dry_run;
+	otp_config_duration(c->max_time, "--max-time", &limit, err);
+	if (writes)
+		otp_stop_listen(limit);
+	if (writes && c->resume && otp_group_leads(group) && !lock_run(c->out, lock, err))
+		return false;
+	if (!otp_session_plan(c, s, err))
+		return false;
+	if (!c->resume) {
+		hint_at_root(s);
+		say_choice(s, c);
+	}
+	if (is_outside(s, err))
+		return true;
+	otp_session_close(s);
+	return false;
+}
+
+static int train_in(otp_group *group, int argc, char **argv, otp_error *err)
+{
+	otp_config c;
+	otp_session s = {0};
+	otp_lock *lock = NULL;
+	bool ok = read_command(argc, argv, group, &c, err) && prepare(&c, group, &s, &lock, err);
+	int code =
+	    otp_group_agree(group, ok, err) ? train_session(&s, group, &lock, err) : otp_exit_code(err);
+	otp_session_close(&s);
+	otp_lock_release(lock);
+	return code;
+}
+
 int otp_command_train(int argc, char **argv, otp_error *err)
 {
+	otp_group *group;
 	if (argc > 0 && strcmp(argv[0], "--help") == 0) {
 		print_help(argc > 1 && strcmp(argv[1], "--all") == 0);
 		return OTP_EXIT_OK;
 	}
-	otp_config c;
-	otp_session s;
-	if (!otp_options_parse(argc, argv, NULL, 0, "otplan train --source S --target T --out RUN [options]",
-			       &c, err) ||
-	    !otp_config_check(&c, err))
+	if (!otp_group_join(&group, err))
 		return otp_exit_code(err);
-	if (!c.out[0] && !c.plan && !c.dry_run)
-		return otp_fail(err, "--out", "is needed: the folder of the run"), OTP_EXIT_USAGE;
-	/* Before hours of decoding, not after. */
-	if (c.out[0] && !c.resume && !otp_run_may_begin(c.out, err))
-		return otp_exit_code(err);
-	otp_lock *lock = NULL;
-	double limit = 0;
-	bool writes = !c.plan && !c.dry_run;
-	otp_config_duration(c.max_time, "--max-time", &limit, err);
-	if (writes)
-		otp_stop_listen(limit);
-	if (writes && c.resume && !lock_run(c.out, &lock, err))
-		return otp_exit_code(err);
-	int code = otp_session_plan(&c, &s, err) ? OTP_EXIT_OK : otp_exit_code(err);
-	if (code == OTP_EXIT_OK) {
-		if (!c.resume) {
-			hint_at_root(&s);
-			say_choice(&s, &c);
-		}
-		code = is_outside(&s, err) ? train_session(&s, &lock, err) : otp_exit_code(err);
-		otp_session_close(&s);
-	}
-	otp_lock_release(lock);
+	int code = train_in(group, argc, argv, err);
+	otp_group_leave(group, err);
 	return code;
 }

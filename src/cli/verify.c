@@ -227,7 +227,7 @@ static bool verify_problem(const request *r, int i, int *missed, otp_error *err)
 	c = seen.config; /* with what the data decide: steps and precision too */
 	bool vectors = seen.arch.vectors;
 	otp_session_close(&seen);
-	if (!otp_session_open_runtime(&c, vectors, &runtime, err))
+	if (!otp_session_open_runtime(&c, vectors, NULL, &runtime, err))
 		return false;
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = begin_pictures(r, i, &c, pictures, &drawn, err);

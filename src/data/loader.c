@@ -105,11 +105,11 @@ static void fill(otp_loader *l, slot *s, uint32_t draw)
 	const otp_walk *w = &l->walk;
 	size_t values = (size_t)l->h * (size_t)l->w * (size_t)l->c;
 	s->trouble = (otp_error){0};
-	for (int i = 0; i < w->batch && !atomic_load(&l->stop); i++) {
+	for (int i = w->first; i < w->first + w->count && !atomic_load(&l->stop); i++) {
 		uint64_t position = position_of(w, draw, i);
 		uint64_t index = l->count ? otp_loader_index(w->seed, w->side, position, l->count) : position;
-		float *image = s->values + (size_t)i * values;
-		if (i % w->copies) {
+		float *image = s->values + (size_t)(i - w->first) * values;
+		if (i % w->copies && i > w->first) {
 			memcpy(image, image - values, values * sizeof *image);
 			continue;
 		}
@@ -190,10 +190,11 @@ otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uin
 			  .handed_out = first_draw,
 			  .next_draw = first_draw,
 			  .workers = workers};
+	l->walk.count = walk.count ? walk.count : walk.batch;
 	l->walk.flip = walk.flip && info.kind == OTP_DATA_IMAGES;
 	l->slot_count = (uint32_t)otp_loader_slots(workers);
 	l->slots = otp_calloc(l->slot_count, sizeof *l->slots);
-	size_t values = otp_mul_size((size_t)walk.batch, (size_t)info.h * (size_t)info.w * (size_t)info.c);
+	size_t values = otp_mul_size((size_t)l->walk.count, (size_t)info.h * (size_t)info.w * (size_t)info.c);
 	for (uint32_t i = 0; i < l->slot_count; i++)
 		l->slots[i].values = otp_calloc_for(
 		    "a batch (a smaller --batch, or fewer --workers, takes less)", values, sizeof(float));

@@ -17,6 +17,7 @@ typedef struct otp_walk {
 	otp_side side;	   /* walks of the same seed differ */
 	int batch, copies; /* every sample stands `copies` times in its batch, one behind the other */
 	bool flip;	   /* images: mirrored or not */
+	int first, count;  /* the samples of a batch that are wanted; count 0: all. Not for picks */
 	/* Which window of a picture a sample is, where samples are windows, follows from the draw too. */
 } otp_walk;
 
@@ -25,7 +26,7 @@ otp_loader *otp_loader_new(const otp_dataset *d, otp_walk walk, int workers, uin
 /* Batches that such a loader holds. */
 int otp_loader_slots(int workers);
 void otp_loader_free(otp_loader *l);
-/* The next draw: batch * h * w * c floats, valid until the next call. NULL with
+/* The next draw: count * h * w * c floats, valid until the next call. NULL with
  * err set where a sample could not be read. */
 const float *otp_loader_next(otp_loader *l, otp_error *err);
 

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 #include "core/memory.h"
 #include "engine/cut.h"
+#include "engine/sharing.h"
 #include "tree.h"
 
 #include <float.h>
@@ -56,6 +57,7 @@ struct otp_engine {
 	void *spans[OTP_MAX_SPANS];
 	otp_rounded rounded[OTP_MAX_SPANS]; /* the networks' weights, where programs round operands */
 	otp_cut cut;
+	int first_block, last_block; /* of the cut that this process computes */
 	int workers, rows; /* of gradients: a row for each block, then those that makers need beside */
 	maker *makers;	   /* by worker */
 	update updates[OTP_STEP_KINDS];
@@ -130,7 +132,9 @@ static bool used(const otp_engine_settings *s, otp_step_kind kind)
 	return kind == OTP_STEP_TRANSPORT || (kind == OTP_STEP_POTENTIAL_R1 ? s->r1_used : s->plain_used);
 }
 
-static bool updates_in_step(const otp_engine *e) { return e->cut.parts == 1; }
+static otp_group *group_of(const otp_engine *e) { return e->runtime->group; }
+
+static bool updates_in_step(const otp_engine *e) { return e->cut.parts == 1 && !group_of(e); }
 
 static void build_steps(otp_engine *e, const maker *m, part_steps *part)
 {
@@ -158,7 +162,10 @@ static void build_steps(otp_engine *e, const maker *m, part_steps *part)
 /* ---- a worker's parts ---- */
 
 /* The blocks of a worker are its number and every e->workers-th after it. */
-static int block_of(const otp_engine *e, int worker, int which) { return worker + which * e->workers; }
+static int block_of(const otp_engine *e, int worker, int which)
+{
+	return e->first_block + worker + which * e->workers;
+}
 
 static otp_node *view_row(const otp_engine *e, otp_graph *g, otp_network n, int row)
 {
@@ -204,7 +211,7 @@ static part_steps *steps_of(maker *m, int shard)
 static void describe_maker(otp_engine *e, int worker)
 {
 	maker *m = &e->makers[worker];
-	while (block_of(e, worker, m->blocks) < e->cut.blocks)
+	while (block_of(e, worker, m->blocks) < e->last_block)
 		m->blocks++;
 	if (!m->blocks)
 		return;
@@ -422,8 +429,8 @@ static void build_work(void *argument, int worker)
 	const otp_runtime *at = e->runtime;
 	visit_maker(&e->makers[worker], build_program, e);
 	otp_program_options options = program_options(e);
-	options.share = worker;
-	options.shares = e->workers;
+	options.share = otp_group_rank(group_of(e)) * e->workers + worker;
+	options.shares = otp_group_size(group_of(e)) * e->workers;
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		for (stage s = 0; s < STAGES; s++) {
 			const update *u = &e->updates[kind];
@@ -440,7 +447,11 @@ static otp_engine *describe(otp_runtime *runtime, const otp_engine_settings *set
 	e->runtime = runtime;
 	e->settings = *settings;
 	e->workers = otp_pool_workers(runtime->pool);
-	e->cut = otp_cut_make(settings->batch, settings->parts, e->workers);
+	otp_group *group = runtime->group;
+	int all = group ? otp_group_workers_before(group, otp_group_size(group)) : e->workers;
+	e->cut = otp_cut_make(settings->batch, settings->parts, all);
+	e->first_block = otp_sharing_block(group, &e->cut, otp_group_rank(group));
+	e->last_block = otp_sharing_block(group, &e->cut, otp_group_rank(group) + 1);
 	e->rows = e->cut.blocks;
 	e->makers = otp_calloc((size_t)e->workers, sizeof *e->makers);
 	discover_params(e);
@@ -450,6 +461,14 @@ static otp_engine *describe(otp_runtime *runtime, const otp_engine_settings *set
 		if (used(settings, kind))
 			build_update(e, kind);
 	return e;
+}
+
+/* Where a process is not alone: the memory of a span as floats. */
+static float *floats(const otp_engine *e, int span)
+{
+	OTP_ASSERT(e->runtime->backend->memory_free(e->runtime->device) == 0,
+		   "processes share the host's memory alone");
+	return e->spans[span];
 }
 
 otp_engine *otp_engine_new(otp_runtime *runtime, const otp_engine_settings *settings)
@@ -531,8 +550,81 @@ void otp_engine_read(otp_engine *e, otp_network network, float *state)
 			      e->params[network]->elements * otp_engine_rows(network));
 }
 
+/* After weights came from elsewhere than adam. */
+static void round_weights(otp_engine *e, otp_network network)
+{
+	const otp_runtime *at = e->runtime;
+	otp_rounded rounded = e->rounded[otp_state_span(network)];
+	if (rounded.memory)
+		at->backend->upload(at->device, rounded.memory, OTP_BF16, floats(e, otp_state_span(network)),
+				    rounded.elements);
+}
+
+/* All weights, and the own columns of what is kept beside them. */
+static void write_own(otp_engine *e, otp_network network, const float *state)
+{
+	const otp_group *g = group_of(e);
+	int64_t columns = e->params[network]->elements,
+		at = otp_sharing_column(g, columns, otp_group_rank(g));
+	int64_t count = otp_sharing_column(g, columns, otp_group_rank(g) + 1) - at;
+	float *own = floats(e, otp_state_span(network));
+	memcpy(own, state, (size_t)columns * sizeof *own);
+	for (int row = 1; row < otp_engine_rows(network); row++)
+		memcpy(own + row * columns + at, state + row * columns + at, (size_t)count * sizeof *own);
+	round_weights(e, network);
+}
+
+void otp_engine_collect(otp_engine *e, otp_network network, float *state)
+{
+	if (!group_of(e)) {
+		otp_engine_read(e, network, state);
+		return;
+	}
+	int64_t columns = e->params[network]->elements;
+	const float *own = floats(e, otp_state_span(network));
+	if (state)
+		memcpy(state, own, (size_t)columns * sizeof *own);
+	otp_sharing_collect(group_of(e), own + columns, state ? state + columns : NULL,
+			    otp_engine_rows(network) - 1, columns);
+}
+
+void otp_engine_deal(otp_engine *e, otp_network network, const float *state)
+{
+	if (!group_of(e)) {
+		otp_engine_write(e, network, state);
+		return;
+	}
+	int64_t columns = e->params[network]->elements;
+	float *own = floats(e, otp_state_span(network));
+	if (state)
+		memcpy(own, state, (size_t)columns * sizeof *own);
+	otp_group_broadcast(group_of(e), own, (size_t)columns * sizeof *own);
+	otp_sharing_deal(group_of(e), state ? state + columns : NULL, own + columns,
+			 otp_engine_rows(network) - 1, columns);
+	round_weights(e, network);
+}
+
+void otp_engine_collect_average(otp_engine *e)
+{
+	if (!group_of(e))
+		return;
+	int64_t columns = e->params[OTP_TRANSPORT]->elements;
+	float *average = floats(e, otp_state_span(OTP_TRANSPORT)) + OTP_ROW_EMA * columns;
+	otp_sharing_collect(group_of(e), average, average, 1, columns);
+}
+
+void otp_engine_slice(const otp_engine *e, int *first, int *count)
+{
+	*first = otp_cut_sample(&e->cut, otp_cut_part(&e->cut, e->first_block));
+	*count = otp_cut_sample(&e->cut, otp_cut_part(&e->cut, e->last_block)) - *first;
+}
+
 void otp_engine_write(otp_engine *e, otp_network network, const float *state)
 {
+	if (group_of(e)) {
+		write_own(e, network, state);
+		return;
+	}
 	const otp_runtime *at = e->runtime;
 	otp_rounded rounded = e->rounded[otp_state_span(network)];
 	at->backend->upload(at->device, otp_engine_state(e, network), OTP_F32, state,
@@ -584,11 +676,13 @@ static void fetch_losses(otp_engine *e)
 	const otp_runtime *at = e->runtime;
 	const int64_t ring = (int64_t)LOSS_SLOTS * OTP_REPORT_COUNT;
 	at->backend->wait(at->device);
-	for (int i = 0; i < e->cut.parts; i++)
+	int first = otp_cut_part(&e->cut, e->first_block), last = otp_cut_part(&e->cut, e->last_block);
+	for (int i = first; i < last; i++)
 		at->backend->download(at->device, e->fetched + i * ring, OTP_F32,
 				      (char *)e->spans[SPAN_LOSSES] +
 					  (size_t)(i * ring) * at->backend->element_bytes[OTP_F32],
 				      (int64_t)e->recorded * OTP_REPORT_COUNT);
+	otp_sharing_reports(group_of(e), &e->cut, e->fetched, ring);
 	int updates = find_refused(e);
 	for (int slot = 0; slot < updates; slot++) {
 		otp_step_kind kind = e->kinds[slot];
@@ -668,6 +762,7 @@ typedef struct step_task {
 	otp_step_kind kind;
 	otp_batch x, y;
 	const otp_update *u;
+	int slice; /* the first sample that is this process's */
 	float numbers[OTP_HYPER_COUNT];
 } step_task;
 
@@ -686,11 +781,12 @@ static void fill_words(const step_task *task, part_steps *part, int index)
 	}
 }
 
-static void write_samples(otp_program *p, const otp_node *leaf, otp_batch b, int first)
+static void write_samples(const step_task *task, otp_program *p, const otp_node *leaf, otp_batch b, int first)
 {
 	if (!leaf)
 		return;
 	OTP_ASSERT(b.values, "a step's samples %s are on the host, but none were given", leaf->name);
+	first -= task->slice; /* what is on the host are this process's samples alone */
 	otp_program_write(p, leaf, b.values + first * (otp_shape_count(leaf->shape) / leaf->shape.n));
 }
 
@@ -706,8 +802,8 @@ static void run_part(void *context, maker *m, otp_step_kind kind, int index)
 	fill_words(task, part, index);
 	otp_program_write(p, in->words, part->words);
 	otp_program_write(p, in->numbers, task->numbers);
-	write_samples(p, in->x, task->x, first);
-	write_samples(p, in->y, task->y, first);
+	write_samples(task, p, in->x, task->x, first);
+	write_samples(task, p, in->y, task->y, first);
 	if (!part->signs_of[kind])
 		write_signs(part, kind, first);
 	part->signs_of[kind] = m->parts == 1; /* of one part they stay */
@@ -766,19 +862,31 @@ static void update_by_all(const step_task *task)
 {
 	otp_pool *pool = task->e->runtime->pool;
 	step_task shared = *task;
+	otp_engine *e = task->e;
+	otp_network n = otp_step_network(task->kind);
+	int64_t columns = e->params[n]->elements;
+	if (group_of(e))
+		otp_sharing_rows(group_of(e), &e->cut, floats(e, otp_grads_span(n)), columns);
 	otp_pool_run(pool, run_squares, &shared);
+	if (group_of(e))
+		otp_sharing_squares(group_of(e), floats(e, SPAN_GUARD) + squares_base(e, n), columns);
 	run_stage(task, STAGE_GUARD, 0);
 	otp_pool_run(pool, run_adam, &shared);
+	if (group_of(e)) {
+		otp_sharing_columns(group_of(e), floats(e, otp_state_span(n)), columns);
+		round_weights(e, n);
+	}
 }
 
 static void step(step_task task)
 {
 	otp_engine *e = task.e;
-	OTP_ASSERT(e->makers[0].sizes[0].program[task.kind],
-		   "a potential step of a kind that was not announced");
+	OTP_ASSERT(used(&e->settings, task.kind), "a potential step of a kind that was not announced");
 	if (e->recorded == LOSS_SLOTS)
 		fetch_losses(e);
 	fill_numbers(&e->settings, task.u, e->recorded, task.numbers);
+	int count;
+	otp_engine_slice(e, &task.slice, &count);
 	otp_pool_run(e->runtime->pool, run_step, &task);
 	if (!updates_in_step(e))
 		update_by_all(&task);
@@ -811,6 +919,15 @@ static void add_program(otp_engine_size *size, otp_program_size p)
 	size->calls += p.calls;
 }
 
+/* Columns of a network that this process updates. */
+static size_t own_columns(const otp_engine *e, otp_network n)
+{
+	const otp_group *g = group_of(e);
+	int rank = otp_group_rank(g);
+	int64_t columns = e->params[n]->elements;
+	return (size_t)(otp_sharing_column(g, columns, rank + 1) - otp_sharing_column(g, columns, rank));
+}
+
 static otp_engine_size measure_spans(const otp_engine *e)
 {
 	otp_engine_size size = {0};
@@ -819,10 +936,14 @@ static otp_engine_size measure_spans(const otp_engine *e)
 		size_t row = (size_t)e->params[n]->elements * element;
 		size.elements[n] = e->params[n]->elements;
 		size.parameters[n] = e->params[n]->trainable;
-		size.moment_bytes += 2 * row;
-		size.weight_bytes += row * (size_t)(otp_engine_rows(n) - 2);
+		size_t own = own_columns(e, n) * element;
+		bool draws = otp_group_leads(group_of(e)); /* from the average */
+		size.moment_bytes += 2 * own;
+		size.weight_bytes += row + (n == OTP_TRANSPORT ? (draws ? row : own) : 0);
 		size.weight_bytes += keeps_rounded(e) ? rounded_bytes(e, n) : 0;
-		size.gradient_bytes += row * (size_t)e->rows;
+		int made = e->last_block - e->first_block + e->rows - e->cut.blocks;
+		size.gradient_bytes +=
+		    row * (size_t)made + own * (size_t)(e->cut.blocks - e->last_block + e->first_block);
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		size.data_bytes += data_elements(e, side) * element;

@@ -51,7 +51,8 @@ typedef struct otp_update {
 	double r1;     /* weight with the lazy factor; 0 runs the program without R1 */
 } otp_update;
 
-/* One side's samples for a step, batch of them: on the host, or which of the set on the device. */
+/* One side's samples for a step, batch of them: on the host (those of otp_engine_slice alone), or which of
+ * the set on the device. */
 typedef struct otp_batch {
 	const float *values;   /* where the objective says that the side comes from the host; else */
 	const uint32_t *picks; /* 2 row + mirrored */
@@ -88,6 +89,15 @@ int otp_engine_rows(otp_network network); /* of its state: 4 or 3 */
 void otp_engine_read(otp_engine *e, otp_network network, float *state);
 void otp_engine_write(otp_engine *e, otp_network network, const float *state);
 void *otp_engine_state(otp_engine *e, otp_network network); /* device memory */
+
+/* Of several processes each has all weights, and its own columns alone of moments and average: read and write
+ * above are of these, from a state that all have. These three are collective. */
+void otp_engine_collect(otp_engine *e, otp_network network, float *state); /* process 0's; NULL elsewhere */
+void otp_engine_deal(otp_engine *e, otp_network network, const float *state);
+/* The whole average to process 0, which draws from it. */
+void otp_engine_collect_average(otp_engine *e);
+/* The samples of a batch that this process computes: these alone it needs on the host. */
+void otp_engine_slice(const otp_engine *e, int *first, int *count);
 /* The gradient that the last step of this network's update used, `elements` floats. */
 void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads);
 

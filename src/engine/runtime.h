@@ -5,6 +5,7 @@
 #define OTP_RUNTIME_H
 
 #include "core/pool.h"
+#include "group/group.h"
 #include "graph/op.h"
 
 typedef struct otp_runtime {
@@ -12,6 +13,7 @@ typedef struct otp_runtime {
 	otp_device *device;
 	otp_pool *pool;
 	otp_precision precision; /* may be auto until it is settled */
+	otp_group *group;	 /* whom a run is computed with; NULL: this process alone */
 } otp_runtime;
 
 /* device: auto, cpu, cuda[:i]; precision: a word of otp_precision; threads: 0 for what the device wants. */

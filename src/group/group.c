@@ -115,6 +115,8 @@ bool otp_group_join(otp_group **group, otp_error *err)
 		return true;
 	}
 	otp_log_hush(home->rank != 0);
+	if (home->rank != 0 && !freopen("/dev/null", "w", stdout))
+		return otp_fail_machine(err, "/dev/null", "cannot be opened");
 	*group = own = new_group(home);
 	return true;
 }

@@ -48,7 +48,7 @@ static otp_budget budget_at(const otp_session *given, otp_runtime *runtime, int 
 	otp_engine_settings settings = otp_game_engine_settings(&s, runtime);
 	otp_budget b = {.engine = otp_engine_plan(runtime, &settings)};
 	b.drawing = otp_sampler_plan(runtime, &s.arch);
-	b.batches = otp_game_batch_bytes(&s, &settings);
+	b.batches = otp_game_batch_bytes(&s, &settings) / (size_t)otp_group_size(runtime->group);
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		b.resident[side] = settings.objective.resident[side];
 	b.measuring = otp_monitor_bytes(&s);
@@ -112,11 +112,17 @@ static bool micro_fits(const otp_session *s, otp_runtime *runtime, int micro, si
 	return otp_budget_fits(&b) && (b.device_free ? b.device_peak : b.host_peak) <= bytes;
 }
 
+static int all_workers(const otp_runtime *runtime)
+{
+	const otp_group *g = runtime->group;
+	return g ? otp_group_workers_before(g, otp_group_size(g)) : otp_pool_workers(runtime->pool);
+}
+
 /* The most samples at a time, at most an even share of the workers; 0: not even one. By halves down to some
  * that fit, then back up: the sums of very many parts may take more than their samples save. */
 static int largest_micro(const otp_session *s, otp_runtime *runtime, size_t bytes)
 {
-	int batch = s->config.batch, fails = otp_config_pieces(batch, otp_pool_workers(runtime->pool)) + 1;
+	int batch = s->config.batch, fails = otp_config_pieces(batch, all_workers(runtime)) + 1;
 	int least = otp_config_pieces(batch, OTP_CONFIG_MOST_PARTS), fits = fails - 1;
 	while (fits >= least && !micro_fits(s, runtime, fits, bytes)) {
 		fails = fits;
@@ -135,18 +141,23 @@ bool otp_budget_choose(otp_session *s, otp_runtime *runtime, otp_error *err)
 	size_t bytes;
 	if (!otp_config_bytes(c->memory, "--memory", &bytes, err))
 		return false;
+	/* Of several processes, that of process 0, which takes most. */
 	int micro = largest_micro(s, runtime, bytes);
 	if (!micro) {
 		char least[OTP_BYTES_TEXT];
 		otp_budget b = budget_at(s, runtime, c->batch, OTP_CONFIG_MOST_PARTS);
 		otp_bytes_text(b.device_free ? b.device_peak : b.host_peak, least);
-		return otp_fail(err, "--memory",
-				"%s is too little: the run takes %s with as few samples at a "
-				"time as can be",
-				c->memory, least);
+		otp_fail(err, "--memory",
+			 "%s is too little: the run takes %s with as few samples at a "
+			 "time as can be",
+			 c->memory, least);
 	}
+	if (!otp_group_agree(runtime->group, micro > 0, err))
+		return false;
 	c->parts = otp_config_pieces(c->batch, micro);
 	c->micro_batch = otp_config_pieces(c->batch, c->parts); /* of parts of equal size */
+	otp_group_broadcast(runtime->group, &c->parts, sizeof c->parts);
+	otp_group_broadcast(runtime->group, &c->micro_batch, sizeof c->micro_batch);
 	return true;
 }
 

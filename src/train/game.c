@@ -137,7 +137,12 @@ static void place_feed(otp_game *g, otp_side side)
 	if (g->resident[side].rows)
 		return;
 	otp_loader_free(feed->loader);
-	feed->loader = otp_loader_new(data_of(g->session, side), walk_of(c, side), c->workers, feed->draw);
+	otp_walk walk = walk_of(c, side);
+	otp_engine_slice(g->engine, &walk.first, &walk.count);
+	walk.first -=
+	    walk.count ? 0 : walk.first == walk.batch; /* one that computes nothing reads one sample */
+	walk.count += !walk.count;
+	feed->loader = otp_loader_new(data_of(g->session, side), walk, c->workers, feed->draw);
 }
 
 static bool start_feed(otp_game *g, otp_side side, otp_error *err)

@@ -107,16 +107,34 @@ bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err
 	return true;
 }
 
-bool otp_session_open_runtime(otp_config *c, bool vectors, otp_runtime *runtime, otp_error *err)
+/* Processes compute on CPUs; who has several does not mean the one GPU that auto would find. */
+static bool open_device(const otp_config *c, otp_group *group, otp_runtime *runtime, otp_error *err)
 {
-	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, c->device),
-			      OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, runtime, err))
+	otp_where where = group && c->device == OTP_WHERE_AUTO ? OTP_WHERE_CPU : c->device;
+	int threads = group && !c->threads ? otp_group_threads(group) : c->threads;
+	if (group && where != OTP_WHERE_CPU)
+		return otp_fail(err, "--device", "of several processes each computes on CPUs, expected cpu");
+	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, where), OTP_CHOICE_NAME(otp_precision, c->precision),
+			      threads, runtime, err))
+		return false;
+	runtime->group = group;
+	return true;
+}
+
+bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp_runtime *runtime,
+			      otp_error *err)
+{
+	if (!otp_group_agree(group, open_device(c, group, runtime, err), err))
 		return false;
 	otp_runtime_settle(runtime, vectors);
 	c->precision = runtime->precision;
-	c->parts = otp_settings_parts(c, otp_pool_workers(runtime->pool));
+	int workers = otp_pool_workers(runtime->pool);
+	otp_group_set_workers(group, workers);
+	c->parts =
+	    otp_settings_parts(c, group ? otp_group_workers_before(group, otp_group_size(group)) : workers);
 	if (!c->threads)
-		c->threads = otp_cores(); /* on a GPU too, where they wait for a resume on the CPU */
+		c->threads =
+		    group ? workers : otp_cores(); /* on a GPU too, where they wait for a resume on the CPU */
 	return c->device != OTP_WHERE_AUTO ||
 	       otp_config_set(c, "device", runtime->backend->name, "--device auto", err);
 }

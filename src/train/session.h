@@ -41,8 +41,9 @@ bool otp_session_absolute_paths(otp_config *c, otp_error *err);
 bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err);
 
 /* Opens the device, precision and threads that c asks for, and writes into c what these are where it says
- * auto. */
-bool otp_session_open_runtime(otp_config *c, bool vectors, otp_runtime *runtime, otp_error *err);
+ * auto; and into how many parts the batch is cut. */
+bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp_runtime *runtime,
+			      otp_error *err);
 
 /* Opens both data sets and settles what the configuration leaves to them, from headers and, for points, a
  * sample of the source: enough to say what will be trained and what it takes. Samples can be had after

@@ -68,7 +68,7 @@ void otp_stop_saved(double seconds) { longest_save = fmax(longest_save, seconds)
 void otp_stop_pictured(double seconds) { longest_picture = fmax(longest_picture, seconds); }
 
 /* A step is timed with all that its turn did: on a GPU some turns issue work and others wait for it. */
-otp_wish otp_stop_wish(void)
+static otp_wish own_wish(void)
 {
 	double now = otp_seconds();
 	longest_step = fmax(longest_step, now - last_step_at);
@@ -82,6 +82,21 @@ otp_wish otp_stop_wish(void)
 		return OTP_WISH_NONE;
 	save_asked = 0;
 	return OTP_WISH_SAVE;
+}
+
+/* Of several processes, what any wishes all do: the number of its signal comes along. */
+otp_wish otp_stop_wish(const otp_group *group)
+{
+	enum { SIGNALS = 256 };
+	otp_wish wish = own_wish();
+	if (!group)
+		return wish;
+	int most = otp_group_most(group, (int)wish * SIGNALS + (wish == OTP_WISH_STOP ? (int)asked : 0));
+	if (most / SIGNALS == OTP_WISH_STOP && !asked) {
+		asked_at = otp_seconds();
+		asked = most % SIGNALS;
+	}
+	return (otp_wish)(most / SIGNALS);
 }
 
 int otp_stop_exit_code(void) { return 128 + asked; }

@@ -7,8 +7,9 @@
 #ifndef OTP_STOP_H
 #define OTP_STOP_H
 
-#include "core/base.h"
+#include "group/group.h"
 
+/* In the order of what wins. */
 typedef enum otp_wish { OTP_WISH_NONE, OTP_WISH_SAVE, OTP_WISH_STOP, OTP_WISH_TIME_UP } otp_wish;
 
 /* Takes over the program's signals. The time limit, in seconds from now (0: none), is that of the whole
@@ -19,7 +20,7 @@ void otp_stop_begin(void);
 void otp_stop_end(void);
 /* After each step: what is wished now. Time is up where another step, a picture and a checkpoint might not
  * fit any more, by the longest of each so far. */
-otp_wish otp_stop_wish(void);
+otp_wish otp_stop_wish(const otp_group *group);
 void otp_stop_saved(double seconds);	/* what writing a checkpoint took */
 void otp_stop_pictured(double seconds); /* what a picture takes, which is made at the end too */
 /* The exit code that says which signal asked for the end. */

@@ -38,12 +38,24 @@ typedef struct trainer {
 	double sample_s;     /* what drawing one sample takes */
 	int rollbacks;	     /* of the run so far */
 	otp_trouble trouble; /* found, and not yet dealt with */
+	otp_metrics row;     /* the last that was measured */
 	float *picture_x, *picture_targets;
 	int picture_rows, picture_samples, picture_target_count;
 	otp_error *err;
 } trainer;
 
 char *otp_train_settings_text(const otp_config *c) { return otp_config_text(c, OTP_SCOPE_RUN); }
+
+/* ---- several processes ---- */
+
+static otp_group *group_of(const trainer *t) { return t->game.runtime->group; }
+static bool leads(const trainer *t) { return otp_group_leads(t->game.runtime->group); }
+
+/* What process 0 does for all, files above all: it fails for all, too. */
+static bool by_lead(trainer *t, bool (*act)(trainer *t))
+{
+	return otp_group_agree(group_of(t), !leads(t) || act(t), t->err);
+}
 
 /* ---- state in and out ---- */
 
@@ -102,10 +114,11 @@ static void read_state(trainer *t, otp_stored *s)
 {
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		s->elements[n] = otp_engine_params(t->game.engine, n)->elements;
-		s->state[n] =
-		    otp_calloc_for("a copy of the state for the checkpoint (a smaller --width takes less)",
-				   (size_t)(s->elements[n] * otp_engine_rows(n)), sizeof(float));
-		otp_engine_read(t->game.engine, n, s->state[n]);
+		if (leads(t))
+			s->state[n] = otp_calloc_for(
+			    "a copy of the state for the checkpoint (a smaller --width takes less)",
+			    (size_t)(s->elements[n] * otp_engine_rows(n)), sizeof(float));
+		otp_engine_collect(t->game.engine, n, s->state[n]);
 	}
 }
 
@@ -113,9 +126,11 @@ static void read_state(trainer *t, otp_stored *s)
 static bool read_sound_state(trainer *t, otp_stored *s)
 {
 	read_state(t, s);
-	for (otp_network n = 0; n < OTP_NETWORKS; n++)
-		if (!all_finite(s->state[n], s->elements[n] * otp_engine_rows(n)))
-			otp_trouble_of_weights(&t->trouble, t->game.step);
+	bool finite = true;
+	for (otp_network n = 0; n < OTP_NETWORKS && leads(t); n++)
+		finite = finite && all_finite(s->state[n], s->elements[n] * otp_engine_rows(n));
+	if (otp_group_most(group_of(t), !finite))
+		otp_trouble_of_weights(&t->trouble, t->game.step);
 	return !t->trouble.step;
 }
 
@@ -146,7 +161,8 @@ static bool save_state(trainer *t)
 	if (otp_trouble_find(&t->trouble, &t->game))
 		return false;
 	otp_stored s = facts(t);
-	bool ok = read_sound_state(t, &s) && write_state(t, &s);
+	bool ok =
+	    read_sound_state(t, &s) && otp_group_agree(group_of(t), !leads(t) || write_state(t, &s), t->err);
 	otp_stored_free(&s);
 	otp_stop_saved(otp_seconds() - began);
 	return ok;
@@ -249,33 +265,62 @@ static bool restore_model(trainer *t, const otp_stored *s)
 	return ok;
 }
 
+/* Where a run stands, beside the networks. */
+typedef struct position {
+	bool found;
+	int64_t step;
+	double rate_factor, time_s;
+	int rollbacks;
+	otp_sigma_by sigma_by;
+	otp_losses losses;
+	float guard[OTP_GUARD_VALUES];
+} position;
+
+static bool find_checkpoint(trainer *t, otp_stored *s, position *at)
+{
+	char *path;
+	if (!otp_run_newest(t->config->out, INT64_MAX, s, &path, t->err))
+		return false;
+	at->found = path != NULL;
+	bool ok = !path || check_checkpoint(t, s, path);
+	if (path && ok) {
+		*at = (position){true,	       s->step,	    s->rate_factor, s->time_s,
+				 s->rollbacks, s->sigma_by, s->losses,	    {0}};
+		memcpy(at->guard, s->guard, sizeof at->guard);
+	}
+	otp_free(path);
+	return ok;
+}
+
+static void take_position(trainer *t, const position *at)
+{
+	otp_engine_set_losses(t->game.engine, &at->losses);
+	otp_engine_set_guard(t->game.engine, at->guard);
+	t->game.step = at->step;
+	t->game.rate_factor = at->rate_factor;
+	t->rollbacks = at->rollbacks;
+	t->time_before = at->time_s;
+	t->sigma_by = at->sigma_by;
+}
+
+/* Process 0 reads, and gives the others what is theirs. */
 static bool restore(trainer *t, bool *found)
 {
-	otp_stored s;
-	char *path;
-	if (!otp_run_newest(t->config->out, INT64_MAX, &s, &path, t->err))
-		return false;
-	*found = path != NULL;
-	if (!path) {
+	otp_stored s = {0};
+	position at = {0};
+	bool ok = otp_group_agree(group_of(t), !leads(t) || find_checkpoint(t, &s, &at), t->err);
+	otp_group_broadcast(group_of(t), &at, ok ? sizeof at : 0);
+	*found = ok && at.found;
+	if (ok && !at.found)
 		otp_log("no checkpoint yet: starting from step 0");
-		return true;
-	}
-	bool ok = check_checkpoint(t, &s, path);
-	if (ok) {
+	if (*found) {
 		for (otp_network n = 0; n < OTP_NETWORKS; n++)
-			otp_engine_write(t->game.engine, n, s.state[n]);
-		otp_engine_set_losses(t->game.engine, &s.losses);
-		otp_engine_set_guard(t->game.engine, s.guard);
-		t->game.step = s.step;
-		t->game.rate_factor = s.rate_factor;
-		t->rollbacks = s.rollbacks;
-		t->time_before = s.time_s;
-		t->sigma_by = s.sigma_by;
+			otp_engine_deal(t->game.engine, n, s.state[n]);
+		take_position(t, &at);
 		otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
-		ok = restore_model(t, &s);
+		ok = otp_group_agree(group_of(t), !leads(t) || restore_model(t, &s), t->err);
 	}
 	otp_stored_free(&s);
-	otp_free(path);
 	return ok;
 }
 
@@ -337,7 +382,7 @@ size_t otp_train_picture_bytes(const otp_arch *a)
 }
 
 /* Fixed inputs and noise through the whole run; sigma is the step's own, as trained. */
-static bool save_picture(trainer *t)
+static bool draw_picture(trainer *t)
 {
 	const otp_arch *a = &t->session->arch;
 	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
@@ -361,6 +406,12 @@ static bool save_picture(trainer *t)
 	otp_free(y);
 	otp_free(streams);
 	return ok;
+}
+
+static bool save_picture(trainer *t)
+{
+	otp_engine_collect_average(t->game.engine);
+	return by_lead(t, draw_picture);
 }
 
 /* ---- the step ---- */
@@ -396,6 +447,15 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 	return m;
 }
 
+static bool note_row(trainer *t)
+{
+	double began = otp_seconds();
+	otp_monitor_look(t->monitor, &t->row);
+	t->looked_s = otp_seconds() - began;
+	otp_progress_show(t->progress, &t->row);
+	return otp_metrics_append(t->metrics, &t->row, t->err);
+}
+
 /* The only place where training waits for the device, beside files. */
 static bool log_step(trainer *t)
 {
@@ -404,11 +464,9 @@ static bool log_step(trainer *t)
 	otp_losses losses = otp_engine_losses(t->game.engine);
 	otp_metrics m = measure(t, &losses);
 	otp_engine_set_losses(t->game.engine, NULL);
-	double began = otp_seconds();
-	otp_monitor_look(t->monitor, &m);
-	t->looked_s = otp_seconds() - began;
-	otp_progress_show(t->progress, &m);
-	return otp_metrics_append(t->metrics, &m, t->err);
+	otp_engine_collect_average(t->game.engine);
+	t->row = m;
+	return by_lead(t, note_row);
 }
 
 static bool due(int64_t step, int every, int64_t steps) { return step % every == 0 || step == steps; }
@@ -423,21 +481,26 @@ static bool roll_back(trainer *t)
 	bool found = false;
 	t->trouble = (otp_trouble){0};
 	if (t->rollbacks >= t->config->rollbacks)
-		return otp_rollback_give_up(&trouble, &t->game, t->rollbacks, t->err);
+		return otp_group_agree(
+		    group_of(t), otp_rollback_give_up(&trouble, &t->game, t->rollbacks, t->err), t->err);
 	if (!restore(t, &found))
 		return false;
-	if (!found)
-		return otp_fail_machine(t->err, t->config->out, "%s, and the checkpoints are gone",
-					trouble.what);
+	if (!found) {
+		otp_fail_machine(t->err, t->config->out, "%s, and the checkpoints are gone", trouble.what);
+		return otp_group_agree(group_of(t), false, t->err);
+	}
 	t->time_before = time_before;
 	t->game.rate_factor /= 2;
 	t->rollbacks++;
-	if (!otp_rollback_tell(&trouble, &t->game, t->rollbacks, t->metrics, t->err) || !save_state(t))
+	bool told = !leads(t) || otp_rollback_tell(&trouble, &t->game, t->rollbacks, t->metrics, t->err);
+	if (!otp_group_agree(group_of(t), told, t->err) || !save_state(t))
 		return false;
-	otp_monitor_forget(t->monitor, t->game.step);
 	otp_game_rewind(&t->game);
-	otp_progress_free(t->progress);
-	t->progress = otp_progress_new(t->game.step, t->config->steps);
+	if (leads(t)) {
+		otp_monitor_forget(t->monitor, t->game.step);
+		otp_progress_free(t->progress);
+		t->progress = otp_progress_new(t->game.step, t->config->steps);
+	}
 	t->first_step -= from - t->game.step;
 	return true;
 }
@@ -463,7 +526,7 @@ static bool one_step(trainer *t)
 /* What was wished between two steps; true where the training goes on. */
 static bool heed(trainer *t, otp_train_outcome *end)
 {
-	otp_wish wish = otp_stop_wish();
+	otp_wish wish = otp_stop_wish(group_of(t));
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;
 	if (!goes_on(t, save_picture(t) && save_state(t)))
@@ -479,8 +542,10 @@ static bool heed(trainer *t, otp_train_outcome *end)
 	return false;
 }
 
-static bool write_config(const otp_config *c, otp_error *err)
+static bool write_config(trainer *t)
 {
+	const otp_config *c = t->config;
+	otp_error *err = t->err;
 	char *text = otp_config_text(c, OTP_SCOPE_KEPT), *path = otp_run_path(c->out, "config.ini");
 	bool ok = otp_file_write(path, text, strlen(text), err);
 	otp_free(text);
@@ -492,7 +557,7 @@ static bool write_config(const otp_config *c, otp_error *err)
  * folder a run, and comes second: a run has a checkpoint, which alone knows who chose its sigma-end. */
 static bool save_beginning(trainer *t)
 {
-	return save_state(t) && (t->config->resume || write_config(t->config, t->err));
+	return save_state(t) && (t->config->resume || by_lead(t, write_config));
 }
 
 /* Once, after the first steps that say it: how long the rest will take. The very first load code and fill
@@ -502,7 +567,7 @@ static void tell_time(trainer *t)
 	enum { WARM_UP = 2, MOST_STEPS = 100 };
 	const double seconds = 2;
 	int64_t done = t->game.step - t->paced_from;
-	if (t->paced_from < 0)
+	if (t->paced_from < 0 || !leads(t))
 		return;
 	if (done == WARM_UP) {
 		otp_engine_wait(t->game.engine);
@@ -529,7 +594,7 @@ static otp_train_outcome train_steps(trainer *t)
 {
 	otp_train_outcome end = OTP_TRAIN_FAILED;
 	otp_stop_begin();
-	if ((t->game.step == 0 && !save_beginning(t)) || !save_targets(t))
+	if ((t->game.step == 0 && !save_beginning(t)) || !by_lead(t, save_targets))
 		return OTP_TRAIN_FAILED;
 	t->paced_from = t->game.step;
 	while (t->game.step < t->config->steps) {
@@ -560,12 +625,16 @@ static void announce(const trainer *t)
 	otp_log("source %s: %s; target %s: %s", s->source_info.spec,
 		otp_session_count(&s->source_info, source), s->target_info.spec,
 		otp_session_count(&s->target_info, target));
-	otp_log("%dx%dx%d; generator %lld parameters, potential %lld; %s, %d threads, batch in %d parts, %s",
-		s->arch.w, s->arch.h, s->arch.c,
-		(long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
-		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
-		t->game.runtime->backend->name, otp_pool_workers(t->game.runtime->pool), t->config->parts,
-		OTP_CHOICE_NAME(otp_precision, t->config->precision));
+	char processes[40] = "";
+	if (group_of(t))
+		snprintf(processes, sizeof processes, "%d processes, of ", otp_group_size(group_of(t)));
+	otp_log(
+	    "%dx%dx%d; generator %lld parameters, potential %lld; %s, %s%d threads, batch in %d parts, %s",
+	    s->arch.w, s->arch.h, s->arch.c,
+	    (long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
+	    (long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
+	    t->game.runtime->backend->name, processes, otp_pool_workers(t->game.runtime->pool),
+	    t->config->parts, OTP_CHOICE_NAME(otp_precision, t->config->precision));
 	char *points = otp_points_text(t->config, &s->points),
 	     *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
 	if (t->config->task == OTP_TASK_COLORIZE)
@@ -625,6 +694,7 @@ static bool start_monitor(trainer *t)
 	return ok;
 }
 
+/* Collective, and agreed on afterwards. */
 static bool first_state(trainer *t)
 {
 	bool found = false;
@@ -633,24 +703,40 @@ static bool first_state(trainer *t)
 	return found || !t->config->from[0] || otp_origin_load(t->config, &t->game, t->err);
 }
 
+/* What the process that speaks and draws has beside the others. */
+static bool start_lead(trainer *t)
+{
+	t->sampler = otp_game_sampler(&t->game, false);
+	if (!start_monitor(t))
+		return false;
+	t->progress = otp_progress_new(t->game.step, t->config->steps);
+	return true;
+}
+
+static bool begin_files(trainer *t)
+{
+	return (!t->config->resume || write_config(t)) && read_picture_data(t) &&
+	       otp_session_hint(t->session, t->err);
+}
+
 static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
+	otp_group_watch(runtime->group, t->config->process_timeout);
 	/* The config.ini of a resumed run has a number; its checkpoint, if there is one yet, knows more. */
 	t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);
-	if (!open_files(t) || !first_state(t) || (t->config->resume && !write_config(t->config, t->err)) ||
-	    !read_picture_data(t) || !otp_session_hint(t->session, t->err))
+	if (!by_lead(t, open_files) || !otp_group_agree(runtime->group, first_state(t), t->err) ||
+	    !by_lead(t, begin_files))
 		return false;
 	announce(t);
 	announce_data(t);
-	if (!save_summary(t))
+	if (!by_lead(t, save_summary) || !otp_game_start(&t->game, t->err))
 		return false;
-	t->sampler = otp_game_sampler(&t->game, false);
-	if (!start_monitor(t) || !otp_game_start(&t->game, t->err))
+	otp_engine_collect_average(t->game.engine);
+	if (!by_lead(t, start_lead))
 		return false;
-	t->progress = otp_progress_new(t->game.step, t->config->steps);
 	t->first_step = t->game.step;
 	t->started = otp_seconds();
 	return true;
@@ -684,7 +770,8 @@ otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, otp_error *err
 	otp_log_close();
 	/* What was learned until here is shown, whatever ended it; a second failure says nothing new. */
 	otp_error second = {0};
-	if (end != OTP_TRAIN_DONE && learned && otp_summary_pages(s->config.out, false, &second))
+	if (end != OTP_TRAIN_DONE && learned && otp_group_leads(runtime->group) &&
+	    otp_summary_pages(s->config.out, false, &second))
 		otp_summary_point(s->config.out);
 	return end;
 }

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# One run over several processes: the bits of one, wherever it is started, moved to, stopped and killed.
+. "$(dirname "$0")/lib.sh"
+
+if [[ ! -e ${OTPLAN%/*}/otplan_openmpi.so ]] || ! command -v mpirun.openmpi >/dev/null; then
+	echo "skipped: no Open MPI (libopenmpi-dev, openmpi-bin) when this was built"
+	exit 77
+fi
+# More processes than cores, and root in containers, are fine here.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
+
+# many N CODE ARGUMENTS...: otplan in N processes.
+many() {
+	local count=$1 expected=$2 code=0
+	shift 2
+	timeout 100 mpirun.openmpi -n "$count" "$OTPLAN" "$@" >out 2>err </dev/null || code=$?
+	[[ $code == "$expected" ]] || depth=2 fail "$count processes, otplan $*: exit code $code, expected $expected"
+	tidy
+}
+figures() { grep -oE '"(step|loss_potential|loss_transport|cost|r1|sigma|transport_cost|target_distance|diversity)":[^,}]*' "$1/metrics.jsonl"; }
+# alike RUN RUN: what was learned, measured and drawn.
+alike() {
+	diff <(figures "$1") <(figures "$2") >/dev/null || depth=2 fail "$1 and $2: other figures"
+	cmp -s "$1/model.h5" "$2/model.h5" || depth=2 fail "$1 and $2: other models"
+	diff -r "$1/samples" "$2/samples" >/dev/null || depth=2 fail "$1 and $2: other pictures"
+}
+
+drawn=("${digits[@]}" "${images[@]}" --batch 6 --noise-pairs --log-every 1 --snapshot-every 3 --sample-every 3)
+placed=("${lines[@]}" "${points[@]}" --width 40 --potential-width 44 --batch 13 --log-every 2 --snapshot-every 3)
+
+title "as many processes as one likes"
+does train "${drawn[@]}" --parts 5 --threads 2 --out drawn
+does train "${placed[@]}" --parts 5 --threads 2 --out placed
+many 2 0 train "${drawn[@]}" --parts 5 --threads 1 --out drawn2
+alike drawn drawn2
+many 4 0 train "${placed[@]}" --parts 5 --threads 1 --out placed4
+alike placed placed4
+[[ $(grep -c 'step 6/6' err) == 1 && $(grep -c '^model ' out) == 1 ]] || fail "one process speaks"
+warns '4 processes'
+many 3 0 train "${placed[@]}" --parts 2 --threads 1 --out idle # one of them has no part
+does train "${placed[@]}" --parts 2 --out idle1
+alike idle1 idle
+many 2 0 train "${placed[@]}" --micro-batch 3 --threads 1 --out micro
+diff <(figures placed) <(figures micro) || fail "micro-batches: other figures"
+same placed/samples/step-0000006.png micro/samples/step-0000006.png
+
+title "from one layout to another and back"
+does train "${drawn[@]}" --parts 5 --threads 2 --steps 3 --schedule-steps 6 --out moved
+many 2 0 train --resume --out moved --steps 5 --threads 1
+does train --resume --out moved --steps 6 --threads 1
+does train "${drawn[@]}" --parts 5 --schedule-steps 6 --out stayed
+diff <(figures stayed | tail -n 6) <(figures moved | tail -n 6) || fail "other figures"
+same stayed/samples/step-0000006.png moved/samples/step-0000006.png
+
+title "a signal to any of them: all stop at one step"
+long=("${placed[@]}" --parts 5 --threads 1 --steps 100000000 --schedule-steps 1000 --snapshot-every 100000000 --log-every 20)
+begin() { # N ARGUMENTS...: in the background
+	mpirun.openmpi -n "$@" >out 2>err </dev/null &
+	launcher=$!
+	until [[ $(cat run/metrics.jsonl 2>/dev/null | wc -l) -gt 2 ]]; do
+		kill -0 $launcher 2>/dev/null || fail "ended early"
+		sleep 0.1
+	done
+	mapfile -t ranks < <(pgrep -P $launcher)
+}
+gone() { # within a few seconds
+	for pid in "${ranks[@]}"; do
+		for _ in {1..50}; do
+			kill -0 "$pid" 2>/dev/null || continue 2
+			sleep 0.1
+		done
+		depth=1 fail "process $pid lives on"
+	done
+}
+ends() {
+	local code=0
+	{ wait $launcher || code=$?; } 2>/dev/null
+	[[ $code == "$1" ]] || depth=1 fail "exit code $code, expected $1"
+	gone
+}
+begin 3 "$OTPLAN" train "${long[@]}" --out run
+((${#ranks[@]} == 3)) || fail "not three processes"
+kill -s TERM "${ranks[2]}"
+ends 143
+warns 'interrupted at step'
+tidy
+step=$(sed -nE 's/^interrupted at step ([0-9]+);.*/\1/p' err)
+exists "run/checkpoints/step-$(printf %07d "$step").h5"
+does train --resume --out run --steps $((step + 2))
+
+title "one that dies takes the others with it, and the run goes on"
+rm -rf run
+begin 3 "$OTPLAN" train "${long[@]}" --out run
+kill -s KILL "${ranks[1]}"
+wait $launcher 2>/dev/null && fail "success" || true
+gone
+many 2 0 train --resume --out run --steps 30
+rm -rf run
+
+title "one that hangs is named"
+begin 2 "$OTPLAN" train "${long[@]}" --process-timeout 2 --out run
+kill -s STOP "${ranks[1]}"
+wait $launcher 2>/dev/null && fail "success" || true
+warns "^otplan: process 1 (.*, pid ${ranks[1]}): nothing was heard of it for 2 seconds"
+does train --resume --out run --steps 30
+
+title "what is refused"
+code=0
+RANK=0 WORLD_SIZE=2 "$OTPLAN" train "${placed[@]}" --out never >out 2>err </dev/null || code=$?
+[[ $code == 2 ]] || fail "exit code $code"
+complains 'mpirun -n 2 otplan train'
+many 2 2 train "${placed[@]}" --parts 50 --out never
+[[ $(grep -c '^otplan: ' err) == 1 ]] || fail "said more than once"
+many 2 2 verify
+warns 'not split over processes'
+code=0
+mpirun.openmpi -n 1 "$OTPLAN" train "${placed[@]}" --seed 1 --out never : -n 1 "$OTPLAN" train "${placed[@]}" --seed 2 --out never \
+	>out 2>err </dev/null || code=$?
+[[ $code == 2 ]] || fail "exit code $code"
+warns 'processes differ: a setting is seed = 2, that of process 0 .* is seed = 1'
+missing never
