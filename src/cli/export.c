@@ -278,6 +278,7 @@ static int run(job *j, otp_error *err)
 		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose), err->exit_code;
 	if (otp_opened_model(&o, j->model, j->o->device, "auto", j->o->threads, err))
 		open_and_write(j, &o, err);
+	j->t = NULL; /* it is closed now */
 	return otp_opened_close(&o, err);
 }
 
