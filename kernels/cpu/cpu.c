@@ -145,5 +145,6 @@ const otp_backend otp_cpu_backend = {
     .memory_free = cpu_memory_free,
     .workers = cpu_workers,
     .kernels = cpu_kernels,
+    .has_bf16 = otp_dnn_has_bf16,
     .describe = cpu_describe,
 };

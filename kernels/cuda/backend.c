@@ -397,6 +397,8 @@ static const otp_kernel *const cuda_kernels[OTP_OP_COUNT] = {
 #undef OP
 };
 
+static bool cuda_has_bf16(void) { return true; } /* from compute capability 8.0, the least that opens */
+
 /* A version as NVIDIA's libraries number it: 1000 major + 10 minor for CUDA, 10000 major + 100 minor for
  * cuDNN and cuBLAS. */
 static void cuda_describe(char *text, size_t bytes)
@@ -431,6 +433,7 @@ const otp_backend otp_cuda_backend = {
     .memory_free = cuda_memory_free,
     .workers = cuda_workers,
     .kernels = cuda_kernels,
+    .has_bf16 = cuda_has_bf16,
     .describe = cuda_describe,
 };
 

@@ -259,7 +259,7 @@ static void print_calls(const otp_session *s, bool json)
 					.beta1 = c->beta1,
 					.beta2 = c->beta2,
 					.clip_norm = c->clip_norm};
-	otp_precision wanted = otp_precision_on(true, s->arch.vectors, c->precision);
+	otp_precision wanted = otp_precision_settled(c->precision, s->arch.vectors, true);
 	const char *precision = OTP_CHOICE_NAME(otp_precision, wanted);
 	otp_bench_count_calls(&settings, wanted, count);
 	if (!json) {

@@ -31,17 +31,19 @@ bool otp_runtime_open(const char *device, const char *precision, int threads, ot
 	return true;
 }
 
-otp_precision otp_precision_on(bool gpu, bool vectors, otp_precision asked)
+otp_precision otp_precision_settled(otp_precision asked, bool vectors, bool narrow)
 {
 	if (asked != OTP_PRECISION_AUTO)
 		return asked;
-	return gpu && !vectors ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
+	return narrow && !vectors ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
 }
 
-void otp_runtime_settle(otp_runtime *runtime, bool vectors)
+void otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use)
 {
-	bool gpu = runtime->backend->element_bytes[OTP_BF16]; /* which alone stores it */
-	runtime->precision = otp_precision_on(gpu, vectors, runtime->precision);
+	const otp_backend *b = runtime->backend;
+	bool gpu = b->element_bytes[OTP_BF16]; /* which alone stores it */
+	bool narrow = b->has_bf16 && b->has_bf16() && (gpu || use == OTP_RUNTIME_TRAINS);
+	runtime->precision = otp_precision_settled(runtime->precision, vectors, narrow);
 }
 
 void otp_runtime_close(otp_runtime *runtime)

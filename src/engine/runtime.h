@@ -19,10 +19,12 @@ typedef struct otp_runtime {
 /* device: auto, cpu, cuda[:i]; precision: a word of otp_precision; threads: 0 for what the device wants. */
 bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
 		      otp_error *err);
-/* What precision auto means: bfloat16 for pictures on a GPU, else float32. Not on a CPU: the quickstart
- * learned there a little less in bfloat16 (docs/quickstart.md). */
-otp_precision otp_precision_on(bool gpu, bool vectors, otp_precision asked);
-void otp_runtime_settle(otp_runtime *runtime, bool vectors);
+/* What precision auto means where a device computes in bfloat16: that for pictures, float32 for points. */
+otp_precision otp_precision_settled(otp_precision asked, bool vectors, bool narrow);
+/* Settles auto. On a CPU a trained model is used in float32, so that outputs do not depend on which CPU it
+ * is. */
+typedef enum otp_runtime_use { OTP_RUNTIME_TRAINS, OTP_RUNTIME_TRANSLATES } otp_runtime_use;
+void otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use);
 void otp_runtime_close(otp_runtime *runtime);
 
 #endif

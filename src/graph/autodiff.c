@@ -99,11 +99,11 @@ static otp_node *gather(piece *list, const otp_node *x, otp_node *sum)
 		grads[count++] =
 		    filled ? p->grad : otp_pad(p->grad, p->axis, p->begin, extent(x->shape, p->axis));
 		if (!filled)
-			sum = sum ? otp_add(sum, grads[count - 1]) : grads[count - 1];
+			sum = sum ? otp_gradient_sum(sum, grads[count - 1]) : grads[count - 1];
 	}
 	if (filled) {
 		otp_node *all = put_together(grads, count, list->axis);
-		sum = sum ? otp_add(sum, all) : all;
+		sum = sum ? otp_gradient_sum(sum, all) : all;
 	}
 	otp_free(grads);
 	return sum;

@@ -122,7 +122,7 @@ static otp_node *part(const otp_piece *p, otp_node *node, int axis, bool moving)
 /* A node's samples that move, from its inputs' that did. */
 static otp_node *move(const otp_piece *p, otp_node *node)
 {
-	otp_node *in[OTP_MAX_INPUTS];
+	otp_node *in[OTP_MAX_INPUTS] = {NULL};
 	otp_attr attr = node->attr;
 	int axis = p->axis[node->id];
 	for (int i = 0; i < node->input_count; i++) {

@@ -94,7 +94,8 @@ static bool lies_together(const otp_node *node)
 /* Whether kernels can read input i of a node where its samples lie apart. */
 static bool reads_steps(otp_op op, int i)
 {
-	bool norm = op == OTP_OP_norm_apply || op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad;
+	bool norm = op == OTP_OP_norm_apply || op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad ||
+		    op == OTP_OP_norm_dgrad_merge;
 	return norm && (i == 2 || i == 3);
 }
 
@@ -117,11 +118,13 @@ static void find_steps(const otp_graph *g, otp_plan *plan)
  * kernels find it aligned as anything else, and not of a span, which may change under it. */
 static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_node *node)
 {
-	const otp_place *from = node->input_count ? &plan->place[node->in[0]->id] : NULL;
+	if (node->op != OTP_OP_reshape && node->op != OTP_OP_slice)
+		return -1;
+	const otp_place *from = &plan->place[node->in[0]->id];
 	if (node->op == OTP_OP_reshape)
 		return from->within;
 	int step = plan->place[node->id].step;
-	if (node->op != OTP_OP_slice || node->output || !(step || lies_together(node)) || from->step ||
+	if (node->output || !(step || lies_together(node)) || from->step ||
 	    from->type != plan->place[node->id].type || otp_graph_node(g, from->root)->span != OTP_SPAN_NONE)
 		return -1;
 	int64_t inner = step ? 1 : otp_shape_count(node->shape) / node->attr.slice.count;

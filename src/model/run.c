@@ -102,26 +102,27 @@ int otp_run_checkpoints(const char *run, int64_t **steps, otp_error *err)
 	return ok ? count : -1;
 }
 
-/* NAME.tmp-NUMBER... of a file that a run writes. */
-static bool is_temporary(const char *name)
+/* NAME.tmp-NUMBER... of a file that a run writes. The run's own folder may be somebody's, with files of
+ * theirs. */
+static bool is_temporary(const char *name, bool own_folder)
 {
-	static const char *const OURS[] = {"config.ini", "model.h5", "report.html", "curves.svg", "step-"};
+	static const char *const OURS[] = {"config.ini", "summary.json", "model.h5", "report.html",
+					   "curves.svg"};
 	const char *mark = strstr(name, ".tmp-");
 	if (!mark || mark[5] < '0' || mark[5] > '9')
 		return false;
-	for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++)
-		if (strncmp(name, OURS[i], strlen(OURS[i])) == 0)
-			return true;
-	return false;
+	for (size_t i = 0; !own_folder && i < sizeof OURS / sizeof *OURS; i++)
+		own_folder = strncmp(name, OURS[i], strlen(OURS[i])) == 0;
+	return own_folder;
 }
 
-static void remove_temporaries(const char *folder)
+static void remove_temporaries(const char *folder, bool own_folder)
 {
 	otp_file_names names;
 	otp_error later = {0}; /* a folder that cannot be listed now is swept at the next start */
 	otp_file_list(folder, &names, &later);
 	for (int i = 0; i < names.count; i++)
-		if (is_temporary(names.each[i]->d_name)) {
+		if (is_temporary(names.each[i]->d_name, own_folder)) {
 			char *path = otp_run_path(folder, names.each[i]->d_name);
 			unlink(path);
 			otp_free(path);
@@ -131,10 +132,11 @@ static void remove_temporaries(const char *folder)
 
 void otp_run_sweep(const char *run)
 {
-	static const char *const FOLDERS[] = {"", "samples", "checkpoints"};
-	for (int i = 0; i < 3; i++) {
+	static const char *const FOLDERS[] = {"samples", "checkpoints"};
+	remove_temporaries(run, false);
+	for (int i = 0; i < 2; i++) {
 		char *folder = otp_run_path(run, FOLDERS[i]);
-		remove_temporaries(folder);
+		remove_temporaries(folder, true);
 		otp_free(folder);
 	}
 }

@@ -48,7 +48,7 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	if (!read_facts(t, path, err))
 		return false;
 	t->arch = t->facts.arch;
-	otp_runtime_settle(t->runtime, t->arch.vectors);
+	otp_runtime_settle(t->runtime, t->arch.vectors, OTP_RUNTIME_TRANSLATES);
 	t->preprocessing = otp_stored_preprocessing(&t->facts);
 	const otp_runtime *at = t->runtime;
 	t->params = otp_sample_params(&t->arch);

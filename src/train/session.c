@@ -126,7 +126,7 @@ bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp
 {
 	if (!otp_group_agree(group, open_device(c, group, runtime, err), err))
 		return false;
-	otp_runtime_settle(runtime, vectors);
+	otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS);
 	c->precision = runtime->precision;
 	int workers = otp_pool_workers(runtime->pool);
 	otp_group_set_workers(group, workers);

@@ -20,7 +20,7 @@ says '^report   run/report.html$'
 says '^verdict  too few steps to judge: measured 2 of the 3 times'
 page run '<p class="state">Finished: 6 steps.</p>' '<dt>Source</dt><dd>synth:digits (generated)</dd>' \
 	'<dt>Target</dt><dd>synth:digits-isoluminant (generated)</dd>' '<dt>Trained as</dt><dd>pictures of 16 x 16' \
-	'<dt>Preset</dt><dd>quickstart' '<dt>Precision</dt><dd>f32' '<dt>Device</dt><dd>CPU, 2 threads' '<dt>Duration</dt>' \
+	'<dt>Preset</dt><dd>quickstart' '<dt>Precision</dt><dd>' '<dt>Device</dt><dd>CPU, 2 threads' '<dt>Duration</dt>' \
 	'<h2>What was learned</h2>' '<figcaption>step 3</figcaption>' 'real targets' 'name="viewport"' '>floor</text>'
 size 542 146 3 run/samples/targets.png # two rows of eight
 for key in about figures transport_cost unit; do grep -q "\"$key\"" run/summary.json || fail "summary.json lacks $key"; done

@@ -76,7 +76,7 @@ for path in run run/model.h5 run/checkpoints/step-0000006.h5 few.npy; do
 done
 
 title "bench"
-does bench "${images[@]}" --json
+does bench "${images[@]}" --precision f32 --json
 json out device=cpu precision=f32 batch=4 image=16 threads=2 step_ms images_per_s transport_ms potential_ms \
 	potential_r1_ms peak_bytes spread
 does bench "${points[@]}"

@@ -28,7 +28,7 @@ OTPLAN_CUDA_GRAPHS=0 trains --out one-by-one
 same vectors/model.h5 one-by-one/model.h5
 
 title "pictures in float32: as on the CPU, up to roundings that six steps amplify"
-does train "${digits[@]}" "${images[@]}" --device cpu --out cpu
+does train "${digits[@]}" "${images[@]}" --device cpu --precision f32 --out cpu
 paints --precision f32 --out f32
 near cpu f32 1e-4
 
