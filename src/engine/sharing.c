@@ -25,8 +25,7 @@ typedef struct pieces {
 static void add(pieces *p, int rank, const float *memory, int64_t count)
 {
 	if (count > 0)
-		p->each[p->count++] =
-		    (otp_piece){rank, (void *)(uintptr_t)memory, (size_t)count * sizeof *memory};
+		p->each[p->count++] = (otp_piece){rank, (void *)memory, (size_t)count * sizeof *memory};
 }
 
 void otp_sharing_rows(const otp_group *g, const otp_cut *cut, float *grads, int64_t columns)
