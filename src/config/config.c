@@ -405,19 +405,19 @@ bool otp_config_duration(const char *text, const char *key, double *seconds, otp
 bool otp_config_bytes(const char *text, const char *key, size_t *bytes, otp_error *err)
 {
 	static const char UNITS[] = "KMGT";
-	char *end = NULL;
-	double number = isdigit((unsigned char)*text) ? strtod(text, &end) : -1;
+	char *end;
+	double number = strtod(text, &end);
 	*bytes = 0;
 	if (!*text)
 		return true;
-	const char *unit = end && *end ? strchr(UNITS, toupper((unsigned char)*end)) : NULL;
+	const char *unit = *end ? strchr(UNITS, toupper((unsigned char)*end)) : NULL;
 	if (unit) {
 		number *= ldexp(1, 10 * (int)(unit - UNITS + 1));
 		end++;
 		end += *end == 'i';
 	}
-	bool ok =
-	    number >= 1 && number < 0x1p62 && (!*end || (toupper((unsigned char)*end) == 'B' && !end[1]));
+	bool ok = isdigit((unsigned char)*text) && number >= 1 && number < 0x1p62 &&
+		  (!*end || (toupper((unsigned char)*end) == 'B' && !end[1]));
 	if (!ok)
 		return otp_fail(err, key, "`%s' is no size, expected one like 8G or 500M", text);
 	*bytes = (size_t)number;

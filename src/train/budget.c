@@ -155,7 +155,8 @@ bool otp_budget_choose(otp_session *s, otp_runtime *runtime, otp_error *err)
 			 "%s is too little: the run takes %s, however few samples are computed at a time",
 			 c->memory, least);
 	}
-	if (!otp_group_agree(runtime->group, micro > 0, err))
+	bool agreed = otp_group_agree(runtime->group, micro > 0, err);
+	if (!agreed || !micro)
 		return false;
 	c->parts = otp_config_pieces(c->batch, micro);
 	c->micro_batch = otp_config_pieces(c->batch, c->parts); /* of parts of equal size */
