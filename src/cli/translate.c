@@ -343,7 +343,7 @@ static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit f
 	if (o->keep_luminance)
 		otp_log("outputs keep the luminance of inputs (Rec. 601), colours are the model's");
 	if (info.survey.deep)
-		otp_log("%lld inputs have more than 8 bits a channel; outputs have 8",
+		otp_log("inputs of more than 8 bits a channel: %lld; outputs have 8",
 			(long long)info.survey.deep);
 }
 

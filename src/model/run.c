@@ -2,9 +2,11 @@
 #include "core/file.h"
 #include "core/log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 char *otp_run_path(const char *run, const char *name) { return otp_format("%s/%s", run, name); }
@@ -53,6 +55,9 @@ static bool refuse_steps(const char *run, const char *folder, otp_error *err)
 bool otp_run_may_begin(const char *run, otp_error *err)
 {
 	static const char *const LATER[] = {"model.h5", "report.html", "curves.svg"};
+	struct stat info;
+	if (stat(run, &info) == 0 ? !S_ISDIR(info.st_mode) : errno == ENOTDIR)
+		return otp_fail_machine(err, run, "folder cannot be made: it, or what it lies in, is a file");
 	bool ok =
 	    !otp_run_exists(run) ||
 	    otp_fail(err, run, "holds a run already; continue it with --resume or choose another --out");

@@ -105,11 +105,14 @@ static int largest_batch(const otp_session *s, otp_runtime *runtime)
 	return fits * unit;
 }
 
-/* Whether the batch, so many samples at a time, takes at most `bytes` where it computes, and fits. */
-static bool micro_fits(const otp_session *s, otp_runtime *runtime, int micro, size_t bytes)
+/* Whether the batch, so many samples at a time, takes at most `bytes` where it computes, and fits. `least`
+ * falls to what it takes. */
+static bool micro_fits(const otp_session *s, otp_runtime *runtime, int micro, size_t bytes, size_t *least)
 {
 	otp_budget b = budget_at(s, runtime, s->config.batch, otp_config_pieces(s->config.batch, micro));
-	return otp_budget_fits(&b) && (b.device_free ? b.device_peak : b.host_peak) <= bytes;
+	size_t takes = b.device_free ? b.device_peak : b.host_peak;
+	*least = takes < *least ? takes : *least;
+	return otp_budget_fits(&b) && takes <= bytes;
 }
 
 static int all_workers(const otp_runtime *runtime)
@@ -119,18 +122,19 @@ static int all_workers(const otp_runtime *runtime)
 }
 
 /* The most samples at a time, at most an even share of the workers; 0: not even one. By halves down to some
- * that fit, then back up: the sums of very many parts may take more than their samples save. */
-static int largest_micro(const otp_session *s, otp_runtime *runtime, size_t bytes)
+ * that fit, then back up: the sums of very many parts may take more than their samples save. `takes` becomes
+ * the least that any of those tried takes. */
+static int largest_micro(const otp_session *s, otp_runtime *runtime, size_t bytes, size_t *takes)
 {
 	int batch = s->config.batch, fails = otp_config_pieces(batch, all_workers(runtime)) + 1;
 	int least = otp_config_pieces(batch, OTP_CONFIG_MOST_PARTS), fits = fails - 1;
-	while (fits >= least && !micro_fits(s, runtime, fits, bytes)) {
+	while (fits >= least && !micro_fits(s, runtime, fits, bytes, takes)) {
 		fails = fits;
 		fits /= 2;
 	}
 	while (fits >= least && fits + 1 < fails) {
 		int middle = fits + (fails - fits) / 2;
-		*(micro_fits(s, runtime, middle, bytes) ? &fits : &fails) = middle;
+		*(micro_fits(s, runtime, middle, bytes, takes) ? &fits : &fails) = middle;
 	}
 	return fits < least ? 0 : fits;
 }
@@ -142,14 +146,13 @@ bool otp_budget_choose(otp_session *s, otp_runtime *runtime, otp_error *err)
 	if (!otp_config_bytes(c->memory, "--memory", &bytes, err))
 		return false;
 	/* Of several processes, that of process 0, which takes most. */
-	int micro = largest_micro(s, runtime, bytes);
+	size_t takes = SIZE_MAX;
+	int micro = largest_micro(s, runtime, bytes, &takes);
 	if (!micro) {
 		char least[OTP_BYTES_TEXT];
-		otp_budget b = budget_at(s, runtime, c->batch, OTP_CONFIG_MOST_PARTS);
-		otp_bytes_text(b.device_free ? b.device_peak : b.host_peak, least);
+		otp_bytes_text(takes, least);
 		otp_fail(err, "--memory",
-			 "%s is too little: the run takes %s with as few samples at a "
-			 "time as can be",
+			 "%s is too little: the run takes %s, however few samples are computed at a time",
 			 c->memory, least);
 	}
 	bool agreed = otp_group_agree(runtime->group, micro > 0, err);
@@ -166,7 +169,8 @@ static void say_way_out(const otp_session *s, otp_runtime *runtime, char *text, 
 {
 	int most = largest_batch(s, runtime);
 	const char *size = s->arch.vectors ? "a smaller --width" : "a smaller --image-size or --width";
-	int micro = s->config.resume ? 0 : largest_micro(s, runtime, SIZE_MAX);
+	size_t takes = SIZE_MAX;
+	int micro = s->config.resume ? 0 : largest_micro(s, runtime, SIZE_MAX, &takes);
 	char pieces[80] = "";
 	if (micro)
 		snprintf(pieces, sizeof pieces, ", and --micro-batch %d computes this one in pieces", micro);

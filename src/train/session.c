@@ -213,6 +213,8 @@ static bool check_task(const otp_session *s, otp_error *err)
 	if (source->colour != OTP_COLOUR_NONE)
 		return otp_fail(err, "--task", "colorize needs pictures, %s draws its own colours",
 				source->spec);
+	if (s->config.channels == 1)
+		return otp_fail(err, "--channels", "is 1, which leaves no colours for --task colorize");
 	return target->c > 1 ||
 	       otp_fail(err, "--task", "colorize needs pictures in colour, %s holds grey ones alone",
 			target->spec);

@@ -1,5 +1,6 @@
 #include "train/summary.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "model/run.h"
 #include "model/translator.h"
 #include "report/html.h"
@@ -496,16 +497,21 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 	const otp_config *c = &s->config;
 	otp_figure list[OTP_MAX_FIGURES];
 	otp_figures f = {.each = list};
-	if (!evaluate(s, runtime, &f, err)) {
+	bool measurable = otp_summary_count(s) > 0; /* a training needs one sample, a distance two */
+	if (measurable && !evaluate(s, runtime, &f, err)) {
 		otp_error second = {0}; /* what is there is shown nevertheless */
 		otp_summary_pages(c->out, false, &second);
 		return false;
 	}
-	if (!keep_figures(c->out, &f, err) || !otp_summary_pages(c->out, false, err))
+	if ((measurable && !keep_figures(c->out, &f, err)) || !otp_summary_pages(c->out, false, err))
 		return false;
-	printf("what was learned, on %s:\n",
-	       otp_session_holds_out(s) ? "held-out samples" : "samples that were trained on");
-	otp_figures_print(list, f.count, "  ");
+	if (measurable) {
+		printf("what was learned, on %s:\n",
+		       otp_session_holds_out(s) ? "held-out samples" : "samples that were trained on");
+		otp_figures_print(list, f.count, "  ");
+	} else {
+		otp_log("what was learned is not measured: the target has one sample, and that takes two");
+	}
 	print_verdict(c->out);
 	char *picture = otp_run_step_path(c->out, "samples", c->steps, "png");
 	printf("picture  %s\nmodel    %s/model.h5\n", picture, c->out);

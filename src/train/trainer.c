@@ -635,6 +635,10 @@ static void announce(const trainer *t)
 	    (long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 	    t->game.runtime->backend->name, processes, otp_pool_workers(t->game.runtime->pool),
 	    t->config->parts, OTP_CHOICE_NAME(otp_precision, t->config->precision));
+	int idle = group_of(t) ? otp_group_size(group_of(t)) - t->config->parts : 0;
+	if (idle > 0)
+		otp_log("%d of the processes only wait%s: there are fewer parts than processes (--parts)",
+			idle, idle == 1 ? "s" : "");
 	char *points = otp_points_text(t->config, &s->points),
 	     *sigma_end = otp_sigma_end_text(t->config, &s->sigma_end);
 	if (t->config->task == OTP_TASK_COLORIZE)

@@ -46,6 +46,7 @@ for i in 0 1 2; do "$PROBE" png grey/$i.png 16 16 1 $i; done
 refuses 2 'grey ones alone' train --task colorize --data grey "${images[@]}" --out no
 "$PROBE" vectors points.npy 20 3
 refuses 2 'for images' train --task colorize --data points.npy "${images[@]}" --out no
+refuses 2 'leaves no colours' train "${colorize[@]}" --channels 1 "${images[@]}" --out no
 refuses 2 none train --task paint --data photos "${images[@]}" --out no
 
 title "--keep-luminance, at every fit and size"

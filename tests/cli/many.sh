@@ -41,6 +41,7 @@ warns '4 processes'
 many 3 0 train "${placed[@]}" --parts 2 --threads 1 --out idle # one of them has no part
 does train "${placed[@]}" --parts 2 --out idle1
 alike idle1 idle
+grep -q '1 of the processes only waits' idle/log.txt || fail "does not say that one is idle"
 many 2 0 train "${placed[@]}" --micro-batch 3 --threads 1 --out micro
 diff <(figures placed) <(figures micro) || fail "micro-batches: other figures"
 same placed/samples/step-0000006.png micro/samples/step-0000006.png

@@ -96,6 +96,11 @@ micro=$(sed -n 's/^micro-batch = //p' chosen/config.ini)
 ((micro > 2 && micro < 2048)) || fail "a micro-batch of $micro was kept"
 ((some < $(planned "${wide[@]}" --micro-batch $((2 * micro))))) || fail "twice as many would fit"
 refuses 2 'is too little' train "${wide[@]}" --memory 1M --out never
+# What the refusal names is enough, though pieces of one sample may take more.
+many=("${lines[@]}" --preset vector --width 1024 --potential-width 1024 --batch 64 --threads 2)
+refuses 2 'is too little' train "${many[@]}" --memory 1M --out never
+named=$(grep -oE 'takes [0-9.]+ MiB' err | grep -oE '[0-9.]+')
+does train "${many[@]}" --memory "$(awk "BEGIN { print int(1024 * $named * 1.02) }")K" --plan
 refuses 2 'is no size' train "${wide[@]}" --memory 8X --out never
 refuses 2 'cannot be combined' train "${wide[@]}" --memory 8G --parts 2 --out never
 refuses 2 'resumed run' train --resume --out chosen --memory 8G

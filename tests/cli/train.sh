@@ -162,3 +162,10 @@ does train "${digits[@]}" "${images[@]}" --sigma-start 0.3 --anneal constant --c
 	--out clean
 does train "${lines[@]}" "${points[@]}" --anneal linear --sigma-end 0 --r1-every 4 --k-potential 2 --out zero
 does train "${digits[@]}" "${images[@]}" --r1 0 --batch 1 --out one
+
+title "one sample is trained on, and not measured"
+mkdir lone
+"$PROBE" png lone/a.png 16 16 3 5
+does train --source lone --target lone "${images[@]}" --out single
+says '^model '
+warns 'is not measured'
