@@ -5,6 +5,8 @@
 
 #include "shim.h"
 
+#include <cstring>
+#include <new>
 #include <tuple>
 #include <utility>
 
@@ -68,11 +70,34 @@ struct otp_shim_where {
 	int line;
 };
 
+/* What lies between a parameter's members is whatever was there before, an address too. */
+template <class T> inline void otp_shim_clear_padding(T &parameter)
+{
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+	__builtin_clear_padding(&parameter);
+#endif
+#endif
+	(void)parameter;
+}
+
+/* Whoever looks for addresses among the arguments finds none that nobody passed. */
+template <class... P, class... A>
+inline otp_shim_bound<P...> *otp_shim_bind(void (*kernel)(P...), A... arguments)
+{
+	void *memory = ::operator new(sizeof(otp_shim_bound<P...>));
+	std::memset(memory, 0, sizeof(otp_shim_bound<P...>));
+	auto *bound =
+	    new (memory) otp_shim_bound<P...>{kernel, std::tuple<P...>(static_cast<P>(arguments)...)};
+	std::apply([](auto &...each) { (otp_shim_clear_padding(each), ...); }, bound->arguments);
+	return bound;
+}
+
 template <class... P, class... A>
 inline void otp_shim_launch_kernel(otp_shim_where at, dim3 grid, dim3 block, size_t shared_bytes,
 				   void (*kernel)(P...), A... arguments)
 {
-	auto *bound = new otp_shim_bound<P...>{kernel, std::tuple<P...>(static_cast<P>(arguments)...)};
+	auto *bound = otp_shim_bind(kernel, arguments...);
 	otp_shim_launch launch = {at.name,
 				  at.file,
 				  at.line,
