@@ -122,7 +122,7 @@ refuses 2 good "${run[@]}" --config good
 
 title "places that cannot be written"
 echo mine >file
-refuses 1 'file: folder cannot be made' train "${digits[@]}" "${few[@]}" --out file
+refuses 2 'file: folder cannot be made' train "${digits[@]}" "${few[@]}" --out file
 refuses 1 /dev/null/x train "${digits[@]}" "${few[@]}" --out /dev/null/x
 refuses 1 /proc/x train "${digits[@]}" "${few[@]}" --out /proc/x
 [[ $(cat file) == mine ]] || fail "the file was touched"
