@@ -325,15 +325,6 @@ static void say_space(const job *j, size_t needed)
 	otp_free(partial);
 }
 
-static bool make_folder(const char *out, otp_error *err)
-{
-	const char *slash = strrchr(out, '/');
-	char *folder = otp_format("%.*s", slash ? (int)(slash - out) : 0, out);
-	bool ok = !*folder || otp_file_make_folder(folder, err);
-	otp_free(folder);
-	return ok;
-}
-
 /* Takes up what an interrupted run left. */
 static bool open_pack(job *j, otp_error *err)
 {
@@ -345,7 +336,7 @@ static bool open_pack(job *j, otp_error *err)
 		return false;
 	j->row_bytes =
 	    otp_mul_size((size_t)form.h * (size_t)form.w, (size_t)form.c * (vectors ? sizeof(float) : 1));
-	j->pack = make_folder(j->out, err) ? otp_pack_open(j->out, form, err) : NULL;
+	j->pack = otp_file_make_folder_of(j->out, err) ? otp_pack_open(j->out, form, err) : NULL;
 	if (!j->pack)
 		return false;
 	int64_t seen = otp_pack_seen(j->pack), left_count;

@@ -185,7 +185,8 @@ static bool open_array(sink *k, const otp_dataset *d, otp_error *err)
 	}
 	dims[rank++] = k->c;
 	char *path = otp_outputs_path(k->outputs, 0);
-	k->array = otp_array_file_new(path, !k->vectors, rank, dims, err);
+	k->array = otp_file_make_folder_of(path, err) ? otp_array_file_new(path, !k->vectors, rank, dims, err)
+						      : NULL;
 	otp_free(path);
 	return k->array && name_rows(k, d, count, err);
 }
