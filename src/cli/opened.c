@@ -7,7 +7,7 @@ bool otp_opened_model(otp_opened *o, const char *model, const char *device, cons
 		      int threads, otp_error *err)
 {
 	memset(o, 0, sizeof *o);
-	return otp_runtime_open(device, precision, threads, &o->runtime, err) &&
+	return otp_runtime_open(device, 0, precision, threads, &o->runtime, err) &&
 	       otp_translator_open(model, &o->runtime, &o->t, err);
 }
 

@@ -40,8 +40,11 @@ static otp_engine_size measure_spans(const otp_engine *e)
 		size.weight_bytes += row + (n == OTP_TRANSPORT ? (draws ? row : own) : 0);
 		size.weight_bytes += otp_engine_keeps_rounded(e) ? otp_engine_rounded_bytes(e, n) : 0;
 		int made = e->last_block - e->first_block + e->rows - e->cut.blocks;
-		size.gradient_bytes +=
-		    row * (size_t)made + own * (size_t)(e->cut.blocks - e->last_block + e->first_block);
+		if (is_linked(e))
+			size.gradient_bytes += row * (size_t)e->rows;
+		else
+			size.gradient_bytes += row * (size_t)made +
+					       own * (size_t)(e->cut.blocks - e->last_block + e->first_block);
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		size.data_bytes += otp_engine_data_elements(e, side) * element;

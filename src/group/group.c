@@ -53,23 +53,39 @@ static int started_rank(void)
 	return 0;
 }
 
-static const otp_group_home *load(const char *file, otp_error *err)
+static void say_lost(int rank, int seconds)
 {
-	char path[OTP_PLUGIN_PATH], why[256] = "";
+	char who[HOST_BYTES + 40] = "";
+	if (own && own->places[rank].pid)
+		snprintf(who, sizeof who, " (%s, pid %d)", own->places[rank].host, own->places[rank].pid);
+	if (seconds)
+		otp_log("otplan: process %d%s: nothing was heard of it for %d seconds; all end, continue "
+			"with --resume",
+			rank, who, seconds);
+	else
+		otp_log("otplan: process %d%s: it ended; all end, continue with --resume", rank, who);
+}
+
+/* A plugin of MPI's, whose own plugins look for its symbols among the program's, or NCCL's. */
+static const otp_group_home *load(const char *file, const char *variable, const char *what, int flags,
+				  int seconds, otp_error *err)
+{
+	char path[OTP_PLUGIN_PATH], why[512] = "";
 	otp_group_start *start = NULL;
-	if (!otp_plugin_find(file, "OTPLAN_MPI_PLUGIN", "MPI", path, err))
+	const otp_group_terms terms = {sizeof(otp_group_home), seconds, say_lost};
+	if (!otp_plugin_find(file, variable, what, path, err))
 		return NULL;
-	/* Open MPI's own plugins look for its symbols among the program's. */
-	void *plugin = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+	void *plugin = dlopen(path, RTLD_NOW | flags);
 	void *symbol = plugin ? dlsym(plugin, OTP_GROUP_START) : NULL;
 	memcpy(&start, &symbol, sizeof start);
 	if (!start) {
-		otp_fail_machine(err, "MPI", "%s cannot be loaded: %s", file, dlerror());
+		const char *reason = plugin ? "it is of another build" : dlerror();
+		otp_fail_machine(err, what, "%s cannot be loaded: %s", file, reason);
 		return NULL;
 	}
-	const otp_group_home *home = start(sizeof *home, why, sizeof why);
+	const otp_group_home *home = start(&terms, why, sizeof why);
 	if (!home)
-		otp_fail_machine(err, "MPI", "%s", why);
+		otp_fail_machine(err, what, "%s", why);
 	return home;
 }
 
@@ -94,20 +110,8 @@ static otp_group *new_group(const otp_group_home *home)
 	return g;
 }
 
-bool otp_group_join(otp_group **group, otp_error *err)
+static bool enter(const otp_group_home *home, otp_group **group, otp_error *err)
 {
-	*group = NULL;
-	int count = started(), torch = number("WORLD_SIZE");
-	if (count == 1)
-		return torch <= 1 || !getenv("RANK") ||
-		       otp_fail(
-			   err, "WORLD_SIZE",
-			   "and RANK start processes on GPUs alone, which this version does not connect; on "
-			   "CPUs type: mpirun -n %d otplan train ...",
-			   torch);
-	otp_log_hush(started_rank() != 0);
-	bool open_mpi = number("PMI_SIZE") < 0;
-	const otp_group_home *home = load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so", err);
 	if (!home)
 		return false;
 	if (home->size == 1) {
@@ -120,6 +124,46 @@ bool otp_group_join(otp_group **group, otp_error *err)
 	*group = own = new_group(home);
 	return true;
 }
+
+/* As torchrun starts them. */
+static int started_for_gpus(void)
+{
+	int count = number("WORLD_SIZE");
+	return started() == 1 && getenv("RANK") && count > 1 ? count : 1;
+}
+
+bool otp_group_join(otp_group **group, otp_error *err)
+{
+	*group = NULL;
+	if (started() == 1)
+		return true;
+	otp_log_hush(started_rank() != 0);
+	bool open_mpi = number("PMI_SIZE") < 0;
+	return enter(load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so", "OTPLAN_MPI_PLUGIN", "MPI",
+			  RTLD_GLOBAL, 0, err),
+		     group, err);
+}
+
+bool otp_group_join_gpus(otp_group **group, bool gpu, int seconds, otp_error *err)
+{
+	int count = started_for_gpus();
+	if (count == 1)
+		return true;
+	if (!gpu)
+		return otp_fail(
+		    err, "WORLD_SIZE",
+		    "and RANK start processes that have a GPU each (--device cuda); on CPUs type: "
+		    "mpirun -n %d otplan train ...",
+		    count);
+	otp_log_hush(number("RANK") != 0);
+	return enter(load("otplan_cuda.so", "OTPLAN_CUDA_PLUGIN", "CUDA", RTLD_LOCAL, seconds, err), group,
+		     err);
+}
+
+bool otp_group_speaks(const otp_group *g) { return g || started_for_gpus() == 1 || number("RANK") == 0; }
+
+bool otp_group_on_gpus(const otp_group *g) { return g && g->home->on_gpus; }
+int otp_group_local(const otp_group *g) { return g ? g->home->local : 0; }
 
 bool otp_group_refuse(const char *command, otp_error *err)
 {
@@ -255,17 +299,8 @@ bool otp_group_same(otp_group *g, const char *what, const char *text, otp_error 
 	return otp_group_agree(g, same, err);
 }
 
-static void say_lost(int rank, int seconds)
-{
-	const place *p = &own->places[rank];
-	otp_log(
-	    "otplan: process %d (%s, pid %d): nothing was heard of it for %d seconds; all end, continue with "
-	    "--resume",
-	    rank, p->host, p->pid, seconds);
-}
-
 void otp_group_watch(otp_group *g, int seconds)
 {
 	if (g)
-		g->home->watch(seconds, say_lost);
+		g->home->watch(seconds);
 }

@@ -13,9 +13,14 @@
 
 typedef struct otp_group otp_group;
 
-/* Joins the processes that mpirun or srun started beside this one; *group stays NULL where there are none.
- * RANK and WORLD_SIZE alone are refused with what to type instead. */
+/* Joins the processes that mpirun or srun started beside this one; *group stays NULL where there are none. */
 bool otp_group_join(otp_group **group, otp_error *err);
+/* Joins those that RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT speak of, as torchrun sets them,
+ * each with a GPU; of a run on CPUs these are refused with what to type instead. Waits for the others so
+ * long. */
+bool otp_group_join_gpus(otp_group **group, bool gpu, int seconds, otp_error *err);
+/* Before that, whether what goes wrong is this process's to say. */
+bool otp_group_speaks(const otp_group *g);
 /* Of a command that is not split over processes: refuses to be started several times at once. */
 bool otp_group_refuse(const char *command, otp_error *err);
 /* When all processes end. An error that was not agreed on ends them all at once instead, with its line. */
@@ -24,6 +29,9 @@ void otp_group_leave(otp_group *g, const otp_error *err);
 int otp_group_rank(const otp_group *g); /* 0 alone */
 int otp_group_size(const otp_group *g); /* 1 alone */
 static inline bool otp_group_leads(const otp_group *g) { return otp_group_rank(g) == 0; }
+
+bool otp_group_on_gpus(const otp_group *g); /* it was started for GPUs alone */
+int otp_group_local(const otp_group *g);    /* which of this machine's processes this one is */
 
 /* Threads of a process for which nobody said a number: the cores that it may use, or its share of them. */
 int otp_group_threads(const otp_group *g);
