@@ -90,8 +90,9 @@ static void plan_pictures(sink *k, const otp_dataset *d)
 	otp_dataset_info info = otp_dataset_describe(d);
 	for (int64_t i = 0; i < info.count; i++)
 		plan_samples(k, otp_dataset_name(d, (uint64_t)i, buffer, sizeof buffer), ending);
-	for (int64_t i = 0; i < info.undecoded; i++)
-		plan_no_samples(k, otp_dataset_undecoded(d, i), ending);
+	for (int64_t i = 0; i < info.skipped; i++)
+		if (otp_dataset_skipped_picture(d, i))
+			plan_no_samples(k, otp_dataset_skipped_picture(d, i), ending);
 }
 
 /* What the name of OUTPUT says, and --format, which may not say otherwise. Known before anything is read. */
@@ -103,7 +104,7 @@ typedef struct form {
 static bool choose_form(form *k, const char *output, const char *format, otp_error *err)
 {
 	otp_picture_format named = OTP_PICTURE_PNG;
-	bool names_picture = otp_image_name_fits(output) && !otp_file_is_folder(output);
+	bool names_picture = otp_image_name_is_picture(output) && !otp_file_is_folder(output);
 	*k = (form){OTP_PICTURE_PNG, otp_array_file_fits(output), names_picture};
 	if (names_picture && !otp_picture_format_of(output, &named))
 		return otp_fail(
@@ -193,7 +194,8 @@ static bool open_array(sink *k, const otp_dataset *d, otp_error *err)
 	}
 	dims[rank++] = k->c;
 	char *path = otp_outputs_path(k->outputs, 0);
-	k->array = otp_array_file_new(path, !k->vectors, rank, dims, err);
+	k->array = otp_file_make_folder_of(path, err) ? otp_array_file_new(path, !k->vectors, rank, dims, err)
+						      : NULL;
 	otp_free(path);
 	return k->array && name_rows(k, d, count, err);
 }

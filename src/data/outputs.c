@@ -483,7 +483,7 @@ static bool check_folder(const otp_outputs *o, const char *folder, otp_error *er
 	for (char *at = otp_strdup(folder), *up; at; at = up) {
 		bool there = stat(at, &info) == 0;
 		ok = !there || S_ISDIR(info.st_mode) ||
-		     otp_fail_machine(err, folder, "folder cannot be made: a file of that name exists");
+		     otp_fail(err, folder, "folder cannot be made: a file of that name exists");
 		up = there || strcmp(at, ".") == 0 || strcmp(at, "/") == 0 ? NULL : parent_of(at);
 		otp_free(at);
 	}
