@@ -78,6 +78,13 @@ bool otp_session_find_data(const otp_config *c, otp_error *err)
 {
 	if (otp_dataset_exists(c->source) || otp_dataset_exists(c->target))
 		return true;
+	int source = (int)strcspn(c->source, "?"), target = (int)strcspn(c->target, "?");
+	if (source == target && strncmp(c->source, c->target, (size_t)source) == 0) {
+		char *place = otp_format("%.*s", source, c->source);
+		otp_fail(err, place, "no such file or folder");
+		otp_free(place);
+		return false;
+	}
 	return otp_fail(err, c->source, "no such file or folder, nor is there %s (--source and --target)",
 			c->target);
 }
@@ -119,7 +126,7 @@ static bool open_device(const otp_config *c, otp_group *group, otp_runtime *runt
 {
 	otp_where where = settle_device(c, group);
 	int threads = group && !c->threads ? otp_group_threads(group) : c->threads;
-	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, where), otp_group_local(group),
+	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, where), otp_group_neighbour(group),
 			      OTP_CHOICE_NAME(otp_precision, c->precision), threads, runtime, err))
 		return false;
 	runtime->group = group;
@@ -131,7 +138,7 @@ bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp
 {
 	if (!otp_group_agree(group, open_device(c, group, runtime, err), err))
 		return false;
-	otp_group_watch(group, c->process_timeout);
+	otp_group_watch(group, c->process_timeout, ", continue with --resume");
 	if (!otp_runtime_connect(runtime, err))
 		return false;
 	otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS);
