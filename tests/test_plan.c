@@ -343,7 +343,7 @@ static random_graph random_graph_make(uint32_t which)
 static otp_type *random_types(const otp_graph *g, uint32_t which)
 {
 	dice d = {.stream = otp_stream_make(which, 1, 0)};
-	otp_type *types = otp_storage_types(g, false);
+	otp_type *types = otp_storage_types(g, false, 0);
 	for (int id = 0; which % 2 && id < otp_graph_size(g); id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		if (node->op == OTP_OP_reshape)
@@ -508,7 +508,7 @@ static void maps_are_stored_in_bf16(void **state)
 	for (int kind = 0; kind < STEP_KINDS; kind++) {
 		step_setup s = setup_make(arch, (enum step_kind)kind, OTP_G_SOFTPLUS);
 		const otp_graph *g = s.step.graph;
-		otp_type *types = otp_storage_types(g, true), *plain = otp_storage_types(g, false);
+		otp_type *types = otp_storage_types(g, true, 0), *plain = otp_storage_types(g, false, 0);
 		for (int id = 0; id < otp_graph_size(g); id++) {
 			check_stored_type(otp_graph_node(g, id), types[id], arch->vectors);
 			assert_true(plain[id] == otp_graph_node(g, id)->type);
@@ -527,7 +527,7 @@ static void step_plans_keep_values_apart(void **state)
 		step_setup s =
 		    setup_make(arch, (enum step_kind)kind, turn % 2 ? OTP_G_LINEAR : OTP_G_SOFTPLUS);
 		for (int bf16 = 0; bf16 < 2; bf16++) {
-			otp_type *types = otp_storage_types(s.step.graph, bf16);
+			otp_type *types = otp_storage_types(s.step.graph, bf16, 0);
 			double share = check_plan(s.step.graph, types);
 			otp_free(types);
 			assert_true(share <

@@ -11,8 +11,10 @@ namespace otp_adam
 {
 
 /* Rows of the state and of the gradients are `columns` apart. */
-struct update {
-	const float *in, *grads, *hyper, *guard;
+template <class V> struct update {
+	const float *in;
+	V grads;
+	const float *hyper, *guard;
 	float *out;
 	view rounded; /* of the weights; data NULL: none */
 	int64_t columns, begin, end;
@@ -29,14 +31,13 @@ template <int W> __device__ pack<W> sum_of(pack<W> a, const pack<W> &b)
 }
 
 /* The parts' gradients, added in the order of the tree. */
-template <int W>
-__device__ pack<W> summed_gradient(const float *grads, int64_t columns, int parts, int64_t at)
+template <int W, class V> __device__ pack<W> summed_gradient(V grads, int64_t columns, int parts, int64_t at)
 {
-	pack<W> stack[OTP_TREE_LEVELS], sum = load<W>(grads + at);
+	pack<W> stack[OTP_TREE_LEVELS], sum = load<W>(grads, at);
 	int depth = 0;
 	for (int part = 1; part < parts; part++) {
 		stack[depth++] = sum;
-		sum = load<W>(grads + part * columns + at);
+		sum = load<W>(grads, part * columns + at);
 		for (int merges = otp_tree_merges(part, parts); merges > 0; merges--)
 			sum = sum_of(stack[--depth], sum);
 	}
@@ -61,8 +62,8 @@ template <class T> __device__ T block_sum(T value)
 /* A thread's columns, next to each other: the same whether they are read as packs or one by one. */
 enum { SQUARES_A_THREAD = OTP_NORM_COLUMNS / OTP_THREADS };
 
-template <int W>
-OTP_GLOBAL adam_squares(float *y, const float *grads, int64_t columns, int parts, int begin, int end)
+template <class V, int W>
+OTP_GLOBAL adam_squares(float *y, V grads, int64_t columns, int parts, int begin, int end)
 {
 	for (int block = begin + (int)blockIdx.x; block < end; block += (int)gridDim.x) {
 		int64_t first = (int64_t)block * OTP_NORM_COLUMNS + threadIdx.x * SQUARES_A_THREAD;
@@ -102,7 +103,7 @@ OTP_GLOBAL adam_guard(float *after, const float *before, int values, int kind, f
 }
 
 /* The state that a guard that stopped leaves as it was. */
-__device__ void keep_state(const update &u)
+template <class V> __device__ void keep_state(const update<V> &u)
 {
 	int rows = u.ema ? OTP_ROW_EMA + 1 : OTP_ROW_EMA;
 	for (int row = 0; row < rows && u.out != u.in; row++)
@@ -110,7 +111,7 @@ __device__ void keep_state(const update &u)
 			u.out[row * u.columns + at] = u.in[row * u.columns + at];
 }
 
-template <int W> OTP_GLOBAL adam_step(update u)
+template <class V, int W> OTP_GLOBAL adam_step(update<V> u)
 {
 	float factor = u.guard[OTP_GUARD_FACTOR];
 	if (u.guard[OTP_GUARD_STOPPED] != 0) {
@@ -149,24 +150,65 @@ int64_t share_begin(int64_t columns, int share, int shares)
 	return begin < columns ? begin : columns;
 }
 
+/* The statement with the gradients' type as V and packs of W where rows of `columns` are aligned, else 1. */
+#define WITH_GRADIENTS(columns, grads, aligned, ...)                                                         \
+	do {                                                                                                 \
+		if ((columns) % 4 == 0 && (aligned) && otp_aligned((grads).data)) {                          \
+			constexpr int W = 4;                                                                 \
+			if ((grads).type == OTP_BF16) {                                                      \
+				using V = bf16;                                                              \
+				__VA_ARGS__;                                                                 \
+			} else {                                                                             \
+				using V = f32;                                                               \
+				__VA_ARGS__;                                                                 \
+			}                                                                                    \
+		} else {                                                                                     \
+			constexpr int W = 1;                                                                 \
+			using V = view;                                                                      \
+			__VA_ARGS__;                                                                         \
+		}                                                                                            \
+	} while (0)
+
+template <class V, int W> void step_as(const otp_call *call, bool ema)
+{
+	const otp_attr &attr = call->attr;
+	int64_t columns = call->in[0].shape.c;
+	int shares = call->shares > 0 ? call->shares : 1;
+	update<V> u = {floats(call->in[0]),
+		       as<V>(view_of(call->in[1])),
+		       floats(call->in[2]),
+		       floats(call->in[3]),
+		       floats(call->out),
+		       view{call->out.rounded, true},
+		       columns,
+		       share_begin(columns, call->share, shares),
+		       share_begin(columns, call->share + 1, shares),
+		       call->in[1].shape.w,
+		       ema,
+		       attr.adam.beta1,
+		       attr.adam.beta2,
+		       attr.adam.eps};
+	if (u.begin < u.end)
+		OTP_LAUNCH(call, (adam_step<V, W>), otp_blocks((u.end - u.begin) / W), OTP_THREADS, 0, u);
+}
+
 } // namespace otp_adam
 
 using namespace otp_adam;
 
 OTP_CUDA_KERNEL(squares)
 {
-	const float *grads = floats(call->in[0]);
+	const otp_tensor &grads = call->in[0];
 	float *y = floats(call->out);
-	int64_t columns = call->in[0].shape.c, blocks = call->out.shape.c;
-	int parts = call->in[0].shape.w, shares = call->shares > 0 ? call->shares : 1;
+	int64_t columns = grads.shape.c, blocks = call->out.shape.c;
+	int parts = grads.shape.w, shares = call->shares > 0 ? call->shares : 1;
 	int begin = (int)(blocks * call->share / shares), end = (int)(blocks * (call->share + 1) / shares);
 	if (begin == end)
 		return;
 	unsigned grid = otp_blocks(end - begin, 1);
-	if (columns % 4 == 0 && otp_aligned(grads))
-		OTP_LAUNCH(call, adam_squares<4>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
-	else
-		OTP_LAUNCH(call, adam_squares<1>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
+	WITH_GRADIENTS(columns, grads, true,
+		       OTP_LAUNCH(call, (adam_squares<V, W>), grid, OTP_THREADS, 0, y, as<V>(view_of(grads)),
+				  columns, parts, begin, end));
 }
 
 OTP_CUDA_KERNEL(guard)
@@ -178,29 +220,8 @@ OTP_CUDA_KERNEL(guard)
 
 OTP_CUDA_KERNEL(adam)
 {
-	const otp_attr &attr = call->attr;
-	int64_t columns = call->in[0].shape.c;
-	int shares = call->shares > 0 ? call->shares : 1;
-	update u = {floats(call->in[0]),
-		    floats(call->in[1]),
-		    floats(call->in[2]),
-		    floats(call->in[3]),
-		    floats(call->out),
-		    view{call->out.rounded, true},
-		    columns,
-		    share_begin(columns, call->share, shares),
-		    share_begin(columns, call->share + 1, shares),
-		    call->in[1].shape.w,
-		    attr.adam.ema,
-		    attr.adam.beta1,
-		    attr.adam.beta2,
-		    attr.adam.eps};
-	if (u.begin == u.end)
-		return;
-	bool wide = columns % 4 == 0 && otp_aligned(u.in) && otp_aligned(u.grads) && otp_aligned(u.out) &&
-		    otp_aligned(u.rounded.data);
-	if (wide)
-		OTP_LAUNCH(call, adam_step<4>, otp_blocks((u.end - u.begin) / 4), OTP_THREADS, 0, u);
-	else
-		OTP_LAUNCH(call, adam_step<1>, otp_blocks(u.end - u.begin), OTP_THREADS, 0, u);
+	const otp_tensor &state = call->in[0];
+	bool aligned =
+	    otp_aligned(state.data) && otp_aligned(call->out.data) && otp_aligned(call->out.rounded);
+	WITH_GRADIENTS(state.shape.c, call->in[1], aligned, step_as<V, W>(call, call->attr.adam.ema));
 }

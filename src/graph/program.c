@@ -163,7 +163,7 @@ static void make_poison(otp_program *p)
 static otp_plan *make_plan(const otp_backend *backend, const otp_graph *g, otp_program_options options)
 {
 	bool narrow = options.precision == OTP_PRECISION_BF16 && backend->element_bytes[OTP_BF16];
-	otp_type *types = otp_storage_types(g, narrow);
+	otp_type *types = otp_storage_types(g, narrow, options.narrow_spans);
 	otp_plan *plan = otp_plan_new(g, options.types ? options.types : types, backend->element_bytes);
 	otp_free(types);
 	return plan;
