@@ -65,6 +65,11 @@ otp_type *types_of(const test_case *t, const built *b, const otp_node *kept, uns
 			types[b->in[i]->id] = OTP_BF16;
 	if (b->through)
 		types[b->through->id] = types[b->in[0]->id];
+	for (int id = 0; t->apart && id < otp_graph_size(b->graph); id++) {
+		const otp_node *node = otp_graph_node(b->graph, id);
+		if (node->op == OTP_OP_slice)
+			types[id] = types[node->in[0]->id];
+	}
 	if (narrow & RESULT)
 		types[kept->id] = OTP_BF16;
 	return types;
