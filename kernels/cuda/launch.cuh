@@ -312,34 +312,7 @@ static inline float *floats(const otp_tensor &t)
 
 static inline bool otp_aligned(const void *pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-/* Elements a pack: 16 bytes' worth of the narrowest operand, where all are aligned and packs fill rows of
- * `row` elements. */
-static inline int otp_width(unsigned row, std::initializer_list<view> operands)
-{
-	bool aligned = true, narrow = false;
-	for (view v : operands) {
-		aligned &= otp_aligned(v.data);
-		narrow |= v.narrow;
-	}
-	return aligned ? otp_pack_width(row, narrow) : 1;
-}
-
 enum { OTP_ANY_ROW = 0 }; /* for kernels that do an incomplete last pack themselves */
-
-/* The statement with `width` as the constant W. */
-#define OTP_WITH_WIDTH(width, ...)                                                                           \
-	do {                                                                                                 \
-		if ((width) == 8) {                                                                          \
-			constexpr int W = 8;                                                                 \
-			__VA_ARGS__;                                                                         \
-		} else if ((width) == 4) {                                                                   \
-			constexpr int W = 4;                                                                 \
-			__VA_ARGS__;                                                                         \
-		} else {                                                                                     \
-			constexpr int W = 1;                                                                 \
-			__VA_ARGS__;                                                                         \
-		}                                                                                            \
-	} while (0)
 
 /* What packs a kernel is compiled for: W elements of V. */
 enum otp_packs { OTP_PACKS_BF16, OTP_PACKS_F32, OTP_PACKS_MIXED, OTP_PACKS_SINGLE };
