@@ -132,6 +132,54 @@ static void put_png16(const char *name)
 	gzclose(out);
 }
 
+/* Counts, channels, sizes and what is left out are those of the samples that are taken. */
+static void parts_are_told_of_alone(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *set;
+		int64_t grey, colour, alpha, skipped;
+		int h, c;
+	} PARTS[] = {
+	    {"told?limit=2", 2, 0, 1, 0, 6, 1}, /* 0, 1; the damaged one stands behind them */
+	    {"told?limit=3", 2, 1, 2, 1, 0, 3}, /* 0, 1, 3 */
+	    {"told?limit=4", 2, 2, 2, 1, 0, 3}, /* all; the one at the end is beyond the limit */
+	    {"told", 2, 2, 2, 2, 0, 3},
+	};
+	folder("told");
+	put_png("told/0.png", 1, 6, 6, 1);
+	put_png("told/1.png", 2, 6, 6, 2);
+	put("told/2.png", "no picture", 10);
+	put_png("told/3.png", 3, 8, 8, 4);
+	put_png("told/4.png", 4, 6, 6, 3);
+	put("told/5.png", "no picture", 10);
+	for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++) {
+		otp_dataset *d = open_set(at(PARTS[i].set));
+		otp_dataset_info info = otp_dataset_describe(d);
+		assert_int_equal(info.survey.grey, PARTS[i].grey);
+		assert_int_equal(info.survey.colour, PARTS[i].colour);
+		assert_int_equal(info.survey.alpha, PARTS[i].alpha);
+		assert_int_equal(info.skipped, PARTS[i].skipped);
+		assert_int_equal(info.undecoded, PARTS[i].skipped);
+		assert_int_equal(info.h, PARTS[i].h);
+		assert_int_equal(info.c, PARTS[i].c);
+		otp_dataset_close(d);
+	}
+	int64_t grey = 0, colour = 0, skipped = 0;
+	for (int part = 1; part <= 2; part++) {
+		otp_dataset *d = open_set(at(part == 1 ? "told?part=1/2" : "told?part=2/2"));
+		otp_dataset_info info = otp_dataset_describe(d);
+		assert_int_equal(info.count, 2);
+		grey += info.survey.grey;
+		colour += info.survey.colour;
+		skipped += info.skipped;
+		otp_dataset_close(d);
+	}
+	assert_int_equal(grey, 2);
+	assert_int_equal(colour, 2);
+	assert_int_equal(skipped, 2); /* each by one part alone */
+}
+
 static void folder_finds_names_and_skips(void **state)
 {
 	(void)state;
@@ -226,7 +274,7 @@ static void sieved_sets_have_no_stand_ins(void **state)
 		otp_dataset_info info = otp_dataset_describe(d);
 		assert_int_equal(info.count, 5);
 		assert_int_equal(info.undecoded, 1);
-		assert_string_equal(otp_dataset_undecoded(d, 0), "2b");
+		assert_string_equal(otp_dataset_skipped_picture(d, 0), "2b");
 		for (uint64_t i = 0; i < 5; i++) {
 			assert_string_equal(otp_dataset_name(d, i, buffer, sizeof buffer), NAMES[i]);
 			char *path = otp_format("od/%s", otp_dataset_file(d, i));
@@ -491,6 +539,7 @@ int main(void)
 	    cmocka_unit_test(bytes_round_half_to_even),
 	    cmocka_unit_test(channels_convert),
 	    cmocka_unit_test(resize_keeps_means_and_centre),
+	    cmocka_unit_test(parts_are_told_of_alone),
 	    cmocka_unit_test(folder_finds_names_and_skips),
 	    cmocka_unit_test(folder_on_demand_equals_memory),
 	    cmocka_unit_test(sieved_sets_have_no_stand_ins),

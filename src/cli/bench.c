@@ -185,7 +185,7 @@ static void print_table(bench *b, const timing *time, const double *median)
 {
 	const otp_config *c = b->config;
 	double step = outer_step(c, median), floor_ms[OTP_STEP_KINDS];
-	printf("%s, %s, %d threads, batch %d in %d parts, %dx%dx%d\n", b->device,
+	printf("%s, %s, %d threads, batch %d, --parts %d, %dx%dx%d\n", b->device,
 	       OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, c->batch, c->parts, b->arch->h,
 	       b->arch->w, b->arch->c);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
@@ -235,6 +235,8 @@ static bool settle(const otp_config *c, otp_session *s, otp_error *err)
 	const otp_preset *preset = otp_preset_find(c->preset, err);
 	if (!preset)
 		return false;
+	if (c->memory[0])
+		return otp_fail(err, "--memory", "chooses the micro-batch of a run; give --micro-batch here");
 	bool vectors = preset->vectors;
 	otp_size size = vectors ? (otp_size){1, 1} : c->image_size.h ? c->image_size : (otp_size){32, 32};
 	int channels = c->channels ? c->channels : vectors ? 2 : 3;
@@ -263,7 +265,7 @@ static void print_calls(const otp_session *s, bool json)
 	const char *precision = OTP_CHOICE_NAME(otp_precision, wanted);
 	otp_bench_count_calls(&settings, wanted, count);
 	if (!json) {
-		printf("preset %s, %s, batch %d in %d parts, %dx%dx%d: what each step would ask of a GPU; "
+		printf("preset %s, %s, batch %d, --parts %d, %dx%dx%d: what each step would ask of a GPU; "
 		       "nothing was run\n",
 		       c->preset, precision, c->batch, settings.parts, s->arch.h, s->arch.w, s->arch.c);
 		otp_bench_print_calls(count, KIND_NAMES);

@@ -110,6 +110,13 @@ static bool is_long(const otp_print *p, about a)
 	int64_t wide = (int64_t)p->w * a.size.h, high = (int64_t)p->h * a.size.w;
 	return wide > 2 * high || high > 2 * wide;
 }
+/* Of which the middle keeps half or more, but not nearly all. */
+static bool is_cut(const otp_print *p, about a)
+{
+	int64_t wide = (int64_t)p->w * a.size.h, high = (int64_t)p->h * a.size.w;
+	int64_t less = wide < high ? wide : high, more = wide < high ? high : wide;
+	return !is_long(p, a) && 100 * less < 98 * more;
+}
 static bool is_shared(const otp_print *p, about set) { return p->shared >> set.number & 1; }
 static bool is_near_shared(const otp_print *p, about set)
 {
@@ -180,6 +187,11 @@ static void judge_size(otp_doctor *d, int set)
 	else if (c)
 		say(c, "what is cut out at the centre keeps less than half of them",
 		    "%lld %s of quite another aspect than %s", (long long)c->count, pictures(c->count),
+		    otp_size_text(size.size, text));
+	c = said ? ask_about(d, set, OTP_GRAVITY_NOTE, "cut", is_cut, size) : NULL;
+	if (c)
+		say(c, "scaled to cover it, and the rest is cut off on both sides",
+		    "%lld %s of another aspect than %s", (long long)c->count, pictures(c->count),
 		    otp_size_text(size.size, text));
 }
 

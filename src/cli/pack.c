@@ -336,7 +336,7 @@ static bool open_pack(job *j, otp_error *err)
 		return false;
 	j->row_bytes =
 	    otp_mul_size((size_t)form.h * (size_t)form.w, (size_t)form.c * (vectors ? sizeof(float) : 1));
-	j->pack = otp_pack_open(j->out, form, err);
+	j->pack = otp_file_make_folder_of(j->out, err) ? otp_pack_open(j->out, form, err) : NULL;
 	if (!j->pack)
 		return false;
 	int64_t seen = otp_pack_seen(j->pack), left_count;

@@ -1,5 +1,6 @@
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/together.h"
 #include "core/file.h"
 #include "core/lock.h"
 #include "core/log.h"
@@ -76,41 +77,21 @@ static bool lock_run(const char *run, otp_lock **lock, otp_error *err)
 
 /* ---- several processes ---- */
 
-static bool same_digest(otp_group *g, const char *what, uint64_t digest, otp_error *err)
-{
-	char text[32];
-	snprintf(text, sizeof text, "%016llx", (unsigned long long)digest);
-	return otp_group_same(g, what, text, err);
-}
-
 static bool same_settings(otp_group *g, const otp_config *c, otp_error *err)
 {
 	char *text = otp_config_text(c, OTP_SCOPE_RUN), *rest = text, *line;
-	bool ok = same_digest(g, "the number of settings", strlen(text) > 0, err);
+	bool ok = otp_together_same_digest(g, "the number of settings", strlen(text) > 0, err);
 	while (ok && (line = strtok_r(rest, "\n", &rest)))
 		ok = *line == '#' || otp_group_same(g, "a setting", line, err);
 	otp_free(text);
 	return ok;
 }
 
-/* Processes that would compute other bits, or other things, do not begin. */
-static bool same_program(otp_group *g, const otp_runtime *runtime, otp_error *err)
-{
-	char computes[256];
-	uint64_t build = 0;
-	if (!g)
-		return true;
-	runtime->backend->describe(computes, sizeof computes);
-	bool ok = otp_file_digest("/proc/self/exe", 0, UINT64_MAX, &build, err);
-	return otp_group_agree(g, ok, err) && same_digest(g, "the build", build, err) &&
-	       otp_group_same(g, "what computes", computes, err);
-}
-
 static bool same_run(otp_session *s, otp_group *g, otp_error *err)
 {
 	return !g || (same_settings(g, &s->config, err) &&
-		      same_digest(g, "the digest of the source", s->source_info.digest, err) &&
-		      same_digest(g, "the digest of the target", s->target_info.digest, err));
+		      otp_together_same_digest(g, "the digest of the source", s->source_info.digest, err) &&
+		      otp_together_same_digest(g, "the digest of the target", s->target_info.digest, err));
 }
 
 /* ---- the run ---- */
@@ -160,7 +141,7 @@ static int train_session(otp_session *s, otp_group *group, otp_lock **lock, otp_
 	if (!c->resume)
 		hint_at_small_preset(c);
 	int code = OTP_EXIT_OK;
-	if (!same_program(group, &runtime, err) || !fit_and_load(s, &runtime, err))
+	if (!otp_together_same_program(group, &runtime, err) || !fit_and_load(s, &runtime, err))
 		code = otp_exit_code(err);
 	else if (c->dry_run && !c->plan)
 		code = otp_rehearse(s, &runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);

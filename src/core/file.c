@@ -285,3 +285,12 @@ bool otp_file_make_folder(const char *path, otp_error *err)
 	otp_free(partial);
 	return ok;
 }
+
+bool otp_file_make_folder_of(const char *path, otp_error *err)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = otp_format("%.*s", slash ? (int)(slash - path) : 0, path);
+	bool ok = !*folder || otp_file_make_folder(folder, err);
+	otp_free(folder);
+	return ok;
+}

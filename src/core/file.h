@@ -46,5 +46,7 @@ bool otp_file_list(const char *folder, otp_file_names *names, otp_error *err);
 void otp_file_list_free(otp_file_names *names);
 /* Like mkdir -p. */
 bool otp_file_make_folder(const char *path, otp_error *err);
+/* The same for the folder that a file lies in. */
+bool otp_file_make_folder_of(const char *path, otp_error *err);
 
 #endif

@@ -122,15 +122,6 @@ bool otp_array_shape(const otp_spec *spec, const otp_array *a, otp_source *out, 
 	out->scaled = a->type != OTP_ARRAY_U8;
 	out->channel_axis = a->rank == 4;
 	describe(a, first, out->stored, sizeof out->stored);
-	if (out->kind == OTP_DATA_IMAGES)
-		out->survey = (otp_data_survey){.grey = out->c <= 2 ? out->count : 0,
-						.colour = out->c >= 3 ? out->count : 0,
-						.alpha = out->c == 4 ? out->count : 0,
-						.deep = out->scaled ? out->count : 0,
-						.h_min = out->h,
-						.h_max = out->h,
-						.w_min = out->w,
-						.w_max = out->w};
 	*form = (otp_array_form){.type = a->type,
 				 .values = (size_t)out->h * (size_t)out->w * (size_t)out->c,
 				 .channels_first = first};

@@ -106,6 +106,8 @@ out:
 	return source;
 }
 
+int64_t otp_dataset_all(const otp_dataset *d) { return d->count + d->withheld; }
+
 /* Position j of this part, as a number of the whole. Fixed sets are dealt out by
  * one permutation for all seeds, so that parts stay disjoint between runs and
  * every part sees every class of a sorted set; endless ones by turns. */
@@ -114,6 +116,24 @@ static uint64_t position_in_whole(const otp_spec *spec, uint64_t j, uint64_t who
 	static const otp_stream dealer = {{0x706c616e, 0x6f74, 0, 0}};
 	uint64_t position = j * (uint64_t)spec->parts + (uint64_t)spec->part - 1;
 	return whole && spec->parts > 1 ? otp_permute(dealer, position, whole) : position;
+}
+
+void otp_dataset_recount(otp_dataset *d)
+{
+	d->survey = otp_source_survey(d->source, d->chosen, d->chosen ? otp_dataset_all(d) : 0);
+}
+
+/* What is left out where the samples are that are taken. Behind the last one it is beyond a limit that was
+ * reached, else a matter of whoever takes the last. */
+static void part_left_out(otp_dataset *d)
+{
+	size_t whole = (size_t)d->source->count;
+	uint8_t *taken = otp_calloc(whole + 1, 1);
+	for (int64_t j = 0; j < d->count; j++)
+		taken[d->chosen[j]] = 1;
+	taken[whole] = taken[whole - 1] && !(d->spec.limit && d->count == d->spec.limit);
+	otp_source_part(d->source, taken);
+	otp_free(taken);
 }
 
 static bool choose(otp_dataset *d, otp_error *err)
@@ -134,10 +154,11 @@ static bool choose(otp_dataset *d, otp_error *err)
 	d->chosen = otp_calloc((size_t)d->count, sizeof *d->chosen);
 	for (int64_t j = 0; j < d->count; j++)
 		d->chosen[j] = (int64_t)position_in_whole(spec, (uint64_t)j, (uint64_t)whole);
+	part_left_out(d);
+	otp_dataset_recount(d);
+	otp_source_settle_form(d->source, &d->survey);
 	return true;
 }
-
-int64_t otp_dataset_all(const otp_dataset *d) { return d->count + d->withheld; }
 
 /* Stable: what is left keeps its order, and so do those that are withheld. */
 void otp_dataset_withhold(otp_dataset *d, uint64_t seed, int64_t count)
@@ -169,6 +190,7 @@ void otp_dataset_only_withheld(otp_dataset *d)
 	memmove(d->chosen, d->chosen + d->count, (size_t)d->withheld * sizeof *d->chosen);
 	d->count = d->withheld;
 	d->withheld = 0;
+	otp_dataset_recount(d);
 }
 
 int otp_dataset_natural_channels(const otp_dataset *d)
@@ -223,7 +245,7 @@ otp_dataset *otp_dataset_open_up_to(const char *text, uint64_t seed, int64_t mos
 		goto fail;
 	d->colour = spec.colour != OTP_COLOUR_NONE ? spec.colour : d->source->colour;
 	d->brightness = spec.brightness >= 0 ? spec.brightness : d->source->brightness;
-	if (!check_modifiers(d, err) || !choose(d, err))
+	if (!choose(d, err) || !check_modifiers(d, err))
 		goto fail;
 	d->h = d->source->h;
 	d->w = d->source->w;
@@ -263,10 +285,12 @@ bool otp_dataset_look(const char *text, otp_data_kind *kind, int *size, otp_erro
 	spec.look = true;
 	otp_source *source = open_source(&spec, 0, err);
 	if (source) {
+		otp_data_survey all = otp_source_survey(source, NULL, source->count);
+		otp_source_settle_form(source, &all);
 		*kind = source->kind;
 		*size = source->h > source->w ? source->h : source->w;
 		if (!*size && source->kind == OTP_DATA_IMAGES)
-			*size = middle_size(&source->survey);
+			*size = middle_size(&all);
 		source->ops->close(source);
 	}
 	otp_spec_free(&spec);
@@ -293,7 +317,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .c = d->c,
 	    .grey = s->kind == OTP_DATA_IMAGES && (d->how.grey || !has_colours(d)),
 	    .greyed = d->how.grey && has_colours(d),
-	    .skipped = s->skipped_count,
+	    .skipped = s->left_out_count,
 	    .undecoded = s->undecoded_count,
 	    .digest = d->digest,
 	    .digest_kind = s->digest_kind,
@@ -308,7 +332,7 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .high = s->high,
 	    .least = s->least,
 	    .most = s->most,
-	    .survey = s->survey,
+	    .survey = d->survey,
 	    .memory_bytes = d->kept_bytes + s->memory_bytes +
 			    (d->chosen ? (size_t)otp_dataset_all(d) * sizeof *d->chosen : 0),
 	    .unloaded_bytes = (d->loaded ? 0 : d->kept_bytes) + s->unloaded_bytes,
@@ -403,8 +427,8 @@ otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, u
 
 const char *otp_dataset_skipped(const otp_dataset *d, int64_t i)
 {
-	OTP_ASSERT(i >= 0 && i < d->source->skipped_count, "skipped file %lld", (long long)i);
-	return d->source->skipped[i];
+	OTP_ASSERT(i >= 0 && i < d->source->left_out_count, "skipped file %lld", (long long)i);
+	return d->source->left_out[i].why;
 }
 
 uint64_t otp_dataset_number(const otp_dataset *d, uint64_t index)
@@ -423,10 +447,10 @@ const char *otp_dataset_name(const otp_dataset *d, uint64_t index, char *buffer,
 	return buffer;
 }
 
-const char *otp_dataset_undecoded(const otp_dataset *d, int64_t i)
+const char *otp_dataset_skipped_picture(const otp_dataset *d, int64_t i)
 {
-	OTP_ASSERT(i >= 0 && i < d->source->undecoded_count, "undecoded picture %lld", (long long)i);
-	return d->source->undecoded[i];
+	OTP_ASSERT(i >= 0 && i < d->source->left_out_count, "skipped file %lld", (long long)i);
+	return d->source->left_out[i].picture;
 }
 
 const char *otp_dataset_file(const otp_dataset *d, uint64_t index)

@@ -50,7 +50,7 @@ typedef struct otp_dataset_info {
 	double low, high, least, most;
 	size_t memory_bytes;	/* held by the set once it is loaded; */
 	size_t unloaded_bytes;	/* of these, not taken yet */
-	otp_data_survey survey; /* of the whole source, before part= and limit= */
+	otp_data_survey survey; /* of all samples that were taken, withheld ones too */
 } otp_dataset_info;
 
 /* Whether something lies where the spec says; generated sets do. What it is, opening tells. */
@@ -168,8 +168,8 @@ otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, u
 /* "FILE: what is wrong" of the i-th skipped file, i < skipped. Each was on stderr once. */
 const char *otp_dataset_skipped(const otp_dataset *d, int64_t i);
 
-/* The name that outputs of the i-th picture would carry that cannot be decoded, i < undecoded. */
-const char *otp_dataset_undecoded(const otp_dataset *d, int64_t i);
+/* Where it is a picture that cannot be decoded, the name that its outputs would carry; else NULL. */
+const char *otp_dataset_skipped_picture(const otp_dataset *d, int64_t i);
 
 /* The name a sample's outputs carry: path below the folder without extension,
  * or "000123". Valid until the set is closed; `buffer` may hold it. */

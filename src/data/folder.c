@@ -121,23 +121,12 @@ static void look(const otp_folder *f, const otp_file_entry *e, head *out)
 	otp_free(path);
 }
 
-/* An image into survey and digest. */
-static void note_head(otp_folder *f, const otp_file_entry *e, const head *h)
+/* An image into its entry and the digest. */
+static void note_head(otp_folder *f, otp_file_entry *e, const head *h)
 {
-	const otp_image_facts *is = &h->is;
-	otp_data_survey *s = &f->base.survey;
-	bool first = s->grey + s->colour == 0;
+	e->is = h->is;
 	f->former = XXH3_64bits_withSeed(h->bytes, h->count, f->former);
 	f->former = XXH3_64bits_withSeed(e->name, strlen(e->name), f->former ^ e->bytes);
-	s->grey += is->c <= 2;
-	s->colour += is->c > 2;
-	s->alpha += is->c % 2 == 0;
-	s->deep += is->deep;
-	s->pixels += (int64_t)is->h * is->w;
-	s->h_min = first || is->h < s->h_min ? is->h : s->h_min;
-	s->w_min = first || is->w < s->w_min ? is->w : s->w_min;
-	s->h_max = is->h > s->h_max ? is->h : s->h_max;
-	s->w_max = is->w > s->w_max ? is->w : s->w_max;
 }
 
 typedef struct looking {
@@ -156,13 +145,14 @@ static void look_at_some(void *argument, int worker)
 		look(l->f, &l->entries[i], &l->heads[i]);
 }
 
-static bool fail_empty(const otp_folder *f, otp_error *err)
+static bool fail_empty(otp_folder *f, otp_error *err)
 {
 	char *found = otp_kinds_text(&f->unread);
-	int64_t skipped = f->base.skipped_count;
+	int64_t skipped = f->base.left_out_count;
+	otp_source_part(&f->base, &(uint8_t){1}); /* they all stand behind nothing: name them */
 	if (skipped)
 		otp_fail(err, f->root, "holds no usable image: %lld cannot be read, the first is %s",
-			 (long long)skipped, f->base.skipped[0]);
+			 (long long)skipped, f->base.left_out[0].why);
 	else if (*found)
 		otp_fail(err, f->root, "holds no images, found %s; expected %s", found, OTP_IMAGE_EXTENSIONS);
 	else
@@ -257,13 +247,19 @@ static bool folder_former(const otp_source *base, uint64_t *digest)
 	return true;
 }
 
+static otp_image_facts folder_facts(const otp_source *base, uint64_t index)
+{
+	return ((const otp_folder *)base)->entries[index].is;
+}
+
 static const otp_source_ops folder_ops = {.read = folder_read,
 					  .close = folder_close,
 					  .name = folder_name,
 					  .file = folder_file,
 					  .scan = folder_scan,
 					  .listing = folder_listing,
-					  .former = folder_former};
+					  .former = folder_former,
+					  .facts = folder_facts};
 
 static otp_folder *folder_new(const otp_spec *spec, const char *root)
 {
@@ -323,8 +319,11 @@ static void keep_image(otp_folder *f, size_t i, const head *h, size_t *kept, otp
 	if (otp_source_refused(&h->trouble))
 		*err = h->trouble;
 	else
-		otp_source_skip_picture(&f->base, folder_name(&f->base, i, name, sizeof name),
-					h->trouble.text);
+		otp_source_leave_out(
+		    &f->base, &(otp_left_out){.why = (char *)h->trouble.text,
+					      .picture = (char *)folder_name(&f->base, i, name, sizeof name),
+					      .before = (int64_t)*kept,
+					      .unsaid = true});
 	otp_free(f->entries[i].name);
 }
 
@@ -365,6 +364,28 @@ static bool keep_images(otp_folder *f, size_t most, otp_error *err)
 	return err->exit_code == 0;
 }
 
+/* The pictures that were left out by their names alone stand where those would be. */
+static void place_left_out(otp_folder *f)
+{
+	for (int64_t i = 0; i < f->base.left_out_count; i++) {
+		otp_left_out *l = &f->base.left_out[i];
+		const char *dot = l->picture ? strrchr(l->picture, '.') : NULL;
+		if (!l->picture || l->before >= 0)
+			continue;
+		otp_file_entry key = {.name = l->picture,
+				      .stem = dot ? (size_t)(dot - l->picture) : strlen(l->picture)};
+		size_t low = 0, high = f->count;
+		while (low < high) {
+			size_t middle = low + (high - low) / 2;
+			if (by_name(&f->entries[middle], &key) < 0)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		l->before = (int64_t)low;
+	}
+}
+
 /* Sort what was found, keep what is an image. */
 static otp_source *folder_finish(otp_folder *f, const otp_spec *spec, otp_error *err)
 {
@@ -373,20 +394,17 @@ static otp_source *folder_finish(otp_folder *f, const otp_spec *spec, otp_error 
 	keep_extensions(f);
 	if (f->refused.exit_code)
 		*err = f->refused;
-	if (f->refused.exit_code || !keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX, err) ||
-	    f->count == 0) {
-		fail_empty(f, err); /* the first error stays */
+	bool looked = !f->refused.exit_code && keep_images(f, spec->look ? LOOKED_AT : SIZE_MAX, err);
+	if (!looked || f->count == 0) {
+		if (looked)
+			fail_empty(f, err);
 		folder_close(&f->base);
 		return NULL;
 	}
 	otp_folder_say_unread(f);
-	const otp_data_survey *s = &f->base.survey;
-	bool one_size = s->h_min == s->h_max && s->w_min == s->w_max;
 	f->content = otp_calloc(f->count, sizeof *f->content);
 	f->base.count = (int64_t)f->count;
-	f->base.h = one_size ? s->h_min : 0;
-	f->base.w = one_size ? s->w_min : 0;
-	f->base.c = s->colour ? 3 : 1;
+	place_left_out(f);
 	return &f->base;
 }
 

@@ -18,6 +18,7 @@ typedef struct file_entry {   /* <search.h> has a struct entry */
 	uint64_t in_zip;      /* its number there */
 	uint64_t bytes;
 	int64_t changed_ns; /* when; of files alone */
+	otp_image_facts is; /* once its head was read */
 } otp_file_entry;
 
 typedef struct otp_folder {

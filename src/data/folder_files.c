@@ -92,7 +92,8 @@ static void note_unread(otp_folder *f, const otp_file_entry *e)
 		return;
 	char *path = otp_folder_path(f, e->name),
 	     *text = otp_format("%s: is of a format that is not read", path);
-	otp_source_leave_out(&f->base, e->name, text);
+	otp_source_leave_out(&f->base,
+			     &(otp_left_out){.why = text, .picture = (char *)e->name, .before = -1});
 	otp_free(text);
 	if (!f->unread_picture)
 		f->unread_picture = path;
@@ -196,7 +197,7 @@ static void visit(otp_folder *f, char *name)
 	bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
 	bool there = stat(path, &info) == 0;
 	if (!there) {
-		pass_over(f, path, "", errno);
+		pass_over(f, path, link && errno == ENOENT ? "is a link to what is not there: " : "", errno);
 	} else if (S_ISDIR(info.st_mode) && link) {
 		f->links = otp_realloc(f->links, f->link_count * sizeof *f->links,
 				       (f->link_count + 1) * sizeof *f->links);
@@ -294,7 +295,8 @@ static void leave_locked(otp_folder *f, const otp_archived *e)
 	char *text =
 	    otp_format("%s/%s: %s", f->root, e->name,
 		       e->encrypted ? "is encrypted" : "is packed by a method that is not known here");
-	otp_source_leave_out(&f->base, e->name, text);
+	otp_source_leave_out(&f->base,
+			     &(otp_left_out){.why = text, .picture = (char *)e->name, .before = -1});
 	otp_free(text);
 }
 

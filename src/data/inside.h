@@ -12,6 +12,7 @@
 struct otp_dataset {
 	otp_spec spec;
 	otp_source *source;
+	otp_data_survey survey; /* of all that is chosen */
 	uint64_t seed, digest;
 	otp_colour_law colour;
 	double brightness;
@@ -45,6 +46,8 @@ uint64_t otp_dataset_number(const otp_dataset *d, uint64_t index);
 int otp_dataset_natural_channels(const otp_dataset *d);
 /* A team that was started; NULL with err set. */
 otp_pool *otp_dataset_team(const otp_dataset *d, int threads, otp_error *err);
+/* After `chosen` has changed. */
+void otp_dataset_recount(otp_dataset *d);
 /* What shape decided, and what load read. */
 void otp_dataset_forget(otp_dataset *d);
 

@@ -157,9 +157,10 @@ static bool close_gaps(otp_dataset *d, size_t sample_bytes, char *const *why, ot
 	}
 	d->count = count;
 	d->withheld = good - count;
+	otp_dataset_recount(d);
 	return count > 0 ||
 	       otp_fail(err, d->spec.text, "none of its images can be decoded; the first trouble: %s",
-			d->source->skipped[0]);
+			d->source->left_out[0].why);
 }
 
 static bool stores_bytes(const otp_source *s)
@@ -171,11 +172,11 @@ static bool stores_bytes(const otp_source *s)
  */
 static size_t settled_values(const otp_dataset *d)
 {
-	const otp_data_survey *all = &d->source->survey;
+	const otp_data_survey *all = &d->survey;
 	size_t pixels = (size_t)d->whole.h * (size_t)d->whole.w;
 	if (!pixels) {
 		size_t least = (size_t)d->how.crop.h * (size_t)d->how.crop.w;
-		pixels = (size_t)(all->pixels / d->source->count + 1);
+		pixels = (size_t)(all->pixels / otp_dataset_all(d) + 1);
 		pixels = pixels < least ? least : pixels;
 	}
 	return otp_mul_size(pixels, (size_t)d->settled_c);
@@ -258,7 +259,7 @@ static bool settle_channels(otp_dataset *d, int channels, bool grey, otp_error *
 
 static bool fail_sizes(const otp_dataset *d, otp_error *err)
 {
-	const otp_data_survey *all = &d->source->survey;
+	const otp_data_survey *all = &d->survey;
 	return otp_fail(err, d->spec.text,
 			"has images of several sizes, from %d x %d to %d x %d (height x width): give "
 			"--image-size",
@@ -501,7 +502,7 @@ void otp_dataset_finish(const otp_dataset *d, uint64_t index, const otp_image *p
 
 int64_t otp_dataset_alpha(const otp_dataset *d)
 {
-	return d->settled_c == 1 || d->settled_c == 3 ? d->source->survey.alpha : 0;
+	return d->settled_c == 1 || d->settled_c == 3 ? d->survey.alpha : 0;
 }
 
 bool otp_dataset_has_windows(const otp_dataset *d)

@@ -32,15 +32,26 @@ typedef struct otp_source_ops {
 	uint64_t (*listing)(const otp_source *s);
 	/* The digest of kind former_kind; false where it cannot be had. NULL: there was no other kind. */
 	bool (*former)(const otp_source *s, uint64_t *digest);
+	/* Images: what sample `index` is like. NULL: all are of h, w and c, and deep where `scaled`. */
+	otp_image_facts (*facts)(const otp_source *s, uint64_t index);
 } otp_source_ops;
+
+typedef struct otp_left_out {
+	char *why;	/* "FILE: what is wrong" */
+	char *picture;	/* its name, as of outputs; NULL: it is none */
+	int64_t before; /* the number of the sample that it stands before; -1: it belongs to every part */
+	bool unsaid;	/* stderr does not name it yet */
+} otp_left_out;
 
 /* First member of each format's own struct. */
 struct otp_source {
 	const otp_source_ops *ops;
 	otp_data_kind kind;
 	int64_t count;
-	int h, w, c; /* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted */
-	bool costly; /* a read decodes: worth keeping the result */
+	/* h = w = 0: mixed sizes; c: 1, 3, 4 or what an array has, alpha of files not counted. Where there
+	 * are facts, those of the samples that are taken, by otp_source_settle_form. */
+	int h, w, c;
+	bool costly;		 /* a read decodes: worth keeping the result */
 	uint64_t digest;	 /* of the content, once scanned */
 	const char *digest_kind; /* the rule by which it is made */
 	const char *former_kind; /* the rule of programs before 0.2, kept for their runs; NULL: the same */
@@ -52,15 +63,12 @@ struct otp_source {
 	char *set, *beside;    /* of containers: the set that is read; others that could be, NULL: none */
 	double brightness;     /* brightness unless the spec says otherwise */
 	otp_colour_law colour; /* colouring that belongs to the set itself */
-	otp_data_survey survey;
 	const char *format;
 	size_t memory_bytes;   /* that the source holds, or will hold after load; */
 	size_t unloaded_bytes; /* of these, what load has still to take */
-	char **skipped;	       /* "FILE: what is wrong" of what could not even be opened */
-	int64_t skipped_count;
-	char **undecoded; /* names, as of outputs, of the pictures among them */
-	int64_t undecoded_count;
-	char **folders; /* that were listed to find the set's files */
+	otp_left_out *left_out;
+	int64_t left_out_count, undecoded_count; /* pictures among them */
+	char **folders;				 /* that were listed to find the set's files */
 	int64_t folder_count;
 	bool quiet; /* what is left out is not named on stderr */
 };
@@ -82,8 +90,15 @@ bool otp_source_refused(const otp_error *trouble);
 void otp_source_skip(otp_source *s, const char *text);
 /* The same for a picture that cannot be decoded. */
 void otp_source_skip_picture(otp_source *s, const char *name, const char *text);
-/* The same in the lists alone: whoever calls says it for many at once. */
-void otp_source_leave_out(otp_source *s, const char *name, const char *text);
+/* The same in the list alone: whoever calls says it for many at once, or, `unsaid`, otp_source_part does. */
+void otp_source_leave_out(otp_source *s, const otp_left_out *what);
+/* Forgets what stands before a sample that is not `taken` (count + 1 flags, the last for what stands behind
+ * all samples), and names what is left and unsaid. */
+void otp_source_part(otp_source *s, const uint8_t *taken);
+/* Of all samples (chosen NULL), or of those chosen. */
+otp_data_survey otp_source_survey(const otp_source *s, const int64_t *chosen, int64_t count);
+/* h, w and c of such samples, where there are facts. */
+void otp_source_settle_form(otp_source *s, const otp_data_survey *of);
 void otp_source_note_folder(otp_source *s, const char *path);
 /* Free what the base holds and the source itself. */
 void otp_source_free(otp_source *s);

@@ -21,6 +21,7 @@ struct otp_group {
 	const otp_group_home *home;
 	place *places; /* by rank */
 	bool agreed;   /* that it failed */
+	const char *advice;
 };
 
 /* A program is in one group; a thread that watches has no other way to it. */
@@ -44,13 +45,32 @@ static int started(void)
 	return open > 0 ? open : pmi > 0 ? pmi : getenv("PMIX_RANK") ? 0 : 1;
 }
 
+static int first_of(const char *const *variables, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (number(variables[i]) >= 0)
+			return number(variables[i]);
+	return 0;
+}
+
 static int started_rank(void)
 {
 	static const char *const RANKS[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"};
-	for (int i = 0; i < 3; i++)
-		if (number(RANKS[i]) >= 0)
-			return number(RANKS[i]);
-	return 0;
+	return first_of(RANKS, 3);
+}
+
+/* Among the processes of this machine. */
+static int started_neighbour(void)
+{
+	static const char *const RANKS[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"};
+	return first_of(RANKS, 3);
+}
+
+void otp_group_end_others(void)
+{
+	/* Without success the launcher would end process 0 before it has spoken. */
+	if (started() != 1 && started_rank() != 0)
+		exit(OTP_EXIT_OK);
 }
 
 static const otp_group_home *load(const char *file, otp_error *err)
@@ -108,6 +128,8 @@ bool otp_group_join(otp_group **group, otp_error *err)
 	otp_log_hush(started_rank() != 0);
 	bool open_mpi = number("PMI_SIZE") < 0;
 	const otp_group_home *home = load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so", err);
+	if (!home && started_neighbour() > 0)
+		exit(OTP_EXIT_OK); /* the first process of this machine says it */
 	if (!home)
 		return false;
 	if (home->size == 1) {
@@ -123,30 +145,31 @@ bool otp_group_join(otp_group **group, otp_error *err)
 
 bool otp_group_refuse(const char *command, otp_error *err)
 {
-	if (started() <= 1)
-		return true;
-	if (started_rank() != 0)
-		exit(OTP_EXIT_USAGE); /* process 0 says it */
-	return otp_fail(err, command, "is not split over processes: start it without mpirun or srun");
+	otp_group_end_others();
+	return started() <= 1 ||
+	       otp_fail(err, command, "is not split over processes: start it without mpirun or srun");
 }
 
-static void tell_alone(const otp_group *g, const otp_error *err)
+static void tell(const otp_group *g, const otp_error *err)
 {
 	const place *p = &g->places[g->home->rank];
 	if (g->home->rank == 0)
-		otp_log("otplan: %s", err->text);
+		otp_log_error("%s", err->text);
 	else
-		otp_log("otplan: process %d (%s): %s", g->home->rank, p->host, err->text);
+		otp_log_error("process %d (%s): %s", g->home->rank, p->host, err->text);
 }
 
-void otp_group_leave(otp_group *g, const otp_error *err)
+void otp_group_leave(otp_group *g, otp_error *err)
 {
 	if (!g)
 		return;
-	if (err->exit_code && !g->agreed) {
-		tell_alone(g, err);
+	/* Now: the launcher ends the others as soon as one has ended without success. */
+	fflush(stdout);
+	if (err->exit_code && *err->text)
+		tell(g, err);
+	if (err->exit_code && !g->agreed)
 		g->home->abort(err->exit_code);
-	}
+	err->text[0] = 0;
 	g->home->leave();
 	own = NULL;
 	otp_free(g->places);
@@ -154,6 +177,14 @@ void otp_group_leave(otp_group *g, const otp_error *err)
 }
 
 /* ---- workers ---- */
+
+int otp_group_neighbour(const otp_group *g)
+{
+	int before = 0;
+	for (int r = 0; g && r < g->home->rank; r++)
+		before += strcmp(g->places[r].host, g->places[g->home->rank].host) == 0;
+	return before;
+}
 
 int otp_group_threads(const otp_group *g)
 {
@@ -199,6 +230,26 @@ void otp_group_broadcast(const otp_group *g, void *memory, size_t bytes)
 {
 	if (g)
 		g->home->broadcast(memory, bytes);
+}
+
+void otp_group_gather(const otp_group *g, const void *given, size_t bytes, char **all, size_t *at)
+{
+	int size = otp_group_size(g), rank = otp_group_rank(g);
+	size_t counts[size], places[size + 1];
+	for (int r = 0; r <= size; r++)
+		places[r] = (size_t)r * sizeof *counts;
+	counts[rank] = bytes;
+	otp_group_all_gather(g, counts, places);
+	at[0] = 0;
+	for (int r = 0; r < size; r++)
+		at[r + 1] = at[r] + counts[r];
+	*all = rank == 0 ? otp_calloc(at[size] + 1, 1) : NULL;
+	otp_piece send = {0, (void *)given, bytes}, receive[size];
+	for (int r = 1; *all && r < size; r++)
+		receive[r] = (otp_piece){r, *all + at[r], counts[r]};
+	if (*all && bytes)
+		memcpy(*all, given, bytes);
+	otp_group_exchange(g, &send, rank > 0, receive + 1, rank > 0 ? 0 : size - 1);
 }
 
 int otp_group_most(const otp_group *g, int value)
@@ -258,14 +309,14 @@ bool otp_group_same(otp_group *g, const char *what, const char *text, otp_error 
 static void say_lost(int rank, int seconds)
 {
 	const place *p = &own->places[rank];
-	otp_log(
-	    "otplan: process %d (%s, pid %d): nothing was heard of it for %d seconds; all end, continue with "
-	    "--resume",
-	    rank, p->host, p->pid, seconds);
+	otp_log_error("process %d (%s, pid %d): nothing was heard of it for %d seconds; all end%s", rank,
+		      p->host, p->pid, seconds, own->advice);
 }
 
-void otp_group_watch(otp_group *g, int seconds)
+void otp_group_watch(otp_group *g, int seconds, const char *advice)
 {
-	if (g)
-		g->home->watch(seconds, say_lost);
+	if (!g)
+		return;
+	g->advice = advice;
+	g->home->watch(seconds, say_lost);
 }

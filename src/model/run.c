@@ -57,7 +57,7 @@ bool otp_run_may_begin(const char *run, otp_error *err)
 	static const char *const LATER[] = {"model.h5", "report.html", "curves.svg"};
 	struct stat info;
 	if (stat(run, &info) == 0 ? !S_ISDIR(info.st_mode) : errno == ENOTDIR)
-		return otp_fail_machine(err, run, "folder cannot be made: it, or what it lies in, is a file");
+		return otp_fail(err, run, "folder cannot be made: it, or what it lies in, is a file");
 	bool ok =
 	    !otp_run_exists(run) ||
 	    otp_fail(err, run, "holds a run already; continue it with --resume or choose another --out");

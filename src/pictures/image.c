@@ -26,18 +26,26 @@ size_t otp_image_values(const otp_image *image)
 
 /* ---- names --------------------------------------------------------------- */
 
-bool otp_image_name_fits(const char *name)
+static bool ends_in_one_of(const char *name, const char *extensions)
 {
 	const char *dot = strrchr(name, '.');
 	if (!dot || !dot[1])
 		return false;
-	for (const char *at = OTP_IMAGE_EXTENSIONS; *at;) {
+	for (const char *at = extensions; *at;) {
 		size_t length = strcspn(at, " ");
 		if (strlen(dot + 1) == length && strncasecmp(dot + 1, at, length) == 0)
 			return true;
 		at += length + (at[length] == ' ');
 	}
 	return false;
+}
+
+bool otp_image_name_fits(const char *name) { return ends_in_one_of(name, OTP_IMAGE_EXTENSIONS); }
+
+bool otp_image_name_is_picture(const char *name)
+{
+	return otp_image_name_fits(name) ||
+	       ends_in_one_of(name, "tif tiff avif heic heif jp2 jxl exr psd svg pdf");
 }
 
 /* ---- bytes and floats ------------------------------------------------------ */

@@ -40,6 +40,8 @@ bool otp_image_look(const void *bytes, size_t count, size_t total, const char *w
 		    otp_image_facts *out, otp_error *err);
 /* Does a file of this name claim to be an image that can be decoded? */
 bool otp_image_name_fits(const char *name);
+/* The same, or to be of a format that is not read. */
+bool otp_image_name_is_picture(const char *name);
 #define OTP_IMAGE_EXTENSIONS "png jpg jpeg webp bmp gif tga ppm pgm pbm pnm"
 
 /* Each of these replaces the image's pixels by new ones. */

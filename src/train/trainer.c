@@ -629,12 +629,13 @@ static void announce(const trainer *t)
 	if (group_of(t))
 		snprintf(processes, sizeof processes, "%d processes, of ", otp_group_size(group_of(t)));
 	otp_log(
-	    "%dx%dx%d; generator %lld parameters, potential %lld; %s, %s%d threads, batch in %d parts, %s",
+	    "%dx%dx%d; generator %lld parameters, potential %lld; %s, %s%d threads, batch in %d part%s, %s",
 	    s->arch.w, s->arch.h, s->arch.c,
 	    (long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
 	    (long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 	    t->game.runtime->backend->name, processes, otp_pool_workers(t->game.runtime->pool),
-	    t->config->parts, OTP_CHOICE_NAME(otp_precision, t->config->precision));
+	    t->config->parts, t->config->parts == 1 ? "" : "s",
+	    OTP_CHOICE_NAME(otp_precision, t->config->precision));
 	int idle = group_of(t) ? otp_group_size(group_of(t)) - t->config->parts : 0;
 	if (idle > 0)
 		otp_log("%d of the processes only wait%s: there are fewer parts than processes (--parts)",
@@ -727,7 +728,7 @@ static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
-	otp_group_watch(runtime->group, t->config->process_timeout);
+	otp_group_watch(runtime->group, t->config->process_timeout, ", continue with --resume");
 	/* The config.ini of a resumed run has a number; its checkpoint, if there is one yet, knows more. */
 	t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);

@@ -76,6 +76,7 @@ counts 2 translate run set rows2.h5 --samples 2
 "$PROBE" names rows2.h5 1.png 3.png 5.png
 "$PROBE" names whole.h5 {1,2,3,4,5}.png
 does translate run 'synth:digits?limit=2' generated.h5
+does translate run 'synth:digits?limit=2' made/folder/generated.npy
 "$PROBE" names generated.h5 000000 000001
 
 title "nothing but broken pictures is bad input"
@@ -240,7 +241,7 @@ echo file >way/sub
 mkdir nested
 mkdir nested/sub
 cp good/1.png nested/sub
-refuses 1 'a file of that name exists' translate run nested way
+refuses 2 'a file of that name exists' translate run nested way
 mkdir folders
 mkdir folders/sub folders/sub/1.png
 refuses 2 'is a folder' translate run nested folders --overwrite

@@ -122,8 +122,8 @@ refuses 2 good "${run[@]}" --config good
 
 title "places that cannot be written"
 echo mine >file
-refuses 1 'file: folder cannot be made' train "${digits[@]}" "${few[@]}" --out file
-refuses 1 /dev/null/x train "${digits[@]}" "${few[@]}" --out /dev/null/x
+refuses 2 'file: folder cannot be made' train "${digits[@]}" "${few[@]}" --out file
+refuses 2 /dev/null/x train "${digits[@]}" "${few[@]}" --out /dev/null/x
 refuses 1 /proc/x train "${digits[@]}" "${few[@]}" --out /proc/x
 [[ $(cat file) == mine ]] || fail "the file was touched"
 missing run
@@ -162,10 +162,9 @@ refuses 2 f16 translate run good o --precision f16
 refuses 2 "is 'bmp', expected png" translate nowhere good no --format bmp
 refuses 2 'written as PNG' translate nowhere good/1.png no.bmp
 refuses 2 "is 'squeeze', expected resize" translate nowhere good no --fit squeeze
-refuses 1 /dev/null/x translate run good/1.png /dev/null/x/y.png
+refuses 2 /dev/null/x translate run good/1.png /dev/null/x/y.png
 refuses 1 /proc/x translate run 'good?grey' /proc/x
 refuses 1 /proc/x.npy translate run 'good?grey' /proc/x.npy
-refuses 1 nowhere/x.h5 translate run 'good?grey' nowhere/x.h5
 missing o o.png o.jpg
 refuses 2 --for export run good x
 refuses 2 kid export run good x --for kid
@@ -192,7 +191,7 @@ refuses 2 'needs a value' verify gaussian-2 --seeds
 refuses 2 'needs a value' verify gaussian-2 --steps
 refuses 2 'unknown' verify gaussian-2 --nonsense
 refuses 2 'did you mean' verify gaussian-2 --formulatio otm
-refuses 1 'a file of that name' verify gaussian-2 --out garbage.h5/pictures
+refuses 2 'a file of that name' verify gaussian-2 --out garbage.h5/pictures
 
 title "info, bench, help, and no command at all"
 refuses 2 nowhere info nowhere

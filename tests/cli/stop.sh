@@ -157,7 +157,7 @@ does info cut
 
 title "a folder that cannot be written to shows at once"
 : >file
-exits 1 train "${lines[@]}" "${points[@]}" --out file/run
+exits 2 train "${lines[@]}" "${points[@]}" --out file/run
 complains file/run
 
 title "--from: a run's networks, with new settings"
