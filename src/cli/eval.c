@@ -119,7 +119,7 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 			    err))
 		return err->exit_code;
 	otp_opened m;
-	if (otp_opened_model(&m, words[0], o.device, "auto", o.threads, err))
+	if (otp_opened_model(&m, NULL, words[0], o.device, "auto", o.threads, err))
 		measure(&m, &o, err);
 	return otp_opened_close(&m, err);
 }

@@ -3,7 +3,7 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/opened.h"
-#include "cli/interrupt.h"
+#include "cli/together.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "pictures/image.h"
@@ -27,7 +27,7 @@ typedef struct options {
 	bool overwrite;
 } options;
 
-/* One side being written: pictures and array grow together. */
+/* One side being written: pictures by their makers, array and digest by process 0. */
 typedef struct side {
 	const char *name; /* generated, reference */
 	const otp_dataset *set;
@@ -35,6 +35,7 @@ typedef struct side {
 	otp_outputs *outputs;
 	size_t first; /* its outputs: `count` pictures, then the array */
 	otp_array_file *array;
+	otp_together *together;
 	int64_t written;
 	int h, w, c;
 	XXH3_state_t *digest;
@@ -79,68 +80,112 @@ static bool finish_side(side *s, bool ok, otp_error *err)
 	return ok;
 }
 
-/* One sample as bytes, grey as three equal channels. */
-static bool put(side *s, const float *sample, uint8_t *pixels, otp_error *err)
+/* What process 0 gets of a picture. */
+typedef struct picture {
+	otp_written written;
+	uint8_t pixels[]; /* (h, w, 3) */
+} picture;
+
+static size_t picture_bytes(const side *s) { return sizeof(picture) + 3 * (size_t)s->h * (size_t)s->w; }
+
+/* Picture `number` as bytes, grey as three equal channels. `made` has room for it. */
+static bool put(side *s, int64_t number, const float *sample, picture *made, otp_error *err)
 {
-	size_t count = (size_t)s->h * (size_t)s->w;
+	size_t count = (size_t)s->h * (size_t)s->w, at = s->first + (size_t)number;
 	for (size_t p = 0; p < count; p++)
 		for (size_t c = 0; c < 3; c++)
-			pixels[3 * p + c] = otp_image_byte(sample[p * (size_t)s->c + (s->c == 3 ? c : 0)]);
-	size_t at = s->first + (size_t)s->written++;
+			made->pixels[3 * p + c] =
+			    otp_image_byte(sample[p * (size_t)s->c + (s->c == 3 ? c : 0)]);
 	char *path = otp_outputs_begin(s->outputs, at, err);
-	bool ok = path && otp_image_write_png(path, pixels, s->h, s->w, 3, err) &&
-		  otp_outputs_end(s->outputs, at, err) && otp_array_file_append(s->array, pixels, 1, err);
-	XXH3_64bits_update(s->digest, pixels, 3 * count);
+	bool ok = path && otp_image_write_png(path, made->pixels, s->h, s->w, 3, err) &&
+		  otp_outputs_read_back(s->outputs, at, &made->written, err);
+	if (ok)
+		otp_together_give(s->together, number, made, picture_bytes(s));
 	otp_free(path);
 	return ok;
 }
 
-static bool goes_on(const side *s, int64_t done, otp_error *err)
+static bool take(void *context, int64_t number, const void *made, size_t bytes, otp_error *err)
 {
-	char how_far[64];
-	if (!otp_interrupt_number())
-		return true;
-	snprintf(how_far, sizeof how_far, "after %.0f %% of the %s pictures",
-		 100 * (double)done / (double)s->inputs, s->name);
-	return otp_interrupt_fail(err, "export", how_far);
+	side *s = context;
+	const picture *p = made;
+	(void)number;
+	OTP_ASSERT(bytes == picture_bytes(s), "a picture of %zu bytes", bytes);
+	XXH3_64bits_update(s->digest, p->pixels, 3 * (size_t)s->h * (size_t)s->w);
+	s->written++;
+	return otp_outputs_note(s->outputs, &p->written, err) &&
+	       otp_array_file_append(s->array, p->pixels, 1, err);
 }
 
-static bool write_generated(side *s, otp_translator *t, const options *o, otp_error *err)
+/* Inputs are read, and their outputs made, block by block. Where there are few, every process has some. */
+static int64_t block_of(const otp_group *g, int64_t inputs)
 {
-	size_t floats = (size_t)t->sample_floats, k = (size_t)o->samples;
-	float *x = otp_calloc(BLOCK * floats, sizeof *x), *y = otp_calloc(BLOCK * k * floats, sizeof *y);
-	uint8_t *pixels = otp_calloc(3 * floats, 1);
+	int64_t each = (inputs - 1) / otp_group_size(g) + 1;
+	return each < BLOCK ? each : BLOCK;
+}
+
+/* One block of a side: `t` where they are generated, else NULL, and y is what is read. */
+typedef struct desk {
+	otp_translator *t;
+	const options *o;
+	float *x, *y;
+	picture *made;
+} desk;
+
+static bool write_block(side *s, const desk *d, int64_t number, int64_t block, otp_error *err)
+{
+	size_t floats = (size_t)s->h * (size_t)s->w * (size_t)s->c;
+	int64_t first = number * block, n = s->inputs - first < block ? s->inputs - first : block;
+	int64_t k = d->t ? d->o->samples : 1;
+	float *read = d->t ? d->x : d->y;
 	bool ok = true;
-	for (int64_t first = 0; ok && first < s->inputs; first += BLOCK) {
-		int64_t n = s->inputs - first < BLOCK ? s->inputs - first : BLOCK;
-		ok = goes_on(s, first, err);
-		for (int64_t i = 0; ok && i < n; i++)
-			ok = otp_dataset_get(s->set, otp_evaluate_index(s->set, OTP_SOURCE, first + i), 0,
-					     x + (size_t)i * floats, err);
-		if (!ok)
-			break;
-		otp_translator_run(t, x, n, o->samples, o->seed, y);
-		for (size_t i = 0; ok && i < (size_t)n * k; i++)
-			ok = put(s, y + i * floats, pixels, err);
-	}
-	otp_free(x);
-	otp_free(y);
-	otp_free(pixels);
+	for (int64_t i = 0; ok && i < n; i++)
+		ok = otp_dataset_get(s->set,
+				     otp_evaluate_index(s->set, d->t ? OTP_SOURCE : OTP_TARGET, first + i), 0,
+				     read + (size_t)i * floats, err);
+	if (ok && d->t)
+		otp_translator_run(d->t, d->x, n, d->o->samples, d->o->seed, d->y);
+	for (int64_t i = 0; ok && i < n * k; i++)
+		ok = put(s, first * k + i, d->y + (size_t)i * floats, d->made, err);
 	return ok;
 }
 
-static bool write_reference(side *s, const otp_translator *t, otp_error *err)
+static bool write_pictures(side *s, otp_group *g, otp_translator *t, const options *o, otp_error *err)
 {
-	float *y = otp_calloc((size_t)t->sample_floats, sizeof *y);
-	uint8_t *pixels = otp_calloc(3 * (size_t)t->sample_floats, 1);
+	size_t floats = (size_t)s->h * (size_t)s->w * (size_t)s->c, k = t ? (size_t)o->samples : 1;
+	int64_t block = block_of(g, s->inputs), share = otp_together_share(g, (s->inputs - 1) / block + 1);
+	desk d = {t, o};
+	d.x = otp_calloc((size_t)block * floats, sizeof *d.x);
+	d.y = otp_calloc((size_t)block * k * floats, sizeof *d.y);
+	d.made = otp_calloc(picture_bytes(s), 1);
 	bool ok = true;
-	for (int64_t i = 0; ok && i < s->inputs; i++)
-		ok = goes_on(s, i, err) &&
-		     otp_dataset_get(s->set, otp_evaluate_index(s->set, OTP_TARGET, i), 0, y, err) &&
-		     put(s, y, pixels, err);
-	otp_free(y);
-	otp_free(pixels);
+	for (int64_t j = 0; ok && j < share; j++)
+		ok = otp_together_meet(s->together, (double)j / (double)share, err) &&
+		     write_block(s, &d, otp_together_item(g, j), block, err);
+	otp_free(d.x);
+	otp_free(d.y);
+	otp_free(d.made);
 	return ok;
+}
+
+/* t: whose outputs they are; NULL: the set's own pictures. */
+static bool write_side(side *s, otp_group *g, otp_translator *t, const options *o, otp_error *err)
+{
+	char items[32];
+	snprintf(items, sizeof items, "%s pictures", s->name);
+	bool ok = !otp_group_leads(g) || open_side(s, err);
+	const otp_shared_work work = {.group = g,
+				      .command = "export",
+				      .done = "exported",
+				      .items = items,
+				      .count = (s->inputs - 1) / block_of(g, s->inputs) + 1,
+				      .take = take,
+				      .in_order = true,
+				      .context = s};
+	s->together = otp_together_begin(&work);
+	ok = ok && write_pictures(s, g, t, o, err);
+	ok = otp_together_end(s->together, ok, err);
+	return otp_group_agree(g, finish_side(s, ok, err), err);
 }
 
 static void add_side(cJSON *manifest, const side *s, const char *spec)
@@ -202,17 +247,15 @@ static int64_t available(const otp_dataset *d, int asked)
 /* The manifest is the last file: where it is, the rest is whole. */
 static bool write_all(const job *j, side sides[2], otp_outputs *outputs, size_t manifest, otp_error *err)
 {
-	otp_interrupt_listen();
-	char *old = otp_outputs_begin(outputs, manifest, err);
-	if (!old)
-		return false;
-	unlink(old);
+	otp_group *g = j->t->runtime->group;
+	bool leads = otp_group_leads(g);
+	char *old = leads ? otp_outputs_begin(outputs, manifest, err) : NULL;
+	if (old)
+		unlink(old);
+	bool ok = otp_group_agree(g, old || !leads, err) && write_side(&sides[0], g, j->t, j->o, err) &&
+		  write_side(&sides[1], g, NULL, j->o, err);
 	otp_free(old);
-	bool ok = open_side(&sides[0], err) && open_side(&sides[1], err) &&
-		  write_generated(&sides[0], j->t, j->o, err) && write_reference(&sides[1], j->t, err);
-	for (int i = 0; i < 2; i++)
-		ok = finish_side(&sides[i], ok, err);
-	return ok && write_manifest(j, sides, outputs, manifest, err);
+	return ok && (!leads || write_manifest(j, sides, outputs, manifest, err));
 }
 
 static void report(const job *j, const side sides[2])
@@ -244,10 +287,11 @@ static bool write_sides(const job *j, otp_error *err)
 		otp_outputs_protect_set(outputs, s->set);
 	}
 	otp_outputs_plan(outputs, "manifest.json", "manifest.json");
-	bool ok = otp_outputs_check(outputs, err);
-	if (ok) {
+	otp_group *g = j->t->runtime->group;
+	bool leads = otp_group_leads(g), ok = !leads || otp_outputs_check(outputs, err);
+	if (otp_group_agree(g, ok, err)) {
 		ok = write_all(j, sides, outputs, planned, err);
-		ok = otp_outputs_finish(outputs, ok, err);
+		ok = otp_group_agree(g, leads ? otp_outputs_finish(outputs, ok, err) : ok, err);
 	}
 	if (ok)
 		report(j, sides);
@@ -257,32 +301,31 @@ static bool write_sides(const job *j, otp_error *err)
 	return ok;
 }
 
-static void open_and_write(job *j, otp_opened *o, otp_error *err)
+static bool open_sets(job *j, otp_opened *o, otp_error *err)
 {
 	const char *target = j->o->target ? j->o->target : o->t.facts.target.spec;
-	if (o->t.arch.vectors) {
-		otp_fail(err, j->model, "translates vectors; FID is for images");
-		return;
-	}
+	if (o->t.arch.vectors)
+		return otp_fail(err, j->model, "translates vectors; FID is for images");
 	j->t = &o->t;
 	j->source = otp_opened_data(o, OTP_SOURCE, j->input, err);
 	j->target = j->source ? otp_opened_data(o, OTP_TARGET, target, err) : NULL;
-	if (j->target && otp_dataset_digest(j->source, 1, err) && otp_dataset_digest(j->target, 1, err))
-		write_sides(j, err);
+	/* Of the manifest. */
+	return j->target && (!otp_group_leads(o->runtime.group) || (otp_dataset_digest(j->source, 1, err) &&
+								    otp_dataset_digest(j->target, 1, err)));
 }
 
-static int run(job *j, otp_error *err)
+static int run(job *j, otp_group *group, int argc, char **argv, otp_error *err)
 {
 	otp_opened o;
-	if (strcmp(j->o->purpose, "fid") != 0)
-		return otp_fail(err, "--for", "'%s', expected fid", j->o->purpose), err->exit_code;
-	if (otp_opened_model(&o, j->model, j->o->device, "auto", j->o->threads, err))
-		open_and_write(j, &o, err);
+	bool ok = otp_opened_model(&o, group, j->model, j->o->device, "auto", j->o->threads, err) &&
+		  open_sets(j, &o, err);
+	if (otp_together_opened(&o.t, j->source, ok, argc, argv, group, err) && ok)
+		write_sides(j, err);
 	j->t = NULL; /* it is closed now */
 	return otp_opened_close(&o, err);
 }
 
-int otp_command_export(int argc, char **argv, otp_error *err)
+static int export_in(otp_group *group, int argc, char **argv, otp_error *err)
 {
 	options o = {.purpose = "", .samples = 1, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
@@ -300,11 +343,19 @@ int otp_command_export(int argc, char **argv, otp_error *err)
 	};
 	const char *words[3];
 	job j = {.o = &o};
-	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
-			    "otplan export MODEL INPUT OUT --for fid [--overwrite]", err))
+	bool ok = otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
+				 "otplan export MODEL INPUT OUT --for fid [--overwrite]", err);
+	if (ok && strcmp(o.purpose, "fid") != 0)
+		ok = otp_fail(err, "--for", "'%s', expected fid", o.purpose);
+	if (!otp_group_agree(group, ok, err))
 		return err->exit_code;
 	j.model = words[0];
 	j.input = words[1];
 	j.out = words[2];
-	return run(&j, err);
+	return run(&j, group, argc, argv, err);
+}
+
+int otp_command_export(int argc, char **argv, otp_error *err)
+{
+	return otp_together_command(export_in, argc, argv, err);
 }

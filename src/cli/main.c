@@ -80,8 +80,25 @@ int otp_command_help(int argc, char **argv, otp_error *err)
 	return c->run == otp_command_help ? OTP_EXIT_OK : c->run(all ? 2 : 1, words, err);
 }
 
+static bool asks_help(int argc, char **argv)
+{
+	for (int i = 2; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
+/* Over processes. */
+static bool is_split(const command *c)
+{
+	return c->run == otp_command_train || c->run == otp_command_translate || c->run == otp_command_export;
+}
+
 static int dispatch(int argc, char **argv, otp_error *err)
 {
+	const command *c = argc < 2 ? NULL : find(argv[1]);
+	if (!c || c->run == otp_command_help || asks_help(argc, argv))
+		otp_group_end_others();
 	if (argc < 2) {
 		print_overview();
 		return OTP_EXIT_USAGE;
@@ -90,13 +107,11 @@ static int dispatch(int argc, char **argv, otp_error *err)
 		return otp_command_version(argc - 2, argv + 2, err);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 		return otp_command_help(0, NULL, err);
-	const command *c = find(argv[1]);
 	if (!c)
 		return unknown(argv[1], err);
-	for (int i = 2; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-			return otp_command_help(argc - 1, &argv[1], err);
-	if (c->run != otp_command_train && c->run != otp_command_help && !otp_group_refuse(c->name, err))
+	if (asks_help(argc, argv))
+		return otp_command_help(argc - 1, &argv[1], err);
+	if (!is_split(c) && c->run != otp_command_help && !otp_group_refuse(c->name, err))
 		return otp_exit_code(err);
 	return c->run(argc - 2, argv + 2, err);
 }
@@ -121,6 +136,6 @@ int main(int argc, char **argv)
 		code = otp_exit_code(&err);
 	}
 	if (err.exit_code && *err.text)
-		otp_log("otplan: %s", err.text);
+		otp_log_error("%s", err.text);
 	return code;
 }

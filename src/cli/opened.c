@@ -1,14 +1,20 @@
 #include "cli/opened.h"
 #include "cli/commands.h"
 
+#include <stdio.h>
 #include <string.h>
 
-bool otp_opened_model(otp_opened *o, const char *model, const char *device, const char *precision,
-		      int threads, otp_error *err)
+/* Of a machine's GPUs each process has its own. */
+bool otp_opened_model(otp_opened *o, otp_group *group, const char *model, const char *device,
+		      const char *precision, int threads, otp_error *err)
 {
 	memset(o, 0, sizeof *o);
-	return otp_runtime_open(device, precision, threads, &o->runtime, err) &&
-	       otp_translator_open(model, &o->runtime, &o->t, err);
+	if (group && !threads)
+		threads = otp_group_threads(group);
+	if (!otp_runtime_open(device, otp_group_neighbour(group), precision, threads, &o->runtime, err))
+		return false;
+	o->runtime.group = group;
+	return otp_translator_open(model, &o->runtime, &o->t, err);
 }
 
 static otp_dataset *keep(otp_opened *o, otp_dataset *d)

@@ -15,9 +15,10 @@ typedef struct otp_opened {
 	int set_count;
 } otp_opened;
 
-/* False with err set where the device or the model cannot be had; otp_opened_close it all the same. */
-bool otp_opened_model(otp_opened *o, const char *model, const char *device, const char *precision,
-		      int threads, otp_error *err);
+/* False with err set where the device or the model cannot be had; otp_opened_close it all the same. Of the
+ * processes of a machine each has the device of its own number, unless one is named. */
+bool otp_opened_model(otp_opened *o, otp_group *group, const char *model, const char *device,
+		      const char *precision, int threads, otp_error *err);
 /* A set for a side of the model, as otp_translator_open_data; NULL with err set. */
 otp_dataset *otp_opened_data(otp_opened *o, otp_side side, const char *spec, otp_error *err);
 /* The model's own data of that side, as otp_translator_open_side. */

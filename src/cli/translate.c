@@ -1,7 +1,7 @@
 #include "cli/args.h"
 #include "cli/commands.h"
-#include "cli/interrupt.h"
 #include "cli/opened.h"
+#include "cli/together.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "pictures/encode.h"
@@ -23,17 +23,26 @@ typedef struct options {
 	bool overwrite, keep_luminance;
 } options;
 
-/* Where outputs go: one array file, or pictures, input by input. */
+/* Where outputs go: one array file, which process 0 writes, or pictures, which their makers write, input by
+ * input.
+ */
 typedef struct sink {
 	otp_outputs *outputs;
-	otp_array_file *array; /* NULL: pictures */
+	otp_together *together;
+	otp_array_file *array; /* in process 0, to_array */
 	bool to_array, vectors;
 	otp_picture_format format;
 	int samples, quality, h, w, c; /* sizes: of an array's rows */
 	uint8_t *row;		       /* of an array: the samples of one input, as they come */
-	double started, said;	       /* seconds */
-	bool flattened;		       /* alpha was laid over white */
+	size_t row_bytes;
+	bool flattened; /* alpha was laid over white */
 } sink;
+
+/* What process 0 hears of a picture. */
+typedef struct note {
+	otp_written written;
+	uint64_t flattened;
+} note;
 
 /* ---- planning ---------------------------------------------------------------- */
 
@@ -191,19 +200,22 @@ static bool open_array(sink *k, const otp_dataset *d, otp_error *err)
 	return k->array && name_rows(k, d, count, err);
 }
 
-static bool put_picture(sink *k, size_t i, const otp_image *made, otp_error *err)
+static bool put_picture(sink *k, int64_t index, int sample, const otp_image *made, otp_error *err)
 {
+	size_t i = (size_t)index * (size_t)k->samples + (size_t)sample;
 	char *path = otp_outputs_begin(k->outputs, i, err);
+	note told = {.flattened = k->format == OTP_PICTURE_JPEG && made->c % 2 == 0};
 	bool ok = path &&
 		  otp_picture_write(path, k->format, k->quality, made->u8, made->h, made->w, made->c, err) &&
-		  otp_outputs_end(k->outputs, i, err);
-	k->flattened = k->flattened || (k->format == OTP_PICTURE_JPEG && made->c % 2 == 0);
+		  otp_outputs_read_back(k->outputs, i, &told.written, err);
+	if (ok)
+		otp_together_give(k->together, index, &told, sizeof told);
 	otp_free(path);
 	return ok;
 }
 
 /* One sample into its place of an array's row; where other pictures have alpha, one without is opaque. */
-static bool put_in_row(sink *k, int sample, const otp_image *made, otp_error *err)
+static bool put_in_row(sink *k, int64_t index, int sample, const otp_image *made, otp_error *err)
 {
 	size_t pixels = (size_t)k->h * (size_t)k->w, c = (size_t)k->c, from = (size_t)made->c;
 	uint8_t *to = k->row + (size_t)sample * pixels * c;
@@ -212,65 +224,70 @@ static bool put_in_row(sink *k, int sample, const otp_image *made, otp_error *er
 	for (size_t i = 0; i < pixels; i++)
 		for (size_t j = 0; j < c; j++)
 			to[i * c + j] = j < from ? made->u8[i * from + j] : 255;
-	return sample + 1 < k->samples || otp_array_file_append(k->array, k->row, 1, err);
+	if (sample + 1 == k->samples)
+		otp_together_give(k->together, index, k->row, k->row_bytes);
+	return true;
 }
 
 static bool put(void *context, int64_t index, int sample, const otp_image *made, otp_error *err)
 {
 	sink *k = context;
-	if (k->array)
-		return put_in_row(k, sample, made, err);
-	return put_picture(k, (size_t)index * (size_t)k->samples + (size_t)sample, made, err);
+	return (k->to_array ? put_in_row : put_picture)(k, index, sample, made, err);
+}
+
+static bool take_rows(void *context, int64_t i, const void *made, size_t bytes, otp_error *err)
+{
+	sink *k = context;
+	(void)i;
+	return otp_array_file_append(k->array, made, (int64_t)(bytes / k->row_bytes), err);
+}
+
+static bool take_note(void *context, int64_t i, const void *made, size_t bytes, otp_error *err)
+{
+	sink *k = context;
+	note told;
+	(void)i;
+	OTP_ASSERT(bytes == sizeof told, "a note of %zu bytes", bytes);
+	memcpy(&told, made, sizeof told);
+	k->flattened = k->flattened || told.flattened;
+	return otp_outputs_note(k->outputs, &told.written, err);
 }
 
 /* ---- the work ---------------------------------------------------------------- */
 
-/* On a terminal the live line; off it a line now and then, rarer as it takes longer. */
-static void show(sink *k, double done)
-{
-	const double first_s = 30, most_s = 600;
-	char line[96];
-	double now = otp_seconds(), took = now - k->started, left = done > 0 ? took * (1 - done) / done : 0;
-	double patience = fmin(fmax(first_s, took / 2), most_s);
-	bool due = now - k->said >= patience && done > 0;
-	if (!otp_log_is_live() && !due)
-		return;
-	snprintf(line, sizeof line, "translated %.0f %%, about %.0f %s left", 100 * done,
-		 left < 100 ? left : left / 60, left < 100 ? "s" : "min");
-	if (otp_log_is_live())
-		otp_log_status(done > 0 ? line : "translating");
-	else
-		otp_log("%s", line);
-	k->said = now;
-}
-
 static bool go_on(void *context, double done, otp_error *err)
 {
-	char how_far[64];
-	show(context, done);
-	if (!otp_interrupt_number())
-		return true;
-	snprintf(how_far, sizeof how_far, "after %.0f %% of the inputs", 100 * done);
-	return otp_interrupt_fail(err, "translate", how_far);
+	sink *k = context;
+	return otp_together_meet(k->together, done, err);
+}
+
+/* Vectors are made block by block. Where there are few, every process has some. */
+static int64_t block_of(const otp_group *g, int64_t count, int samples)
+{
+	int64_t most = samples < BLOCK_OUTPUTS ? BLOCK_OUTPUTS / samples : 1;
+	int64_t each = (count - 1) / otp_group_size(g) + 1;
+	return each < most ? each : most;
 }
 
 static bool translate_vectors(otp_translator *t, const otp_dataset *d, const options *o, sink *k,
 			      otp_error *err)
 {
+	const otp_group *g = t->runtime->group;
 	size_t floats = (size_t)t->sample_floats;
-	int64_t count = otp_dataset_describe(d).count;
-	int64_t block = o->samples < BLOCK_OUTPUTS ? BLOCK_OUTPUTS / o->samples : 1;
+	int64_t count = otp_dataset_describe(d).count, block = block_of(g, count, o->samples);
+	int64_t blocks = otp_together_share(g, (count - 1) / block + 1);
 	float *x = otp_calloc((size_t)block * floats, sizeof *x);
 	float *y = otp_calloc((size_t)block * floats * (size_t)o->samples, sizeof *y);
 	bool ok = true;
-	for (int64_t first = 0; ok && first < count; first += block) {
+	for (int64_t j = 0; ok && j < blocks; j++) {
+		int64_t b = otp_together_item(g, j), first = b * block;
 		int64_t n = count - first < block ? count - first : block;
-		ok = go_on(k, (double)first / (double)count, err);
+		ok = go_on(k, (double)j / (double)blocks, err);
 		for (int64_t i = 0; ok && i < n; i++)
 			ok = otp_dataset_get(d, (uint64_t)(first + i), 0, x + (size_t)i * floats, err);
 		if (ok) {
 			otp_translator_run(t, x, n, o->samples, o->seed, y);
-			ok = otp_array_file_append(k->array, y, n, err);
+			otp_together_give(k->together, b, y, (size_t)n * k->row_bytes);
 		}
 	}
 	otp_free(x);
@@ -281,7 +298,10 @@ static bool translate_vectors(otp_translator *t, const otp_dataset *d, const opt
 static bool translate_pictures(otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o,
 			       sink *k, otp_error *err)
 {
+	const otp_group *g = t->runtime->group;
 	otp_pictures job = {.set = d,
+			    .first = otp_group_rank(g),
+			    .step = otp_group_size(g),
 			    .fit = fit,
 			    .samples = o->samples,
 			    .keep_luminance = o->keep_luminance,
@@ -289,9 +309,8 @@ static bool translate_pictures(otp_translator *t, const otp_dataset *d, otp_fit 
 			    .put = put,
 			    .go_on = go_on,
 			    .context = k};
-	if (k->array)
-		k->row =
-		    otp_calloc(otp_mul_size((size_t)k->samples, (size_t)k->h * (size_t)k->w), (size_t)k->c);
+	if (k->to_array)
+		k->row = otp_calloc(k->row_bytes, 1);
 	bool ok = otp_pictures_translate(t, &job, err);
 	otp_free(k->row);
 	return ok;
@@ -300,19 +319,29 @@ static bool translate_pictures(otp_translator *t, const otp_dataset *d, otp_fit 
 static bool write_all(otp_translator *t, const otp_dataset *d, otp_fit fit, const options *o, sink *k,
 		      otp_error *err)
 {
-	otp_interrupt_listen();
-	k->started = k->said = otp_seconds();
-	bool ok =
-	    (!k->to_array || open_array(k, d, err)) &&
-	    (k->vectors ? translate_vectors(t, d, o, k, err) : translate_pictures(t, d, fit, o, k, err));
-	otp_log_status(NULL);
+	otp_group *g = t->runtime->group;
+	int64_t count = otp_dataset_describe(d).count;
+	bool leads = otp_group_leads(g), ok = !leads || !k->to_array || open_array(k, d, err);
+	int64_t block = k->vectors ? block_of(g, count, o->samples) : 1;
+	const otp_shared_work work = {.group = g,
+				      .command = "translate",
+				      .done = "translated",
+				      .items = "inputs",
+				      .count = (count - 1) / block + 1,
+				      .take = k->to_array ? take_rows : take_note,
+				      .in_order = k->to_array,
+				      .context = k};
+	k->together = otp_together_begin(&work);
+	ok = ok &&
+	     (k->vectors ? translate_vectors(t, d, o, k, err) : translate_pictures(t, d, fit, o, k, err));
+	ok = otp_together_end(k->together, ok, err);
 	if (k->array && ok)
 		ok = otp_array_file_finish(k->array, err) && otp_outputs_end(k->outputs, 0, err);
 	else if (k->array)
 		otp_array_file_abandon(k->array);
 	if (k->flattened)
 		otp_log("JPEG holds no alpha: pictures that have it were laid over white");
-	return otp_outputs_finish(k->outputs, ok, err);
+	return otp_group_agree(g, leads ? otp_outputs_finish(k->outputs, ok, err) : ok, err);
 }
 
 /* ---- the command ------------------------------------------------------------- */
@@ -349,6 +378,14 @@ static void say_choices(const otp_translator *t, const otp_dataset *d, otp_fit f
 			(long long)info.survey.deep);
 }
 
+static bool can_read(const job *j, const otp_dataset_info *input, otp_error *err)
+{
+	if (j->o->keep_luminance && input->colour != OTP_COLOUR_NONE)
+		return otp_fail(err, "--keep-luminance",
+				"is for pictures as stored, %s is coloured as it is read", j->input);
+	return input->count || otp_fail(err, j->input, "is generated without end, expected ?limit=N with it");
+}
+
 static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp_fit fit, otp_error *err)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
@@ -361,17 +398,16 @@ static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp
 		  .to_array = j->form.to_array,
 		  .format = j->form.format,
 		  .vectors = vectors};
-	if (j->o->keep_luminance && info.colour != OTP_COLOUR_NONE)
-		return otp_fail(err, "--keep-luminance",
-				"is for pictures as stored, %s is coloured as it is read", j->input);
-	if (info.count == 0)
-		return otp_fail(err, j->input, "is generated without end, expected ?limit=N with it");
-	bool ok = plan(&k, d, j->output, j->form.names_picture, j->o, err);
-	if (ok) {
+	k.row_bytes = otp_mul_size(otp_mul_size((size_t)k.samples, (size_t)k.h * (size_t)k.w),
+				   (size_t)k.c * (vectors ? sizeof(float) : 1));
+	otp_group *g = t->runtime->group;
+	bool ok = can_read(j, &info, err) && plan(&k, d, j->output, j->form.names_picture, j->o, err);
+	if (ok && otp_group_leads(g)) {
 		otp_outputs_protect_file(k.outputs, t->path);
 		otp_outputs_protect_set(k.outputs, d);
 		ok = otp_outputs_check(k.outputs, err);
 	}
+	ok = otp_group_agree(g, ok, err);
 	if (ok) {
 		if (!vectors)
 			say_choices(t, d, fit, j->o);
@@ -411,22 +447,21 @@ static bool settle(const options *o, otp_translator *t, otp_fit *fit, otp_error 
 	return choose_fit(o->fit, fit, err);
 }
 
-static int run(const job *j, otp_error *err)
+static int run(const job *j, otp_group *group, int argc, char **argv, otp_error *err)
 {
 	otp_opened o;
+	otp_dataset *d = NULL;
 	otp_fit fit = OTP_FIT_RESIZE;
-	if (otp_opened_model(&o, j->model, j->o->device, j->o->precision, j->o->threads, err) &&
-	    settle(j->o, &o.t, &fit, err)) {
-		otp_dataset *d = o.t.arch.vectors || fit == OTP_FIT_CROP
-				     ? otp_opened_data(&o, OTP_SOURCE, j->input, err)
-				     : otp_opened_pictures(&o, j->input, err);
-		if (d)
-			translate(j, &o.t, d, fit, err);
-	}
+	if (otp_opened_model(&o, group, j->model, j->o->device, j->o->precision, j->o->threads, err) &&
+	    settle(j->o, &o.t, &fit, err))
+		d = o.t.arch.vectors || fit == OTP_FIT_CROP ? otp_opened_data(&o, OTP_SOURCE, j->input, err)
+							    : otp_opened_pictures(&o, j->input, err);
+	if (otp_together_opened(&o.t, d, d != NULL, argc, argv, group, err) && d)
+		translate(j, &o.t, d, fit, err);
 	return otp_opened_close(&o, err);
 }
 
-int otp_command_translate(int argc, char **argv, otp_error *err)
+static int translate_in(otp_group *group, int argc, char **argv, otp_error *err)
 {
 	options o = {.samples = 1,
 		     .seed = 1,
@@ -460,15 +495,18 @@ int otp_command_translate(int argc, char **argv, otp_error *err)
 	     "replace files that are there, also such as otplan did not make"},
 	};
 	const char *words[3];
-	if (!otp_args_parse(
-		argc, argv, args, sizeof args / sizeof *args, words, 3,
-		"otplan translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--fit resize|tile|crop] "
-		"[--keep-luminance] [--format F] [--overwrite]",
-		err))
-		return err->exit_code;
+	bool ok = otp_args_parse(
+	    argc, argv, args, sizeof args / sizeof *args, words, 3,
+	    "otplan translate MODEL INPUT OUTPUT [--samples K] [--seed S] [--fit resize|tile|crop] "
+	    "[--keep-luminance] [--format F] [--overwrite]",
+	    err);
 	job j = {.model = words[0], .input = words[1], .output = words[2], .o = &o};
 	otp_fit ignored;
-	if (!choose_form(&j.form, j.output, o.format, err) || !choose_fit(o.fit, &ignored, err))
-		return err->exit_code;
-	return run(&j, err);
+	ok = ok && choose_form(&j.form, j.output, o.format, err) && choose_fit(o.fit, &ignored, err);
+	return otp_group_agree(group, ok, err) ? run(&j, group, argc, argv, err) : err->exit_code;
+}
+
+int otp_command_translate(int argc, char **argv, otp_error *err)
+{
+	return otp_together_command(translate_in, argc, argv, err);
 }

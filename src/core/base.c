@@ -61,7 +61,7 @@ bool otp_fail_machine(otp_error *err, const char *where, const char *fmt, ...)
 
 void otp_end(const otp_error *err)
 {
-	otp_log("otplan: %s", err->text);
+	otp_log_error("%s", err->text);
 	exit(err->exit_code);
 }
 
@@ -72,7 +72,7 @@ void otp_assert_failed(const char *file, int line, const char *cond, const char 
 	va_start(args, fmt);
 	vsnprintf(why, sizeof why, fmt, args);
 	va_end(args);
-	otp_log("otplan: %s:%d: assertion `%s' failed: %s", file, line, cond, why);
+	otp_log_error("%s:%d: assertion `%s' failed: %s", file, line, cond, why);
 	abort();
 }
 

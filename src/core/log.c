@@ -85,11 +85,11 @@ static void draw_status(void)
 	fflush(stderr);
 }
 
-static void say(bool aloud, const char *fmt, va_list args)
+static void say(const char *head, bool aloud, const char *fmt, va_list args)
 {
 	char message[2048];
-	vsnprintf(message, sizeof message, fmt, args);
-	aloud = aloud && (!is_hushed || strncmp(message, "otplan: ", 8) == 0);
+	int used = snprintf(message, sizeof message, "%s", head);
+	vsnprintf(message + used, sizeof message - (size_t)used, fmt, args);
 	pthread_mutex_lock(&lock);
 	write_file(message);
 	if (aloud && sink) {
@@ -107,7 +107,15 @@ void otp_log(const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
-	say(true, fmt, args);
+	say("", !is_hushed, fmt, args);
+	va_end(args);
+}
+
+void otp_log_error(const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	say("otplan: ", true, fmt, args);
 	va_end(args);
 }
 
@@ -115,7 +123,7 @@ void otp_log_quietly(const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
-	say(false, fmt, args);
+	say("", false, fmt, args);
 	va_end(args);
 }
 

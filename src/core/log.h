@@ -21,8 +21,10 @@ void otp_log(const char *fmt, ...) OTP_PRINTF(1, 2);
 /* The same for log.txt alone. */
 void otp_log_quietly(const char *fmt, ...) OTP_PRINTF(1, 2);
 
-/* From now on only errors, lines that begin with "otplan: ", are said aloud: of several processes one speaks.
- */
+/* "otplan: ", and what went wrong. Said aloud by a hushed process too. */
+void otp_log_error(const char *fmt, ...) OTP_PRINTF(1, 2);
+
+/* From now on only errors are said aloud: of several processes one speaks. */
 void otp_log_hush(bool hushed);
 
 /* A line from a signal's handler: straight to stderr, past locks, sinks and log.txt. */

@@ -165,7 +165,7 @@ static void start_threads(otp_loader *l)
 	for (int i = 0; i < l->workers; i++) {
 		int code = pthread_create(&l->threads[i], NULL, worker_main, l);
 		if (code != 0) {
-			otp_log("otplan: a thread to load data cannot be started: %s", strerror(code));
+			otp_log_error("a thread to load data cannot be started: %s", strerror(code));
 			exit(OTP_EXIT_FAILED);
 		}
 	}

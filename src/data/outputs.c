@@ -588,17 +588,32 @@ char *otp_outputs_begin(otp_outputs *o, size_t i, otp_error *err)
 	return NULL;
 }
 
-bool otp_outputs_end(otp_outputs *o, size_t i, otp_error *err)
+bool otp_outputs_read_back(const otp_outputs *o, size_t i, otp_written *written, otp_error *err)
+{
+	char *path = otp_outputs_path(o, i);
+	written->output = i;
+	bool ok = digest_file(path, &written->bytes, &written->digest) ||
+		  otp_fail_machine(err, path, "cannot be read back: %s", strerror(errno));
+	otp_free(path);
+	return ok;
+}
+
+bool otp_outputs_note(otp_outputs *o, const otp_written *written, otp_error *err)
 {
 	/* Now and then, so that a killed process leaves few outputs that nobody knows; at little cost. */
 	const double seconds = 5, share = 20;
-	output *x = &o->planned.each[i];
-	char *path = path_of(o, x->name);
-	x->done = digest_file(path, &x->bytes, &x->digest);
-	bool ok = x->done || otp_fail_machine(err, path, "cannot be read back: %s", strerror(errno));
-	otp_free(path);
-	o->made += x->done;
-	return ok && (otp_seconds() - o->saved_at < seconds + share * o->save_took || save(o, err));
+	output *x = &o->planned.each[written->output];
+	x->bytes = written->bytes;
+	x->digest = written->digest;
+	x->done = true;
+	o->made++;
+	return otp_seconds() - o->saved_at < seconds + share * o->save_took || save(o, err);
+}
+
+bool otp_outputs_end(otp_outputs *o, size_t i, otp_error *err)
+{
+	otp_written written;
+	return otp_outputs_read_back(o, i, &written, err) && otp_outputs_note(o, &written, err);
 }
 
 static bool remove_stale(otp_outputs *o, otp_error *err)

@@ -41,6 +41,13 @@ char *otp_outputs_path(const otp_outputs *o, size_t i);
 char *otp_outputs_begin(otp_outputs *o, size_t i, otp_error *err);
 /* Output i is there, whole. */
 bool otp_outputs_end(otp_outputs *o, size_t i, otp_error *err);
+/* The same in two, where another process wrote it: what was written, read back by whoever wrote it; and that
+ * it is there, noted by the one who keeps the manifest. */
+typedef struct otp_written {
+	uint64_t output, bytes, digest;
+} otp_written;
+bool otp_outputs_read_back(const otp_outputs *o, size_t i, otp_written *written, otp_error *err);
+bool otp_outputs_note(otp_outputs *o, const otp_written *written, otp_error *err);
 /* After the last, also where the work failed (ok false): writes the manifest, and removes what earlier runs
  * left of the series planned where all went well. Returns ok, false where that fails. */
 bool otp_outputs_finish(otp_outputs *o, bool ok, otp_error *err);

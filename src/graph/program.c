@@ -74,8 +74,10 @@ static void add_call(otp_program *p, const otp_node *node, otp_program_options o
 	call->precision = options.precision;
 	call->device = p->device;
 	call->planned = p->planned;
-	call->share = options.share;
-	call->shares = options.shares ? options.shares : 1;
+	call->process = options.process;
+	call->processes = options.processes ? options.processes : 1;
+	call->worker = options.worker;
+	call->workers = options.workers ? options.workers : 1;
 	for (int i = 0; i < node->input_count; i++)
 		call->in[i] = tensor_of(p, node->in[i]);
 	call->out = tensor_of(p, node);
@@ -163,7 +165,7 @@ static void make_poison(otp_program *p)
 static otp_plan *make_plan(const otp_backend *backend, const otp_graph *g, otp_program_options options)
 {
 	bool narrow = options.precision == OTP_PRECISION_BF16 && backend->element_bytes[OTP_BF16];
-	otp_type *types = otp_storage_types(g, narrow);
+	otp_type *types = otp_storage_types(g, narrow, options.narrow_spans);
 	otp_plan *plan = otp_plan_new(g, options.types ? options.types : types, backend->element_bytes);
 	otp_free(types);
 	return plan;
@@ -263,7 +265,11 @@ void otp_program_free(otp_program *p)
 
 static void poison_tensor(otp_program *p, otp_tensor t)
 {
-	p->backend->upload(p->device, t.data, t.type, p->nan_values, otp_shape_count(t.shape));
+	int64_t count = otp_shape_count(t.shape), row = t.step ? t.shape.c : count;
+	size_t apart = (size_t)t.step * p->backend->element_bytes[t.type];
+	char *at = t.data;
+	for (int64_t i = 0; i < count; i += row, at += apart)
+		p->backend->upload(p->device, at, t.type, p->nan_values, row);
 }
 
 /* One call with every byte that the plan calls free, or not yet written, made NaN. */

@@ -21,6 +21,7 @@ struct otp_group {
 	const otp_group_home *home;
 	place *places; /* by rank */
 	bool agreed;   /* that it failed */
+	const char *advice;
 };
 
 /* A program is in one group; a thread that watches has no other way to it. */
@@ -44,32 +45,76 @@ static int started(void)
 	return open > 0 ? open : pmi > 0 ? pmi : getenv("PMIX_RANK") ? 0 : 1;
 }
 
-static int started_rank(void)
+/* As torchrun starts them; 1: it did not. */
+static int started_for_gpus(void)
 {
-	static const char *const RANKS[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"};
-	for (int i = 0; i < 3; i++)
-		if (number(RANKS[i]) >= 0)
-			return number(RANKS[i]);
+	int count = number("WORLD_SIZE");
+	return started() == 1 && getenv("RANK") && count > 1 ? count : 1;
+}
+
+bool otp_group_for_gpus(void) { return started_for_gpus() > 1; }
+
+static int first_of(const char *const *variables, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (number(variables[i]) >= 0)
+			return number(variables[i]);
 	return 0;
 }
 
-static const otp_group_home *load(const char *file, otp_error *err)
+static int started_rank(void)
 {
-	char path[OTP_PLUGIN_PATH], why[256] = "";
+	static const char *const RANKS[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"};
+	return first_of(RANKS, 3);
+}
+
+/* Among the processes of this machine. */
+static int started_neighbour(void)
+{
+	static const char *const RANKS[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"};
+	return first_of(RANKS, 3);
+}
+
+void otp_group_end_others(void)
+{
+	/* Without success the launcher would end process 0 before it has spoken. */
+	if (otp_group_for_gpus() ? number("RANK") > 0 : started() != 1 && started_rank() != 0)
+		exit(OTP_EXIT_OK);
+}
+
+static void say_lost(int rank, int seconds)
+{
+	char who[HOST_BYTES + 40] = "";
+	const char *advice = own && own->advice ? own->advice : "";
+	if (own && own->places[rank].pid)
+		snprintf(who, sizeof who, " (%s, pid %d)", own->places[rank].host, own->places[rank].pid);
+	if (seconds)
+		otp_log_error("process %d%s: nothing was heard of it for %d seconds; all end%s", rank, who,
+			      seconds, advice);
+	else
+		otp_log_error("process %d%s: it ended; all end%s", rank, who, advice);
+}
+
+/* A plugin of MPI's, whose own plugins look for its symbols among the program's, or NCCL's. */
+static const otp_group_home *load(const char *file, const char *variable, const char *what, int flags,
+				  int seconds, otp_error *err)
+{
+	char path[OTP_PLUGIN_PATH], why[512] = "";
 	otp_group_start *start = NULL;
-	if (!otp_plugin_find(file, "OTPLAN_MPI_PLUGIN", "MPI", path, err))
+	const otp_group_terms terms = {sizeof(otp_group_home), seconds, say_lost};
+	if (!otp_plugin_find(file, variable, what, path, err))
 		return NULL;
-	/* Open MPI's own plugins look for its symbols among the program's. */
-	void *plugin = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+	void *plugin = dlopen(path, RTLD_NOW | flags);
 	void *symbol = plugin ? dlsym(plugin, OTP_GROUP_START) : NULL;
 	memcpy(&start, &symbol, sizeof start);
 	if (!start) {
-		otp_fail_machine(err, "MPI", "%s cannot be loaded: %s", file, dlerror());
+		const char *reason = plugin ? "it is of another build" : dlerror();
+		otp_fail_machine(err, what, "%s cannot be loaded: %s", file, reason);
 		return NULL;
 	}
-	const otp_group_home *home = start(sizeof *home, why, sizeof why);
+	const otp_group_home *home = start(&terms, why, sizeof why);
 	if (!home)
-		otp_fail_machine(err, "MPI", "%s", why);
+		otp_fail_machine(err, what, "%s", why);
 	return home;
 }
 
@@ -94,20 +139,8 @@ static otp_group *new_group(const otp_group_home *home)
 	return g;
 }
 
-bool otp_group_join(otp_group **group, otp_error *err)
+static bool enter(const otp_group_home *home, otp_group **group, otp_error *err)
 {
-	*group = NULL;
-	int count = started(), torch = number("WORLD_SIZE");
-	if (count == 1)
-		return torch <= 1 || !getenv("RANK") ||
-		       otp_fail(
-			   err, "WORLD_SIZE",
-			   "and RANK start processes on GPUs alone, which this version does not connect; on "
-			   "CPUs type: mpirun -n %d otplan train ...",
-			   torch);
-	otp_log_hush(started_rank() != 0);
-	bool open_mpi = number("PMI_SIZE") < 0;
-	const otp_group_home *home = load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so", err);
 	if (!home)
 		return false;
 	if (home->size == 1) {
@@ -121,32 +154,71 @@ bool otp_group_join(otp_group **group, otp_error *err)
 	return true;
 }
 
-bool otp_group_refuse(const char *command, otp_error *err)
+static bool refuse_cpus(otp_error *err)
 {
-	if (started() <= 1)
+	int count = started_for_gpus();
+	if (count == 1)
 		return true;
-	if (started_rank() != 0)
-		exit(OTP_EXIT_USAGE); /* process 0 says it */
-	return otp_fail(err, command, "is not split over processes: start it without mpirun or srun");
+	otp_group_end_others();
+	return otp_fail(err, "WORLD_SIZE",
+			"and RANK start processes that train on a GPU each (--device cuda); on CPUs type: "
+			"mpirun -n %d otplan ...",
+			count);
 }
 
-static void tell_alone(const otp_group *g, const otp_error *err)
+bool otp_group_join(otp_group **group, otp_error *err)
+{
+	*group = NULL;
+	if (started() == 1)
+		return refuse_cpus(err);
+	otp_log_hush(started_rank() != 0);
+	bool open_mpi = number("PMI_SIZE") < 0;
+	const otp_group_home *home = load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so",
+					  "OTPLAN_MPI_PLUGIN", "MPI", RTLD_GLOBAL, 0, err);
+	if (!home && started_neighbour() > 0)
+		exit(OTP_EXIT_OK); /* the first process of this machine says it */
+	return enter(home, group, err);
+}
+
+bool otp_group_join_gpus(otp_group **group, bool gpu, int seconds, otp_error *err)
+{
+	*group = NULL;
+	if (!gpu)
+		return refuse_cpus(err);
+	otp_log_hush(number("RANK") != 0);
+	return enter(load("otplan_cuda.so", "OTPLAN_CUDA_PLUGIN", "CUDA", RTLD_LOCAL, seconds, err), group,
+		     err);
+}
+
+bool otp_group_on_gpus(const otp_group *g) { return g && g->home->on_gpus; }
+
+bool otp_group_refuse(const char *command, otp_error *err)
+{
+	otp_group_end_others();
+	return started() <= 1 ||
+	       otp_fail(err, command, "is not split over processes: start it without mpirun or srun");
+}
+
+static void tell(const otp_group *g, const otp_error *err)
 {
 	const place *p = &g->places[g->home->rank];
 	if (g->home->rank == 0)
-		otp_log("otplan: %s", err->text);
+		otp_log_error("%s", err->text);
 	else
-		otp_log("otplan: process %d (%s): %s", g->home->rank, p->host, err->text);
+		otp_log_error("process %d (%s): %s", g->home->rank, p->host, err->text);
 }
 
-void otp_group_leave(otp_group *g, const otp_error *err)
+void otp_group_leave(otp_group *g, otp_error *err)
 {
 	if (!g)
 		return;
-	if (err->exit_code && !g->agreed) {
-		tell_alone(g, err);
+	/* Now: the launcher ends the others as soon as one has ended without success. */
+	fflush(stdout);
+	if (err->exit_code && *err->text)
+		tell(g, err);
+	if (err->exit_code && !g->agreed)
 		g->home->abort(err->exit_code);
-	}
+	err->text[0] = 0;
 	g->home->leave();
 	own = NULL;
 	otp_free(g->places);
@@ -154,6 +226,8 @@ void otp_group_leave(otp_group *g, const otp_error *err)
 }
 
 /* ---- workers ---- */
+
+int otp_group_neighbour(const otp_group *g) { return g ? g->home->local : 0; }
 
 int otp_group_threads(const otp_group *g)
 {
@@ -199,6 +273,26 @@ void otp_group_broadcast(const otp_group *g, void *memory, size_t bytes)
 {
 	if (g)
 		g->home->broadcast(memory, bytes);
+}
+
+void otp_group_gather(const otp_group *g, const void *given, size_t bytes, char **all, size_t *at)
+{
+	int size = otp_group_size(g), rank = otp_group_rank(g);
+	size_t counts[size], places[size + 1];
+	for (int r = 0; r <= size; r++)
+		places[r] = (size_t)r * sizeof *counts;
+	counts[rank] = bytes;
+	otp_group_all_gather(g, counts, places);
+	at[0] = 0;
+	for (int r = 0; r < size; r++)
+		at[r + 1] = at[r] + counts[r];
+	*all = rank == 0 ? otp_calloc(at[size] + 1, 1) : NULL;
+	otp_piece send = {0, (void *)given, bytes}, receive[size];
+	for (int r = 1; *all && r < size; r++)
+		receive[r] = (otp_piece){r, *all + at[r], counts[r]};
+	if (*all && bytes)
+		memcpy(*all, given, bytes);
+	otp_group_exchange(g, &send, rank > 0, receive + 1, rank > 0 ? 0 : size - 1);
 }
 
 int otp_group_most(const otp_group *g, int value)
@@ -255,17 +349,10 @@ bool otp_group_same(otp_group *g, const char *what, const char *text, otp_error 
 	return otp_group_agree(g, same, err);
 }
 
-static void say_lost(int rank, int seconds)
+void otp_group_watch(otp_group *g, int seconds, const char *advice)
 {
-	const place *p = &own->places[rank];
-	otp_log(
-	    "otplan: process %d (%s, pid %d): nothing was heard of it for %d seconds; all end, continue with "
-	    "--resume",
-	    rank, p->host, p->pid, seconds);
-}
-
-void otp_group_watch(otp_group *g, int seconds)
-{
-	if (g)
-		g->home->watch(seconds, say_lost);
+	if (!g)
+		return;
+	g->advice = advice;
+	g->home->watch(seconds);
 }

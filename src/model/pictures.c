@@ -39,8 +39,8 @@ typedef struct tile_task {
 typedef struct studio {
 	otp_translator *t;
 	const otp_pictures *job;
-	int h, w, c; /* of the model, and so of a tile */
-	int64_t count, next_picture;
+	int h, w, c;			   /* of the model, and so of a tile */
+	int64_t step, count, next_picture; /* count and next_picture: of those that are asked for */
 	int next_sample;
 	subject *last; /* the subject of the next sample, where it is open */
 	canvas **open; /* in the order of their samples */
@@ -332,7 +332,7 @@ static int tiles_left(const canvas *v) { return v->of->across.count - v->issued;
 static bool open_next(studio *u, otp_error *err)
 {
 	if (!u->last)
-		u->last = open_subject(u, u->next_picture, err);
+		u->last = open_subject(u, u->job->first + u->next_picture * u->step, err);
 	if (!u->last)
 		return false;
 	if (u->open_count == u->open_room) {
@@ -446,7 +446,7 @@ static double done(const studio *u)
 	double samples = (double)u->finished;
 	for (size_t i = 0; i < u->open_count; i++)
 		samples += (double)u->open[i]->strip / u->open[i]->of->down.count;
-	return samples / ((double)u->count * u->job->samples);
+	return u->count ? samples / ((double)u->count * u->job->samples) : 1;
 }
 
 static void studio_close(studio *u)
@@ -468,7 +468,9 @@ bool otp_pictures_translate(otp_translator *t, const otp_pictures *p, otp_error 
 {
 	size_t round = (size_t)otp_sampler_round(t->sampler), floats = (size_t)t->sample_floats;
 	studio u = {.t = t, .job = p, .h = t->arch.h, .w = t->arch.w, .c = t->arch.c};
-	u.count = otp_dataset_describe(p->set).count;
+	u.step = p->step ? p->step : 1;
+	int64_t beyond = otp_dataset_describe(p->set).count - p->first;
+	u.count = beyond > 0 ? (beyond - 1) / u.step + 1 : 0;
 	u.round = otp_calloc(round, sizeof *u.round);
 	u.y = otp_calloc(otp_mul_size(round, floats), sizeof *u.y);
 	u.eps = otp_calloc(otp_mul_size(round, floats), sizeof *u.eps);

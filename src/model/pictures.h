@@ -25,6 +25,7 @@ otp_fit otp_fit_of(const otp_translator *t);
 
 typedef struct otp_pictures {
 	const otp_dataset *set; /* of otp_translator_open_pictures, with the same fit */
+	int64_t first, step;	/* its pictures first, first + step, ... alone; step 0: all */
 	otp_fit fit;
 	int samples;
 	bool keep_luminance; /* colours of the result on the picture's own luminance, at its own size; models

@@ -1,23 +1,7 @@
 #!/usr/bin/env bash
 # One run over several processes: the bits of one, wherever it is started, moved to, stopped and killed.
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/processes.sh"
 
-if [[ ! -e ${OTPLAN%/*}/otplan_openmpi.so ]] || ! command -v mpirun.openmpi >/dev/null; then
-	echo "skipped: no Open MPI (libopenmpi-dev, openmpi-bin) when this was built"
-	exit 77
-fi
-# More processes than cores, and root in containers, are fine here.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
-
-# many N CODE ARGUMENTS...: otplan in N processes.
-many() {
-	local count=$1 expected=$2 code=0
-	shift 2
-	timeout 100 mpirun.openmpi -n "$count" "$OTPLAN" "$@" >out 2>err </dev/null || code=$?
-	[[ $code == "$expected" ]] || depth=2 fail "$count processes, otplan $*: exit code $code, expected $expected"
-	tidy
-}
 figures() { grep -oE '"(step|loss_potential|loss_transport|cost|r1|sigma|transport_cost|target_distance|diversity)":[^,}]*' "$1/metrics.jsonl"; }
 # alike RUN RUN: what was learned, measured and drawn.
 alike() {
@@ -110,7 +94,7 @@ title "what is refused"
 code=0
 RANK=0 WORLD_SIZE=2 "$OTPLAN" train "${placed[@]}" --out never >out 2>err </dev/null || code=$?
 [[ $code == 2 ]] || fail "exit code $code"
-complains 'mpirun -n 2 otplan train'
+complains 'mpirun -n 2 otplan'
 many 2 2 train "${placed[@]}" --parts 50 --out never
 [[ $(grep -c '^otplan: ' err) == 1 ]] || fail "said more than once"
 many 2 2 verify
