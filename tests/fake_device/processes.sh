@@ -152,10 +152,10 @@ ends 1
 complains0 'MASTER_ADDR is not set'
 OTPLAN_FAKE_FAIL=ncclCommInitRank:1 begin 2 train "${placed[@]}" "${device[@]}" --out never
 ends 1
-rm -rf "${TMPDIR:?}"/*
 complains0 'cannot be connected'
 RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 exits 1 train "${placed[@]}" "${device[@]}" --process-timeout 2 --out never
 complains '1 of 2 processes came in 2 seconds; process 1 is the first that did not'
+rm -rf "${TMPDIR:?}"/* # what an NCCL that no process joins leaves
 MASTER_PORT=$((MASTER_PORT + 1))
 RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 "$OTPLAN" train "${placed[@]}" "${device[@]}" --seed 1 --out never >out.0 2>err.0 </dev/null &
 ranks=($!)
