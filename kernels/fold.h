@@ -37,6 +37,17 @@ static inline otp_fold otp_fold_make(otp_shape a, otp_shape b, otp_shape out)
 	return f;
 }
 
+/* The same of two tensors; where rows of either lie apart, both are of the output's shape. */
+static inline otp_fold otp_fold_of(const otp_tensor *a, const otp_tensor *b, otp_shape out)
+{
+	if (!a->step && !b->step)
+		return otp_fold_make(a->shape, b->shape, out);
+	otp_fold f = {{1, 1, otp_shape_count(out) / out.c, out.c},
+		      {0, 0, otp_row_step(a), 1},
+		      {0, 0, otp_row_step(b), 1}};
+	return f;
+}
+
 /* A small shape within a big one: dimensions alternate between kept (even
  * entries) and reduced (odd entries), the innermost kept one last. */
 typedef struct otp_lanes {

@@ -119,22 +119,67 @@ static void mark_needed(const otp_graph *g, lifetime *lives)
 	}
 }
 
-/* None but norms may read what lies apart, as scale or shift. */
-static void check_readers(const otp_graph *g, const otp_plan *plan, const otp_node *of)
+/* Whether kernels are known to read input i of a node where its rows lie apart. */
+static bool may_read_rows(const otp_node *node, int i)
+{
+	if (strncmp(otp_op_name(node->op), "norm_", 5) == 0)
+		return i == 2 || i == 3 || i == 5 || i == 6;
+	if (node->op == OTP_OP_sum)
+		return node->shape.n == 1 && node->in[0]->shape.h == 1 && node->in[0]->shape.w == 1 &&
+		       node->shape.c == node->in[0]->shape.c;
+	if (node->op == OTP_OP_add)
+		return otp_shape_equal(node->in[0]->shape, node->in[1]->shape);
+	return node->op == OTP_OP_affine || node->op == OTP_OP_down2 || node->op == OTP_OP_up2;
+}
+
+/* But for the concat that it is a part of. */
+static void check_readers(const otp_graph *g, const otp_plan *plan, const otp_node *of, int whole)
 {
 	for (int id = of->id + 1; id < otp_graph_size(g); id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		for (int i = 0; i < node->input_count && plan->place[id].live; i++)
-			if (node->in[i] == of)
-				assert_true((i == 2 || i == 3) &&
-					    strncmp(otp_op_name(node->op), "norm_", 5) == 0);
+			if (node->in[i] == of && id != whole)
+				assert_true(may_read_rows(node, i));
 	}
+}
+
+static bool is_whole(const otp_graph *g, const otp_plan *plan, int id)
+{
+	return plan->place[id].view && plan->place[id].live && otp_graph_node(g, id)->op == OTP_OP_concat;
+}
+
+/* The concats that what is written into them lies in, [nodes]; -1: memory of its own, or a view's. */
+static int *find_wholes(const otp_graph *g, const otp_plan *plan)
+{
+	int count = otp_graph_size(g), *whole = otp_calloc((size_t)count, sizeof *whole);
+	for (int id = 0; id < count; id++)
+		whole[id] = -1;
+	for (int id = count - 1; id >= 0; id--) {
+		const otp_node *node = otp_graph_node(g, id);
+		int64_t begin = 0;
+		for (int i = 0; i < 2 && is_whole(g, plan, id); i++) {
+			const otp_node *part = node->in[i];
+			const otp_place *lies = &plan->place[part->id];
+			assert_true(node->attr.axis.axis == OTP_AXIS_C && whole[part->id] < 0 &&
+				    !part->output);
+			assert_true(part->op == OTP_OP_norm_sums || is_whole(g, plan, part->id));
+			assert_true(lies->type == plan->place[id].type);
+			whole[part->id] = whole[id] < 0 ? id : whole[id];
+			assert_int_equal(lies->step, otp_graph_node(g, whole[part->id])->shape.c);
+			assert_int_equal(lies->offset, plan->place[id].offset + begin);
+			begin += part->shape.c * (int64_t)BYTES[lies->type];
+			check_readers(g, plan, part, id);
+		}
+	}
+	return whole;
 }
 
 /* A view is a reshape, or a slice that lies where its elements lie in what it is of. */
 static bool is_view(const otp_graph *g, const otp_plan *plan, int id)
 {
 	const otp_node *node = otp_graph_node(g, id);
+	if (node->op == OTP_OP_concat)
+		return false;
 	if (!plan->place[id].view || !plan->place[id].live)
 		return node->op == OTP_OP_reshape;
 	const otp_node *of = node->in[0];
@@ -143,9 +188,9 @@ static bool is_view(const otp_graph *g, const otp_plan *plan, int id)
 		const int all[4] = {of->shape.n, of->shape.h, of->shape.w, of->shape.c};
 		int64_t inner = otp_shape_count(of->shape) / all[node->attr.slice.axis];
 		if (plan->place[id].step) {
-			assert_true(node->attr.slice.axis == OTP_AXIS_C && all[1] == 1 && all[2] == 1);
+			assert_true(node->attr.slice.axis == OTP_AXIS_C);
 			assert_int_equal(plan->place[id].step, all[3]);
-			check_readers(g, plan, node);
+			check_readers(g, plan, node, -1);
 			inner = 1;
 		} else
 			for (int axis = 0; axis < (int)node->attr.slice.axis; axis++) {
@@ -165,12 +210,13 @@ static lifetime *find_lifetimes(const otp_graph *g, const otp_plan *plan)
 {
 	int count = otp_graph_size(g);
 	lifetime *lives = otp_calloc((size_t)count, sizeof *lives);
+	int *whole = find_wholes(g, plan);
 	mark_needed(g, lives);
 	for (int id = 0; id < count; id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		lifetime *l = &lives[id];
 		bool leaf = node->op == OTP_OP_LEAF;
-		l->base = is_view(g, plan, id) ? lives[node->in[0]->id].base : id;
+		l->base = is_view(g, plan, id) ? lives[node->in[0]->id].base : whole[id] < 0 ? id : whole[id];
 		l->first = leaf ? -1 : id;
 		l->last = leaf || node->output ? INT_MAX : id;
 		l->begin = plan->place[id].offset;
@@ -180,6 +226,10 @@ static lifetime *find_lifetimes(const otp_graph *g, const otp_plan *plan)
 			read->last = read->last < id ? id : read->last;
 		}
 	}
+	for (int id = 0; id < count; id++) /* a whole is there from its first part on */
+		if (whole[id] >= 0 && lives[whole[id]].first > id)
+			lives[whole[id]].first = id;
+	otp_free(whole);
 	return lives;
 }
 
@@ -275,12 +325,51 @@ static otp_node *any_like(random_graph *r, dice *d, otp_shape s)
 	return NULL;
 }
 
+/* What reads a slice of wider rows, of 16 channels of 32. */
+static otp_node *part_of_rows(otp_node *a, otp_node *b, int how)
+{
+	otp_node *all = otp_concat(otp_pad(a, OTP_AXIS_C, 0, 16), otp_pad(b, OTP_AXIS_C, 0, 16), OTP_AXIS_C);
+	otp_node *second = otp_slice(all, OTP_AXIS_C, 16, 16);
+	otp_shape each = otp_shape4(a->shape.n, 1, 1, 16);
+	switch (how) {
+	case 0:
+		return otp_affine(otp_add(second, otp_slice(all, OTP_AXIS_C, 0, 16)), 0.5f, 0);
+	case 1:
+		return otp_affine(second, 0.5f, 0.25f);
+	case 2:
+		return otp_affine(otp_sum(otp_up2(second, OTP_FILTER_FIR, 1), each),
+				  0.25f / (float)(a->shape.h * a->shape.w), 0);
+	default:
+		all = otp_affine(otp_sum(all, otp_shape4(a->shape.n, 1, 1, 32)),
+				 1.0f / (float)(a->shape.h * a->shape.w), 0);
+		return otp_affine(otp_sum(otp_slice(all, OTP_AXIS_C, 16, 16), otp_shape4(1, 1, 1, 16)),
+				  1.0f / (float)a->shape.n, 0);
+	}
+}
+
+/* Sums of two norms, with those of a third behind them, and what reads one of them in its place. */
+static otp_node *of_norms(otp_node *a, otp_node *b)
+{
+	otp_attr attr = {.norm = {.groups = 4, .eps = 1, .silu = true}};
+	otp_node *x = otp_pad(a, OTP_AXIS_C, 0, 16), *g = otp_pad(b, OTP_AXIS_C, 0, 16);
+	otp_node *scale = otp_affine(otp_sum(x, otp_shape4(x->shape.n, 1, 1, 16)),
+				     1.0f / (float)(x->shape.h * x->shape.w), 0);
+	otp_node *stats = otp_norm_stats(x, attr);
+	otp_node *one = otp_norm_sums(x, stats, scale, scale, g, attr);
+	otp_node *two = otp_norm_sums(x, stats, scale, scale, otp_affine(g, 0.5f, 0), attr);
+	otp_node *three = otp_norm_sums(x, stats, scale, scale, otp_affine(g, -0.5f, 0), attr);
+	otp_node *gx = otp_norm_dgrad(x, stats, scale, scale, g, two, attr);
+	otp_node *all = otp_concat(otp_concat(one, two, OTP_AXIS_C), three, OTP_AXIS_C);
+	otp_node *mean = otp_affine(otp_sum(all, otp_shape4(all->shape.n, 1, 1, 1)), 1e-4f, 0);
+	return otp_affine(otp_add(gx, mean), 0.1f, 0);
+}
+
 static otp_node *grow(random_graph *r, dice *d)
 {
 	otp_node *a = any(r, d), *b = any_like(r, d, a->shape);
 	int c = a->shape.c;
 	b = b ? b : a;
-	switch (throw_dice(d, 13)) {
+	switch (throw_dice(d, 15)) {
 	case 0:
 		return otp_mul(a, b);
 	case 1:
@@ -308,6 +397,10 @@ static otp_node *grow(random_graph *r, dice *d)
 		return a->shape.n > 1 && c <= 16
 			   ? otp_slice(otp_pad(a, OTP_AXIS_C, 0, 16), OTP_AXIS_N, 1, a->shape.n - 1)
 			   : otp_copy(a);
+	case 12:
+		return c <= 16 ? part_of_rows(a, b, throw_dice(d, 4)) : otp_copy(a);
+	case 13:
+		return c <= 16 ? of_norms(a, b) : otp_copy(a);
 	default:
 		return otp_affine(a, -0.75f, 0.25f);
 	}
@@ -343,13 +436,18 @@ static random_graph random_graph_make(uint32_t which)
 static otp_type *random_types(const otp_graph *g, uint32_t which)
 {
 	dice d = {.stream = otp_stream_make(which, 1, 0)};
-	otp_type *types = otp_storage_types(g, false);
+	otp_type *types = otp_storage_types(g, false, 0);
 	for (int id = 0; which % 2 && id < otp_graph_size(g); id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		if (node->op == OTP_OP_reshape)
 			types[id] = types[node->in[0]->id];
-		else if (node->op != OTP_OP_LEAF && !node->output && throw_dice(&d, 2))
+		else if (node->op != OTP_OP_LEAF && !node->output && node->op != OTP_OP_norm_stats &&
+			 node->op != OTP_OP_norm_sums && throw_dice(&d, 2))
 			types[id] = OTP_BF16;
+		bool norm = strncmp(otp_op_name(node->op), "norm_", 5) == 0;
+		for (int i = 1; norm && i < node->input_count; i++)
+			if (i != 4) /* all but the gradient are statistics, channels and sums */
+				types[node->in[i]->id] = OTP_F32;
 	}
 	return types;
 }
@@ -508,7 +606,7 @@ static void maps_are_stored_in_bf16(void **state)
 	for (int kind = 0; kind < STEP_KINDS; kind++) {
 		step_setup s = setup_make(arch, (enum step_kind)kind, OTP_G_SOFTPLUS);
 		const otp_graph *g = s.step.graph;
-		otp_type *types = otp_storage_types(g, true), *plain = otp_storage_types(g, false);
+		otp_type *types = otp_storage_types(g, true, 0), *plain = otp_storage_types(g, false, 0);
 		for (int id = 0; id < otp_graph_size(g); id++) {
 			check_stored_type(otp_graph_node(g, id), types[id], arch->vectors);
 			assert_true(plain[id] == otp_graph_node(g, id)->type);
@@ -519,6 +617,46 @@ static void maps_are_stored_in_bf16(void **state)
 	}
 }
 
+/* In a network whose channels fill lines of memory no slice of a gradient is cut out, and the norms' sums are
+ * made where the gradient of all of them lies. */
+static void parts_lie_in_their_wholes(void **state)
+{
+	(void)state;
+	otp_arch arch = ARCHS[0];
+	arch.width = arch.potential_width = 32;
+	step_setup s = setup_make(&arch, STEP_TRANSPORT, OTP_G_LINEAR);
+	otp_params_arrange(s.t);
+	otp_params_arrange(s.v);
+	otp_graph_free(s.step.graph);
+	otp_objective o = {.arch = arch, .tau = 0.1};
+	s.step = otp_transport_step(&o, s.t, s.v, SAMPLES, SAMPLES, 0);
+	for (int bf16 = 0; bf16 < 2; bf16++) {
+		const otp_graph *g = s.step.graph;
+		otp_type *types = otp_storage_types(g, bf16, 0);
+		otp_plan *plan = otp_plan_new(g, types, BYTES);
+		int slices = 0, wholes = 0;
+		check_plan(g, types);
+		for (int id = 0; id < otp_graph_size(g); id++) {
+			const otp_node *node = otp_graph_node(g, id);
+			bool live = plan->place[id].live && node->shape.n > 1;
+			if (live && node->op == OTP_OP_slice && node->shape.h > 1 &&
+			    node->shape.c % 32 == 0) {
+				assert_true(plan->place[id].view);
+				slices++;
+			}
+			if (live && node->op == OTP_OP_concat && node->shape.h == 1) {
+				assert_true(plan->place[id].view);
+				wholes++;
+			}
+		}
+		assert_int_equal(slices, 2 * arch.levels * (arch.blocks + 1));
+		assert_in_range(wholes, 10, 100);
+		otp_plan_free(plan);
+		otp_free(types);
+	}
+	setup_free(&s);
+}
+
 static void step_plans_keep_values_apart(void **state)
 {
 	const otp_arch *arch = *state;
@@ -527,7 +665,7 @@ static void step_plans_keep_values_apart(void **state)
 		step_setup s =
 		    setup_make(arch, (enum step_kind)kind, turn % 2 ? OTP_G_LINEAR : OTP_G_SOFTPLUS);
 		for (int bf16 = 0; bf16 < 2; bf16++) {
-			otp_type *types = otp_storage_types(s.step.graph, bf16);
+			otp_type *types = otp_storage_types(s.step.graph, bf16, 0);
 			double share = check_plan(s.step.graph, types);
 			otp_free(types);
 			assert_true(share <
@@ -718,14 +856,11 @@ typedef struct test_row {
 	}
 
 static const test_row ROWS[] = {
-    ROW(random_plans_keep_values_apart, false),
-    ROW(random_programs_survive_poison, false),
-    ROW(maps_are_stored_in_bf16, true),
-    ROW(step_plans_keep_values_apart, true),
-    ROW(steps_survive_poison, true),
+    ROW(random_plans_keep_values_apart, false), ROW(random_programs_survive_poison, false),
+    ROW(maps_are_stored_in_bf16, true),		ROW(parts_lie_in_their_wholes, false),
+    ROW(step_plans_keep_values_apart, true),	ROW(steps_survive_poison, true),
 #ifdef COUNTS_ALLOCATIONS
-    ROW(allocations_are_counted, false),
-    ROW(programs_allocate_nothing, true),
+    ROW(allocations_are_counted, false),	ROW(programs_allocate_nothing, true),
     ROW(engine_steps_allocate_nothing, true),
 #endif
 };

@@ -25,7 +25,7 @@ enum { BF16_BATCH = 4 };
 static int longest_chain(const otp_graph *g)
 {
 	int count = otp_graph_size(g), longest = 0;
-	otp_type *types = otp_storage_types(g, true);
+	otp_type *types = otp_storage_types(g, true, 0);
 	int *chain = otp_calloc((size_t)count, sizeof *chain);
 	for (int id = 0; id < count; id++) {
 		const otp_node *node = otp_graph_node(g, id);

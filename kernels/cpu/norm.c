@@ -17,7 +17,8 @@ typedef struct sample {
 	const float *x, *g;
 	float *mean, *gain, *shift; /* gain = scale rstd */
 	float *rest, *tilt;	    /* gx = gain du - rest - tilt d */
-	const float *elsewhere;	    /* norm_dgrad_merge's r and scale */
+	const float *elsewhere;	    /* norm_dgrad_merge's r, its rows so far apart, and scale */
+	int apart;
 	float merged;
 } sample;
 
@@ -32,8 +33,7 @@ static size_t coefficient_bytes(const otp_call *call)
 static const float *sample_data(const otp_tensor *t, int n)
 {
 	otp_shape s = t->shape;
-	int64_t step = t->step ? t->step : (int64_t)s.h * s.w * s.c;
-	return (const float *)t->data + (s.n == 1 ? 0 : n * step);
+	return (const float *)t->data + (s.n == 1 ? 0 : n * (int64_t)s.h * s.w * otp_row_step(t));
 }
 
 static sample open_sample(const otp_call *call, int n)
@@ -221,7 +221,7 @@ static void run_norm_sums(const otp_call *call)
 	int c = shape.c, groups = call->attr.norm.groups, size = c / groups;
 	bool silu = call->attr.norm.silu;
 	float *out = call->out.data;
-	for (int n = 0; n < shape.n; n++, out += 2 * c) {
+	for (int n = 0; n < shape.n; n++, out += otp_row_step(&call->out)) {
 		sample s = open_sample(call, n);
 		s.g = sample_data(&call->in[4], n);
 		for (int j = 0, width; j < c; j += width) {
@@ -270,7 +270,7 @@ OTP_INLINE void dgrad_rows(float *gx, const sample *s, bool silu, bool merge)
 			if (merge)
 				gx[j] = s->merged * (gx[j] + elsewhere[j]);
 		}
-		elsewhere += merge ? c : 0;
+		elsewhere += merge ? s->apart : 0;
 	}
 }
 
@@ -288,6 +288,7 @@ static void run_norm_dgrad(const otp_call *call)
 		sample s = open_sample(call, n);
 		s.g = sample_data(&call->in[4], n);
 		s.elsewhere = merge ? sample_data(&call->in[6], n) : NULL;
+		s.apart = otp_row_step(&call->in[6]);
 		s.merged = call->attr.norm.scale;
 		prepare_dgrad(call, &s, n);
 		(merge	? silu ? merge_silu : merge_plain

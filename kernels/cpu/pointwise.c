@@ -22,13 +22,28 @@
 			    q_value);                                                                        \
 	}
 
-UNARY(affine, call->attr.affine.scale, call->attr.affine.offset, p *x + q)
 UNARY(lrelu, call->attr.slope.slope, 0, otp_lrelu_f(x, p))
 UNARY(silu, 0, 0, otp_silu_f(x))
 UNARY(sigmoid, 0, 0, otp_sigmoid_f(x))
 UNARY(softplus, 0, 0, otp_softplus_f(x))
 UNARY(exp, 0, 0, otp_exp_f(x))
 UNARY(rsqrt, 0, 0, otp_rsqrt_f(x))
+
+OTP_SIMD static void loop_affine(float *y, const float *x, int64_t count, float scale, float offset)
+{
+#pragma omp simd
+	for (int64_t i = 0; i < count; i++)
+		y[i] = scale * x[i] + offset;
+}
+
+OTP_CPU_KERNEL(affine)
+{
+	int64_t count = otp_shape_count(call->out.shape), row = call->in[0].step ? call->out.shape.c : count;
+	const float *x = call->in[0].data;
+	for (int64_t i = 0; i < count; i += row, x += call->in[0].step)
+		loop_affine((float *)call->out.data + i, x, row, call->attr.affine.scale,
+			    call->attr.affine.offset);
+}
 
 /* y = expression of x and a gradient g of the same shape. */
 #define GATE(name, p_value, expression)                                                                      \
@@ -88,7 +103,7 @@ OTP_CPU_KERNEL(lrelu_gate_merge)
 	}                                                                                                    \
 	OTP_CPU_KERNEL(name)                                                                                 \
 	{                                                                                                    \
-		otp_fold f = otp_fold_make(call->in[0].shape, call->in[1].shape, call->out.shape);           \
+		otp_fold f = otp_fold_of(&call->in[0], &call->in[1], call->out.shape);                       \
 		const float *a = call->in[0].data, *b = call->in[1].data;                                    \
 		float *y = call->out.data;                                                                   \
 		for (int64_t i = 0; i < f.count[0]; i++)                                                     \

@@ -42,15 +42,16 @@ OTP_SIMD static void add_columns(double total[BLOCK], const float *x, int64_t ro
 		add_columns_of(total, x, rows, stride, columns);
 }
 
-/* The kept columns of one (outer, middle) position: out[j] = sum over both reduced dimensions. */
-static void sum_columns(float *out, const float *x, const int64_t *count, int64_t outer_step)
+/* The kept columns of one (outer, middle) position, rows of them `step` apart: out[j] = sum over both reduced
+ * dimensions. */
+static void sum_columns(float *out, const float *x, const int64_t *count, int64_t outer_step, int64_t step)
 {
 	int64_t columns = count[4];
 	for (int64_t j = 0, width; j < columns; j += width) {
 		double total[BLOCK] = {0};
 		width = columns - j >= BLOCK ? BLOCK : columns - j >= HALF ? HALF : columns - j;
 		for (int64_t r = 0; r < count[1]; r++)
-			add_columns(total, x + r * outer_step + j, count[3], columns, (int)width);
+			add_columns(total, x + r * outer_step + j, count[3], step, (int)width);
 		for (int64_t i = 0; i < width; i++)
 			out[j + i] = (float)total[i];
 	}
@@ -63,11 +64,12 @@ OTP_CPU_KERNEL(sum)
 	const float *x = call->in[0].data;
 	float *out = call->out.data;
 	int64_t plane = count[3] * count[4], outer_step = count[2] * plane;
+	int64_t step = call->in[0].step ? call->in[0].step : count[4]; /* apart: rows of one plane */
 	for (int64_t outer = 0; outer < count[0]; outer++)
 		for (int64_t middle = 0; middle < count[2]; middle++) {
 			const float *from = x + outer * count[1] * outer_step + middle * plane;
 			if (count[4] > 1) {
-				sum_columns(out, from, count, outer_step);
+				sum_columns(out, from, count, outer_step, step);
 			} else {
 				double total = 0;
 				for (int64_t r = 0; r < count[1]; r++)

@@ -28,16 +28,19 @@ OTP_SIMD static void weigh(float *y, const float *x, float weight, int64_t count
 			y[i] += weight * x[i];
 }
 
-/* The weighted sum of up to `count` rows of an image; rows outside it are zero. */
-static void blend_rows(float *y, const float *image, otp_shape s, const int *row, const float *weight,
-		       int count)
+/* The weighted sum of up to `count` rows of an image whose pixels lie `step` apart; rows outside it are zero.
+ */
+static void blend_rows(float *y, const float *image, otp_shape s, int step, const int *row,
+		       const float *weight, int count)
 {
-	int64_t length = (int64_t)s.w * s.c;
+	int64_t length = (int64_t)s.w * s.c, run = step == s.c ? length : s.c;
 	bool first = true;
 	for (int k = 0; k < count; k++) {
 		if (weight[k] == 0 || row[k] < 0 || row[k] >= s.h)
 			continue;
-		weigh(y, image + row[k] * length, weight[k], length, first);
+		const float *x = image + (int64_t)row[k] * s.w * step;
+		for (int64_t at = 0; at < length; at += run, x += step)
+			weigh(y + at, x, weight[k], run, first);
 		first = false;
 	}
 	if (first)
@@ -84,10 +87,11 @@ static void run_down2(const otp_call *call)
 	float *y = call->out.data, *row = open_row(call), weight[4];
 	for (int k = 0; k < 4; k++)
 		weight[k] = call->attr.resample.gain * tap[k];
-	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * in.c)
+	int step = otp_row_step(&call->in[0]);
+	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * step)
 		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * out.c) {
 			const int from[4] = {2 * h - 1, 2 * h, 2 * h + 1, 2 * h + 2};
-			blend_rows(row, x, in, from, weight, 4);
+			blend_rows(row, x, in, step, from, weight, 4);
 			down_row(y, row, out.w, out.c, tap);
 		}
 }
@@ -99,10 +103,11 @@ static void run_up2(const otp_call *call)
 	float gain = call->attr.resample.gain;
 	float *y = call->out.data, *row = open_row(call);
 	const float even[2] = {gain * tap[1], gain * tap[3]}, odd[2] = {gain * tap[2], gain * tap[0]};
-	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * in.c)
+	int step = otp_row_step(&call->in[0]);
+	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * step)
 		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * out.c) {
 			const int from[2] = {h / 2, h % 2 == 0 ? h / 2 - 1 : h / 2 + 1};
-			blend_rows(row, x, in, from, h % 2 == 0 ? even : odd, 2);
+			blend_rows(row, x, in, step, from, h % 2 == 0 ? even : odd, 2);
 			up_row(y, row, in.w, in.c, tap);
 		}
 }

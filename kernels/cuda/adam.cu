@@ -11,8 +11,10 @@ namespace otp_adam
 {
 
 /* Rows of the state and of the gradients are `columns` apart. */
-struct update {
-	const float *in, *grads, *hyper, *guard;
+template <class V> struct update {
+	const float *in;
+	V grads;
+	const float *hyper, *guard;
 	float *out;
 	view rounded; /* of the weights; data NULL: none */
 	int64_t columns, begin, end;
@@ -28,15 +30,18 @@ template <int W> __device__ pack<W> sum_of(pack<W> a, const pack<W> &b)
 	return a;
 }
 
-/* The parts' gradients, added in the order of the tree. */
-template <int W>
-__device__ pack<W> summed_gradient(const float *grads, int64_t columns, int parts, int64_t at)
+/* The parts' gradients, added in the order of the tree. ALONE: there is one. */
+template <int W, bool ALONE, class V>
+__device__ pack<W> summed_gradient(V grads, int64_t columns, int parts, int64_t at)
 {
-	pack<W> stack[OTP_TREE_LEVELS], sum = load<W>(grads + at);
+	pack<W> sum = load<W>(grads, at);
+	if (ALONE)
+		return sum;
+	pack<W> stack[OTP_TREE_LEVELS];
 	int depth = 0;
 	for (int part = 1; part < parts; part++) {
 		stack[depth++] = sum;
-		sum = load<W>(grads + part * columns + at);
+		sum = load<W>(grads, part * columns + at);
 		for (int merges = otp_tree_merges(part, parts); merges > 0; merges--)
 			sum = sum_of(stack[--depth], sum);
 	}
@@ -59,22 +64,39 @@ template <class T> __device__ T block_sum(T value)
 }
 
 /* A thread's columns, next to each other: the same whether they are read as packs or one by one. */
-enum { SQUARES_A_THREAD = OTP_NORM_COLUMNS / OTP_THREADS };
+enum { SQUARES_A_THREAD = OTP_NORM_COLUMNS / OTP_THREADS, SQUARES_IN_FLIGHT = 4 };
 
-template <int W>
-OTP_GLOBAL adam_squares(float *y, const float *grads, int64_t columns, int parts, int begin, int end)
+/* In a block of columns; zero past the last. */
+template <int W, bool ALONE, class V>
+__device__ pack<SQUARES_A_THREAD> thread_columns(V grads, int64_t columns, int parts, int block)
 {
-	for (int block = begin + (int)blockIdx.x; block < end; block += (int)gridDim.x) {
-		int64_t first = (int64_t)block * OTP_NORM_COLUMNS + threadIdx.x * SQUARES_A_THREAD;
-		float sum = 0;
-		for (int k = 0; k < SQUARES_A_THREAD && first + k < columns; k += W) {
-			pack<W> g = summed_gradient<W>(grads, columns, parts, first + k);
+	int64_t first = (int64_t)block * OTP_NORM_COLUMNS + threadIdx.x * SQUARES_A_THREAD;
+	pack<SQUARES_A_THREAD> all = {};
+	for (int k = 0; k < SQUARES_A_THREAD; k += W)
+		if (first + k < columns) {
+			pack<W> g = summed_gradient<W, ALONE>(grads, columns, parts, first + k);
 			for (int i = 0; i < W; i++)
-				sum += g.v[i] * g.v[i];
+				all.v[k + i] = g.v[i];
 		}
-		sum = block_sum(sum);
-		if (threadIdx.x == 0)
-			y[block] = sum;
+	return all;
+}
+
+template <class V, int W, bool ALONE>
+OTP_GLOBAL adam_squares(float *y, V grads, int64_t columns, int parts, int begin, int end)
+{
+	int step = (int)gridDim.x;
+	for (int block = begin + (int)blockIdx.x; block < end; block += SQUARES_IN_FLIGHT * step) {
+		pack<SQUARES_A_THREAD> held[SQUARES_IN_FLIGHT];
+		for (int k = 0; k < SQUARES_IN_FLIGHT; k++)
+			held[k] = thread_columns<W, ALONE>(grads, columns, parts, block + k * step);
+		for (int k = 0; k < SQUARES_IN_FLIGHT && block + k * step < end; k++) {
+			float sum = 0;
+			for (int i = 0; i < SQUARES_A_THREAD; i++)
+				sum += held[k].v[i] * held[k].v[i];
+			sum = block_sum(sum);
+			if (threadIdx.x == 0)
+				y[block + k * step] = sum;
+		}
 	}
 }
 
@@ -102,7 +124,7 @@ OTP_GLOBAL adam_guard(float *after, const float *before, int values, int kind, f
 }
 
 /* The state that a guard that stopped leaves as it was. */
-__device__ void keep_state(const update &u)
+template <class V> __device__ void keep_state(const update<V> &u)
 {
 	int rows = u.ema ? OTP_ROW_EMA + 1 : OTP_ROW_EMA;
 	for (int row = 0; row < rows && u.out != u.in; row++)
@@ -110,7 +132,7 @@ __device__ void keep_state(const update &u)
 			u.out[row * u.columns + at] = u.in[row * u.columns + at];
 }
 
-template <int W> OTP_GLOBAL adam_step(update u)
+template <class V, int W, bool ALONE> OTP_GLOBAL adam_step(update<V> u)
 {
 	float factor = u.guard[OTP_GUARD_FACTOR];
 	if (u.guard[OTP_GUARD_STOPPED] != 0) {
@@ -121,7 +143,7 @@ template <int W> OTP_GLOBAL adam_step(update u)
 	      c2 = u.hyper[OTP_HYPER_CORRECT2];
 	float decay = u.hyper[OTP_HYPER_EMA];
 	for (int64_t at = u.begin + W * otp_first_item(); at < u.end; at += W * otp_item_step()) {
-		pack<W> g = summed_gradient<W>(u.grads, u.columns, u.parts, at);
+		pack<W> g = summed_gradient<W, ALONE>(u.grads, u.columns, u.parts, at);
 		pack<W> p = load<W>(u.in + OTP_ROW_PARAM * u.columns + at);
 		pack<W> m = load<W>(u.in + OTP_ROW_M * u.columns + at);
 		pack<W> v = load<W>(u.in + OTP_ROW_V * u.columns + at);
@@ -149,24 +171,78 @@ int64_t share_begin(int64_t columns, int share, int shares)
 	return begin < columns ? begin : columns;
 }
 
+/* The statement with ALONE, whether there is one part. */
+#define WITH_PARTS(grads, ...)                                                                               \
+	do {                                                                                                 \
+		if ((grads).shape.w == 1) {                                                                  \
+			constexpr bool ALONE = true;                                                         \
+			__VA_ARGS__;                                                                         \
+		} else {                                                                                     \
+			constexpr bool ALONE = false;                                                        \
+			__VA_ARGS__;                                                                         \
+		}                                                                                            \
+	} while (0)
+
+/* The statement with the gradients' type as V and packs of W where rows of `columns` are aligned, else 1. */
+#define WITH_GRADIENTS(columns, grads, aligned, ...)                                                         \
+	do {                                                                                                 \
+		if ((columns) % 4 == 0 && (aligned) && otp_aligned((grads).data)) {                          \
+			constexpr int W = 4;                                                                 \
+			if ((grads).type == OTP_BF16) {                                                      \
+				using V = bf16;                                                              \
+				__VA_ARGS__;                                                                 \
+			} else {                                                                             \
+				using V = f32;                                                               \
+				__VA_ARGS__;                                                                 \
+			}                                                                                    \
+		} else {                                                                                     \
+			constexpr int W = 1;                                                                 \
+			using V = view;                                                                      \
+			__VA_ARGS__;                                                                         \
+		}                                                                                            \
+	} while (0)
+
+template <class V, int W, bool ALONE> void step_as(const otp_call *call, bool ema)
+{
+	const otp_attr &attr = call->attr;
+	int64_t columns = call->in[0].shape.c;
+	int shares = call->shares > 0 ? call->shares : 1;
+	update<V> u = {floats(call->in[0]),
+		       as<V>(view_of(call->in[1])),
+		       floats(call->in[2]),
+		       floats(call->in[3]),
+		       floats(call->out),
+		       view{call->out.rounded, true},
+		       columns,
+		       share_begin(columns, call->share, shares),
+		       share_begin(columns, call->share + 1, shares),
+		       call->in[1].shape.w,
+		       ema,
+		       attr.adam.beta1,
+		       attr.adam.beta2,
+		       attr.adam.eps};
+	if (u.begin < u.end)
+		OTP_LAUNCH(call, (adam_step<V, W, ALONE>), otp_blocks((u.end - u.begin) / W), OTP_THREADS, 0,
+			   u);
+}
+
 } // namespace otp_adam
 
 using namespace otp_adam;
 
 OTP_CUDA_KERNEL(squares)
 {
-	const float *grads = floats(call->in[0]);
+	const otp_tensor &grads = call->in[0];
 	float *y = floats(call->out);
-	int64_t columns = call->in[0].shape.c, blocks = call->out.shape.c;
-	int parts = call->in[0].shape.w, shares = call->shares > 0 ? call->shares : 1;
+	int64_t columns = grads.shape.c, blocks = call->out.shape.c;
+	int parts = grads.shape.w, shares = call->shares > 0 ? call->shares : 1;
 	int begin = (int)(blocks * call->share / shares), end = (int)(blocks * (call->share + 1) / shares);
 	if (begin == end)
 		return;
-	unsigned grid = otp_blocks(end - begin, 1);
-	if (columns % 4 == 0 && otp_aligned(grads))
-		OTP_LAUNCH(call, adam_squares<4>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
-	else
-		OTP_LAUNCH(call, adam_squares<1>, grid, OTP_THREADS, 0, y, grads, columns, parts, begin, end);
+	unsigned grid = otp_blocks(end - begin, SQUARES_IN_FLIGHT);
+	WITH_GRADIENTS(columns, grads, true,
+		       WITH_PARTS(grads, OTP_LAUNCH(call, (adam_squares<V, W, ALONE>), grid, OTP_THREADS, 0,
+						    y, as<V>(view_of(grads)), columns, parts, begin, end)));
 }
 
 OTP_CUDA_KERNEL(guard)
@@ -178,29 +254,9 @@ OTP_CUDA_KERNEL(guard)
 
 OTP_CUDA_KERNEL(adam)
 {
-	const otp_attr &attr = call->attr;
-	int64_t columns = call->in[0].shape.c;
-	int shares = call->shares > 0 ? call->shares : 1;
-	update u = {floats(call->in[0]),
-		    floats(call->in[1]),
-		    floats(call->in[2]),
-		    floats(call->in[3]),
-		    floats(call->out),
-		    view{call->out.rounded, true},
-		    columns,
-		    share_begin(columns, call->share, shares),
-		    share_begin(columns, call->share + 1, shares),
-		    call->in[1].shape.w,
-		    attr.adam.ema,
-		    attr.adam.beta1,
-		    attr.adam.beta2,
-		    attr.adam.eps};
-	if (u.begin == u.end)
-		return;
-	bool wide = columns % 4 == 0 && otp_aligned(u.in) && otp_aligned(u.grads) && otp_aligned(u.out) &&
-		    otp_aligned(u.rounded.data);
-	if (wide)
-		OTP_LAUNCH(call, adam_step<4>, otp_blocks((u.end - u.begin) / 4), OTP_THREADS, 0, u);
-	else
-		OTP_LAUNCH(call, adam_step<1>, otp_blocks(u.end - u.begin), OTP_THREADS, 0, u);
+	const otp_tensor &state = call->in[0];
+	bool aligned =
+	    otp_aligned(state.data) && otp_aligned(call->out.data) && otp_aligned(call->out.rounded);
+	WITH_GRADIENTS(state.shape.c, call->in[1], aligned,
+		       WITH_PARTS(call->in[1], step_as<V, W, ALONE>(call, call->attr.adam.ema)));
 }

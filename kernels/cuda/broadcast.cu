@@ -123,8 +123,9 @@ operands operands_of(const otp_call *call)
 		std::swap(o.a, o.b);
 	o.whole_a = otp_shape_equal(o.a.shape, y.shape) && o.a.type == y.type;
 	o.whole_b = otp_shape_equal(o.b.shape, y.shape) && o.b.type == y.type;
-	otp_fold fold = otp_fold_make(o.a.shape, o.b.shape, y.shape);
-	o.packs = otp_packs_of((unsigned)fold.count[3], {view_of(y), o.whole_a ? view_of(o.a) : view_of(y)});
+	otp_fold fold = otp_fold_of(&o.a, &o.b, y.shape);
+	o.packs = otp_packs_of(otp_packs_row((unsigned)fold.count[3], o.a, o.b),
+			       {view_of(y), o.whole_a ? view_of(o.a) : view_of(y)});
 	if (!otp_aligned(o.a.data) || !otp_aligned(o.b.data))
 		o.packs = OTP_PACKS_SINGLE;
 	int width = otp_packs_width(o.packs);

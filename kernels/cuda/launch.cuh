@@ -185,6 +185,46 @@ static inline __device__ view shifted(view v, int64_t by)
 	return view{static_cast<char *>(v.data) + by * (v.narrow ? 2 : 4), v.narrow};
 }
 
+/* Division of numbers below 2^31 by one that a launch knows, without the GPU's long way: with d <= 2^l and
+ * m = ceil(2^(31+l) / d) < 2^32, n m = (n 2^(31+l) + n e) / d, e < d, and n e < 2^(31+l) changes no quotient.
+ */
+struct divisor {
+	unsigned value, factor, shift;
+};
+
+static inline divisor divisor_of(unsigned value)
+{
+	unsigned l = 0;
+	while ((uint64_t)1 << l < value)
+		l++;
+	return divisor{value, (unsigned)((((uint64_t)1 << (31 + l)) + value - 1) / value), 31 + l};
+}
+
+static inline __device__ unsigned operator/(unsigned n, divisor d)
+{
+	return (unsigned)((uint64_t)n * d.factor >> d.shift);
+}
+
+static inline __device__ unsigned operator%(unsigned n, divisor d) { return n - n / d * d.value; }
+
+/* A tensor whose rows lie apart, as if they did not. */
+template <class V> struct apart {
+	V from;
+	divisor row; /* elements of one */
+	unsigned step;
+};
+
+template <int W, class V> static inline __device__ auto fetch(const apart<V> &x, int64_t at)
+{
+	unsigned row = (unsigned)at / x.row;
+	return fetch<W>(x.from, (int64_t)row * x.step + ((unsigned)at - row * x.row.value));
+}
+
+template <class V> static inline __device__ apart<V> shifted(const apart<V> &x, int64_t rows)
+{
+	return apart<V>{shifted(x.from, rows * x.step), x.row, x.step};
+}
+
 /* A thread's packs: from element `at` on, `step` apart, below `end`. */
 struct walk {
 	unsigned at, step, end;
@@ -201,6 +241,7 @@ template <class V> constexpr int IN_FLIGHT = 4;
 template <class V> constexpr int PAIRS_IN_FLIGHT = 2;
 template <> constexpr int IN_FLIGHT<view> = 1;
 template <> constexpr int PAIRS_IN_FLIGHT<view> = 1;
+template <class V> constexpr int IN_FLIGHT<apart<V>> = IN_FLIGHT<V>;
 
 /* body(at, x) for each pack, several fetched before the first is computed with. */
 template <int W, class V, class F> static inline __device__ void each_pack(V x, walk w, F body)
@@ -239,12 +280,13 @@ template <int W, class V, class F> static inline __device__ void each_pair(V x, 
 }
 
 /* body(at, x, g, r), R packs of each in flight */
-template <int R, int W, class V, class F>
-static inline __device__ void each_triple(V x, V g, V r, walk w, F body)
+template <int R, int W, class V, class X, class F>
+static inline __device__ void each_triple(V x, V g, X r, walk w, F body)
 {
 	unsigned at = w.at;
 	for (; R > 1 && at + (R - 1) * w.step < w.end; at += R * w.step) {
-		decltype(fetch<W>(x, 0)) held[R], grad[R], rest[R];
+		decltype(fetch<W>(x, 0)) held[R], grad[R];
+		decltype(fetch<W>(r, 0)) rest[R];
 		for (int i = 0; i < R; i++) {
 			held[i] = fetch<W>(x, at + i * w.step);
 			grad[i] = fetch<W>(g, at + i * w.step);
@@ -270,34 +312,7 @@ static inline float *floats(const otp_tensor &t)
 
 static inline bool otp_aligned(const void *pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-/* Elements a pack: 16 bytes' worth of the narrowest operand, where all are aligned and packs fill rows of
- * `row` elements. */
-static inline int otp_width(unsigned row, std::initializer_list<view> operands)
-{
-	bool aligned = true, narrow = false;
-	for (view v : operands) {
-		aligned &= otp_aligned(v.data);
-		narrow |= v.narrow;
-	}
-	return aligned ? otp_pack_width(row, narrow) : 1;
-}
-
 enum { OTP_ANY_ROW = 0 }; /* for kernels that do an incomplete last pack themselves */
-
-/* The statement with `width` as the constant W. */
-#define OTP_WITH_WIDTH(width, ...)                                                                           \
-	do {                                                                                                 \
-		if ((width) == 8) {                                                                          \
-			constexpr int W = 8;                                                                 \
-			__VA_ARGS__;                                                                         \
-		} else if ((width) == 4) {                                                                   \
-			constexpr int W = 4;                                                                 \
-			__VA_ARGS__;                                                                         \
-		} else {                                                                                     \
-			constexpr int W = 1;                                                                 \
-			__VA_ARGS__;                                                                         \
-		}                                                                                            \
-	} while (0)
 
 /* What packs a kernel is compiled for: W elements of V. */
 enum otp_packs { OTP_PACKS_BF16, OTP_PACKS_F32, OTP_PACKS_MIXED, OTP_PACKS_SINGLE };
@@ -315,6 +330,23 @@ static inline otp_packs otp_packs_of(unsigned row, std::initializer_list<view> o
 	if (!aligned || row % 4 != 0)
 		return OTP_PACKS_SINGLE;
 	return narrow && row % 8 == 0 ? OTP_PACKS_BF16 : wide ? OTP_PACKS_F32 : OTP_PACKS_MIXED;
+}
+
+/* A length that packs fill where they fill rows of `row` elements and what lies between their beginnings:
+ * what divides each, of powers of two. */
+static inline unsigned otp_packs_row(unsigned row, const otp_tensor &a, const otp_tensor &b)
+{
+	return row | (unsigned)a.step | (unsigned)b.step;
+}
+
+static inline apart<view> apart_of(const otp_tensor &t)
+{
+	return apart<view>{view_of(t), divisor_of((unsigned)t.shape.c), (unsigned)otp_row_step(&t)};
+}
+
+template <class V> static inline apart<V> as(const apart<view> &x)
+{
+	return apart<V>{as<V>(x.from), x.row, x.step};
 }
 
 static inline int otp_packs_width(otp_packs packs)
@@ -352,28 +384,6 @@ static inline unsigned otp_index_count(otp_shape s)
 		   (long long)count);
 	return (unsigned)count;
 }
-
-/* Division of numbers below 2^31 by one that a launch knows, without the GPU's long way: with d <= 2^l and
- * m = ceil(2^(31+l) / d) < 2^32, n m = (n 2^(31+l) + n e) / d, e < d, and n e < 2^(31+l) changes no quotient.
- */
-struct divisor {
-	unsigned value, factor, shift;
-};
-
-static inline divisor divisor_of(unsigned value)
-{
-	unsigned l = 0;
-	while ((uint64_t)1 << l < value)
-		l++;
-	return divisor{value, (unsigned)((((uint64_t)1 << (31 + l)) + value - 1) / value), 31 + l};
-}
-
-static inline __device__ unsigned operator/(unsigned n, divisor d)
-{
-	return (unsigned)((uint64_t)n * d.factor >> d.shift);
-}
-
-static inline __device__ unsigned operator%(unsigned n, divisor d) { return n - n / d * d.value; }
 
 /* The warp's sum in every lane: always the same tree. */
 template <class T> static inline __device__ T warp_sum(T value)

@@ -1,7 +1,8 @@
 /* matmul.c (cuda): matrix products through cuBLASLt, which thinks in columns: a
  * row-major product is the product of the transposes, in the other order. Where
- * an operand or the result of the op is stored in bfloat16 its product is one of
- * bfloat16 operands, a float32 one rounded into scratch first. */
+ * an operand of the op is stored in bfloat16 its product is one of bfloat16
+ * operands, a float32 one rounded into scratch first. Of two float32 ones it is
+ * float32, and converted if it is stored otherwise. */
 #include "cuda/device.h"
 #include "cuda/product.h"
 
@@ -117,7 +118,7 @@ void otp_product_run(const otp_call *call, const otp_product *p, const void *a, 
 
 static bool is_narrow(const otp_call *call)
 {
-	return call->in[0].type == OTP_BF16 || call->in[1].type == OTP_BF16 || call->out.type == OTP_BF16;
+	return call->in[0].type == OTP_BF16 || call->in[1].type == OTP_BF16;
 }
 
 /* Operand i, or the copy that adam keeps of it in bfloat16. */
@@ -125,6 +126,9 @@ static otp_tensor operand(const otp_call *call, int i)
 {
 	return is_narrow(call) ? otp_cuda_rounded(call->in[i]) : call->in[i];
 }
+
+/* cuBLASLt has no product of float32 operands that it writes in bfloat16. */
+static bool is_converted(const otp_call *call) { return !is_narrow(call) && call->out.type == OTP_BF16; }
 
 static otp_matrices matrices_of(otp_tensor t, otp_type type)
 {
@@ -137,7 +141,7 @@ static bool bind_matmul(otp_call *call, otp_error *err)
 	otp_cuda_note note;
 	otp_type operands = is_narrow(call) ? OTP_BF16 : OTP_F32;
 	otp_matrices a = matrices_of(operand(call, 0), operands), b = matrices_of(operand(call, 1), operands);
-	otp_matrices y = matrices_of(call->out, call->out.type);
+	otp_matrices y = matrices_of(call->out, is_converted(call) ? OTP_F32 : call->out.type);
 	otp_cuda_start_note(&note);
 	call->bound = otp_product_new(call->device, &a, call->attr.matmul.ta, &b, call->attr.matmul.tb, &y,
 				      call->precision);
@@ -169,14 +173,21 @@ static void run_matmul(const otp_call *call)
 		data[i] = rounded.data;
 		room += rounded_bytes(call, i);
 	}
-	otp_product_run(call, call->bound, data[0], data[1], call->out.data, call->scratch);
+	if (!is_converted(call)) {
+		otp_product_run(call, call->bound, data[0], data[1], call->out.data, call->scratch);
+		return;
+	}
+	otp_tensor wide = {room, call->out.shape, OTP_F32, NULL};
+	otp_product_run(call, call->bound, data[0], data[1], wide.data, call->scratch);
+	otp_cuda_convert(call, &call->out, &wide);
 }
 
 static void unbind_matmul(otp_call *call) { otp_product_free(call->bound); }
 
 static size_t matmul_scratch(const otp_call *call)
 {
-	return workspace_bytes(call) + rounded_bytes(call, 0) + rounded_bytes(call, 1);
+	size_t result = is_converted(call) ? (size_t)otp_shape_count(call->out.shape) * sizeof(float) : 0;
+	return workspace_bytes(call) + rounded_bytes(call, 0) + rounded_bytes(call, 1) + result;
 }
 
 const otp_kernel otp_cuda_matmul = {run_matmul, bind_matmul, unbind_matmul, matmul_scratch};

@@ -68,7 +68,7 @@ template <int W> __device__ share share_of(const cut &k)
 /* What says what u is: u = scale (x - mean) rstd + shift. Strides are 0 where one row serves all samples. */
 struct recipe {
 	const float *stats, *scale, *shift;
-	int scale_step, shift_step, groups;
+	int scale_step, shift_step, sums_step, groups;
 };
 
 recipe recipe_of(const otp_call *call)
@@ -79,6 +79,7 @@ recipe recipe_of(const otp_call *call)
 		      floats(in[3]),
 		      (int)otp_sample_step(&in[2]),
 		      (int)otp_sample_step(&in[3]),
+		      otp_row_step(&in[5]),
 		      call->attr.norm.groups};
 }
 
@@ -122,7 +123,7 @@ __device__ void fold_plane(plane &p, const float *sums, const recipe &r, const c
 	int size = k.c / r.groups, first = t.base / size, lane = (int)(threadIdx.x % OTP_WARP);
 	int end = t.base + (int)k.lanes * W, c = own_channel<W>(k, t);
 	const float *stats = r.stats + (int64_t)t.n * 2 * r.groups;
-	const float *scale = r.scale + (int64_t)t.n * r.scale_step, *sum = sums + (int64_t)t.n * 2 * k.c;
+	const float *scale = r.scale + (int64_t)t.n * r.scale_step, *sum = sums + (int64_t)t.n * r.sums_step;
 	end = end < k.c ? end : k.c;
 	for (int group = first + (int)(threadIdx.x / OTP_WARP); group * size < end; group += OTP_WARPS) {
 		float product = 0, plain = 0;
@@ -175,6 +176,10 @@ __device__ walk walk_of(const cut &k, const share &t)
 template <class V> __device__ V sample_of(V x, const cut &k, int n)
 {
 	return shifted(x, (int64_t)n * k.rows * k.c);
+}
+template <class V> __device__ apart<V> sample_of(const apart<V> &x, const cut &k, int n)
+{
+	return shifted(x, (int64_t)n * k.rows);
 }
 
 /* ---- sums over rows ---- */
@@ -279,7 +284,7 @@ OTP_GLOBAL norm_finish_stats(float *out, const double *partial, view x, cut k, i
 }
 
 /* d scale = sum of du xhat */
-OTP_GLOBAL norm_finish_sums(float *out, const double *partial, recipe r, cut k, int samples)
+OTP_GLOBAL norm_finish_sums(float *out, int out_step, const double *partial, recipe r, cut k, int samples)
 {
 	for (int64_t item = otp_first_item(); item < (int64_t)samples * k.c; item += otp_item_step()) {
 		int n = (int)(item / k.c), c = (int)(item % k.c);
@@ -290,9 +295,9 @@ OTP_GLOBAL norm_finish_sums(float *out, const double *partial, recipe r, cut k, 
 			plain += from[k.c];
 		}
 		const float *stats = r.stats + (int64_t)n * 2 * r.groups + c / (k.c / r.groups);
-		out[(int64_t)n * 2 * k.c + c] =
+		out[(int64_t)n * out_step + c] =
 		    (float)((product - (double)stats[0] * plain) * (double)stats[r.groups]);
-		out[(int64_t)n * 2 * k.c + k.c + c] = (float)plain;
+		out[(int64_t)n * out_step + k.c + c] = (float)plain;
 	}
 }
 
@@ -354,8 +359,8 @@ template <class V, int W, bool SILU> OTP_GLOBAL norm_dgrad(V gx, V x, V g, const
 }
 
 /* gx = merged (gradient + elsewhere): three loads in flight. */
-template <class V, int W, bool SILU>
-OTP_GLOBAL norm_dgrad_merge(V gx, V x, V g, V elsewhere, float merged, const float *sums, recipe r, cut k)
+template <class V, class X, int W, bool SILU>
+OTP_GLOBAL norm_dgrad_merge(V gx, V x, V g, X elsewhere, float merged, const float *sums, recipe r, cut k)
 {
 	share t = share_of<W>(k);
 	slopes<W> s = fold_slopes<W>(sums, r, k, t);
@@ -381,7 +386,8 @@ otp_packs packs_of(const otp_call *call)
 	bool has_g = dgrad || call->op == OTP_OP_norm_sums, writes = dgrad || call->op == OTP_OP_norm_apply;
 	view x = view_of(call->in[0]), g = has_g ? view_of(call->in[4]) : x;
 	view elsewhere = merge ? view_of(call->in[6]) : x;
-	return otp_packs_of((unsigned)call->in[0].shape.c,
+	const otp_tensor &r = merge ? call->in[6] : call->in[0];
+	return otp_packs_of(otp_packs_row((unsigned)call->in[0].shape.c, r, r),
 			    {x, g, elsewhere, writes ? view_of(call->out) : x});
 }
 
@@ -412,7 +418,7 @@ template <class V, int W, bool SILU> void sums_as(const otp_call *call)
 	OTP_LAUNCH(call, (norm_add_products<V, W, SILU>), k.blocks, OTP_THREADS, 0, partial,
 		   as<V>(view_of(call->in[0])), as<V>(view_of(call->in[4])), r, k);
 	OTP_LAUNCH(call, norm_finish_sums, otp_blocks((int64_t)samples * k.c), OTP_THREADS, 0,
-		   floats(call->out), partial, r, k, samples);
+		   floats(call->out), otp_row_step(&call->out), partial, r, k, samples);
 }
 
 template <class V, int W, bool SILU> void dgrad_as(const otp_call *call)
@@ -427,9 +433,13 @@ template <class V, int W, bool SILU> void merge_as(const otp_call *call)
 {
 	cut k = cut_of(call->in[0].shape, W);
 	const otp_tensor *in = call->in;
-	OTP_LAUNCH(call, (norm_dgrad_merge<V, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
-		   as<V>(view_of(in[0])), as<V>(view_of(in[4])), as<V>(view_of(in[6])), call->attr.norm.scale,
-		   floats(in[5]), recipe_of(call), k);
+	V gx = as<V>(view_of(call->out)), x = as<V>(view_of(in[0])), g = as<V>(view_of(in[4]));
+	if (in[6].step)
+		OTP_LAUNCH(call, (norm_dgrad_merge<V, apart<V>, W, SILU>), k.blocks, OTP_THREADS, 0, gx, x, g,
+			   as<V>(apart_of(in[6])), call->attr.norm.scale, floats(in[5]), recipe_of(call), k);
+	else
+		OTP_LAUNCH(call, (norm_dgrad_merge<V, V, W, SILU>), k.blocks, OTP_THREADS, 0, gx, x, g,
+			   as<V>(view_of(in[6])), call->attr.norm.scale, floats(in[5]), recipe_of(call), k);
 }
 
 size_t partial_bytes(const otp_call *call)

@@ -6,7 +6,7 @@
 namespace otp_pointwise
 {
 
-template <int W, class V, class F> __device__ void map(V y, V x, unsigned count, F f)
+template <int W, class V, class X, class F> __device__ void map(V y, X x, unsigned count, F f)
 {
 	walk w = walk_over<W>(count);
 	each_pack<W>(x, w, [&](unsigned at, pack<W> p) {
@@ -34,18 +34,21 @@ template <int W, class V, class F> __device__ void gate(V y, V x, V g, unsigned 
 } // namespace otp_pointwise
 
 /* y = expression of x and up to two constants p, q of the attribute. */
-#define UNARY(name, p_value, q_value, expression)                                                            \
+#define UNARY_KERNEL(name, expression)                                                                       \
 	namespace otp_pointwise                                                                              \
 	{                                                                                                    \
 	struct name##_of {                                                                                   \
 		float p, q;                                                                                  \
 		__device__ float operator()(float x) const { return expression; }                            \
 	};                                                                                                   \
-	template <class V, int W> OTP_GLOBAL pointwise_##name(V y, V x, unsigned count, name##_of f)         \
+	template <class V, class X, int W>                                                                   \
+	OTP_GLOBAL pointwise_##name(V y, X x, unsigned count, name##_of f)                                   \
 	{                                                                                                    \
 		map<W>(y, x, count, f);                                                                      \
 	}                                                                                                    \
-	}                                                                                                    \
+	}
+#define UNARY(name, p_value, q_value, expression)                                                            \
+	UNARY_KERNEL(name, expression)                                                                       \
 	OTP_CUDA_KERNEL(name)                                                                                \
 	{                                                                                                    \
 		using namespace otp_pointwise;                                                               \
@@ -53,12 +56,30 @@ template <int W, class V, class F> __device__ void gate(V y, V x, V g, unsigned 
 		view x = view_of(call->in[0]), y = view_of(call->out);                                       \
 		name##_of f{p_value, q_value};                                                               \
 		OTP_WITH_PACKS(otp_packs_of(OTP_ANY_ROW, {x, y}),                                            \
-			       OTP_LAUNCH(call, (pointwise_##name<V, W>),                                    \
+			       OTP_LAUNCH(call, (pointwise_##name<V, V, W>),                                 \
 					  otp_blocks_for(count, W, IN_FLIGHT<V>), OTP_THREADS, 0, as<V>(y),  \
 					  as<V>(x), count, f));                                              \
 	}
 
-UNARY(affine, call->attr.affine.scale, call->attr.affine.offset, p *x + q)
+UNARY_KERNEL(affine, p *x + q)
+OTP_CUDA_KERNEL(affine)
+{
+	using namespace otp_pointwise;
+	const otp_tensor &from = call->in[0];
+	unsigned count = otp_index_count(call->out.shape);
+	view x = view_of(from), y = view_of(call->out);
+	affine_of f{call->attr.affine.scale, call->attr.affine.offset};
+	if (from.step)
+		OTP_WITH_PACKS(otp_packs_of(otp_packs_row((unsigned)from.shape.c, from, from), {x, y}),
+			       OTP_LAUNCH(call, (pointwise_affine<V, apart<V>, W>),
+					  otp_blocks_for(count, W, IN_FLIGHT<V>), OTP_THREADS, 0, as<V>(y),
+					  as<V>(apart_of(from)), count, f));
+	else
+		OTP_WITH_PACKS(otp_packs_of(OTP_ANY_ROW, {x, y}),
+			       OTP_LAUNCH(call, (pointwise_affine<V, V, W>),
+					  otp_blocks_for(count, W, IN_FLIGHT<V>), OTP_THREADS, 0, as<V>(y),
+					  as<V>(x), count, f));
+}
 UNARY(lrelu, call->attr.slope.slope, 0, otp_lrelu_f(x, p))
 UNARY(silu, 0, 0, otp_silu_f(x))
 UNARY(sigmoid, 0, 0, otp_sigmoid_f(x))

@@ -14,6 +14,7 @@ namespace otp_reduce
 struct reduction {
 	unsigned count[5];
 	unsigned outputs;
+	unsigned line;	       /* from one of dimension 3 to the next */
 	bool joined;	       /* dimension 4 is a pack of what is summed: no such dimension was kept */
 	unsigned team;	       /* of a short sum: neighbouring threads, a power of two; else 0 */
 	int width;	       /* elements of a pack */
@@ -22,8 +23,9 @@ struct reduction {
 	divisor inner; /* count[3] */
 };
 
-/* With packs of `width` along dimension 4, or where that is 1 along dimension 3. */
-reduction plan_reduction(const int64_t *count, int width)
+/* With packs of `width` along dimension 4, or where that is 1 along dimension 3. step: where lines lie apart.
+ */
+reduction plan_reduction(const int64_t *count, int width, int step)
 {
 	reduction r = {};
 	r.width = width;
@@ -36,6 +38,7 @@ reduction plan_reduction(const int64_t *count, int width)
 		r.count[3] /= (unsigned)width;
 		r.count[4] = (unsigned)width;
 	}
+	r.line = step ? (unsigned)step : r.count[4];
 	unsigned packs = r.count[4] / (unsigned)width, rows = r.count[1] * r.count[3];
 	r.lanes = otp_power_of_two_from(packs, OTP_WARP);
 	r.tiles = (packs + r.lanes - 1) / r.lanes;
@@ -49,7 +52,7 @@ reduction plan_reduction(const int64_t *count, int width)
 __device__ int64_t place_of(const reduction &r, unsigned k0, unsigned k2, unsigned k4, unsigned row)
 {
 	unsigned r1 = row / r.inner, r3 = row - r1 * r.count[3];
-	return ((((int64_t)k0 * r.count[1] + r1) * r.count[2] + k2) * r.count[3] + r3) * r.count[4] + k4;
+	return ((((int64_t)k0 * r.count[1] + r1) * r.count[2] + k2) * r.count[3] + r3) * r.line + k4;
 }
 
 /* The thread's rows, `step` apart, several fetched before the first is added. */
@@ -165,7 +168,9 @@ unsigned block_count(const reduction &r) { return r.count[0] * r.count[2] * r.ti
 
 otp_packs packs_of(const otp_call *call, const otp_lanes &lanes)
 {
-	return otp_packs_of((unsigned)lanes.count[lanes.count[4] > 1 ? 4 : 3], {view_of(call->in[0])});
+	const otp_tensor &x = call->in[0];
+	unsigned row = (unsigned)lanes.count[lanes.count[4] > 1 ? 4 : 3];
+	return otp_packs_of(otp_packs_row(row, x, x), {view_of(x)});
 }
 
 /* So many threads would not fill a device. */
@@ -181,7 +186,7 @@ plan plan_of(const otp_call *call)
 	otp_index_count(call->in[0].shape);
 	otp_lanes lanes = otp_lanes_make(call->out.shape, call->in[0].shape);
 	otp_packs packs = otp_sum_team(lanes.count) ? OTP_PACKS_SINGLE : packs_of(call, lanes);
-	return plan{packs, plan_reduction(lanes.count, otp_packs_width(packs))};
+	return plan{packs, plan_reduction(lanes.count, otp_packs_width(packs), call->in[0].step)};
 }
 
 template <class V, int W> void slices_as(const otp_call *call, const reduction &r)

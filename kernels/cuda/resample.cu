@@ -1,5 +1,5 @@
-/* resample.cu: down2 and up2. A thread gathers one pack of output channels;
- * neighbours find the same inputs in the caches. */
+/* resample.cu: down2 and up2. A thread gathers one pack of output channels, four
+ * loads in flight; neighbours find the same inputs in the caches. */
 #include "cuda/launch.cuh"
 
 namespace otp_resample
@@ -16,89 +16,137 @@ taps taps_of(const otp_attr &attr)
 						      : taps{{0.125f, 0.375f, 0.375f, 0.125f}};
 }
 
-/* An output element: its place, and its pack's offset in a pixel. */
-struct place {
-	int n, h, w;
-	unsigned c;
+/* Of images: h x w pixels that lie `step` elements apart. */
+struct image {
+	int h, w;
+	int64_t step;
 };
 
-__device__ place place_of(unsigned item, otp_shape out, unsigned packs)
+/* How output elements are numbered: packs of a pixel, pixels of a row, rows of an image. */
+struct numbering {
+	divisor packs, w, h;
+	unsigned count;
+};
+
+/* An output element: its place, and its pack in a pixel. */
+struct place {
+	int n, h, w;
+	unsigned pack;
+};
+
+__device__ place place_of(unsigned item, const numbering &out)
 {
-	place p;
-	p.c = item % packs;
-	item /= packs;
-	p.w = (int)(item % (unsigned)out.w);
-	item /= (unsigned)out.w;
-	p.h = (int)(item % (unsigned)out.h);
-	p.n = (int)(item / (unsigned)out.h);
-	return p;
+	unsigned pixel = item / out.packs, row = pixel / out.w, n = row / out.h;
+	return place{(int)n, (int)(row - n * out.h.value), (int)(pixel - row * out.w.value),
+		     item - pixel * out.packs.value};
 }
 
-/* sum += weight * pixel (h, w), which is zero outside the image */
-template <int W>
-__device__ void add_pixel(pack<W> &sum, view x, otp_shape s, int n, int h, int w, unsigned c, float weight)
-{
-	if (weight == 0 || h < 0 || h >= s.h || w < 0 || w >= s.w)
-		return;
-	pack<W> p = load<W>(x, (((int64_t)n * s.h + h) * s.w + w) * s.c + (int64_t)c * W);
-	for (int k = 0; k < W; k++)
-		sum.v[k] += weight * p.v[k];
-}
+/* ROWS x COLUMNS pixels of an image, fetched together: from (h, w) on, `down` and `right` apart; zero
+ * outside. */
+template <class V, int W, int ROWS, int COLUMNS> struct patch {
+	decltype(fetch<W>(V{}, 0)) held[ROWS][COLUMNS];
 
-template <int W> OTP_GLOBAL resample_down(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
+	__device__ patch(V x, const image &in, const place &p, int h, int w, int down, int right)
+	{
+		for (int i = 0; i < ROWS; i++)
+			for (int j = 0; j < COLUMNS; j++) {
+				int row = h + i * down, column = w + j * right;
+				bool inside = row >= 0 && row < in.h && column >= 0 && column < in.w;
+				int64_t pixel = ((int64_t)p.n * in.h + row) * in.w + column;
+				held[i][j] = {};
+				if (inside)
+					held[i][j] = fetch<W>(x, pixel * in.step + (int64_t)p.pack * W);
+			}
+	}
+
+	__device__ void add_to(pack<W> &sum, float gain, const float *tap_h, const float *tap_w) const
+	{
+		for (int i = 0; i < ROWS; i++)
+			for (int j = 0; j < COLUMNS; j++) {
+				pack<W> x = widen(held[i][j]);
+				float weight = gain * tap_h[i] * tap_w[j];
+				for (int k = 0; k < W; k++)
+					sum.v[k] += weight * x.v[k];
+			}
+	}
+};
+
+/* FIRST, TAPS: which of the four are not zero. */
+template <class V, int W, int FIRST, int TAPS>
+OTP_GLOBAL resample_down(V y, V x, image in, numbering out, taps t, float gain)
 {
-	unsigned packs = (unsigned)out.c / W;
-	int64_t items = (int64_t)out.n * out.h * out.w * packs;
-	for (int64_t item = otp_first_item(); item < items; item += otp_item_step()) {
-		place p = place_of((unsigned)item, out, packs);
+	constexpr int ROWS = 4 / TAPS;
+	for (unsigned item = (unsigned)otp_first_item(); item < out.count;
+	     item += (unsigned)otp_item_step()) {
+		place p = place_of(item, out);
 		pack<W> sum = {};
-		for (int i = 0; i < 4; i++)
-			for (int j = 0; j < 4; j++)
-				add_pixel<W>(sum, x, in, p.n, 2 * p.h + i - 1, 2 * p.w + j - 1, p.c,
-					     gain * t.tap[i] * t.tap[j]);
-		store(y, item * W, sum);
+		OTP_NOT_UNROLLED
+		for (int i = FIRST; i < FIRST + TAPS; i += ROWS)
+			patch<V, W, ROWS, TAPS>(x, in, p, 2 * p.h + i - 1, 2 * p.w + FIRST - 1, 1, 1)
+			    .add_to(sum, gain, t.tap + i, t.tap + FIRST);
+		store(y, (int64_t)item * W, sum);
 	}
 }
 
-/* Large sample i gets tap 1 or 2 of small sample i / 2, and tap 3 or 0 of the one beside it. */
-template <int W> OTP_GLOBAL resample_up(view y, view x, otp_shape in, otp_shape out, taps t, float gain)
+/* Large sample i gets tap 1 or 2 of small sample i / 2, and, of TAPS 2, tap 3 or 0 of the one beside it. */
+template <class V, int W, int TAPS>
+OTP_GLOBAL resample_up(V y, V x, image in, numbering out, taps t, float gain)
 {
-	unsigned packs = (unsigned)out.c / W;
-	int64_t items = (int64_t)out.n * out.h * out.w * packs;
-	for (int64_t item = otp_first_item(); item < items; item += otp_item_step()) {
-		place p = place_of((unsigned)item, out, packs);
+	for (unsigned item = (unsigned)otp_first_item(); item < out.count;
+	     item += (unsigned)otp_item_step()) {
+		place p = place_of(item, out);
 		bool odd_h = p.h % 2, odd_w = p.w % 2;
-		const int h[2] = {p.h / 2, p.h / 2 + (odd_h ? 1 : -1)};
-		const int w[2] = {p.w / 2, p.w / 2 + (odd_w ? 1 : -1)};
-		const float tap_h[2] = {t.tap[odd_h ? 2 : 1], t.tap[odd_h ? 0 : 3]};
-		const float tap_w[2] = {t.tap[odd_w ? 2 : 1], t.tap[odd_w ? 0 : 3]};
+		const float tap_h[2] = {odd_h ? t.tap[2] : t.tap[1], odd_h ? t.tap[0] : t.tap[3]};
+		const float tap_w[2] = {odd_w ? t.tap[2] : t.tap[1], odd_w ? t.tap[0] : t.tap[3]};
 		pack<W> sum = {};
-		for (int i = 0; i < 2; i++)
-			for (int j = 0; j < 2; j++)
-				add_pixel<W>(sum, x, in, p.n, h[i], w[j], p.c, gain * tap_h[i] * tap_w[j]);
-		store(y, item * W, sum);
+		patch<V, W, TAPS, TAPS>(x, in, p, p.h / 2, p.w / 2, odd_h ? 1 : -1, odd_w ? 1 : -1)
+		    .add_to(sum, gain, tap_h, tap_w);
+		store(y, (int64_t)item * W, sum);
 	}
 }
 
-/* Output channels a thread. */
-int width_of(const otp_call *call)
+otp_packs packs_of(const otp_call *call)
 {
-	return otp_width((unsigned)call->out.shape.c, {view_of(call->in[0]), view_of(call->out)});
+	const otp_tensor &x = call->in[0];
+	return otp_packs_of(otp_packs_row((unsigned)x.shape.c, x, x), {view_of(x), view_of(call->out)});
 }
+
+image image_of(const otp_tensor &x) { return image{x.shape.h, x.shape.w, otp_row_step(&x)}; }
+
+numbering numbering_of(otp_shape s, int width)
+{
+	return numbering{divisor_of((unsigned)(s.c / width)), divisor_of((unsigned)s.w),
+			 divisor_of((unsigned)s.h), otp_index_count(s) / (unsigned)width};
+}
+
+bool is_box(const otp_call *call) { return call->attr.resample.filter == OTP_FILTER_BOX; }
 
 } // namespace otp_resample
 
 using namespace otp_resample;
 
-#define RESAMPLE(name, kernel)                                                                               \
-	OTP_CUDA_KERNEL(name)                                                                                \
-	{                                                                                                    \
-		unsigned count = otp_index_count(call->out.shape);                                           \
-		OTP_WITH_WIDTH(width_of(call),                                                               \
-			       OTP_LAUNCH(call, kernel<W>, otp_blocks(count / W), OTP_THREADS, 0,            \
-					  view_of(call->out), view_of(call->in[0]), call->in[0].shape,       \
-					  call->out.shape, taps_of(call->attr), call->attr.resample.gain));  \
-	}
+#define LAUNCH(...)                                                                                          \
+	OTP_LAUNCH(call, (__VA_ARGS__), otp_blocks(n.count), OTP_THREADS, 0, as<V>(view_of(call->out)),      \
+		   as<V>(view_of(call->in[0])), image_of(call->in[0]), n, taps_of(call->attr),               \
+		   call->attr.resample.gain)
 
-RESAMPLE(down2, resample_down)
-RESAMPLE(up2, resample_up)
+template <class V, int W> static void down_as(const otp_call *call)
+{
+	numbering n = numbering_of(call->out.shape, W);
+	if (is_box(call))
+		LAUNCH(resample_down<V, W, 1, 2>);
+	else
+		LAUNCH(resample_down<V, W, 0, 4>);
+}
+
+template <class V, int W> static void up_as(const otp_call *call)
+{
+	numbering n = numbering_of(call->out.shape, W);
+	if (is_box(call))
+		LAUNCH(resample_up<V, W, 1>);
+	else
+		LAUNCH(resample_up<V, W, 2>);
+}
+
+OTP_CUDA_KERNEL(down2) { OTP_WITH_PACKS(packs_of(call), down_as<V, W>(call)); }
+OTP_CUDA_KERNEL(up2) { OTP_WITH_PACKS(packs_of(call), up_as<V, W>(call)); }

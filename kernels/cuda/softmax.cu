@@ -19,49 +19,48 @@ __device__ float warp_max(float value)
 }
 
 /* Exponentials are computed twice rather than kept: y may have too few digits for them. */
-template <int W> OTP_GLOBAL softmax_rows(view y, view x, int64_t rows, int count, float scale)
+template <class V, int W> OTP_GLOBAL softmax_rows(V y, V x, int64_t rows, unsigned count, float scale)
 {
-	int first = W * (int)(threadIdx.x % OTP_WARP), step = W * OTP_WARP;
+	walk all = {W * (threadIdx.x % OTP_WARP), W * OTP_WARP, count};
 	for (int64_t row = otp_first_item() / OTP_WARP; row < rows; row += otp_item_step() / OTP_WARP) {
+		V from = shifted(x, row * count), to = shifted(y, row * count);
 		float largest = -FLT_MAX, total = 0;
-		for (int i = first; i < count; i += step) {
-			pack<W> p = load<W>(x, row * count + i);
+		each_pack<W>(from, all, [&](unsigned, const pack<W> &p) {
 			for (int k = 0; k < W; k++)
 				largest = p.v[k] > largest ? p.v[k] : largest;
-		}
+		});
 		largest = warp_max(largest);
-		for (int i = first; i < count; i += step) {
-			pack<W> p = load<W>(x, row * count + i);
+		each_pack<W>(from, all, [&](unsigned, const pack<W> &p) {
 			for (int k = 0; k < W; k++)
 				total += otp_exp_f(scale * (p.v[k] - largest));
-		}
+		});
 		float share = 1.0f / warp_sum(total);
-		for (int i = first; i < count; i += step) {
-			pack<W> p = load<W>(x, row * count + i);
+		each_pack<W>(from, all, [&](unsigned at, pack<W> p) {
 			for (int k = 0; k < W; k++)
 				p.v[k] = otp_exp_f(scale * (p.v[k] - largest)) * share;
-			store(y, row * count + i, p);
-		}
+			store(to, at, p);
+		});
 	}
 }
 
-template <int W> OTP_GLOBAL softmax_gate_rows(view out, view y, view g, int64_t rows, int count, float scale)
+template <class V, int W>
+OTP_GLOBAL softmax_gate_rows(V out, V y, V g, int64_t rows, unsigned count, float scale)
 {
-	int first = W * (int)(threadIdx.x % OTP_WARP), step = W * OTP_WARP;
+	walk all = {W * (threadIdx.x % OTP_WARP), W * OTP_WARP, count};
 	for (int64_t row = otp_first_item() / OTP_WARP; row < rows; row += otp_item_step() / OTP_WARP) {
+		V shares = shifted(y, row * count), grads = shifted(g, row * count);
+		V to = shifted(out, row * count);
 		float inner = 0;
-		for (int i = first; i < count; i += step) {
-			pack<W> p = load<W>(y, row * count + i), q = load<W>(g, row * count + i);
+		each_pair<W>(shares, grads, all, [&](unsigned, const pack<W> &p, const pack<W> &q) {
 			for (int k = 0; k < W; k++)
 				inner += p.v[k] * q.v[k];
-		}
+		});
 		inner = warp_sum(inner);
-		for (int i = first; i < count; i += step) {
-			pack<W> p = load<W>(y, row * count + i), q = load<W>(g, row * count + i);
+		each_pair<W>(shares, grads, all, [&](unsigned at, pack<W> p, const pack<W> &q) {
 			for (int k = 0; k < W; k++)
 				p.v[k] *= scale * (q.v[k] - inner);
-			store(out, row * count + i, p);
-		}
+			store(to, at, p);
+		});
 	}
 }
 
@@ -74,9 +73,9 @@ void otp_cuda_share_out(const otp_call *call, const otp_tensor *to, const otp_te
 	int count = to->shape.c;
 	int64_t rows = otp_shape_count(to->shape) / count;
 	view y = view_of(*to), x = view_of(*from);
-	OTP_WITH_WIDTH(otp_width((unsigned)count, {y, x}),
-		       OTP_LAUNCH(call, softmax_rows<W>, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0, y, x,
-				  rows, count, scale));
+	OTP_WITH_PACKS(otp_packs_of((unsigned)count, {y, x}),
+		       OTP_LAUNCH(call, (softmax_rows<V, W>), otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0,
+				  as<V>(y), as<V>(x), rows, (unsigned)count, scale));
 }
 
 void otp_cuda_gate_shares(const otp_call *call, const otp_tensor *to, const otp_tensor *share,
@@ -85,9 +84,9 @@ void otp_cuda_gate_shares(const otp_call *call, const otp_tensor *to, const otp_
 	int count = to->shape.c;
 	int64_t rows = otp_shape_count(to->shape) / count;
 	view out = view_of(*to), y = view_of(*share), g = view_of(*grad);
-	OTP_WITH_WIDTH(otp_width((unsigned)count, {out, y, g}),
-		       OTP_LAUNCH(call, softmax_gate_rows<W>, otp_blocks(rows, OTP_WARPS), OTP_THREADS, 0,
-				  out, y, g, rows, count, scale));
+	OTP_WITH_PACKS(otp_packs_of((unsigned)count, {out, y, g}),
+		       OTP_LAUNCH(call, (softmax_gate_rows<V, W>), otp_blocks(rows, OTP_WARPS), OTP_THREADS,
+				  0, as<V>(out), as<V>(y), as<V>(g), rows, (unsigned)count, scale));
 }
 
 OTP_CUDA_KERNEL(softmax) { otp_cuda_share_out(call, &call->out, &call->in[0], 1); }

@@ -51,9 +51,7 @@ static inline double *otp_ref_at(const otp_tensor *t, otp_shape i)
 	otp_shape s = t->shape;
 	int64_t n = s.n == 1 ? 0 : i.n, h = s.h == 1 ? 0 : i.h, w = s.w == 1 ? 0 : i.w,
 		c = s.c == 1 ? 0 : i.c;
-	if (t->step)
-		return (double *)t->data + n * t->step + c;
-	return (double *)t->data + ((n * s.h + h) * s.w + w) * s.c + c;
+	return (double *)t->data + ((n * s.h + h) * s.w + w) * otp_row_step(t) + c;
 }
 
 static inline int *otp_ref_along(otp_shape *i, otp_axis axis)

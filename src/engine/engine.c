@@ -37,6 +37,15 @@ bool otp_engine_keeps_rounded(const otp_engine *e)
 	return e->runtime->precision == OTP_PRECISION_BF16 && e->runtime->backend->element_bytes[OTP_BF16];
 }
 
+unsigned otp_engine_narrow_spans(const otp_engine *e)
+{
+	const otp_arch *arch = &e->settings.objective.arch;
+	bool pictures = arch->h * arch->w > 1;
+	if (!otp_engine_keeps_rounded(e) || !updates_in_step(e) || !pictures)
+		return 0;
+	return 1U << otp_grads_span(OTP_TRANSPORT) | 1U << otp_grads_span(OTP_POTENTIAL);
+}
+
 size_t otp_engine_rounded_bytes(const otp_engine *e, otp_network n)
 {
 	return (size_t)e->params[n]->elements * e->runtime->backend->element_bytes[OTP_BF16];
@@ -87,7 +96,8 @@ static void allocate_spans(otp_engine *e)
 	for (int span = 0; span < OTP_MAX_SPANS; span++)
 		if (elements[span])
 			e->spans[span] =
-			    take(e, span_purpose(span), elements[span] * b->element_bytes[OTP_F32]);
+			    take(e, span_purpose(span),
+				 elements[span] * b->element_bytes[otp_engine_span_type(e, span)]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
@@ -98,6 +108,7 @@ otp_program_options otp_engine_options(const otp_engine *e)
 	return (otp_program_options){
 	    .precision = e->runtime->precision,
 	    .rounded = e->rounded,
+	    .narrow_spans = otp_engine_narrow_spans(e),
 	    .purpose = "a training step's values (a smaller --batch or --image-size takes less)",
 	};
 }

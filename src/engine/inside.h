@@ -73,6 +73,16 @@ static inline otp_group *group_of(const otp_engine *e) { return e->runtime->grou
 
 static inline bool updates_in_step(const otp_engine *e) { return e->cut.parts == 1 && !group_of(e); }
 
+/* Spans of gradients that are held in bfloat16: where a step makes those of pictures' networks in one part
+ * and uses them up itself. Most are convolutions' weights', which cuDNN writes so anyway; others are rounded,
+ * by at most 2^-9 of each, once. Parts' gradients are added up, in float32. */
+unsigned otp_engine_narrow_spans(const otp_engine *e);
+/* As which a span is stored. */
+static inline otp_type otp_engine_span_type(const otp_engine *e, int span)
+{
+	return otp_engine_narrow_spans(e) >> span & 1 ? OTP_BF16 : OTP_F32;
+}
+
 /* The guard's span: the guard, then the squares of each network. */
 static inline int64_t squares_base(const otp_engine *e, otp_network n)
 {

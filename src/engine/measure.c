@@ -40,8 +40,10 @@ static otp_engine_size measure_spans(const otp_engine *e)
 		size.weight_bytes += row + (n == OTP_TRANSPORT ? (draws ? row : own) : 0);
 		size.weight_bytes += otp_engine_keeps_rounded(e) ? otp_engine_rounded_bytes(e, n) : 0;
 		int made = e->last_block - e->first_block + e->rows - e->cut.blocks;
-		size.gradient_bytes +=
+		size_t grads =
 		    row * (size_t)made + own * (size_t)(e->cut.blocks - e->last_block + e->first_block);
+		otp_type type = otp_engine_span_type(e, otp_grads_span(n));
+		size.gradient_bytes += grads / element * e->runtime->backend->element_bytes[type];
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
 		size.data_bytes += otp_engine_data_elements(e, side) * element;

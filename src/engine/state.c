@@ -225,7 +225,8 @@ void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads)
 	int blocks = e->cut.blocks;
 	float *rows = otp_calloc((size_t)(elements * blocks), sizeof *rows);
 	at->backend->wait(at->device);
-	at->backend->download(at->device, rows, OTP_F32, e->spans[otp_grads_span(network)],
+	int span = otp_grads_span(network);
+	at->backend->download(at->device, rows, otp_engine_span_type(e, span), e->spans[span],
 			      elements * blocks);
 	for (int64_t k = 0; k < elements; k++)
 		grads[k] = sum_column(rows + k, elements, blocks);

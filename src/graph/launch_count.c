@@ -94,9 +94,13 @@ static bool any_narrow(const otp_call *call)
 
 static void add_product(otp_launches *sum, const otp_call *call)
 {
-	otp_type type = any_narrow(call) ? OTP_BF16 : OTP_F32;
+	bool narrow = call->in[0].type == OTP_BF16 || call->in[1].type == OTP_BF16;
+	otp_type type = narrow ? OTP_BF16 : OTP_F32;
 	double read = operand(sum, &call->in[0], type) + operand(sum, &call->in[1], type);
-	launch(sum, read + stored(&call->out));
+	bool converted = type == OTP_F32 && call->out.type == OTP_BF16;
+	launch(sum, read + bytes_of(call->out.shape, converted ? OTP_F32 : call->out.type));
+	if (converted)
+		convert(sum, call->out.shape);
 }
 
 static bool all_narrow(const otp_call *call)

@@ -156,15 +156,14 @@ typedef struct otp_tensor {
 	otp_shape shape;
 	otp_type type;
 	void *rounded; /* float32 parameters: the same in bfloat16, kept so by adam; else NULL */
-	int step; /* elements from sample to sample, of scale and shift of the norm ops where these are a part
-		     of wider rows; 0: dense, as all else */
+	int step; /* elements from row to row, a row being the c of one (n, h, w), where rows are parts of
+		     wider ones (plan.h says whose may be); 0: dense, as all else */
 } otp_tensor;
 
+static inline int otp_row_step(const otp_tensor *t) { return t->step ? t->step : t->shape.c; }
+
 /* Of a tensor of one value a channel for each sample, or for all. */
-static inline int64_t otp_sample_step(const otp_tensor *t)
-{
-	return t->shape.n == 1 ? 0 : t->step ? t->step : t->shape.c;
-}
+static inline int64_t otp_sample_step(const otp_tensor *t) { return t->shape.n == 1 ? 0 : otp_row_step(t); }
 
 typedef struct otp_device otp_device;
 

@@ -91,26 +91,106 @@ static bool lies_together(const otp_node *node)
 	return true;
 }
 
-/* Whether kernels can read input i of a node where its samples lie apart. */
-static bool reads_steps(otp_op op, int i)
+/* Whether kernels of all backends can read input i of a node where its rows lie apart. */
+static bool reads_rows(const otp_node *node, int i)
 {
-	bool norm = op == OTP_OP_norm_apply || op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad ||
-		    op == OTP_OP_norm_dgrad_merge;
-	return norm && (i == 2 || i == 3);
+	otp_shape in = node->in[i]->shape, out = node->shape;
+	switch (node->op) {
+	case OTP_OP_norm_apply: /* scale, shift, sums; what is added to the gradient */
+	case OTP_OP_norm_sums:
+		return i == 2 || i == 3;
+	case OTP_OP_norm_dgrad:
+	case OTP_OP_norm_dgrad_merge:
+		return i == 2 || i == 3 || i >= 5;
+	case OTP_OP_affine:
+	case OTP_OP_down2:
+	case OTP_OP_up2:
+		return true;
+	case OTP_OP_add:
+		return otp_shape_equal(in, out) && otp_shape_equal(node->in[1 - i]->shape, out);
+	case OTP_OP_sum: /* over samples that are rows */
+		return otp_shape_equal(in, otp_shape4(in.n, 1, 1, out.c)) && out.n == 1;
+	default:
+		return false;
+	}
 }
 
-/* A node's part of each sample's row, if every reader can have it there. */
-static void find_steps(const otp_graph *g, otp_plan *plan)
+static bool writes_rows(otp_op op) { return op == OTP_OP_norm_sums; }
+
+/* Who reads a node: only such as can where its rows lie apart, and how many concats of channels. */
+typedef struct readers {
+	bool rows;
+	int concats;
+} readers;
+
+static bool is_concat(const otp_node *node)
+{
+	return node->op == OTP_OP_concat && node->attr.axis.axis == OTP_AXIS_C;
+}
+
+static readers *find_readers(const otp_graph *g, const otp_plan *plan)
+{
+	readers *found = otp_calloc((size_t)plan->node_count, sizeof *found);
+	for (int id = 0; id < plan->node_count; id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		found[id].rows = !node->output;
+		for (int i = 0; i < node->input_count && plan->place[id].live; i++) {
+			readers *r = &found[node->in[i]->id];
+			if (is_concat(node))
+				r->concats++;
+			else
+				r->rows &= reads_rows(node, i);
+		}
+	}
+	return found;
+}
+
+/* Slices of channels that all their readers can read where they are. */
+static void find_steps(const otp_graph *g, otp_plan *plan, const readers *found)
 {
 	for (int id = 0; id < plan->node_count; id++) {
 		const otp_node *node = otp_graph_node(g, id);
-		otp_shape s = node->shape;
-		bool part = node->op == OTP_OP_slice && node->attr.slice.axis == OTP_AXIS_C && s.n > 1 &&
-			    s.h == 1 && s.w == 1 && !node->output;
-		plan->place[id].step = part ? node->in[0]->shape.c : 0;
-		for (int i = 0; i < node->input_count && plan->place[id].live; i++)
-			if (!reads_steps(node->op, i))
-				plan->place[node->in[i]->id].step = 0;
+		bool several = otp_shape_count(node->shape) > node->shape.c;
+		bool slice = node->op == OTP_OP_slice && node->attr.slice.axis == OTP_AXIS_C;
+		if (slice && several && found[id].rows && !found[id].concats)
+			plan->place[id].step = node->in[0]->shape.c;
+	}
+}
+
+/* Whether a concat's input may lie in it. */
+static bool may_be_part(const otp_plan *plan, const readers *found, const otp_node *concat,
+			const otp_node *input)
+{
+	const otp_place *place = &plan->place[input->id];
+	int64_t bytes = input->shape.c * (int64_t)plan->element_bytes[place->type];
+	return (writes_rows(input->op) || (is_concat(input) && place->view)) && found[input->id].rows &&
+	       found[input->id].concats == 1 && place->type == plan->place[concat->id].type &&
+	       bytes % ALIGN_BYTES == 0;
+}
+
+/* Concats whose inputs are written where they are wanted: inner ones before those that they lie in. */
+static void find_parts(const otp_graph *g, otp_plan *plan, const readers *found)
+{
+	for (int id = 0; id < plan->node_count; id++) {
+		const otp_node *node = otp_graph_node(g, id);
+		otp_place *place = &plan->place[id];
+		place->root = id;
+		if (place->live && is_concat(node) && !node->output && node->in[0] != node->in[1])
+			place->view = may_be_part(plan, found, node, node->in[0]) &&
+				      may_be_part(plan, found, node, node->in[1]);
+	}
+	for (int id = plan->node_count - 1; id >= 0; id--) {
+		const otp_node *node = otp_graph_node(g, id);
+		const otp_place *whole = &plan->place[id];
+		int64_t within = whole->within;
+		for (int i = 0; i < 2 && whole->view; i++) {
+			otp_place *part = &plan->place[node->in[i]->id];
+			part->part = true;
+			part->root = whole->root;
+			part->within = within;
+			part->step = whole->step ? whole->step : node->shape.c;
+			within += node->in[i]->shape.c * (int64_t)plan->element_bytes[part->type];
+		}
 	}
 }
 
@@ -133,17 +213,27 @@ static int64_t view_offset(const otp_graph *g, const otp_plan *plan, const otp_n
 	return offset % ALIGN_BYTES == 0 ? offset : -1;
 }
 
-/* When the last reader of node's memory runs, views followed. */
+/* A view of its input lies in that. */
+static void find_root(const otp_graph *g, otp_plan *plan, const otp_node *node)
+{
+	otp_place *place = &plan->place[node->id];
+	if (is_concat(node) || place->part)
+		return;
+	int64_t offset = view_offset(g, plan, node);
+	place->view = offset >= 0;
+	place->within = place->view ? offset : 0;
+	place->step = place->view ? place->step : 0;
+	place->root = place->view ? plan->place[node->in[0]->id].root : node->id;
+}
+
+/* When the last reader of node's memory runs, views followed. A part's whole comes after it, and is read no
+ * earlier. */
 static void find_deaths(const otp_graph *g, otp_plan *plan)
 {
 	for (int id = 0; id < plan->node_count; id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		otp_place *place = &plan->place[id];
-		int64_t offset = view_offset(g, plan, node);
-		place->view = offset >= 0;
-		place->within = place->view ? offset : 0;
-		place->step = place->view ? place->step : 0;
-		place->root = place->view ? plan->place[node->in[0]->id].root : id;
+		find_root(g, plan, node);
 		place->dies_at = node->output || node->op == OTP_OP_LEAF ? INT_MAX : id;
 		if (place->live)
 			for (int i = 0; i < node->input_count; i++) {
@@ -158,7 +248,8 @@ static void find_deaths(const otp_graph *g, otp_plan *plan)
  * it, shapes and types agree, this is the last reader, and no other input shares it. */
 static bool may_overwrite(const otp_graph *g, const otp_plan *plan, const otp_node *node)
 {
-	if (!otp_op_in_place(node->op) || (node->output && node->span != OTP_SPAN_NONE))
+	if (!otp_op_in_place(node->op) || (node->output && node->span != OTP_SPAN_NONE) ||
+	    plan->place[node->id].part)
 		return false;
 	int root = plan->place[node->in[0]->id].root;
 	const otp_node *owner = otp_graph_node(g, root);
@@ -173,25 +264,32 @@ static bool may_overwrite(const otp_graph *g, const otp_plan *plan, const otp_no
 	return true;
 }
 
+static void take_for(otp_plan *plan, free_list *list, otp_place *place)
+{
+	place->offset = take(list, place->bytes);
+	plan->unshared_bytes += place->bytes;
+}
+
 static void place_node(const otp_graph *g, otp_plan *plan, free_list *list, int id)
 {
 	const otp_node *node = otp_graph_node(g, id);
-	otp_place *place = &plan->place[id];
-	if (place->view) {
-		place->offset = plan->place[place->root].offset + place->within;
+	otp_place *place = &plan->place[id], *root = &plan->place[place->root];
+	if (place->view || place->part) {
+		if (root->view && root->offset < 0) /* the first part of a concat */
+			take_for(plan, list, root);
+		place->offset = root->offset + place->within;
 		return;
 	}
 	if (node->span != OTP_SPAN_NONE)
 		return;
 	if (node->op != OTP_OP_LEAF && may_overwrite(g, plan, node)) {
-		otp_place *root = &plan->place[plan->place[node->in[0]->id].root];
+		otp_place *before = &plan->place[plan->place[node->in[0]->id].root];
 		place->in_place = true;
-		place->offset = root->offset;
-		root->released = true; /* the memory now belongs to this node */
+		place->offset = before->offset;
+		before->released = true; /* the memory now belongs to this node */
 		return;
 	}
-	place->offset = take(list, place->bytes);
-	plan->unshared_bytes += place->bytes;
+	take_for(plan, list, place);
 }
 
 /* Memory of roots whose last reader was node. */
@@ -234,8 +332,11 @@ otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t e
 		plan->place[id].offset = -1;
 	find_sizes(g, plan, types, element_bytes);
 	mark_live(g, plan);
-	find_steps(g, plan);
+	readers *found = find_readers(g, plan);
+	find_steps(g, plan, found);
+	find_parts(g, plan, found);
 	find_deaths(g, plan);
+	otp_free(found);
 
 	free_list list = {0};
 	insert_block(&list, 0, (block){0, INT64_MAX});

@@ -1,8 +1,9 @@
 /* plan: where each node lives. Lifetimes in schedule order give offsets in one
  * arena; a node overwrites its first input where ops.def, lifetimes and types allow.
  * A reshape, and a slice whose elements lie together in its input, is a view: it
- * shares the memory of what it is of, and nothing computes it. So is a slice of rows
- * that none but norms read, as scale or shift.
+ * shares the memory of what it is of, and nothing computes it. So is a slice of channels
+ * where all who read it can read rows that lie apart. And a concat of channels, where
+ * both of its parts are written so: they lie in it from the start.
  */
 #ifndef OTP_PLAN_H
 #define OTP_PLAN_H
@@ -10,11 +11,12 @@
 #include "graph/graph.h"
 
 typedef struct otp_place {
-	bool live;	/* reachable from an output */
-	bool view;	/* of its input */
-	int root;	/* id of the node whose memory this one shares (itself, or what it is a view of) */
+	bool live; /* reachable from an output */
+	bool view; /* of its input, or a concat of what lies in it: nothing computes it */
+	bool part; /* lies in the concat that reads it */
+	int root;  /* id of the node whose memory this one shares (itself, what it is a view or part of) */
 	int64_t within; /* bytes from the root's start */
-	int step;	/* of a view whose samples lie apart: otp_tensor's */
+	int step;	/* where rows lie apart: otp_tensor's */
 	otp_type type;	/* as which it is stored */
 	int64_t offset; /* bytes from the arena's start; -1: in a span */
 	int64_t bytes;	/* rounded up */

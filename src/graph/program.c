@@ -163,7 +163,7 @@ static void make_poison(otp_program *p)
 static otp_plan *make_plan(const otp_backend *backend, const otp_graph *g, otp_program_options options)
 {
 	bool narrow = options.precision == OTP_PRECISION_BF16 && backend->element_bytes[OTP_BF16];
-	otp_type *types = otp_storage_types(g, narrow);
+	otp_type *types = otp_storage_types(g, narrow, options.narrow_spans);
 	otp_plan *plan = otp_plan_new(g, options.types ? options.types : types, backend->element_bytes);
 	otp_free(types);
 	return plan;
@@ -263,7 +263,11 @@ void otp_program_free(otp_program *p)
 
 static void poison_tensor(otp_program *p, otp_tensor t)
 {
-	p->backend->upload(p->device, t.data, t.type, p->nan_values, otp_shape_count(t.shape));
+	int64_t count = otp_shape_count(t.shape), row = t.step ? t.shape.c : count;
+	size_t apart = (size_t)t.step * p->backend->element_bytes[t.type];
+	char *at = t.data;
+	for (int64_t i = 0; i < count; i += row, at += apart)
+		p->backend->upload(p->device, at, t.type, p->nan_values, row);
 }
 
 /* One call with every byte that the plan calls free, or not yet written, made NaN. */

@@ -21,6 +21,7 @@ typedef struct otp_program_options {
 	const char *purpose; /* what out of memory names: "a transport step (a smaller --batch takes less)" */
 	bool poison; /* checking mode: memory that the plan calls free is filled with NaN between calls */
 	const otp_rounded *rounded; /* [OTP_MAX_SPANS], or NULL: no copies */
+	unsigned narrow_spans;	    /* bit s: span s is held in bfloat16, where the program is in bf16 */
 	const otp_type *types;	    /* tests alone: how each node is stored, instead of storage.h's rule */
 } otp_program_options;
 

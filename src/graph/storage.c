@@ -73,13 +73,22 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	return false;
 }
 
-otp_type *otp_storage_types(const otp_graph *g, bool bf16)
+/* In a span that is held in bfloat16, or on the way there. */
+static bool is_narrow_gradient(const otp_node *node, unsigned narrow_spans)
+{
+	if (node->span != OTP_SPAN_NONE)
+		return narrow_spans >> node->span & 1;
+	return narrow_spans && node->op == OTP_OP_conv2d_wgrad && !node->output;
+}
+
+otp_type *otp_storage_types(const otp_graph *g, bool bf16, unsigned narrow_spans)
 {
 	int count = otp_graph_size(g);
 	otp_type *types = otp_calloc((size_t)count, sizeof *types);
 	for (int id = 0; id < count; id++) {
 		const otp_node *node = otp_graph_node(g, id);
-		types[id] = bf16 && stores_bf16(node, types) ? OTP_BF16 : node->type;
+		bool narrow = stores_bf16(node, types) || is_narrow_gradient(node, narrow_spans);
+		types[id] = bf16 && narrow ? OTP_BF16 : node->type;
 	}
 	return types;
 }

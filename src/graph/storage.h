@@ -11,16 +11,19 @@
  *
  * All else stays float32, because it is small, or long sums end in it, or an
  * error in it does not average out: leaves; spans and outputs (weights,
- * gradients, what is read); sums and statistics; vectors, so MLPs and losses;
+ * what is read); sums and statistics; vectors, so MLPs and losses;
  * and pictures (fewer channels: x', eps, T(x'), grad_y V), from which the cost
- * and R1 are computed.
+ * and R1 are computed. Gradients are float32 where parts' are added up; those of
+ * one part alone may lie in a narrow span (engine/inside.h).
  */
 #ifndef OTP_STORAGE_H
 #define OTP_STORAGE_H
 
 #include "graph/graph.h"
 
-/* How each node is stored, [graph size], for otp_free; without `bf16` as the graph says. */
-otp_type *otp_storage_types(const otp_graph *g, bool bf16);
+/* How each node is stored, [graph size], for otp_free; without `bf16` as the graph says. Bit s of
+ * `narrow_spans`: span s is held in bfloat16, what is put there and read there with it; so are then all
+ * weight gradients of convolutions, which such a span is for. */
+otp_type *otp_storage_types(const otp_graph *g, bool bf16, unsigned narrow_spans);
 
 #endif

@@ -5,7 +5,18 @@
 
 otp_node *build_node(const test_case *t, otp_node *const *in)
 {
-	return t->build ? t->build(t, in) : otp_node_new(t->op, t->attr, in, t->count);
+	otp_node *args[OTP_MAX_INPUTS];
+	for (int i = 0; i < t->count; i++) {
+		int third = in[i]->shape.c / 3;
+		args[i] = t->apart >> i & 1 ? otp_slice(in[i], OTP_AXIS_C, third, third) : in[i];
+	}
+	return t->build ? t->build(t, args) : otp_node_new(t->op, t->attr, args, t->count);
+}
+
+int64_t apart_at(const test_case *t, int i, int64_t at)
+{
+	int third = t->in[i].c / 3;
+	return t->apart >> i & 1 ? at / third * t->in[i].c + third + at % third : at;
 }
 
 static otp_type input_type(const test_case *t, int i)

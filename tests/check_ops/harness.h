@@ -70,6 +70,7 @@ struct test_case {
 	 * and so many more for each unit of |x| of input 0. */
 	double device_roundings, device_slope;
 	builder *build;	 /* NULL: the op itself */
+	unsigned apart;	 /* bit i: the op reads the middle third of input i's channels, where it lies */
 	int order;	 /* differentiable this often: 0, 1 or 2 */
 	bool bf16;	 /* a product: may run in bfloat16 */
 	bool bench_only; /* too large for ref */
@@ -91,6 +92,8 @@ typedef struct values {
 } values;
 
 otp_node *build_node(const test_case *t, otp_node *const *in);
+/* Of element `at` of a third, the one of input i. */
+int64_t apart_at(const test_case *t, int i, int64_t at);
 
 /* `through_copy`: input 0 reaches the op as an intermediate, so that the plan
  * may let the op overwrite it. */

@@ -11,17 +11,14 @@ unsigned may_be_narrow(otp_op op)
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:
-	case OTP_OP_squares:
 	case OTP_OP_guard:
-	case OTP_OP_adam:
+	case OTP_OP_adam: /* check_adam_steps tries what it may */
 		return 0;
-	case OTP_OP_sum:
+	case OTP_OP_squares:
 	case OTP_OP_norm_stats:
 		return 1;
 	case OTP_OP_lrelu_gate_merge:
 		return 1 | 2 | 4 | RESULT;
-	case OTP_OP_conv2d_wgrad:
-		return 1 | 2;
 	case OTP_OP_conv2d_merge:
 		return 1 | 8 | RESULT;
 	case OTP_OP_norm_sums: /* a case's inputs are x, scale, shift, g */
@@ -68,6 +65,11 @@ otp_type *types_of(const test_case *t, const built *b, const otp_node *kept, uns
 			types[b->in[i]->id] = OTP_BF16;
 	if (b->through)
 		types[b->through->id] = types[b->in[0]->id];
+	for (int id = 0; t->apart && id < otp_graph_size(b->graph); id++) {
+		const otp_node *node = otp_graph_node(b->graph, id);
+		if (node->op == OTP_OP_slice)
+			types[id] = types[node->in[0]->id];
+	}
 	if (narrow & RESULT)
 		types[kept->id] = OTP_BF16;
 	return types;

@@ -23,6 +23,20 @@ static otp_node *build_norm(const test_case *t, otp_node *const *in)
 					  : otp_gradient_scaled(otp_gradient_sum(in[4], dgrad), MERGED);
 }
 
+/* The same where sums are made, and read, as a part of a concat, behind those of another gradient. */
+static otp_node *build_with_parts(const test_case *t, otp_node *const *in)
+{
+	otp_node *stats = otp_norm_stats(in[0], t->attr);
+	otp_node *sums = otp_norm_sums(in[0], stats, in[1], in[2], in[3], t->attr);
+	otp_node *other = otp_norm_sums(in[0], stats, in[1], in[2], in[0], t->attr);
+	otp_node *both = otp_concat(other, sums, OTP_AXIS_C);
+	int columns = sums->shape.c;
+	if (t->op == OTP_OP_norm_sums)
+		return otp_slice(both, OTP_AXIS_C, columns, columns);
+	otp_node *nothing = otp_affine(otp_sum(both, otp_shape4(1, 1, 1, 1)), 0, 0);
+	return otp_add(otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr), nothing);
+}
+
 /* Of one sample and group: mean, mean of |x|, 1/sqrt(var + eps). */
 typedef struct moments {
 	double mean, size, rstd;
@@ -106,7 +120,8 @@ static void group_magnitude(const test_case *t, double *const *in, double *magni
 					    m.rstd * (scale * z.du + mean_du + z.x * mean_product);
 					if (t->op == OTP_OP_norm_dgrad_merge)
 						magnitude[at] =
-						    (double)MERGED * (magnitude[at] + fabs(in[4][at]));
+						    (double)MERGED *
+						    (magnitude[at] + fabs(in[4][apart_at(t, 4, at)]));
 				}
 			}
 }
@@ -243,6 +258,14 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 			t.attr.norm.eps = 1e-3f;
 			t.attr.norm.silu = variant & 1;
 			run_case(t);
+			if (op == OTP_OP_norm_dgrad_merge) {
+				t.apart = 1 << 4;
+				t.in[4].c *= 3;
+				run_case(t);
+			} else if ((op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad) && variant == 3) {
+				t.build = build_with_parts;
+				run_case(t);
+			}
 		}
 }
 

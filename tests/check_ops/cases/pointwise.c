@@ -24,7 +24,26 @@ static void check_broadcast(otp_op op)
 	}
 }
 
-void check_add(void) { check_broadcast(OTP_OP_add); }
+/* Of operands of one shape whose rows lie apart: some of whole packs, aligned and not. */
+static void over_rows(test_case t, unsigned apart)
+{
+	for (int k = 0; k < 4; k++) {
+		otp_shape narrow = {2, 3, 5, k == 0 ? 32 : k == 1 ? 64 : k == 2 ? 16 : 5};
+		t.apart = apart;
+		for (int i = 0; i < t.count; i++) {
+			t.in[i] = narrow;
+			t.in[i].c *= apart >> i & 1 ? 3 : 1;
+		}
+		run_case(t);
+	}
+}
+
+void check_add(void)
+{
+	check_broadcast(OTP_OP_add);
+	for (unsigned apart = 1; apart < 4; apart++)
+		over_rows((test_case){.op = OTP_OP_add, .count = 2, .bound = BY_ABS, .roundings = 1}, apart);
+}
 void check_mul(void) { check_broadcast(OTP_OP_mul); }
 
 void check_affine(void)
@@ -33,6 +52,7 @@ void check_affine(void)
 	t.attr.affine.scale = 1.7f;
 	t.attr.affine.offset = 0.3f;
 	over_shapes(t);
+	over_rows(t, 1);
 }
 
 void check_lrelu(void)

@@ -22,6 +22,9 @@ static void check_resample(otp_op op)
 			t.attr.resample.filter = filter ? OTP_FILTER_FIR : OTP_FILTER_BOX;
 			t.attr.resample.gain = filter ? 0.7f : 1;
 			run_case(t);
+			t.apart = 1;
+			t.in[0].c *= 3;
+			run_case(t);
 		}
 }
 

@@ -30,6 +30,16 @@ void check_sum(void)
 		for (int mask = 0; mask < 16; mask++)
 			if (k != LARGE || bench_mask(mask))
 				check_sum_of(shapes[k], mask, k == LARGE);
+	/* Of rows that lie apart. */
+	for (int n = 5; n < 1000; n += 300)
+		for (int c = 5; c < 40; c += 11) {
+			test_case t = {.op = OTP_OP_sum, .count = 1, .in = {{n, 1, 1, 3 * c}}, .apart = 1};
+			t.attr.shape.to = otp_shape4(1, 1, 1, c);
+			t.bound = BY_ABS;
+			t.roundings = 12;
+			t.gpu_roundings = 64 + 8 + 8;
+			run_case(t);
+		}
 	/* Long sums of few columns, which may be cut into slices: all, over the image, over n and w. */
 	check_sum_of(otp_shape4(1, 60, 90, 1), 15, false);
 	check_sum_of(otp_shape4(1, 40, 40, 3), 7, false);

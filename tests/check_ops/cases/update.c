@@ -1,6 +1,7 @@
 /* update: and randomness and data; nothing to differentiate. */
 #include "bf16.h"
 #include "check_ops/harness.h"
+#include "graph/storage.h"
 #include "tree.h"
 
 #include <math.h>
@@ -390,8 +391,8 @@ static void write_adam_guard(otp_program *p, const otp_node *guard, float factor
 
 typedef struct adam_setup {
 	int columns, parts;
-	bool ema;
-	float factor; /* of the gradients */
+	bool ema, narrow; /* narrow: gradients in bfloat16 */
+	float factor;	  /* of the gradients */
 	otp_attr attr;
 } adam_setup;
 
@@ -403,9 +404,10 @@ static double adam_start(int row, int i)
 	return (float)(row == OTP_ROW_V ? value * value : value);
 }
 
-static double adam_grad(int step, int row, int i)
+static double adam_grad(const adam_setup *s, int step, int row, int i)
 {
-	return (float)random_value(NORMALISH, (uint32_t)(600 + 10 * step + row), (uint32_t)i);
+	float g = (float)random_value(NORMALISH, (uint32_t)(600 + 10 * step + row), (uint32_t)i);
+	return s->narrow ? otp_bf16_widen(otp_bf16_round(g)) : g;
 }
 
 static void adam_hyper(const adam_setup *s, int step, float *hyper)
@@ -427,7 +429,7 @@ static void adam_by_hand(const adam_setup *s, double *state)
 			double *p = &state[i], *m = p + s->columns, *v = m + s->columns, g = 0;
 			double b1 = s->attr.adam.beta1, b2 = s->attr.adam.beta2;
 			for (int row = 0; row < s->parts; row++)
-				g += s->factor * adam_grad(step, row, i);
+				g += s->factor * adam_grad(s, step, row, i);
 			*m = b1 * *m + (1 - b1) * g;
 			*v = b2 * *v + (1 - b2) * g * g;
 			*p -= hyper[OTP_HYPER_RATE] * *m * hyper[OTP_HYPER_CORRECT1] /
@@ -460,17 +462,21 @@ static void adam_on(int which, const adam_setup *s, int shares, float *state, fl
 	otp_node *guard = adam_guard(g);
 	otp_output(otp_adam(view, grads, hyper, guard, s->attr), 0, 0);
 	float *rows = otp_calloc((size_t)s->parts * (size_t)s->columns, sizeof *rows);
+	otp_type *types = otp_storage_types(g, false, 0);
+	types[grads->id] = s->narrow ? OTP_BF16 : OTP_F32;
 	otp_program *programs[4];
 	for (int share = 0; share < shares; share++)
-		programs[share] = otp_program_new(
-		    backend, device, g, spans,
-		    (otp_program_options){.share = share, .shares = shares, .rounded = copies});
+		programs[share] =
+		    otp_program_new(backend, device, g, spans,
+				    (otp_program_options){
+					.share = share, .shares = shares, .rounded = copies, .types = types});
+	otp_free(types);
 	for (int step = 0; step < ADAM_STEPS; step++) {
 		float scalars[OTP_HYPER_COUNT];
 		adam_hyper(s, step, scalars);
 		for (int row = 0; row < s->parts; row++)
 			for (int i = 0; i < s->columns; i++)
-				rows[(int64_t)row * s->columns + i] = (float)adam_grad(step, row, i);
+				rows[(int64_t)row * s->columns + i] = (float)adam_grad(s, step, row, i);
 		for (int share = 0; share < shares; share++) {
 			otp_program_write(programs[share], grads, rows);
 			otp_program_write(programs[share], hyper, scalars);
@@ -515,8 +521,8 @@ static void check_adam_steps(int which, adam_setup s)
 	const char *name = tested_backends[which];
 	double largest = fmax(36, 4.0 * s.parts * s.parts);
 	report(most <= 16 * ADAM_STEPS * UNIT * largest, "adam",
-	       "%s, %d columns, %d parts: off by %g after %d steps", name, s.columns, s.parts, most,
-	       ADAM_STEPS);
+	       "%s, %d columns, %d parts%s: off by %g after %d steps", name, s.columns, s.parts,
+	       s.narrow ? " in bfloat16" : "", most, ADAM_STEPS);
 	int stale = 0;
 	for (int i = 0; i < s.columns && tested[which].backend->element_bytes[OTP_BF16]; i++)
 		stale += rounded[i] != otp_bf16_widen(otp_bf16_round(whole[i]));
@@ -675,10 +681,14 @@ void check_adam(void)
 	static const int trees[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 37, OTP_MOST_PARTS};
 	otp_attr attr = {.adam = {.beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f}};
 	for (int which = 0; which < TESTED_COUNT && !tally.bench; which++)
-		for (int k = 0; k < 20 && tested[which].backend; k++) {
+		for (int k = 0; k < 40 && tested[which].backend; k++) {
+			bool narrow = k >= 20;
+			if (narrow && !tested[which].backend->element_bytes[OTP_BF16])
+				continue;
 			adam_setup s = {.columns = columns[k % 4],
-					.parts = parts[k / 4],
+					.parts = parts[k / 4 % 5],
 					.ema = k % 2,
+					.narrow = narrow,
 					.attr = attr,
 					.factor = k % 3 ? 1 : 0.7f};
 			s.attr.adam.ema = s.ema;
