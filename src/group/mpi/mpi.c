@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MOST_BYTES = 1 << 30, BEAT_MS = 500 };
 
@@ -204,14 +205,13 @@ static void *watch_main(void *unused)
 	return NULL;
 }
 
-static void watch(int seconds, void (*lost)(int rank, int seconds))
+static void watch(int seconds)
 {
 	sigset_t all, before;
 	if (!watcher.threads || watcher.running)
 		return;
 	MPI_Comm_dup(MPI_COMM_WORLD, &beats);
 	watcher.seconds = seconds;
-	watcher.lost = lost;
 	watcher.heard = malloc((size_t)home.size * sizeof *watcher.heard);
 	watcher.sent = malloc((size_t)home.size * sizeof *watcher.sent);
 	if (!watcher.heard || !watcher.sent)
@@ -232,7 +232,8 @@ static void stop_watching(void)
 {
 	if (!watcher.running)
 		return;
-	barrier(); /* process 0 may have minutes of work of its own until here */
+	barrier();			  /* process 0 may have minutes of work of its own until here */
+	alarm((unsigned)watcher.seconds); /* all is done; who waits for one that died now ends by this */
 	watcher.stop = true;
 	pthread_join(watcher.thread, NULL);
 	barrier();
@@ -260,12 +261,12 @@ static void end_all(int exit_code)
 	abort();
 }
 
-const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t why_bytes);
-const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t why_bytes)
+const otp_group_home *otp_group_start_home(const otp_group_terms *terms, char *why, size_t why_bytes);
+const otp_group_home *otp_group_start_home(const otp_group_terms *terms, char *why, size_t why_bytes)
 {
 	int given = MPI_THREAD_SINGLE;
 	MPI_Comm here;
-	if (home_bytes != sizeof home) {
+	if (terms->home_bytes != sizeof home) {
 		snprintf(why, why_bytes, "the plugin is of another build");
 		return NULL;
 	}
@@ -273,6 +274,7 @@ const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t 
 		snprintf(why, why_bytes, "MPI_Init_thread fails");
 		return NULL;
 	}
+	watcher.lost = terms->lost;
 	watcher.threads = given == MPI_THREAD_MULTIPLE;
 	home = (otp_group_home){.exchange = exchange,
 				.all_gather = all_gather,
@@ -284,6 +286,7 @@ const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t 
 	MPI_Comm_size(MPI_COMM_WORLD, &home.size);
 	MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, home.rank, MPI_INFO_NULL, &here);
 	MPI_Comm_size(here, &home.neighbours);
+	MPI_Comm_rank(here, &home.local);
 	MPI_Comm_free(&here);
 	return &home;
 }
