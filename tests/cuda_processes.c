@@ -118,7 +118,7 @@ static void check_gather(const process *p, int columns, int64_t each)
 static void be_process(process p, const int *from, const int *to)
 {
 	otp_error err = {0};
-	char id[OTP_LINK_ID_BYTES];
+	char id[OTP_LINK_ID_BYTES] = {0};
 	p.backend = otp_backend_find("cuda", &err);
 	must(p.backend && p.backend->open(0, &p.device, &err), err.text);
 	if (p.rank == 0) {
@@ -145,8 +145,7 @@ static void be_process(process p, const int *from, const int *to)
 /* The worst exit code. */
 static int run_processes(int size, const char *fault)
 {
-	int from[MOST], to[MOST], worst = 0;
-	pid_t pids[MOST];
+	int from[MOST] = {0}, to[MOST] = {0}, worst = 0;
 	fflush(NULL);
 	for (int r = 0; r < size; r++) {
 		int ends[2];
@@ -155,16 +154,16 @@ static int run_processes(int size, const char *fault)
 		to[r] = ends[1];
 	}
 	for (int r = 0; r < size; r++) {
-		pids[r] = fork();
-		assert_true(pids[r] >= 0);
-		if (pids[r] == 0) {
+		pid_t child = fork();
+		assert_true(child >= 0);
+		if (child == 0) {
 			alarm(60);
 			be_process((process){.rank = r, .size = size, .fault = fault}, from, to);
 		}
 	}
 	for (int r = 0; r < size; r++) {
-		int status;
-		assert_int_equal(waitpid(pids[r], &status, 0), pids[r]);
+		int status; /* of any: who is dead must not seem to live */
+		assert_true(waitpid(-1, &status, 0) > 0);
 		int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 		worst = code > worst ? code : worst;
 		close(from[r]);

@@ -10,8 +10,8 @@
 namespace otp_adam
 {
 
-/* Rows of gradients are `columns` apart, and so are those of the state where there is one process. Of several,
- * the rows behind the weights hold the process's `own` columns alone, which begin at `first`. */
+/* Rows of gradients are `columns` apart, and so are those of the state where there is one process. Of
+ * several, the rows behind the weights hold the process's `own` columns alone, which begin at `first`. */
 template <class V> struct update {
 	const float *in;
 	V grads;
