@@ -196,7 +196,7 @@ class Duel:
     def take_turns(self, parts):
         seconds, theirs = self.options.part_seconds, {part: [] for part in parts}
         for _ in range(self.options.rounds):
-            turn = self.rival.request(f"measure {seconds}", 60 + 20 * seconds)
+            turn = self.rival.request(f"measure {seconds}", self.patience())
             if "error" in turn:
                 return turn
             for part in parts:
@@ -205,11 +205,15 @@ class Duel:
             self.take_our_turn(seconds)
         return {part: spread(values) for part, values in theirs.items()}
 
+    def patience(self):
+        """Seconds: one step of a preset for GPUs takes ten of a CPU that is shared."""
+        return (60 if self.options.device == "cuda" else 600) + 20 * self.options.part_seconds
+
     def take_our_turn(self, seconds):
         """PyTorch is measured too where otplan has failed."""
         if "error" in self.result["otplan"]:
             return
-        ours = self.otplan.request("", 60 + 20 * seconds)
+        ours = self.otplan.request("", self.patience())
         if "error" in ours:
             self.result["otplan"] = ours
             return

@@ -75,7 +75,7 @@ static void check_steps(const char *precision, int parts, bool compiled)
 	otp_error err = {0};
 	otp_runtime runtime;
 	setenv("OTPLAN_CUDA_COMPILED", compiled ? "1" : "0", 1);
-	if (!otp_runtime_open("cuda", precision, 1, &runtime, &err))
+	if (!otp_runtime_open("cuda", 0, precision, 1, &runtime, &err))
 		fail_msg("%s", err.text);
 	otp_engine_settings settings = {.objective = OBJECTIVE,
 					.batch = BATCH,

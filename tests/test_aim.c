@@ -37,7 +37,8 @@ static void open_fresh(fresh *f, const char *more)
 	otp_config_defaults(&c);
 	if (!otp_config_preset(&c, "vector", &err) || !otp_config_parse(&c, LINES, "test", &err) ||
 	    !otp_config_parse(&c, more, "test", &err) || !otp_config_check(&c, &err) ||
-	    !otp_session_open(&c, &f->session, &err) || !otp_runtime_open("cpu", "f32", 1, &f->place, &err) ||
+	    !otp_session_open(&c, &f->session, &err) ||
+	    !otp_runtime_open("cpu", 0, "f32", 1, &f->place, &err) ||
 	    !otp_game_open(&f->game, &f->session, &f->place, &err))
 		fail_msg("%s", err.text);
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {

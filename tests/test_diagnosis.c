@@ -32,7 +32,7 @@ static int open_place(void **state)
 {
 	(void)state;
 	otp_error err = {0};
-	return mkdtemp(folder) && otp_runtime_open("cpu", "f32", 2, &place, &err) ? 0 : -1;
+	return mkdtemp(folder) && otp_runtime_open("cpu", 0, "f32", 2, &place, &err) ? 0 : -1;
 }
 
 static int close_place(void **state)

@@ -906,7 +906,7 @@ static void engine_steps_allocate_nothing(void **state)
 	const otp_arch *arch = *state;
 	otp_error err = {0};
 	otp_runtime work;
-	assert_true(otp_runtime_open("cpu", "f32", 2, &work, &err));
+	assert_true(otp_runtime_open("cpu", 0, "f32", 2, &work, &err));
 	otp_engine_settings settings = {.objective = {.arch = *arch, .tau = 0.1},
 					.batch = SAMPLES,
 					.parts = 2,

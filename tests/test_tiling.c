@@ -150,7 +150,7 @@ static void open_fixture(fixture *f, bool random, const char *set, int threads)
 	otp_error err = {0};
 	memset(f, 0, sizeof *f);
 	write_model(at("model.h5"), random);
-	assert_true(otp_runtime_open("cpu", "f32", threads, &f->runtime, &err));
+	assert_true(otp_runtime_open("cpu", 0, "f32", threads, &f->runtime, &err));
 	assert_true(otp_translator_open(at("model.h5"), &f->runtime, &f->t, &err));
 	f->set = otp_translator_open_pictures(&f->t, at(set), &err);
 	assert_non_null(f->set);

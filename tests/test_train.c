@@ -246,7 +246,7 @@ static void open_drawing(drawing *d, int threads, bool vectors)
 	otp_error err = {0};
 	otp_config c = settings(
 	    "width = 8\nmultipliers = 1,1\nblocks = 1\nattention = none\nlatent = 3\nembedding = 8\n");
-	assert_true(otp_runtime_open("cpu", "f32", threads, &d->place, &err));
+	assert_true(otp_runtime_open("cpu", 0, "f32", threads, &d->place, &err));
 	assert_true(
 	    otp_settings_arch(&c, vectors, vectors ? 1 : SIZE, vectors ? 1 : SIZE, 3, &d->arch, &err));
 	d->params = otp_params_new();

@@ -121,14 +121,16 @@ static void only_what_moves_is_counted(void **state)
 				{.shape = {1, 1, 1, 12}},
 				{.shape = {1, 1, 1, 4}}},
 			 .out = {.shape = {1, 1, 4, 96}},
-			 .share = 1,
-			 .shares = 2};
+			 .worker = 1,
+			 .processes = 1,
+			 .workers = 2};
 	check(otp_work_of_call(&adam, bytes, PEAKS), 1, (4 + 2 + 4) * 96 / 2 + 12 + 4, 0);
 	otp_call squares = {.op = OTP_OP_squares,
 			    .in = {{.shape = {1, 1, 2, 4096}}},
 			    .out = {.shape = {1, 1, 1, 4}},
-			    .share = 1,
-			    .shares = 2};
+			    .worker = 1,
+			    .processes = 1,
+			    .workers = 2};
 	check(otp_work_of_call(&squares, bytes, PEAKS), 1, 4096 + 2, 0);
 }
 

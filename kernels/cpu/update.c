@@ -195,10 +195,10 @@ static void add_parts(float stack[OTP_TREE_LEVELS][ADAM_COLUMNS], const float *g
 	}
 }
 
-/* Where a share of the columns begins: shares are whole blocks, of which squares are sums too. */
-static int64_t share_begin(int64_t columns, int share, int shares)
+/* Where a worker's columns begin: whole blocks, of which squares are sums too. */
+static int64_t first_column(const otp_call *call, int64_t columns, int worker)
 {
-	int64_t begin = (int64_t)otp_norm_blocks(columns) * share / shares * OTP_NORM_COLUMNS;
+	int64_t begin = (int64_t)otp_call_block(call, columns, worker) * OTP_NORM_COLUMNS;
 	return begin < columns ? begin : columns;
 }
 
@@ -224,11 +224,11 @@ OTP_CPU_KERNEL(squares)
 {
 	const float *grads = call->in[0].data;
 	float *squares = call->out.data;
-	int64_t columns = call->in[0].shape.c, blocks = call->out.shape.c;
-	int parts = call->in[0].shape.w, shares = call->shares > 0 ? call->shares : 1;
-	int64_t end = blocks * (call->share + 1) / shares;
+	int64_t columns = call->in[0].shape.c;
+	int parts = call->in[0].shape.w;
+	int64_t end = otp_call_block(call, columns, call->worker + 1);
 	float stack[OTP_TREE_LEVELS][ADAM_COLUMNS];
-	for (int64_t block = blocks * call->share / shares; block < end; block++) {
+	for (int64_t block = otp_call_block(call, columns, call->worker); block < end; block++) {
 		const float *g = grads + block * OTP_NORM_COLUMNS;
 		int count = (int)least(columns - block * OTP_NORM_COLUMNS, OTP_NORM_COLUMNS);
 		if (parts > 1)
@@ -276,9 +276,9 @@ OTP_CPU_KERNEL(adam)
 	const float *state = call->in[0].data, *grads = call->in[1].data, *hyper = call->in[2].data;
 	const float *guard = call->in[3].data;
 	int64_t columns = call->in[0].shape.c;
-	int parts = call->in[1].shape.w, shares = call->shares > 0 ? call->shares : 1;
-	int64_t begin = share_begin(columns, call->share, shares);
-	int64_t end = share_begin(columns, call->share + 1, shares);
+	int parts = call->in[1].shape.w;
+	int64_t begin = first_column(call, columns, call->worker);
+	int64_t end = first_column(call, columns, call->worker + 1);
 	float factor = guard[OTP_GUARD_FACTOR];
 	float stack[OTP_TREE_LEVELS][ADAM_COLUMNS];
 	adam_block a = {.stride = columns,
@@ -310,3 +310,17 @@ OTP_CPU_KERNEL(adam)
 		step_block(&a, g);
 	}
 }
+
+/* Of one process; several exchange rows themselves, between programs. */
+static void keep_columns(const otp_call *call)
+{
+	size_t bytes = (size_t)otp_shape_count(call->out.shape) * sizeof(float);
+	OTP_ASSERT(call->processes == 1, "columns of %d processes on one", call->processes);
+	if (call->attr.deal.empty)
+		memset(call->out.data, 0, bytes);
+	else if (call->out.data != call->in[0].data)
+		memcpy(call->out.data, call->in[0].data, bytes);
+}
+
+OTP_CPU_KERNEL(reduce_scatter) { keep_columns(call); }
+OTP_CPU_KERNEL(all_gather) { keep_columns(call); }

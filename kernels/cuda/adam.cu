@@ -164,10 +164,10 @@ template <class V, int W, bool ALONE> OTP_GLOBAL adam_step(update<V> u)
 	}
 }
 
-/* Where a share of the columns begins: a multiple of 16, so that every share is whole packs. */
-int64_t share_begin(int64_t columns, int share, int shares)
+/* Where a worker's columns begin: whole blocks, so that they are whole packs, too. */
+int64_t first_column(const otp_call *call, int64_t columns, int worker)
 {
-	int64_t lines = (columns + 15) / 16, begin = 16 * (lines * share / shares);
+	int64_t begin = (int64_t)otp_call_block(call, columns, worker) * OTP_NORM_COLUMNS;
 	return begin < columns ? begin : columns;
 }
 
@@ -206,7 +206,6 @@ template <class V, int W, bool ALONE> void step_as(const otp_call *call, bool em
 {
 	const otp_attr &attr = call->attr;
 	int64_t columns = call->in[0].shape.c;
-	int shares = call->shares > 0 ? call->shares : 1;
 	update<V> u = {floats(call->in[0]),
 		       as<V>(view_of(call->in[1])),
 		       floats(call->in[2]),
@@ -214,8 +213,8 @@ template <class V, int W, bool ALONE> void step_as(const otp_call *call, bool em
 		       floats(call->out),
 		       view{call->out.rounded, true},
 		       columns,
-		       share_begin(columns, call->share, shares),
-		       share_begin(columns, call->share + 1, shares),
+		       first_column(call, columns, call->worker),
+		       first_column(call, columns, call->worker + 1),
 		       call->in[1].shape.w,
 		       ema,
 		       attr.adam.beta1,
@@ -234,9 +233,10 @@ OTP_CUDA_KERNEL(squares)
 {
 	const otp_tensor &grads = call->in[0];
 	float *y = floats(call->out);
-	int64_t columns = grads.shape.c, blocks = call->out.shape.c;
-	int parts = grads.shape.w, shares = call->shares > 0 ? call->shares : 1;
-	int begin = (int)(blocks * call->share / shares), end = (int)(blocks * (call->share + 1) / shares);
+	int64_t columns = grads.shape.c;
+	int parts = grads.shape.w;
+	int begin = otp_call_block(call, columns, call->worker),
+	    end = otp_call_block(call, columns, call->worker + 1);
 	if (begin == end)
 		return;
 	unsigned grid = otp_blocks(end - begin, SQUARES_IN_FLIGHT);

@@ -7,6 +7,7 @@
 #include "bf16.h"
 #include "cuda/capture.h"
 #include "cuda/compile.h"
+#include "cuda/link.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +127,7 @@ static void cuda_close(otp_device *d)
 {
 	otp_device_enter(d);
 	CUDA_CHECK(cudaStreamSynchronize(d->stream));
+	otp_link_close(d);
 	otp_dnn_forget_plans(d);
 	close_handles(d);
 	otp_device_leave(d);
@@ -277,6 +279,7 @@ static void cuda_download(otp_device *d, void *dst, otp_type type, const void *s
 		CUDA_CHECK(cudaMemcpyAsync(memory, (const char *)src + at, piece, cudaMemcpyDeviceToHost,
 					   d->stream));
 		CUDA_CHECK(cudaStreamSynchronize(d->stream));
+		otp_link_heed();
 		to_host_form(dst, type, memory, at, piece);
 	}
 	otp_device_leave(d);
@@ -372,6 +375,7 @@ static void cuda_wait(otp_device *d)
 {
 	otp_device_enter(d);
 	CUDA_CHECK(cudaStreamSynchronize(d->stream));
+	otp_link_heed();
 	otp_device_leave(d);
 }
 
@@ -382,6 +386,12 @@ static size_t cuda_memory_free(otp_device *d)
 	CUDA_CHECK(cudaMemGetInfo(&left, &whole));
 	otp_device_leave(d);
 	return left;
+}
+
+static int cuda_count(void)
+{
+	otp_error ignored = {0};
+	return count_devices(&ignored);
 }
 
 static int cuda_workers(otp_device *d, int asked)
@@ -406,14 +416,16 @@ static void cuda_describe(char *text, size_t bytes)
 	struct cudaDeviceProp properties = {.name = "no GPU"};
 	int driver = 0;
 	size_t dnn = cudnnGetVersion(), blas = cublasLtGetVersion();
+	char nccl[32];
 	cudaDriverGetVersion(&driver);
+	otp_link_describe(nccl, sizeof nccl);
 	if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess)
 		cudaGetLastError();
 	snprintf(text, bytes,
-		 "%.64s; driver for CUDA %d.%d, runtime %d.%d, cuDNN %zu.%zu.%zu, cuBLASLt %zu.%zu.%zu",
+		 "%.64s; driver for CUDA %d.%d, runtime %d.%d, cuDNN %zu.%zu.%zu, cuBLASLt %zu.%zu.%zu%s",
 		 properties.name, driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
 		 CUDART_VERSION % 1000 / 10, dnn / 10000, dnn / 100 % 100, dnn % 100, blas / 10000,
-		 blas / 100 % 100, blas % 100);
+		 blas / 100 % 100, blas % 100, nccl);
 }
 
 const otp_backend otp_cuda_backend = {
@@ -431,6 +443,9 @@ const otp_backend otp_cuda_backend = {
     .forget = cuda_forget,
     .wait = cuda_wait,
     .memory_free = cuda_memory_free,
+    .count = cuda_count,
+    .make_id = otp_link_make_id,
+    .connect = otp_link_connect,
     .workers = cuda_workers,
     .kernels = cuda_kernels,
     .has_bf16 = cuda_has_bf16,

@@ -17,6 +17,7 @@
 typedef struct otp_dnn_plan otp_dnn_plan;
 typedef struct otp_dnn_text otp_dnn_text;
 typedef struct otp_block otp_block;
+typedef struct otp_link otp_link;
 
 /* 32 MB of pinned memory: ten batches of 64 pictures of 64 x 64, or the small inputs of thousands of steps.
  */
@@ -34,6 +35,7 @@ struct otp_device {
 	otp_ring ring;		      /* pinned; every transfer passes through it */
 	cudaEvent_t read[OTP_SLICES]; /* its slices' marks */
 	otp_block *blocks;	      /* of device memory */
+	otp_link *link;		      /* with other processes' devices; NULL: none */
 	otp_dnn_plan *plans;	      /* of this process, by key */
 	char *choices;		      /* the file of plans chosen before, as text */
 	char choices_path[1024],

@@ -10,15 +10,28 @@ static const otp_voice *voice;
 
 void otp_cuda_speak_through(const otp_voice *v) { voice = v; }
 
-void otp_cuda_say(const char *fmt, ...)
+static void say(const char *before, const char *fmt, va_list args)
 {
 	char text[1024];
+	vsnprintf(text, sizeof text, fmt, args);
+	if (voice)
+		voice->log("%s: %s", before, text);
+}
+
+void otp_cuda_say(const char *fmt, ...)
+{
 	va_list args;
 	va_start(args, fmt);
-	vsnprintf(text, sizeof text, fmt, args);
+	say("cuda", fmt, args);
 	va_end(args);
-	if (voice)
-		voice->log("cuda: %s", text);
+}
+
+void otp_cuda_complain(const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	say("otplan", fmt, args);
+	va_end(args);
 }
 
 static void describe(const otp_builds *b, char text[static 128])

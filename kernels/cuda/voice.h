@@ -9,6 +9,9 @@ void otp_cuda_speak_through(const otp_voice *voice);
 /* One line, after "cuda: ". */
 void otp_cuda_say(const char *fmt, ...) OTP_PRINTF(1, 2);
 
+/* An error's line, which every process says. */
+void otp_cuda_complain(const char *fmt, ...) OTP_PRINTF(1, 2);
+
 /* How many plans were built since the last launch: the wait at the start of a run. */
 typedef struct otp_builds {
 	int plans, compiled;

@@ -65,7 +65,7 @@ static double sum_parts(const otp_tensor *grads, int c)
 OTP_REF_KERNEL(squares)
 {
 	const otp_tensor *grads = &call->in[0];
-	for (int block = 0; block < call->out.shape.c && call->share == 0; block++) {
+	for (int block = 0; block < call->out.shape.c && call->process + call->worker == 0; block++) {
 		int begin = block * OTP_NORM_COLUMNS, end = begin + OTP_NORM_COLUMNS;
 		double sum = 0;
 		for (int c = begin; c < end && c < grads->shape.c; c++)
@@ -93,7 +93,7 @@ OTP_REF_KERNEL(adam)
 {
 	const otp_tensor *state = &call->in[0], *grads = &call->in[1];
 	const double *hyper = call->in[2].data, *guard = call->in[3].data;
-	if (call->share != 0)
+	if (call->process + call->worker != 0)
 		return;
 	if (guard[OTP_GUARD_STOPPED] != 0) {
 		OTP_REF_EACH (i, state->shape)
@@ -114,3 +114,14 @@ OTP_REF_KERNEL(adam)
 			*otp_ref_at(&call->out, otp_shape4(0, 0, k, c)) = row[k];
 	}
 }
+
+/* Of one process. */
+static void keep_columns(const otp_call *call)
+{
+	OTP_ASSERT(call->processes == 1, "columns of %d processes on one", call->processes);
+	OTP_REF_EACH (i, call->out.shape)
+		*otp_ref_at(&call->out, i) = call->attr.deal.empty ? 0 : *otp_ref_at(&call->in[0], i);
+}
+
+OTP_REF_KERNEL(reduce_scatter) { keep_columns(call); }
+OTP_REF_KERNEL(all_gather) { keep_columns(call); }

@@ -90,7 +90,7 @@ enum { HDF5_BYTES = 16 << 20 };
 static otplan_status open_model(const char *path, const otplan_options *o, otplan_model *m, otp_error *err)
 {
 	static const char *const PRECISIONS[] = {"f32", "tf32", "bf16"};
-	if (!otp_runtime_open(o->device, PRECISIONS[o->precision], o->threads, &m->runtime, err))
+	if (!otp_runtime_open(o->device, 0, PRECISIONS[o->precision], o->threads, &m->runtime, err))
 		return err->out_of_memory ? OTPLAN_NO_MEMORY : OTPLAN_NO_DEVICE;
 	if (!otp_translator_open(path, &m->runtime, &m->translator, err))
 		return err->out_of_memory ? OTPLAN_NO_MEMORY : OTPLAN_BAD_FILE;

@@ -5,23 +5,13 @@
 #include <string.h>
 
 /* Of a machine's GPUs each process has its own. */
-static void place(const otp_group *group, const char *device, char *where, size_t bytes)
-{
-	otp_error ignored = {0};
-	const otp_backend *b = group && !strchr(device, ':') ? otp_backend_find(device, &ignored) : NULL;
-	bool gpu = b && b->element_bytes[OTP_BF16]; /* which alone stores it */
-	snprintf(where, bytes, gpu ? "%.40s:%d" : "%.40s", device, otp_group_neighbour(group));
-}
-
 bool otp_opened_model(otp_opened *o, otp_group *group, const char *model, const char *device,
 		      const char *precision, int threads, otp_error *err)
 {
-	char where[64];
 	memset(o, 0, sizeof *o);
-	place(group, device, where, sizeof where);
 	if (group && !threads)
 		threads = otp_group_threads(group);
-	if (!otp_runtime_open(where, precision, threads, &o->runtime, err))
+	if (!otp_runtime_open(device, otp_group_neighbour(group), precision, threads, &o->runtime, err))
 		return false;
 	o->runtime.group = group;
 	return otp_translator_open(model, &o->runtime, &o->t, err);

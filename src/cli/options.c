@@ -34,7 +34,7 @@ static bool has_gpu(const otp_config *c)
 	otp_runtime runtime;
 	if (c->device != OTP_WHERE_AUTO)
 		return c->device != OTP_WHERE_CPU;
-	bool gpu = otp_runtime_open("auto", "f32", 1, &runtime, &ignored) &&
+	bool gpu = otp_runtime_open("auto", 0, "f32", 1, &runtime, &ignored) &&
 		   runtime.backend->memory_free(runtime.device) > 0; /* the host has none of its own */
 	otp_runtime_close(&runtime);
 	return gpu;

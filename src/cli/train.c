@@ -175,7 +175,16 @@ static bool is_outside(const otp_session *s, otp_error *err)
 	return ok;
 }
 
-static bool read_command(int argc, char **argv, const otp_group *group, otp_config *c, otp_error *err)
+/* Of auto, whether one can be used. */
+static bool wants_gpu(const otp_config *c)
+{
+	otp_error ignored = {0};
+	return c->device == OTP_WHERE_CUDA ||
+	       (c->device == OTP_WHERE_AUTO && otp_backend_find("cuda", &ignored));
+}
+
+/* MPI is joined before there is a command line; who is started for GPUs, after it has asked for them. */
+static bool read_command(int argc, char **argv, otp_group **group, otp_config *c, otp_error *err)
 {
 	if (!otp_options_parse(argc, argv, NULL, 0, "otplan train --source S --target T --out RUN [options]",
 			       c, err) ||
@@ -183,7 +192,10 @@ static bool read_command(int argc, char **argv, const otp_group *group, otp_conf
 		return false;
 	if (!c->out[0] && !c->plan && !c->dry_run)
 		return otp_fail(err, "--out", "is needed: the folder of the run");
-	if (c->dry_run && group)
+	if (!*group && otp_group_for_gpus() &&
+	    !otp_group_join_gpus(group, wants_gpu(c), c->process_timeout, err))
+		return false;
+	if (c->dry_run && *group)
 		return otp_fail(err, "--dry-run", "is of one process: start it without mpirun or srun");
 	/* Before hours of decoding, not after. */
 	return !c->out[0] || c->resume || otp_run_may_begin(c->out, err);
@@ -212,14 +224,16 @@ static bool prepare(const otp_config *c, const otp_group *group, otp_session *s,
 	return false;
 }
 
-static int train_in(otp_group *group, int argc, char **argv, otp_error *err)
+static int train_in(otp_group **group, int argc, char **argv, otp_error *err)
 {
 	otp_config c;
 	otp_session s = {0};
 	otp_lock *lock = NULL;
-	bool ok = read_command(argc, argv, group, &c, err) && prepare(&c, group, &s, &lock, err);
+	bool ok = read_command(argc, argv, group, &c, err) && prepare(&c, *group, &s, &lock, err);
+	if (!*group && err->exit_code == OTP_EXIT_USAGE)
+		otp_group_end_others(); /* who never met and says the same */
 	int code =
-	    otp_group_agree(group, ok, err) ? train_session(&s, group, &lock, err) : otp_exit_code(err);
+	    otp_group_agree(*group, ok, err) ? train_session(&s, *group, &lock, err) : otp_exit_code(err);
 	otp_session_close(&s);
 	otp_lock_release(lock);
 	return code;
@@ -227,14 +241,14 @@ static int train_in(otp_group *group, int argc, char **argv, otp_error *err)
 
 int otp_command_train(int argc, char **argv, otp_error *err)
 {
-	otp_group *group;
+	otp_group *group = NULL;
 	if (argc > 0 && strcmp(argv[0], "--help") == 0) {
 		print_help(argc > 1 && strcmp(argv[1], "--all") == 0);
 		return OTP_EXIT_OK;
 	}
-	if (!otp_group_join(&group, err))
+	if (!otp_group_for_gpus() && !otp_group_join(&group, err))
 		return otp_exit_code(err);
-	int code = train_in(group, argc, argv, err);
+	int code = train_in(&group, argc, argv, err);
 	otp_group_leave(group, err);
 	return code;
 }

@@ -120,7 +120,7 @@ static uint64_t position_in_whole(const otp_spec *spec, uint64_t j, uint64_t who
 
 void otp_dataset_recount(otp_dataset *d)
 {
-	d->survey = otp_source_survey(d->source, d->chosen, d->chosen ? otp_dataset_all(d) : 0);
+	d->survey = otp_source_survey(d->source, d->chosen, d->chosen ? d->count : 0);
 }
 
 /* What is left out where the samples are that are taken. Behind the last one it is beyond a limit that was
@@ -182,6 +182,7 @@ void otp_dataset_withhold(otp_dataset *d, uint64_t seed, int64_t count)
 	d->chosen = chosen;
 	d->count = kept;
 	d->withheld = count;
+	otp_dataset_recount(d);
 }
 
 void otp_dataset_only_withheld(otp_dataset *d)

@@ -50,7 +50,7 @@ typedef struct otp_dataset_info {
 	double low, high, least, most;
 	size_t memory_bytes;	/* held by the set once it is loaded; */
 	size_t unloaded_bytes;	/* of these, not taken yet */
-	otp_data_survey survey; /* of all samples that were taken, withheld ones too */
+	otp_data_survey survey; /* of the `count` samples */
 } otp_dataset_info;
 
 /* Whether something lies where the spec says; generated sets do. What it is, opening tells. */

@@ -12,7 +12,7 @@
 struct otp_dataset {
 	otp_spec spec;
 	otp_source *source;
-	otp_data_survey survey; /* of all that is chosen */
+	otp_data_survey survey; /* of the first `count` that are chosen */
 	uint64_t seed, digest;
 	otp_colour_law colour;
 	double brightness;

@@ -176,7 +176,7 @@ static size_t settled_values(const otp_dataset *d)
 	size_t pixels = (size_t)d->whole.h * (size_t)d->whole.w;
 	if (!pixels) {
 		size_t least = (size_t)d->how.crop.h * (size_t)d->how.crop.w;
-		pixels = (size_t)(all->pixels / otp_dataset_all(d) + 1);
+		pixels = (size_t)(all->pixels / d->count + 1);
 		pixels = pixels < least ? least : pixels;
 	}
 	return otp_mul_size(pixels, (size_t)d->settled_c);

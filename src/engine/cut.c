@@ -22,3 +22,14 @@ otp_cut otp_cut_make(int batch, int parts, int workers)
 	return (otp_cut){
 	    .batch = batch, .parts = parts, .levels = levels, .blocks = blocks_of(parts, levels)};
 }
+
+otp_cut otp_cut_deal(int batch, int parts, int processes)
+{
+	int levels = 0;
+	OTP_ASSERT(parts >= 1 && parts <= batch && parts <= OTP_MOST_PARTS && processes >= 1,
+		   "a batch of %d in %d parts for %d processes", batch, parts, processes);
+	while (blocks_of(parts, levels) > processes)
+		levels++;
+	return (otp_cut){
+	    .batch = batch, .parts = parts, .levels = levels, .blocks = processes, .dealt = true};
+}

@@ -41,7 +41,7 @@ unsigned otp_engine_narrow_spans(const otp_engine *e)
 {
 	const otp_arch *arch = &e->settings.objective.arch;
 	bool pictures = arch->h * arch->w > 1;
-	if (!otp_engine_keeps_rounded(e) || !updates_in_step(e) || !pictures)
+	if (!otp_engine_keeps_rounded(e) || !updates_in_step(e) || is_linked(e) || !pictures)
 		return 0;
 	return 1U << otp_grads_span(OTP_TRANSPORT) | 1U << otp_grads_span(OTP_POTENTIAL);
 }
@@ -106,6 +106,8 @@ static void allocate_spans(otp_engine *e)
 otp_program_options otp_engine_options(const otp_engine *e)
 {
 	return (otp_program_options){
+	    .process = otp_group_rank(group_of(e)),
+	    .processes = otp_group_size(group_of(e)),
 	    .precision = e->runtime->precision,
 	    .rounded = e->rounded,
 	    .narrow_spans = otp_engine_narrow_spans(e),
@@ -162,8 +164,8 @@ static void build_work(void *argument, int worker)
 	if (e->makers[worker].parts)
 		build_maker(e, &e->makers[worker]);
 	otp_program_options options = otp_engine_options(e);
-	options.share = otp_group_rank(group_of(e)) * e->workers + worker;
-	options.shares = otp_group_size(group_of(e)) * e->workers;
+	options.worker = worker;
+	options.workers = e->workers;
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		for (stage s = 0; s < STAGES; s++) {
 			const update *u = &e->updates[kind];
@@ -181,10 +183,11 @@ otp_engine *otp_engine_describe(otp_runtime *runtime, const otp_engine_settings 
 	e->workers = otp_pool_workers(runtime->pool);
 	otp_group *group = runtime->group;
 	int all = group ? otp_group_workers_before(group, otp_group_size(group)) : e->workers;
-	e->cut = otp_cut_make(settings->batch, settings->parts, all);
+	e->cut = is_linked(e) ? otp_cut_deal(settings->batch, settings->parts, otp_group_size(group))
+			      : otp_cut_make(settings->batch, settings->parts, all);
 	e->first_block = otp_sharing_block(group, &e->cut, otp_group_rank(group));
 	e->last_block = otp_sharing_block(group, &e->cut, otp_group_rank(group) + 1);
-	e->rows = e->cut.blocks;
+	e->rows = summed_rows(e);
 	e->makers = otp_calloc((size_t)e->workers, sizeof *e->makers);
 	discover_params(e);
 	for (int worker = 0; worker < e->workers; worker++)

@@ -72,7 +72,22 @@ struct otp_engine {
 
 static inline otp_group *group_of(const otp_engine *e) { return e->runtime->group; }
 
-static inline bool updates_in_step(const otp_engine *e) { return e->cut.parts == 1 && !group_of(e); }
+/* Whether this process's device adds its gradients to those of the others'. */
+static inline bool is_linked(const otp_engine *e) { return group_of(e) && e->runtime->backend->connect; }
+
+/* Parts that this process computes. */
+static inline int own_parts(const otp_engine *e)
+{
+	return otp_cut_part(&e->cut, e->last_block) - otp_cut_part(&e->cut, e->first_block);
+}
+
+static inline bool updates_in_step(const otp_engine *e)
+{
+	return own_parts(e) == 1 && (!group_of(e) || is_linked(e));
+}
+
+/* Rows of gradients that an update adds up. */
+static inline int summed_rows(const otp_engine *e) { return is_linked(e) ? 1 : e->cut.blocks; }
 
 /* Spans of gradients that are held in bfloat16: where a step makes those of pictures' networks in one part
  * and uses them up itself. Most are convolutions' weights', which cuDNN writes so anyway; others are rounded,
@@ -133,7 +148,7 @@ size_t otp_engine_data_elements(const otp_engine *e, otp_side side);
 /* Whether the networks' weights are kept in bfloat16 too. */
 bool otp_engine_keeps_rounded(const otp_engine *e);
 size_t otp_engine_rounded_bytes(const otp_engine *e, otp_network n);
-/* Where a process is not alone: the memory of a span as floats. */
+/* Where a process is not alone and its memory is the host's: a span's, as floats. */
 float *otp_engine_floats(const otp_engine *e, int span);
 
 /* ---- state.c ---- */

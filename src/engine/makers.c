@@ -14,12 +14,29 @@ static otp_node *view_guard(otp_graph *g)
 static otp_node *view_grads(const otp_engine *e, otp_graph *g, otp_network n)
 {
 	int elements = (int)e->params[n]->elements;
-	return otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, e->cut.blocks, elements));
+	return otp_view(g, "grads", otp_grads_span(n), 0, otp_shape4(1, 1, summed_rows(e), elements));
 }
 
+/* A process's, but for the last one. */
+static int own_blocks(const otp_engine *e, otp_network n)
+{
+	return otp_process_block(e->params[n]->elements, 1, otp_group_size(group_of(e)));
+}
+
+/* The gradient's own columns, of all processes', and the squares of all columns. */
 static void add_squares(const otp_engine *e, otp_graph *g, otp_network n)
 {
-	otp_output(otp_squares(view_grads(e, g, n)), SPAN_GUARD, squares_base(e, n));
+	int blocks = otp_norm_blocks(e->params[n]->elements), each = own_blocks(e, n);
+	int64_t base = squares_base(e, n);
+	if (is_linked(e))
+		otp_output(otp_reduce_scatter(view_grads(e, g, n), (int64_t)each * OTP_NORM_COLUMNS,
+					      own_parts(e) == 0),
+			   otp_grads_span(n), 0);
+	otp_output(otp_squares(view_grads(e, g, n)), SPAN_GUARD, base);
+	if (is_linked(e))
+		otp_output(otp_all_gather(
+			       otp_view(g, "squares", SPAN_GUARD, base, otp_shape4(1, 1, 1, blocks)), each),
+			   SPAN_GUARD, base);
 }
 
 /* guard' = guard(guard, squares, hyper), in place. */
@@ -41,6 +58,10 @@ static void add_adam(const otp_engine *e, otp_graph *g, otp_network n, otp_node 
 				  .eps = 1e-8f}};
 	otp_node *state = otp_view(g, "state", span, 0, otp_shape4(1, 1, otp_engine_rows(n), elements));
 	otp_output(otp_adam(state, view_grads(e, g, n), hyper, view_guard(g), attr), span, 0);
+	if (is_linked(e))
+		otp_output(otp_all_gather(otp_view(g, "weights", span, 0, otp_shape4(1, 1, 1, elements)),
+					  (int64_t)own_blocks(e, n) * OTP_NORM_COLUMNS),
+			   span, 0);
 }
 
 /* The report goes into the slot that the first sample's words name: each part has LOSS_SLOTS of them. */
@@ -101,7 +122,7 @@ static row_sum describe_sum(const otp_engine *e, otp_network n, int to, int from
 static void lay_out_rows(otp_engine *e, maker *m, int worker)
 {
 	int begin = e->rows;
-	m->desk = m->blocks == 1 ? block_of(e, worker, 0) : e->rows++;
+	m->desk = is_linked(e) ? 0 : m->blocks == 1 ? block_of(e, worker, 0) : e->rows++;
 	e->rows += e->cut.levels;
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		for (int level = 0; level < e->cut.levels; level++) {

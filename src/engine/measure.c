@@ -54,9 +54,10 @@ static otp_engine_size measure_spans(const otp_engine *e)
 		size.moment_bytes += 2 * own;
 		size.weight_bytes += row + (n == OTP_TRANSPORT ? (draws ? row : own) : 0);
 		size.weight_bytes += otp_engine_keeps_rounded(e) ? otp_engine_rounded_bytes(e, n) : 0;
-		int made = e->last_block - e->first_block + e->rows - e->cut.blocks;
-		size_t grads =
-		    row * (size_t)made + own * (size_t)(e->cut.blocks - e->last_block + e->first_block);
+		int made = is_linked(e) ? e->rows : e->last_block - e->first_block + e->rows - e->cut.blocks;
+		size_t others =
+		    is_linked(e) ? 0 : own * (size_t)(e->cut.blocks - e->last_block + e->first_block);
+		size_t grads = row * (size_t)made + others;
 		otp_type type = otp_engine_span_type(e, otp_grads_span(n));
 		size.gradient_bytes += grads / element * e->runtime->backend->element_bytes[type];
 	}

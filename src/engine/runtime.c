@@ -15,7 +15,13 @@ static bool parse_precision(const char *text, otp_precision *precision, otp_erro
 	return otp_fail(err, "--precision", "'%s', expected auto, f32, tf32 or bf16", text);
 }
 
-bool otp_runtime_open(const char *device, const char *precision, int threads, otp_runtime *runtime,
+/* The only one that there is, where a launcher shows each process its own. */
+static int index_of(const otp_backend *b, int local)
+{
+	return local && b->count && b->count() > 1 ? local : 0;
+}
+
+bool otp_runtime_open(const char *device, int local, const char *precision, int threads, otp_runtime *runtime,
 		      otp_error *err)
 {
 	memset(runtime, 0, sizeof *runtime);
@@ -25,10 +31,28 @@ bool otp_runtime_open(const char *device, const char *precision, int threads, ot
 	if (!parse_precision(precision, &runtime->precision, err))
 		return false;
 	runtime->backend = otp_backend_find(name, err);
-	if (!runtime->backend || !runtime->backend->open(colon ? atoi(colon + 1) : 0, &runtime->device, err))
+	if (!runtime->backend)
+		return false;
+	int index = colon ? atoi(colon + 1) : index_of(runtime->backend, local);
+	if (!runtime->backend->open(index, &runtime->device, err))
 		return false;
 	runtime->pool = otp_pool_new(runtime->backend->workers(runtime->device, threads));
 	return true;
+}
+
+bool otp_runtime_connect(otp_runtime *runtime, otp_error *err)
+{
+	otp_group *g = runtime->group;
+	const otp_backend *b = runtime->backend;
+	char id[OTP_LINK_ID_BYTES] = {0};
+	if (!g || !b->connect)
+		return true;
+	bool made = !otp_group_leads(g) || b->make_id(id, err);
+	if (!otp_group_agree(g, made, err))
+		return false;
+	otp_group_broadcast(g, id, sizeof id);
+	bool connected = b->connect(runtime->device, id, otp_group_rank(g), otp_group_size(g), err);
+	return otp_group_agree(g, connected, err);
 }
 
 otp_precision otp_precision_settled(otp_precision asked, bool vectors, bool narrow)

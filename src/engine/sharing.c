@@ -13,7 +13,7 @@ int otp_sharing_block(const otp_group *g, const otp_cut *cut, int rank)
 
 int64_t otp_sharing_column(const otp_group *g, int64_t columns, int rank)
 {
-	int64_t begin = (int64_t)otp_norm_blocks(columns) * rank / otp_group_size(g) * OTP_NORM_COLUMNS;
+	int64_t begin = (int64_t)otp_process_block(columns, rank, otp_group_size(g)) * OTP_NORM_COLUMNS;
 	return begin < columns ? begin : columns;
 }
 
@@ -64,7 +64,7 @@ void otp_sharing_squares(const otp_group *g, float *squares, int64_t columns)
 {
 	size_t at[otp_group_size(g) + 1];
 	for (int r = 0; r <= otp_group_size(g); r++)
-		at[r] = (size_t)otp_norm_blocks(otp_sharing_column(g, columns, r)) * sizeof *squares;
+		at[r] = (size_t)otp_process_block(columns, r, otp_group_size(g)) * sizeof *squares;
 	otp_group_all_gather(g, squares, at);
 }
 

@@ -37,6 +37,52 @@ void otp_engine_round_weights(otp_engine *e, otp_network network)
 				    otp_engine_floats(e, otp_state_span(network)), rounded.elements);
 }
 
+/* The own columns of what is kept beside the weights. */
+static void each_own(otp_engine *e, otp_network network, int row, float *state,
+		     void (*move)(otp_engine *e, void *device, float *host, int64_t count))
+{
+	const otp_group *g = group_of(e);
+	int64_t columns = e->params[network]->elements,
+		at = otp_sharing_column(g, columns, otp_group_rank(g));
+	int64_t count = otp_sharing_column(g, columns, otp_group_rank(g) + 1) - at;
+	for (; row < otp_engine_rows(network); row++)
+		move(e, (float *)otp_engine_state(e, network) + row * columns + at,
+		     state + row * columns + at, count);
+}
+
+static void up(otp_engine *e, void *device, float *host, int64_t count)
+{
+	e->runtime->backend->upload(e->runtime->device, device, OTP_F32, host, count);
+}
+
+static void down(otp_engine *e, void *device, float *host, int64_t count)
+{
+	e->runtime->backend->download(e->runtime->device, host, OTP_F32, device, count);
+}
+
+/* A state on the host with the own columns alone; memory that is not touched is not taken. */
+static float *read_own(otp_engine *e, otp_network network)
+{
+	float *own = otp_calloc_for("a copy of the weights", (size_t)e->params[network]->elements,
+				    (size_t)otp_engine_rows(network) * sizeof *own);
+	otp_engine_wait(e);
+	down(e, otp_engine_state(e, network), own, e->params[network]->elements);
+	each_own(e, network, 1, own, down);
+	return own;
+}
+
+/* All weights, and the own columns of what is kept beside them. */
+static void write_linked(otp_engine *e, otp_network network, float *state)
+{
+	const otp_runtime *at = e->runtime;
+	otp_rounded rounded = e->rounded[otp_state_span(network)];
+	up(e, otp_engine_state(e, network), state, e->params[network]->elements);
+	if (rounded.memory)
+		at->backend->upload(at->device, rounded.memory, OTP_BF16, state, rounded.elements);
+	each_own(e, network, 1, state, up);
+	otp_engine_wait(e);
+}
+
 /* All weights, and the own columns of what is kept beside them. */
 static void write_own(otp_engine *e, otp_network network, const float *state)
 {
@@ -58,11 +104,13 @@ void otp_engine_collect(otp_engine *e, otp_network network, float *state)
 		return;
 	}
 	int64_t columns = e->params[network]->elements;
-	const float *own = otp_engine_floats(e, otp_state_span(network));
+	float *read = is_linked(e) ? read_own(e, network) : NULL;
+	const float *own = read ? read : otp_engine_floats(e, otp_state_span(network));
 	if (state)
 		memcpy(state, own, (size_t)columns * sizeof *own);
 	otp_sharing_collect(group_of(e), own + columns, state ? state + columns : NULL,
 			    otp_engine_rows(network) - 1, columns);
+	otp_free(read);
 }
 
 void otp_engine_deal(otp_engine *e, otp_network network, const float *state)
@@ -72,13 +120,18 @@ void otp_engine_deal(otp_engine *e, otp_network network, const float *state)
 		return;
 	}
 	int64_t columns = e->params[network]->elements;
-	float *own = otp_engine_floats(e, otp_state_span(network));
+	float *read = is_linked(e) ? read_own(e, network) : NULL;
+	float *own = read ? read : otp_engine_floats(e, otp_state_span(network));
 	if (state)
 		memcpy(own, state, (size_t)columns * sizeof *own);
 	otp_group_broadcast(group_of(e), own, (size_t)columns * sizeof *own);
 	otp_sharing_deal(group_of(e), state ? state + columns : NULL, own + columns,
 			 otp_engine_rows(network) - 1, columns);
-	otp_engine_round_weights(e, network);
+	if (read)
+		write_linked(e, network, read);
+	else
+		otp_engine_round_weights(e, network);
+	otp_free(read);
 }
 
 void otp_engine_collect_average(otp_engine *e)
@@ -86,6 +139,16 @@ void otp_engine_collect_average(otp_engine *e)
 	if (!group_of(e))
 		return;
 	int64_t columns = e->params[OTP_TRANSPORT]->elements;
+	if (is_linked(e)) {
+		float *read = read_own(e, OTP_TRANSPORT), *average = read + OTP_ROW_EMA * columns;
+		otp_sharing_collect(group_of(e), average, average, 1, columns);
+		if (otp_group_leads(group_of(e)))
+			up(e, (float *)otp_engine_state(e, OTP_TRANSPORT) + OTP_ROW_EMA * columns, average,
+			   columns);
+		otp_engine_wait(e);
+		otp_free(read);
+		return;
+	}
 	float *average = otp_engine_floats(e, otp_state_span(OTP_TRANSPORT)) + OTP_ROW_EMA * columns;
 	otp_sharing_collect(group_of(e), average, average, 1, columns);
 }
@@ -98,7 +161,7 @@ void otp_engine_slice(const otp_engine *e, int *first, int *count)
 
 void otp_engine_write(otp_engine *e, otp_network network, const float *state)
 {
-	if (group_of(e)) {
+	if (group_of(e) && !is_linked(e)) {
 		write_own(e, network, state);
 		return;
 	}
@@ -222,7 +285,7 @@ void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads)
 {
 	const otp_runtime *at = e->runtime;
 	int64_t elements = e->params[network]->elements;
-	int blocks = e->cut.blocks;
+	int blocks = summed_rows(e);
 	float *rows = otp_calloc((size_t)(elements * blocks), sizeof *rows);
 	at->backend->wait(at->device);
 	int span = otp_grads_span(network);

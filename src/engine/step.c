@@ -122,15 +122,16 @@ static void update_by_all(const step_task *task)
 	otp_engine *e = task->e;
 	otp_network n = otp_step_network(task->kind);
 	int64_t columns = e->params[n]->elements;
-	if (group_of(e))
+	bool exchanges = group_of(e) && !is_linked(e); /* what linked devices do in their programs */
+	if (exchanges)
 		otp_sharing_rows(group_of(e), &e->cut, otp_engine_floats(e, otp_grads_span(n)), columns);
 	otp_pool_run(pool, run_squares, &shared);
-	if (group_of(e))
+	if (exchanges)
 		otp_sharing_squares(group_of(e), otp_engine_floats(e, SPAN_GUARD) + squares_base(e, n),
 				    columns);
 	run_stage(task, STAGE_GUARD, 0);
 	otp_pool_run(pool, run_adam, &shared);
-	if (group_of(e)) {
+	if (exchanges) {
 		otp_sharing_columns(group_of(e), otp_engine_floats(e, otp_state_span(n)), columns);
 		otp_engine_round_weights(e, n);
 	}

@@ -445,3 +445,13 @@ otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_node *
 	otp_node *in[] = {state, grads, hyper, guard};
 	return otp_node_new(OTP_OP_adam, attr, in, 4);
 }
+
+otp_node *otp_reduce_scatter(otp_node *x, int64_t each, bool empty)
+{
+	return node1(OTP_OP_reduce_scatter, (otp_attr){.deal = {each, empty}}, x);
+}
+
+otp_node *otp_all_gather(otp_node *x, int64_t each)
+{
+	return node1(OTP_OP_all_gather, (otp_attr){.deal = {.each = each}}, x);
+}

@@ -173,8 +173,8 @@ static void add_norm(otp_launches *sum, const otp_call *call)
 	launch(sum, small);
 }
 
-/* No default: an op that is not listed does not compile. */
-void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
+/* Calls that are several launches, or a library's. */
+static bool add_many(otp_launches *sum, const otp_call *call, bool compiled)
 {
 	switch (call->op) {
 	case OTP_OP_conv2d:
@@ -183,21 +183,32 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_conv2d_dgrad:
 	case OTP_OP_conv2d_wgrad:
 		add_convolution(sum, call, compiled);
-		return;
+		return true;
 	case OTP_OP_matmul:
 		add_product(sum, call);
-		return;
+		return true;
 	case OTP_OP_attention:
 	case OTP_OP_attention_grad:
 		add_attention(sum, call, compiled);
-		return;
+		return true;
 	case OTP_OP_sum:
 		add_sum(sum, call);
-		return;
+		return true;
 	case OTP_OP_norm_stats:
 	case OTP_OP_norm_sums:
 		add_norm(sum, call);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* No default: an op that is not listed does not compile. */
+void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
+{
+	if (add_many(sum, call, compiled))
 		return;
+	switch (call->op) {
 	case OTP_OP_copy:
 	case OTP_OP_reshape:
 	case OTP_OP_spread:
@@ -230,8 +241,21 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_squares:
 	case OTP_OP_guard:
 	case OTP_OP_adam:
+	case OTP_OP_reduce_scatter:
+	case OTP_OP_all_gather:
 		launch(sum, least(call));
 		return;
+	case OTP_OP_conv2d:
+	case OTP_OP_conv2d_bias:
+	case OTP_OP_conv2d_merge:
+	case OTP_OP_conv2d_dgrad:
+	case OTP_OP_conv2d_wgrad:
+	case OTP_OP_matmul:
+	case OTP_OP_attention:
+	case OTP_OP_attention_grad:
+	case OTP_OP_sum:
+	case OTP_OP_norm_stats:
+	case OTP_OP_norm_sums:
 	case OTP_OP_LEAF:
 	case OTP_OP_COUNT:
 		return;

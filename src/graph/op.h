@@ -110,6 +110,10 @@ typedef union otp_attr {
 		bool ema;
 		float beta1, beta2, eps;
 	} adam;
+	struct {
+		int64_t each; /* columns of a process's own, one behind the other; the last has the rest */
+		bool empty;   /* reduce_scatter: x holds nothing and counts as zeros */
+	} deal;
 } otp_attr;
 
 /* Columns of the hyper tensor, (1, 1, 1, OTP_HYPER_COUNT), of ops adam and guard. correct1 = 1/(1 - beta1^t),
@@ -136,6 +140,13 @@ enum { OTP_NORM_COLUMNS = 1024 };
 static inline int otp_norm_blocks(int64_t columns)
 {
 	return (int)((columns + OTP_NORM_COLUMNS - 1) / OTP_NORM_COLUMNS);
+}
+/* The first of a process's blocks of columns. Processes have as many each, as reduce-scatter wants it, and
+ * the last has what is left over too; process `processes` begins at the end. */
+static inline int otp_process_block(int64_t columns, int process, int processes)
+{
+	int each = (int)(columns / OTP_NORM_COLUMNS / processes);
+	return process < processes ? each * process : otp_norm_blocks(columns);
 }
 enum { OTP_ROW_PARAM, OTP_ROW_M, OTP_ROW_V, OTP_ROW_EMA };
 
@@ -180,10 +191,19 @@ typedef struct otp_call {
 	otp_precision precision;
 	otp_device *device; /* where it runs */
 	bool planned;	    /* bound for its scratch alone and never run: bind may leave out all else */
-	int share, shares;  /* squares and adam: which share of the columns is this call's */
-	void *scratch;	    /* scratch_bytes(call) bytes, contents undefined */
-	void *bound;	    /* what the kernel's bind made; NULL without bind */
+	/* squares and adam: whose columns are this call's, those of one process's worker */
+	int process, processes, worker, workers;
+	void *scratch; /* scratch_bytes(call) bytes, contents undefined */
+	void *bound;   /* what the kernel's bind made; NULL without bind */
 } otp_call;
+
+/* The first of a worker's blocks of columns; of worker `workers`, the end of the process's. */
+static inline int otp_call_block(const otp_call *call, int64_t columns, int worker)
+{
+	int first = otp_process_block(columns, call->process, call->processes);
+	int last = otp_process_block(columns, call->process + 1, call->processes);
+	return first + (int)((int64_t)(last - first) * worker / call->workers);
+}
 
 typedef struct otp_kernel {
 	void (*run)(const otp_call *call);
@@ -197,6 +217,8 @@ typedef struct otp_kernel {
 	 * little. */
 	size_t (*expected_scratch)(otp_call *call);
 } otp_kernel;
+
+enum { OTP_LINK_ID_BYTES = 128 };
 
 /* A backend: memory, transfers, and one kernel for every op of the table.
  * Runs on one device are ordered as they are issued; wait() returns when all are done. */
@@ -220,6 +242,13 @@ typedef struct otp_backend {
 	void (*wait)(otp_device *device);
 	size_t (*memory_free)(
 	    otp_device *device); /* bytes beside the host's memory; 0: it computes in that */
+	/* Devices of several processes, one each, over which reduce_scatter and all_gather then work. NULL:
+	 * the backend's memory is the host's, and whoever connects hosts connects it. `id` is made by process
+	 * 0 and the same everywhere. False: an error, and there is no connection. */
+	bool (*make_id)(char id[OTP_LINK_ID_BYTES], otp_error *err);
+	bool (*connect)(otp_device *device, const char id[OTP_LINK_ID_BYTES], int process, int processes,
+			otp_error *err);
+	int (*count)(void); /* of devices; NULL: there is but one */
 	int (*workers)(otp_device *device,
 		       int asked);	  /* how many workers share the device: asked (0: cores), or 1 */
 	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */

@@ -298,6 +298,8 @@ FIRST_ORDER_ONLY(record)
 FIRST_ORDER_ONLY(squares)
 FIRST_ORDER_ONLY(guard)
 FIRST_ORDER_ONLY(adam)
+FIRST_ORDER_ONLY(reduce_scatter)
+FIRST_ORDER_ONLY(all_gather)
 
 otp_grad_rule *const otp_grad_rules[OTP_OP_COUNT] = {
 #define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = otp_grad_##name,

@@ -379,6 +379,17 @@ RULE(adam)
 	return state;
 }
 
+static otp_shape dealt(const otp_attr *attr, otp_shape x)
+{
+	OTP_ASSERT(otp_shape_equal(x, otp_shape4(1, 1, 1, x.c)) && attr->deal.each >= 0 &&
+		       attr->deal.each <= x.c,
+		   "columns " SHAPE_FMT " are dealt by %lld", SHAPE_ARGS(x), (long long)attr->deal.each);
+	return x;
+}
+
+RULE(reduce_scatter) { return dealt(attr, in[0]); }
+RULE(all_gather) { return dealt(attr, in[0]); }
+
 otp_shape otp_op_shape(otp_op op, const otp_attr *attr, const otp_shape *in, int input_count)
 {
 	static otp_shape (*const rules[OTP_OP_COUNT])(const otp_attr *, const otp_shape *) = {

@@ -76,8 +76,10 @@ static void add_call(otp_program *p, const otp_node *node, otp_program_options o
 	call->precision = options.precision;
 	call->device = p->device;
 	call->planned = p->planned;
-	call->share = options.share;
-	call->shares = options.shares ? options.shares : 1;
+	call->process = options.process;
+	call->processes = options.processes ? options.processes : 1;
+	call->worker = options.worker;
+	call->workers = options.workers ? options.workers : 1;
 	for (int i = 0; i < node->input_count; i++)
 		call->in[i] = tensor_of(p, node->in[i]);
 	call->out = tensor_of(p, node);

@@ -25,7 +25,8 @@ typedef struct otp_shared {
 
 typedef struct otp_program_options {
 	otp_precision precision;
-	int share, shares;   /* of the columns, in an update; 0, 0 means all */
+	/* Whose columns an update is of: one process's worker's; of 0 processes or workers, all. */
+	int process, processes, worker, workers;
 	const char *purpose; /* what out of memory names: "a transport step (a smaller --batch takes less)" */
 	bool poison; /* checking mode: memory that the plan calls free is filled with NaN between calls */
 	const otp_rounded *rounded; /* [OTP_MAX_SPANS], or NULL: no copies */

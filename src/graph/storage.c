@@ -67,6 +67,8 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_squares:
 	case OTP_OP_guard:
 	case OTP_OP_adam:
+	case OTP_OP_reduce_scatter:
+	case OTP_OP_all_gather:
 	case OTP_OP_COUNT:
 		return false;
 	}

@@ -85,6 +85,8 @@ static double products(const otp_call *call)
 	case OTP_OP_squares:
 	case OTP_OP_guard:
 	case OTP_OP_adam:
+	case OTP_OP_reduce_scatter:
+	case OTP_OP_all_gather:
 	case OTP_OP_LEAF:
 	case OTP_OP_COUNT:
 		return 0;
@@ -96,7 +98,7 @@ static double products(const otp_call *call)
 static double share(const otp_call *call)
 {
 	bool shared = call->op == OTP_OP_adam || call->op == OTP_OP_squares;
-	return shared && call->shares > 0 ? 1.0 / call->shares : 1;
+	return shared && call->processes > 0 ? 1.0 / (call->processes * call->workers) : 1;
 }
 
 /* Of the i-th input: of a data set what is picked, a byte a value; of a slice's input what it keeps; of a

@@ -45,6 +45,15 @@ static int started(void)
 	return open > 0 ? open : pmi > 0 ? pmi : getenv("PMIX_RANK") ? 0 : 1;
 }
 
+/* As torchrun starts them; 1: it did not. */
+static int started_for_gpus(void)
+{
+	int count = number("WORLD_SIZE");
+	return started() == 1 && getenv("RANK") && count > 1 ? count : 1;
+}
+
+bool otp_group_for_gpus(void) { return started_for_gpus() > 1; }
+
 static int first_of(const char *const *variables, int count)
 {
 	for (int i = 0; i < count; i++)
@@ -69,27 +78,43 @@ static int started_neighbour(void)
 void otp_group_end_others(void)
 {
 	/* Without success the launcher would end process 0 before it has spoken. */
-	if (started() != 1 && started_rank() != 0)
+	if (otp_group_for_gpus() ? number("RANK") > 0 : started() != 1 && started_rank() != 0)
 		exit(OTP_EXIT_OK);
 }
 
-static const otp_group_home *load(const char *file, otp_error *err)
+static void say_lost(int rank, int seconds)
 {
-	char path[OTP_PLUGIN_PATH], why[256] = "";
+	char who[HOST_BYTES + 40] = "";
+	const char *advice = own && own->advice ? own->advice : "";
+	if (own && own->places[rank].pid)
+		snprintf(who, sizeof who, " (%s, pid %d)", own->places[rank].host, own->places[rank].pid);
+	if (seconds)
+		otp_log_error("process %d%s: nothing was heard of it for %d seconds; all end%s", rank, who,
+			      seconds, advice);
+	else
+		otp_log_error("process %d%s: it ended; all end%s", rank, who, advice);
+}
+
+/* A plugin of MPI's, whose own plugins look for its symbols among the program's, or NCCL's. */
+static const otp_group_home *load(const char *file, const char *variable, const char *what, int flags,
+				  int seconds, otp_error *err)
+{
+	char path[OTP_PLUGIN_PATH], why[512] = "";
 	otp_group_start *start = NULL;
-	if (!otp_plugin_find(file, "OTPLAN_MPI_PLUGIN", "MPI", path, err))
+	const otp_group_terms terms = {sizeof(otp_group_home), seconds, say_lost};
+	if (!otp_plugin_find(file, variable, what, path, err))
 		return NULL;
-	/* Open MPI's own plugins look for its symbols among the program's. */
-	void *plugin = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+	void *plugin = dlopen(path, RTLD_NOW | flags);
 	void *symbol = plugin ? dlsym(plugin, OTP_GROUP_START) : NULL;
 	memcpy(&start, &symbol, sizeof start);
 	if (!start) {
-		otp_fail_machine(err, "MPI", "%s cannot be loaded: %s", file, dlerror());
+		const char *reason = plugin ? "it is of another build" : dlerror();
+		otp_fail_machine(err, what, "%s cannot be loaded: %s", file, reason);
 		return NULL;
 	}
-	const otp_group_home *home = start(sizeof *home, why, sizeof why);
+	const otp_group_home *home = start(&terms, why, sizeof why);
 	if (!home)
-		otp_fail_machine(err, "MPI", "%s", why);
+		otp_fail_machine(err, what, "%s", why);
 	return home;
 }
 
@@ -114,22 +139,8 @@ static otp_group *new_group(const otp_group_home *home)
 	return g;
 }
 
-bool otp_group_join(otp_group **group, otp_error *err)
+static bool enter(const otp_group_home *home, otp_group **group, otp_error *err)
 {
-	*group = NULL;
-	int count = started(), torch = number("WORLD_SIZE");
-	if (count == 1)
-		return torch <= 1 || !getenv("RANK") ||
-		       otp_fail(
-			   err, "WORLD_SIZE",
-			   "and RANK start processes on GPUs alone, which this version does not connect; on "
-			   "CPUs type: mpirun -n %d otplan train ...",
-			   torch);
-	otp_log_hush(started_rank() != 0);
-	bool open_mpi = number("PMI_SIZE") < 0;
-	const otp_group_home *home = load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so", err);
-	if (!home && started_neighbour() > 0)
-		exit(OTP_EXIT_OK); /* the first process of this machine says it */
 	if (!home)
 		return false;
 	if (home->size == 1) {
@@ -142,6 +153,44 @@ bool otp_group_join(otp_group **group, otp_error *err)
 	*group = own = new_group(home);
 	return true;
 }
+
+static bool refuse_cpus(otp_error *err)
+{
+	int count = started_for_gpus();
+	if (count == 1)
+		return true;
+	otp_group_end_others();
+	return otp_fail(err, "WORLD_SIZE",
+			"and RANK start processes that train on a GPU each (--device cuda); on CPUs type: "
+			"mpirun -n %d otplan ...",
+			count);
+}
+
+bool otp_group_join(otp_group **group, otp_error *err)
+{
+	*group = NULL;
+	if (started() == 1)
+		return refuse_cpus(err);
+	otp_log_hush(started_rank() != 0);
+	bool open_mpi = number("PMI_SIZE") < 0;
+	const otp_group_home *home = load(open_mpi ? "otplan_openmpi.so" : "otplan_mpich.so",
+					  "OTPLAN_MPI_PLUGIN", "MPI", RTLD_GLOBAL, 0, err);
+	if (!home && started_neighbour() > 0)
+		exit(OTP_EXIT_OK); /* the first process of this machine says it */
+	return enter(home, group, err);
+}
+
+bool otp_group_join_gpus(otp_group **group, bool gpu, int seconds, otp_error *err)
+{
+	*group = NULL;
+	if (!gpu)
+		return refuse_cpus(err);
+	otp_log_hush(number("RANK") != 0);
+	return enter(load("otplan_cuda.so", "OTPLAN_CUDA_PLUGIN", "CUDA", RTLD_LOCAL, seconds, err), group,
+		     err);
+}
+
+bool otp_group_on_gpus(const otp_group *g) { return g && g->home->on_gpus; }
 
 bool otp_group_refuse(const char *command, otp_error *err)
 {
@@ -178,13 +227,7 @@ void otp_group_leave(otp_group *g, otp_error *err)
 
 /* ---- workers ---- */
 
-int otp_group_neighbour(const otp_group *g)
-{
-	int before = 0;
-	for (int r = 0; g && r < g->home->rank; r++)
-		before += strcmp(g->places[r].host, g->places[g->home->rank].host) == 0;
-	return before;
-}
+int otp_group_neighbour(const otp_group *g) { return g ? g->home->local : 0; }
 
 int otp_group_threads(const otp_group *g)
 {
@@ -306,17 +349,10 @@ bool otp_group_same(otp_group *g, const char *what, const char *text, otp_error 
 	return otp_group_agree(g, same, err);
 }
 
-static void say_lost(int rank, int seconds)
-{
-	const place *p = &own->places[rank];
-	otp_log_error("process %d (%s, pid %d): nothing was heard of it for %d seconds; all end%s", rank,
-		      p->host, p->pid, seconds, own->advice);
-}
-
 void otp_group_watch(otp_group *g, int seconds, const char *advice)
 {
 	if (!g)
 		return;
 	g->advice = advice;
-	g->home->watch(seconds, say_lost);
+	g->home->watch(seconds);
 }

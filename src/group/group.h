@@ -13,9 +13,13 @@
 
 typedef struct otp_group otp_group;
 
-/* Joins the processes that mpirun or srun started beside this one; *group stays NULL where there are none.
- * RANK and WORLD_SIZE alone are refused with what to type instead. */
+/* Joins the processes that mpirun or srun started beside this one; *group stays NULL where there are none. */
 bool otp_group_join(otp_group **group, otp_error *err);
+/* Whether they are said to be started as torchrun starts them, by RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR
+ * and MASTER_PORT. Then this joins them instead, each with a GPU; of a run on CPUs they are refused with what
+ * to type. It waits so long for the others. */
+bool otp_group_for_gpus(void);
+bool otp_group_join_gpus(otp_group **group, bool gpu, int seconds, otp_error *err);
 /* Of what process 0 does alone: the others end here, without a word. */
 void otp_group_end_others(void);
 /* Of a command that is not split over processes: refuses to be started several times at once, which process 0
@@ -29,6 +33,7 @@ int otp_group_rank(const otp_group *g); /* 0 alone */
 int otp_group_size(const otp_group *g); /* 1 alone */
 static inline bool otp_group_leads(const otp_group *g) { return otp_group_rank(g) == 0; }
 
+bool otp_group_on_gpus(const otp_group *g); /* it was started for GPUs alone */
 /* Its place among the processes of this machine. */
 int otp_group_neighbour(const otp_group *g);
 /* Threads of a process for which nobody said a number: the cores that it may use, or its share of them. */

@@ -35,7 +35,8 @@ static void print_side(const char *name, const otp_dataset_info *info)
 	if (v->deep)
 		printf("; %lld of more than 8 bits, rounded to 8", (long long)v->deep);
 	if (info->kind == OTP_DATA_IMAGES)
-		printf("; trained as %dx%dx%d", info->w, info->h, info->c);
+		printf("; trained as %dx%dx%d%s", info->w, info->h, info->c,
+		       info->grey && v->colour ? ", made grey" : "");
 	bool resized = v->h_max && (v->h_min != info->h || v->h_max != info->h || v->w_min != info->w ||
 				    v->w_max != info->w);
 	printf("%s\n", resized ? ", resized" : "");

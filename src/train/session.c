@@ -114,15 +114,20 @@ bool otp_session_look(const char *spec, bool *vectors, int *size, otp_error *err
 	return true;
 }
 
-/* Processes compute on CPUs; who has several does not mean the one GPU that auto would find. */
+/* Whoever starts several processes with MPI does not mean the one GPU that auto would find. */
+static otp_where settle_device(const otp_config *c, const otp_group *group)
+{
+	if (!group || c->device != OTP_WHERE_AUTO)
+		return c->device;
+	return otp_group_on_gpus(group) ? OTP_WHERE_CUDA : OTP_WHERE_CPU;
+}
+
 static bool open_device(const otp_config *c, otp_group *group, otp_runtime *runtime, otp_error *err)
 {
-	otp_where where = group && c->device == OTP_WHERE_AUTO ? OTP_WHERE_CPU : c->device;
+	otp_where where = settle_device(c, group);
 	int threads = group && !c->threads ? otp_group_threads(group) : c->threads;
-	if (group && where != OTP_WHERE_CPU)
-		return otp_fail(err, "--device", "of several processes each computes on CPUs, expected cpu");
-	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, where), OTP_CHOICE_NAME(otp_precision, c->precision),
-			      threads, runtime, err))
+	if (!otp_runtime_open(OTP_CHOICE_NAME(otp_where, where), otp_group_neighbour(group),
+			      OTP_CHOICE_NAME(otp_precision, c->precision), threads, runtime, err))
 		return false;
 	runtime->group = group;
 	return true;
@@ -132,6 +137,9 @@ bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp
 			      otp_error *err)
 {
 	if (!otp_group_agree(group, open_device(c, group, runtime, err), err))
+		return false;
+	otp_group_watch(group, c->process_timeout, ", continue with --resume");
+	if (!otp_runtime_connect(runtime, err))
 		return false;
 	otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS);
 	c->precision = runtime->precision;

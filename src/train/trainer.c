@@ -728,7 +728,6 @@ static bool start(trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
-	otp_group_watch(runtime->group, t->config->process_timeout, ", continue with --resume");
 	/* The config.ini of a resumed run has a number; its checkpoint, if there is one yet, knows more. */
 	t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);

@@ -94,7 +94,7 @@ title "what is refused"
 code=0
 RANK=0 WORLD_SIZE=2 "$OTPLAN" train "${placed[@]}" --out never >out 2>err </dev/null || code=$?
 [[ $code == 2 ]] || fail "exit code $code"
-complains 'mpirun -n 2 otplan train'
+complains 'mpirun -n 2 otplan'
 many 2 2 train "${placed[@]}" --parts 50 --out never
 [[ $(grep -c '^otplan: ' err) == 1 ]] || fail "said more than once"
 many 2 2 verify

@@ -54,7 +54,7 @@ double *fetch(const otp_backend *backend, otp_device *device, const void *memory
 bool work_open(const char *backend_name, int threads, otp_runtime *work, otp_error *err)
 {
 	if (strcmp(backend_name, "shim") != 0)
-		return otp_runtime_open(backend_name, "f32", threads, work, err);
+		return otp_runtime_open(backend_name, 0, "f32", threads, work, err);
 	*work = (otp_runtime){.backend = otp_shim_for_networks(), .pool = otp_pool_new(threads)};
 	return work->backend->open(0, &work->device, err);
 }

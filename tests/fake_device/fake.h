@@ -55,6 +55,7 @@ typedef enum otp_fake_kind {
 	OTP_FAKE_DESCRIPTOR,
 	OTP_FAKE_BLAS,
 	OTP_FAKE_MATRIX,
+	OTP_FAKE_COMMUNICATOR,
 	OTP_FAKE_KINDS
 } otp_fake_kind;
 /* What is made and not destroyed when a program ends well makes it end with OTP_FAKE_EXIT. */
@@ -97,6 +98,8 @@ bool otp_fake_issue(cudaStream_t stream, otp_fake_work work, bool *loaded);
 bool otp_fake_breaks_capture(cudaStream_t stream);
 /* All that was issued runs. */
 void otp_fake_finish_all(void);
+/* One piece of it; false where there is none. Not within a call. */
+bool otp_fake_work_once(void);
 
 /* ---- operation graphs of cuDNN's: program.c ---- */
 

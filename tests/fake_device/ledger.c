@@ -126,7 +126,8 @@ static const char *const kinds[] = {"blocks of device memory",
 				    "cuDNN handles",
 				    "cuDNN descriptors",
 				    "cuBLASLt handles",
-				    "cuBLASLt descriptors"};
+				    "cuBLASLt descriptors",
+				    "NCCL communicators"};
 
 /* A program that fails need not tidy up. */
 static void tell_leaks(int status, void *unused)

@@ -109,6 +109,17 @@ void otp_fake_finish_all(void)
 		finish(s);
 }
 
+bool otp_fake_work_once(void)
+{
+	OTP_FAKE_CALL;
+	cudaStream_t s = streams;
+	while (s && s->done == s->issued)
+		s = s->next;
+	if (s)
+		run_until(s, s->done + 1);
+	return s != NULL;
+}
+
 /* What need not run yet, as OTPLAN_FAKE_ORDER asks. */
 static void run_early(cudaStream_t s)
 {
@@ -282,6 +293,15 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
 	if (otp_fake_breaks_capture(s))
 		return otp_fake_fail(cudaErrorStreamCaptureUnsupported);
 	finish(s);
+	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+cudaError_t cudaDeviceSynchronize(void)
+{
+	OTP_FAKE_CALL;
+	if (otp_fake_breaks_capture(NULL))
+		return otp_fake_fail(cudaErrorStreamCaptureUnsupported);
+	otp_fake_finish_all();
 	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
 }
 

@@ -232,6 +232,19 @@ const otp_kernel otp_cuda_conv2d = {.run = run_forward}, otp_cuda_conv2d_bias = 
 		 otp_cuda_conv2d_merge = {.run = run_forward}, otp_cuda_conv2d_dgrad = {.run = run_dgrad},
 		 otp_cuda_conv2d_wgrad = {.run = run_wgrad};
 
+/* NCCL's, of which one process has no need. */
+static void run_deal(const otp_call *call)
+{
+	if (call->attr.deal.empty)
+		memset(call->out.data, 0,
+		       (size_t)otp_shape_count(call->out.shape) *
+			   otp_shim_backend.element_bytes[call->out.type]);
+	else
+		otp_cuda_convert(call, &call->out, &call->in[0]);
+}
+
+const otp_kernel otp_cuda_reduce_scatter = {.run = run_deal}, otp_cuda_all_gather = {.run = run_deal};
+
 static const otp_kernel *const shim_kernels[OTP_OP_COUNT] = {
 #define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = &otp_cuda_##name,
 #include "graph/ops.def"

@@ -190,14 +190,13 @@ static void *watch_main(void *unused)
 	return NULL;
 }
 
-static void watch(int seconds, void (*lost)(int rank, int seconds))
+static void watch(int seconds)
 {
 	sigset_t all, before;
 	if (!watcher.threads || watcher.running)
 		return;
 	MPI_Comm_dup(MPI_COMM_WORLD, &beats);
 	watcher.seconds = seconds;
-	watcher.lost = lost;
 	watcher.heard = malloc((size_t)home.size * sizeof *watcher.heard);
 	watcher.sent = malloc((size_t)home.size * sizeof *watcher.sent);
 	if (!watcher.heard || !watcher.sent)
@@ -246,12 +245,12 @@ static void end_all(int exit_code)
 	abort();
 }
 
-const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t why_bytes);
-const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t why_bytes)
+const otp_group_home *otp_group_start_home(const otp_group_terms *terms, char *why, size_t why_bytes);
+const otp_group_home *otp_group_start_home(const otp_group_terms *terms, char *why, size_t why_bytes)
 {
 	int given = MPI_THREAD_SINGLE;
 	MPI_Comm here;
-	if (home_bytes != sizeof home) {
+	if (terms->home_bytes != sizeof home) {
 		snprintf(why, why_bytes, "the plugin is of another build");
 		return NULL;
 	}
@@ -259,6 +258,7 @@ const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t 
 		snprintf(why, why_bytes, "MPI_Init_thread fails");
 		return NULL;
 	}
+	watcher.lost = terms->lost;
 	watcher.threads = given == MPI_THREAD_MULTIPLE;
 	home = (otp_group_home){.exchange = exchange,
 				.all_gather = all_gather,
@@ -270,6 +270,7 @@ const otp_group_home *otp_group_start_home(size_t home_bytes, char *why, size_t 
 	MPI_Comm_size(MPI_COMM_WORLD, &home.size);
 	MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, home.rank, MPI_INFO_NULL, &here);
 	MPI_Comm_size(here, &home.neighbours);
+	MPI_Comm_rank(here, &home.local);
 	MPI_Comm_free(&here);
 	return &home;
 }

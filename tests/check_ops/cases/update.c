@@ -466,10 +466,10 @@ static void adam_on(int which, const adam_setup *s, int shares, float *state, fl
 	types[grads->id] = s->narrow ? OTP_BF16 : OTP_F32;
 	otp_program *programs[4];
 	for (int share = 0; share < shares; share++)
-		programs[share] =
-		    otp_program_new(backend, device, g, spans,
-				    (otp_program_options){
-					.share = share, .shares = shares, .rounded = copies, .types = types});
+		programs[share] = otp_program_new(
+		    backend, device, g, spans,
+		    (otp_program_options){
+			.worker = share, .workers = shares, .rounded = copies, .types = types});
 	otp_free(types);
 	for (int step = 0; step < ADAM_STEPS; step++) {
 		float scalars[OTP_HYPER_COUNT];
@@ -641,7 +641,7 @@ static void run_stopped(int which, void *const *spans, int place, int shares)
 	otp_output(otp_adam(state, rows, hyper, guard, attr), place, 0);
 	for (int share = 0; share < shares; share++) {
 		otp_program *p = otp_program_new(tested[which].backend, tested[which].device, g, spans,
-						 (otp_program_options){.share = share, .shares = shares});
+						 (otp_program_options){.worker = share, .workers = shares});
 		otp_program_write(p, rows, grads);
 		otp_program_write(p, hyper, numbers);
 		write_adam_guard(p, guard, 1, true);
@@ -719,4 +719,47 @@ void check_adam(void)
 	t.in[2] = otp_shape4(1, 1, 1, OTP_HYPER_COUNT);
 	t.in[3] = otp_shape4(1, 1, 1, ADAM_GUARD);
 	run_case(t);
+}
+
+/* Of one process the columns are its own already; what several make of them is seen with processes
+ * (tests/fake_device/group.sh). */
+static void check_deal(otp_op op)
+{
+	for (int k = 0; k < 4; k++) {
+		const int columns[] = {1, 1000, 5 * OTP_NORM_COLUMNS, 5 * OTP_NORM_COLUMNS + 16};
+		test_case t = {
+		    .op = op, .count = 1, .in = {{1, 1, 1, columns[k]}}, .fill = {NORMALISH}, .bound = EXACT};
+		t.attr.deal.each = columns[k];
+		run_case(t);
+		t.attr.deal.empty = true;
+		if (op == OTP_OP_reduce_scatter)
+			run_case(t);
+	}
+}
+
+void check_reduce_scatter(void) { check_deal(OTP_OP_reduce_scatter); }
+/* Every block is one process's one worker's; processes but the last have as many. */
+static void check_dealing(int64_t columns, int processes, int workers)
+{
+	int next = 0;
+	bool whole = true;
+	for (int p = 0; p < processes; p++)
+		for (int w = 0; w < workers; w++) {
+			otp_call call = {
+			    .process = p, .processes = processes, .worker = w, .workers = workers};
+			whole &= otp_call_block(&call, columns, w) == next;
+			next = otp_call_block(&call, columns, w + 1);
+		}
+	report(whole && next == otp_norm_blocks(columns), "all_gather",
+	       "%lld columns for %d processes of %d workers", (long long)columns, processes, workers);
+}
+
+void check_all_gather(void)
+{
+	check_deal(OTP_OP_all_gather);
+	for (int64_t columns = 16; columns < 40 * OTP_NORM_COLUMNS;
+	     columns += OTP_NORM_COLUMNS / 2 + columns / 5)
+		for (int processes = 1; processes < 9; processes++)
+			for (int workers = 1; workers < 4; workers++)
+				check_dealing(columns, processes, workers);
 }
