@@ -38,6 +38,7 @@ typedef struct maker {
 	row_sum add[OTP_NETWORKS][OTP_TREE_LEVELS];  /* desk += a level's row */
 	row_sum keep[OTP_NETWORKS][OTP_TREE_LEVELS]; /* a level's row = desk */
 	row_sum *deliver[OTP_NETWORKS]; /* by block: its row = desk; NULL where that is the desk */
+	otp_shared shared;		/* by all its programs, of which one runs at a time */
 } maker;
 
 /* Of several parts, an update waits for all gradients, then takes three stages: each worker squares its share
