@@ -277,6 +277,9 @@ static void print_calls(const otp_session *s, bool json)
 	cJSON_AddNumberToObject(o, "batch", c->batch);
 	cJSON_AddNumberToObject(o, "image", s->arch.h);
 	cJSON_AddNumberToObject(o, "parts", settings.parts);
+	cJSON_AddNumberToObject(o, "k_transport", c->k_transport);
+	cJSON_AddNumberToObject(o, "k_potential", c->k_potential);
+	cJSON_AddNumberToObject(o, "r1_every", c->r1_every);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		cJSON_AddItemToObject(o, KIND_KEYS[kind], otp_bench_calls_json(&count[kind]));
 	otp_json_print(o);

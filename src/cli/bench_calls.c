@@ -17,6 +17,8 @@ static void count_call(void *context, otp_step_kind kind, const otp_call *call)
 		sums[i]->bytes += one.bytes;
 	}
 	otp_work least = otp_work_of_call(call, otp_cuda_on_paper.element_bytes, any);
+	if (call->op == OTP_OP_adam)
+		c->updated += (double)call->in[0].shape.c;
 	c->least.calls += least.calls;
 	c->least.bytes += least.bytes;
 	c->least.flops += least.flops;
@@ -91,6 +93,7 @@ cJSON *otp_bench_calls_json(const otp_bench_count *count)
 {
 	cJSON *all = cJSON_CreateObject();
 	add_launches(all, &count->launches);
+	cJSON_AddNumberToObject(all, "weights", count->updated);
 	cJSON_AddNumberToObject(all, "tflop", 1e-12 * count->least.flops);
 	cJSON_AddNumberToObject(all, "least_calls", count->least.calls);
 	cJSON_AddNumberToObject(all, "least_gbytes", 1e-9 * count->least.bytes);

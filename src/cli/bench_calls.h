@@ -9,6 +9,7 @@
 typedef struct otp_bench_count {
 	otp_launches launches, by_op[OTP_OP_COUNT];
 	otp_work least; /* of the same calls, were each one launch that moves what it must */
+	double updated; /* weights, each of them once */
 } otp_bench_count;
 
 /* By kind of step; all three are counted. */

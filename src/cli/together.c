@@ -34,16 +34,20 @@ bool otp_together_same_digest(otp_group *g, const char *what, uint64_t digest, o
 	return otp_group_same(g, what, text, err);
 }
 
-bool otp_together_same_program(otp_group *g, const otp_runtime *runtime, otp_error *err)
+bool otp_together_same_build(otp_group *g, otp_error *err)
+{
+	uint64_t build = 0;
+	bool ok = !g || otp_file_digest("/proc/self/exe", 0, UINT64_MAX, &build, err);
+	return otp_group_agree(g, ok, err) && otp_together_same_digest(g, "the build", build, err);
+}
+
+bool otp_together_same_computing(otp_group *g, const otp_runtime *runtime, otp_error *err)
 {
 	char computes[256];
-	uint64_t build = 0;
 	if (!g)
 		return true;
 	runtime->backend->describe(computes, sizeof computes);
-	bool ok = otp_file_digest("/proc/self/exe", 0, UINT64_MAX, &build, err);
-	return otp_group_agree(g, ok, err) && otp_together_same_digest(g, "the build", build, err) &&
-	       otp_group_same(g, "what computes", computes, err);
+	return otp_group_same(g, "what computes", computes, err);
 }
 
 static bool same_words(otp_group *g, int count, char **words, otp_error *err)
@@ -74,9 +78,9 @@ bool otp_together_opened(const otp_translator *t, const otp_dataset *d, bool ope
 	if (!g)
 		return opened;
 	bool ok = opened && otp_file_digest(t->path, 0, UINT64_MAX, &model, err);
-	return otp_group_agree(g, ok, err) && otp_together_same_program(g, t->runtime, err) &&
-	       same_words(g, argc, argv, err) && otp_together_same_digest(g, "the model", model, err) &&
-	       same_set(g, d, err);
+	return otp_group_agree(g, ok, err) && otp_together_same_build(g, err) &&
+	       otp_together_same_computing(g, t->runtime, err) && same_words(g, argc, argv, err) &&
+	       otp_together_same_digest(g, "the model", model, err) && same_set(g, d, err);
 }
 
 /* ---- items on their way to process 0 ---- */

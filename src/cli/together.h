@@ -14,8 +14,9 @@
 typedef int otp_together_work(otp_group *group, int argc, char **argv, otp_error *err);
 int otp_together_command(otp_together_work *work, int argc, char **argv, otp_error *err);
 
-/* Processes that would compute other bits do not begin: another build, other instructions. */
-bool otp_together_same_program(otp_group *g, const otp_runtime *runtime, otp_error *err);
+/* Processes that would compute other bits do not begin: those of another build, or of other instructions. */
+bool otp_together_same_build(otp_group *g, otp_error *err);
+bool otp_together_same_computing(otp_group *g, const otp_runtime *runtime, otp_error *err);
 bool otp_together_same_digest(otp_group *g, const char *what, uint64_t digest, otp_error *err);
 /* After a command that reads a model and a set was told to begin: whether all opened both (opened false: this
  * one did not), and are the same program, with the same words after the command's name, the same model and

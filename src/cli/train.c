@@ -77,21 +77,49 @@ static bool lock_run(const char *run, otp_lock **lock, otp_error *err)
 
 /* ---- several processes ---- */
 
-static bool same_settings(otp_group *g, const otp_config *c, otp_error *err)
+/* Whether the line `key = value` is of a setting that each process may have its own way. */
+static bool is_own(const char *line)
 {
-	char *text = otp_config_text(c, OTP_SCOPE_RUN), *rest = text, *line;
-	bool ok = otp_together_same_digest(g, "the number of settings", strlen(text) > 0, err);
+	static const char *const KEYS[] = {"config", "data-on-device", "device", "threads", "workers"};
+	size_t length = strcspn(line, " ");
+	for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+		if (strlen(KEYS[i]) == length && strncmp(line, KEYS[i], length) == 0)
+			return true;
+	return *line == '#';
+}
+
+/* One build writes the same lines, in the same order. */
+static bool same_settings(otp_group *g, const otp_config *c, otp_scope scopes, otp_error *err)
+{
+	char *text = otp_config_text(c, scopes), *rest = text, *line;
+	bool ok = true;
 	while (ok && (line = strtok_r(rest, "\n", &rest)))
-		ok = *line == '#' || otp_group_same(g, "a setting", line, err);
+		ok = is_own(line) || otp_group_same(g, "a setting", line, err);
 	otp_free(text);
 	return ok;
 }
 
+static bool same_command(otp_group *g, const otp_config *c, otp_error *err)
+{
+	return !g || (otp_together_same_build(g, err) &&
+		      same_settings(g, c, OTP_SCOPE_COMMAND | OTP_SCOPE_KEPT, err));
+}
+
+static bool same_set(otp_group *g, const char *what, otp_dataset *d, otp_error *err)
+{
+	bool ok = !d || otp_dataset_digest(d, otp_group_threads(g), err);
+	return otp_group_agree(g, ok, err) &&
+	       otp_together_same_digest(g, what, d ? otp_dataset_describe(d).digest : 0, err);
+}
+
+/* Samples that are withheld are the sets' own, chosen by the seed. */
 static bool same_run(otp_session *s, otp_group *g, otp_error *err)
 {
-	return !g || (same_settings(g, &s->config, err) &&
-		      otp_together_same_digest(g, "the digest of the source", s->source_info.digest, err) &&
-		      otp_together_same_digest(g, "the digest of the target", s->target_info.digest, err));
+	return !g || (same_settings(g, &s->config, OTP_SCOPE_RUN, err) &&
+		      same_set(g, "the digest of the source", s->source, err) &&
+		      same_set(g, "the digest of the target", s->target, err) &&
+		      same_set(g, "the digest of the source's test set", s->test[OTP_SOURCE], err) &&
+		      same_set(g, "the digest of the target's test set", s->test[OTP_TARGET], err));
 }
 
 /* ---- the run ---- */
@@ -141,7 +169,7 @@ static int train_session(otp_session *s, otp_group *group, otp_lock **lock, otp_
 	if (!c->resume)
 		hint_at_small_preset(c);
 	int code = OTP_EXIT_OK;
-	if (!otp_together_same_program(group, &runtime, err) || !fit_and_load(s, &runtime, err))
+	if (!otp_together_same_computing(group, &runtime, err) || !fit_and_load(s, &runtime, err))
 		code = otp_exit_code(err);
 	else if (c->dry_run && !c->plan)
 		code = otp_rehearse(s, &runtime, err) ? OTP_EXIT_OK : otp_exit_code(err);
@@ -229,11 +257,15 @@ static int train_in(otp_group **group, int argc, char **argv, otp_error *err)
 	otp_config c;
 	otp_session s = {0};
 	otp_lock *lock = NULL;
-	bool ok = read_command(argc, argv, group, &c, err) && prepare(&c, *group, &s, &lock, err);
+	bool read = read_command(argc, argv, group, &c, err);
 	if (!*group && err->exit_code == OTP_EXIT_USAGE)
 		otp_group_end_others(); /* who never met and says the same */
-	int code =
-	    otp_group_agree(*group, ok, err) ? train_session(&s, *group, &lock, err) : otp_exit_code(err);
+	bool ok = otp_group_agree(*group, read, err) && same_command(*group, &c, err);
+	if (ok) {
+		otp_group_watch(*group, c.process_timeout, ", continue with --resume");
+		ok = otp_group_agree(*group, prepare(&c, *group, &s, &lock, err), err);
+	}
+	int code = ok ? train_session(&s, *group, &lock, err) : otp_exit_code(err);
 	otp_session_close(&s);
 	otp_lock_release(lock);
 	return code;

@@ -5,7 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { ALIGN_BYTES = 64 };
+enum { ALIGN_BYTES = 64, KEPT_ALIGN_BYTES = 256 };
 
 typedef struct block {
 	int64_t begin, end;
@@ -248,8 +248,7 @@ static void find_deaths(const otp_graph *g, otp_plan *plan)
  * it, shapes and types agree, this is the last reader, and no other input shares it. */
 static bool may_overwrite(const otp_graph *g, const otp_plan *plan, const otp_node *node)
 {
-	if (!otp_op_in_place(node->op) || (node->output && node->span != OTP_SPAN_NONE) ||
-	    plan->place[node->id].part)
+	if (!otp_op_in_place(node->op) || node->output || plan->place[node->id].part)
 		return false;
 	int root = plan->place[node->in[0]->id].root;
 	const otp_node *owner = otp_graph_node(g, root);
@@ -270,6 +269,14 @@ static void take_for(otp_plan *plan, free_list *list, otp_place *place)
 	plan->unshared_bytes += place->bytes;
 }
 
+/* What is there before a run, or after it: never reused, so that other programs may use all else. */
+static bool is_kept(const otp_graph *g, const otp_plan *plan, int id)
+{
+	const otp_node *node = otp_graph_node(g, id);
+	return plan->place[id].live && node->span == OTP_SPAN_NONE &&
+	       (node->op == OTP_OP_LEAF || node->output);
+}
+
 static void place_node(const otp_graph *g, otp_plan *plan, free_list *list, int id)
 {
 	const otp_node *node = otp_graph_node(g, id);
@@ -282,7 +289,7 @@ static void place_node(const otp_graph *g, otp_plan *plan, free_list *list, int 
 	}
 	if (node->span != OTP_SPAN_NONE)
 		return;
-	if (node->op != OTP_OP_LEAF && may_overwrite(g, plan, node)) {
+	if (may_overwrite(g, plan, node)) {
 		otp_place *before = &plan->place[plan->place[node->in[0]->id].root];
 		place->in_place = true;
 		place->offset = before->offset;
@@ -340,15 +347,18 @@ otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t e
 
 	free_list list = {0};
 	insert_block(&list, 0, (block){0, INT64_MAX});
-	/* Leaves first: their memory is never reused, so that inputs stay readable. */
-	for (int pass = 0; pass < 2; pass++)
-		for (int id = 0; id < plan->node_count; id++) {
-			const otp_node *node = otp_graph_node(g, id);
-			if (!plan->place[id].live || (node->op == OTP_OP_LEAF) != (pass == 0))
-				continue;
+	for (int id = 0; id < plan->node_count; id++)
+		if (is_kept(g, plan, id))
+			take_for(plan, &list, &plan->place[id]);
+	plan->kept_bytes = list.high = (int64_t)otp_round_up((size_t)list.high, KEPT_ALIGN_BYTES);
+	list.blocks[0].begin = list.high;
+	for (int id = 0; id < plan->node_count; id++) {
+		if (!plan->place[id].live)
+			continue;
+		if (!is_kept(g, plan, id))
 			place_node(g, plan, &list, id);
-			release_inputs(g, plan, &list, node);
-		}
+		release_inputs(g, plan, &list, otp_graph_node(g, id));
+	}
 	plan->arena_bytes = list.high;
 	otp_free(list.blocks);
 	return plan;

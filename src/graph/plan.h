@@ -30,6 +30,7 @@ typedef struct otp_plan {
 	int node_count;
 	const size_t *element_bytes; /* the backend's */
 	int64_t arena_bytes;	     /* all activations, inputs and readable outputs */
+	int64_t kept_bytes;	     /* its first: inputs and readable outputs, which outlast a run */
 	int64_t unshared_bytes;	     /* what it would be without reuse: for --plan */
 } otp_plan;
 

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MOST_BYTES = 1 << 30, BEAT_MS = 500 };
 
@@ -143,13 +144,15 @@ static double now(void)
 /* Process 0 watches all, all watch process 0. */
 static bool watches(int rank) { return rank != home.rank && (home.rank == 0 || rank == 0); }
 
+/* What a beat says. */
+static char lives = 0, all_end = 1;
+
 static void beat(int rank)
 {
-	static char mark;
 	int done = 0;
 	MPI_Test(&watcher.sent[rank], &done, MPI_STATUS_IGNORE); /* of a null request: done */
 	if (done)
-		MPI_Isend(&mark, 1, MPI_BYTE, rank, 0, beats, &watcher.sent[rank]);
+		MPI_Isend(&lives, 1, MPI_BYTE, rank, 0, beats, &watcher.sent[rank]);
 }
 
 static void listen(void)
@@ -163,7 +166,20 @@ static void listen(void)
 			break;
 		MPI_Recv(&mark, 1, MPI_BYTE, status.MPI_SOURCE, 0, beats, MPI_STATUS_IGNORE);
 		watcher.heard[status.MPI_SOURCE] = now();
+		if (mark == all_end)
+			home.abort(1);
 	}
+}
+
+/* The launcher may end the others or not. */
+static void give_up(int lost)
+{
+	watcher.lost(lost, watcher.seconds);
+	for (int r = 0; r < home.size; r++)
+		if (watches(r) && r != lost)
+			MPI_Isend(&all_end, 1, MPI_BYTE, r, 0, beats, &watcher.sent[r]);
+	nap(BEAT_MS * 500);
+	home.abort(1);
 }
 
 /* A process that was itself stopped hears of the others first. */
@@ -181,8 +197,7 @@ static void *watch_main(void *unused)
 				watcher.heard[r] = time;
 			if (!watches(r) || time - watcher.heard[r] < watcher.seconds)
 				continue;
-			watcher.lost(r, watcher.seconds);
-			home.abort(1);
+			give_up(r);
 		}
 		for (int k = 0; k < 10 && !watcher.stop; k++)
 			nap(BEAT_MS * 100);
@@ -217,7 +232,8 @@ static void stop_watching(void)
 {
 	if (!watcher.running)
 		return;
-	barrier(); /* process 0 may have minutes of work of its own until here */
+	barrier();			  /* process 0 may have minutes of work of its own until here */
+	alarm((unsigned)watcher.seconds); /* all is done; who waits for one that died now ends by this */
 	watcher.stop = true;
 	pthread_join(watcher.thread, NULL);
 	barrier();
