@@ -6,6 +6,12 @@ int otp_engine_rows(otp_network network) { return network == OTP_TRANSPORT ? 4 :
 otp_params *otp_engine_params(const otp_engine *e, otp_network network) { return e->params[network]; }
 void *otp_engine_state(otp_engine *e, otp_network network) { return e->spans[otp_state_span(network)]; }
 
+void *otp_engine_average(otp_engine *e, int64_t *base)
+{
+	*base = e->average ? 0 : OTP_ROW_EMA * e->params[OTP_TRANSPORT]->elements;
+	return e->average ? e->average : otp_engine_state(e, OTP_TRANSPORT);
+}
+
 /* ---- memory ---- */
 
 int otp_engine_picture_words(const otp_engine *e, otp_side side)
@@ -80,7 +86,8 @@ static void allocate_spans(otp_engine *e)
 	size_t elements[OTP_MAX_SPANS] = {0};
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		size_t row = (size_t)e->params[n]->elements;
-		elements[otp_state_span(n)] = row * (size_t)otp_engine_rows(n);
+		size_t kept = is_linked(e) ? (size_t)own_columns(e, n) : row;
+		elements[otp_state_span(n)] = row + kept * (size_t)(otp_engine_rows(n) - 1);
 		elements[otp_grads_span(n)] = row * (size_t)e->rows;
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
@@ -98,6 +105,9 @@ static void allocate_spans(otp_engine *e)
 			e->spans[span] =
 			    take(e, span_purpose(span),
 				 elements[span] * b->element_bytes[otp_engine_span_type(e, span)]);
+	if (is_linked(e) && otp_group_leads(group_of(e)))
+		e->average = take(e, "the average of the weights",
+				  (size_t)e->params[OTP_TRANSPORT]->elements * b->element_bytes[OTP_F32]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
@@ -256,6 +266,7 @@ void otp_engine_free(otp_engine *e)
 		e->runtime->backend->release(e->runtime->device, e->spans[span]);
 		e->runtime->backend->release(e->runtime->device, e->rounded[span].memory);
 	}
+	e->runtime->backend->release(e->runtime->device, e->average);
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		otp_params_free(e->params[n]);
 	otp_free(e->makers);

@@ -89,6 +89,8 @@ int otp_engine_rows(otp_network network); /* of its state: 4 or 3 */
 void otp_engine_read(otp_engine *e, otp_network network, float *state);
 void otp_engine_write(otp_engine *e, otp_network network, const float *state);
 void *otp_engine_state(otp_engine *e, otp_network network); /* device memory */
+/* Device memory that the average begins at element *base of. */
+void *otp_engine_average(otp_engine *e, int64_t *base);
 
 /* Of several processes each has all weights, and its own columns alone of moments and average: read and write
  * above are of these, from a state that all have. These three are collective. */

@@ -32,15 +32,6 @@ static void add_program(otp_engine_size *size, otp_program_size p, most *shared)
 	size->calls += p.calls;
 }
 
-/* Columns of a network that this process updates. */
-static size_t own_columns(const otp_engine *e, otp_network n)
-{
-	const otp_group *g = group_of(e);
-	int rank = otp_group_rank(g);
-	int64_t columns = e->params[n]->elements;
-	return (size_t)(otp_sharing_column(g, columns, rank + 1) - otp_sharing_column(g, columns, rank));
-}
-
 static otp_engine_size measure_spans(const otp_engine *e)
 {
 	otp_engine_size size = {0};
@@ -49,10 +40,11 @@ static otp_engine_size measure_spans(const otp_engine *e)
 		size_t row = (size_t)e->params[n]->elements * element;
 		size.elements[n] = e->params[n]->elements;
 		size.parameters[n] = e->params[n]->trainable;
-		size_t own = own_columns(e, n) * element;
+		size_t own = (size_t)own_columns(e, n) * element;
 		bool draws = otp_group_leads(group_of(e)); /* from the average */
 		size.moment_bytes += 2 * own;
 		size.weight_bytes += row + (n == OTP_TRANSPORT ? (draws ? row : own) : 0);
+		size.weight_bytes += is_linked(e) && draws && n == OTP_TRANSPORT ? own : 0;
 		size.weight_bytes += otp_engine_keeps_rounded(e) ? otp_engine_rounded_bytes(e, n) : 0;
 		int made = is_linked(e) ? e->rows : e->last_block - e->first_block + e->rows - e->cut.blocks;
 		size_t others =
