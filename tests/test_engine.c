@@ -533,6 +533,37 @@ static void many_parts_take_few_rows(void **state)
 	otp_runtime_close(&w.place);
 }
 
+/* What a run of several kinds of steps takes is what the largest takes, and what others keep: not the sum.
+ * The plan says what is then taken. */
+static void kinds_of_steps_share_memory(void **state)
+{
+	(void)state;
+	enum { BATCH_OF_MANY = 256 };
+	work w;
+	open_work(&w, "cpu", 1);
+	otp_engine_settings settings = {
+	    .objective = {.arch = POINTS, .tau = 0.1}, .batch = BATCH_OF_MANY, .parts = 1};
+	settings.plain_used = true;
+	otp_engine_size plain = otp_engine_plan(&w.place, &settings);
+	settings.r1_used = true;
+	otp_engine_size both = otp_engine_plan(&w.place, &settings);
+	settings.plain_used = false;
+	otp_engine_size r1 = otp_engine_plan(&w.place, &settings);
+	size_t larger = plain.arena_bytes > r1.arena_bytes ? plain.arena_bytes : r1.arena_bytes;
+	/* A step's samples, words and numbers. */
+	size_t kept =
+	    (size_t)BATCH_OF_MANY * (4 * (size_t)POINTS.c + OTP_WORD_COUNT + 2) * sizeof(float) + 4096;
+	assert_in_range(both.arena_bytes, larger, larger + kept);
+	assert_true(both.unshared_bytes > plain.unshared_bytes);
+	settings.plain_used = true;
+	otp_engine *e = otp_engine_new(&w.place, &settings);
+	otp_engine_size made = otp_engine_measure(e);
+	assert_int_equal(made.arena_bytes, both.arena_bytes);
+	assert_int_equal(made.scratch_bytes, both.scratch_bytes);
+	otp_engine_free(e);
+	otp_runtime_close(&w.place);
+}
+
 /* Every part is in one block, every sample in one part, and no worker has more than an eighth too many. */
 static void cuts_are_whole_and_even(void **state)
 {
@@ -881,6 +912,7 @@ int main(void)
 	    cmocka_unit_test(no_loss_is_lost),
 	    cmocka_unit_test(cuts_are_whole_and_even),
 	    cmocka_unit_test(many_parts_take_few_rows),
+	    cmocka_unit_test(kinds_of_steps_share_memory),
 	    cmocka_unit_test(threads_change_no_bit),
 	    cmocka_unit_test(gradients_are_those_of_adam),
 	    cmocka_unit_test(refused_updates_change_nothing),

@@ -157,17 +157,21 @@ static int *find_wholes(const otp_graph *g, const otp_plan *plan)
 	for (int id = count - 1; id >= 0; id--) {
 		const otp_node *node = otp_graph_node(g, id);
 		int64_t begin = 0;
-		for (int i = 0; i < 2 && is_whole(g, plan, id); i++) {
+		for (int i = 0; i < node->input_count && node->op == OTP_OP_concat; i++) {
 			const otp_node *part = node->in[i];
 			const otp_place *lies = &plan->place[part->id];
-			assert_true(node->attr.axis.axis == OTP_AXIS_C && whole[part->id] < 0 &&
-				    !part->output);
-			assert_true(part->op == OTP_OP_norm_sums || is_whole(g, plan, part->id));
+			int64_t bytes = part->shape.c * (int64_t)BYTES[plan->place[id].type];
+			assert_true(!is_whole(g, plan, id) || lies->part);
+			begin += bytes;
+			if (!plan->place[id].live || !lies->part || whole[part->id] >= 0)
+				continue;
+			assert_true(node->attr.axis.axis == OTP_AXIS_C && !part->output);
+			assert_true(part->op == OTP_OP_norm_sums || part->op == OTP_OP_up2 ||
+				    is_whole(g, plan, part->id));
 			assert_true(lies->type == plan->place[id].type);
 			whole[part->id] = whole[id] < 0 ? id : whole[id];
 			assert_int_equal(lies->step, otp_graph_node(g, whole[part->id])->shape.c);
-			assert_int_equal(lies->offset, plan->place[id].offset + begin);
-			begin += part->shape.c * (int64_t)BYTES[lies->type];
+			assert_int_equal(lies->offset, plan->place[id].offset + begin - bytes);
 			check_readers(g, plan, part, id);
 		}
 	}
@@ -347,6 +351,20 @@ static otp_node *part_of_rows(otp_node *a, otp_node *b, int how)
 	}
 }
 
+/* What is written into a concat, or beside what is copied there. */
+static otp_node *of_resampled(otp_node *a, otp_node *b, int how)
+{
+	otp_node *x = otp_up2(otp_pad(a, OTP_AXIS_C, 0, 16), OTP_FILTER_BOX, 4);
+	otp_node *y = otp_up2(otp_pad(b, OTP_AXIS_C, 0, 16), OTP_FILTER_FIR, 4);
+	otp_node *z = otp_affine(y, 0.5f, 0);
+	otp_node *all =
+	    how == 0   ? otp_concat(x, otp_up2(otp_pad(b, OTP_AXIS_C, 0, 16), OTP_FILTER_BOX, 2), OTP_AXIS_C)
+	    : how == 1 ? otp_concat(x, z, OTP_AXIS_C)
+		       : otp_concat(z, x, OTP_AXIS_C);
+	return otp_affine(otp_sum(all, otp_shape4(a->shape.n, 1, 1, 32)),
+			  0.25f / (float)(a->shape.h * a->shape.w), 0);
+}
+
 /* Sums of two norms, with those of a third behind them, and what reads one of them in its place. */
 static otp_node *of_norms(otp_node *a, otp_node *b)
 {
@@ -369,7 +387,7 @@ static otp_node *grow(random_graph *r, dice *d)
 	otp_node *a = any(r, d), *b = any_like(r, d, a->shape);
 	int c = a->shape.c;
 	b = b ? b : a;
-	switch (throw_dice(d, 15)) {
+	switch (throw_dice(d, 16)) {
 	case 0:
 		return otp_mul(a, b);
 	case 1:
@@ -401,6 +419,8 @@ static otp_node *grow(random_graph *r, dice *d)
 		return c <= 16 ? part_of_rows(a, b, throw_dice(d, 4)) : otp_copy(a);
 	case 13:
 		return c <= 16 ? of_norms(a, b) : otp_copy(a);
+	case 14:
+		return c <= 16 ? of_resampled(a, b, throw_dice(d, 3)) : otp_copy(a);
 	default:
 		return otp_affine(a, -0.75f, 0.25f);
 	}
@@ -535,6 +555,102 @@ static void random_programs_survive_poison(void **state)
 			check_random_poison("ref", which);
 		if (which % 4 == 1)
 			check_random_poison("shim", which);
+	}
+}
+
+/* ---- programs that share memory ---- */
+
+enum { SHARING = 3, SHARED_RUNS = 2 };
+
+typedef struct sharer {
+	random_graph r;
+	otp_type *types;
+	void *spans[OTP_MAX_SPANS];
+	otp_program *program;
+} sharer;
+
+/* With inputs written once, before any of them runs. */
+static sharer sharer_make(const place *at, uint32_t which, otp_shared *shared)
+{
+	sharer s = {.r = random_graph_make(which)};
+	s.types = at->backend->element_bytes[OTP_BF16] ? random_types(s.r.graph, which) : NULL;
+	s.spans[RANDOM_SPAN] = make_span(at, s.r.span_elements + 1, 50);
+	s.spans[VIEW_SPAN] = make_span(at, 32 + otp_shape_count(RANDOM_SHAPE), 51);
+	s.program = otp_program_new(at->backend, at->device, s.r.graph, s.spans,
+				    (otp_program_options){.types = s.types, .shared = shared});
+	float *x = otp_calloc((size_t)otp_shape_count(RANDOM_SHAPE), sizeof *x);
+	for (int i = 0; i < LEAVES - 1; i++) {
+		fill(x, otp_shape_count(RANDOM_SHAPE), which + (uint32_t)i);
+		otp_program_write(s.program, s.r.leaf[i], x);
+	}
+	otp_free(x);
+	return s;
+}
+
+static void sharer_free(const place *at, sharer *s)
+{
+	otp_program_free(s->program);
+	otp_graph_free(s->r.graph);
+	otp_free(s->types);
+	at->backend->release(at->device, s->spans[RANDOM_SPAN]);
+	at->backend->release(at->device, s->spans[VIEW_SPAN]);
+}
+
+/* What each of them gives in turn is what it gives alone, read after all have run. */
+static void check_outputs(const place *at, const sharer *alone, const sharer *with)
+{
+	for (int k = 0; k < alone->r.kept_count; k++)
+		assert_true(same_bytes(at, otp_program_data(alone->program, alone->r.kept[k]),
+				       otp_program_data(with->program, with->r.kept[k]),
+				       otp_shape_count(alone->r.kept[k]->shape)));
+}
+
+static void check_sharing(const char *backend_name, uint32_t which)
+{
+	place at = place_open(backend_name);
+	sharer alone[SHARING], with[SHARING];
+	otp_shared shared = {0};
+	size_t all = 0;
+	for (int i = 0; i < SHARING; i++) {
+		alone[i] = sharer_make(&at, which + (uint32_t)i, NULL);
+		otp_program_options options = {.types = alone[i].types};
+		size_t bytes = otp_program_shared_bytes(at.backend, alone[i].r.graph, options);
+		otp_program_size size = otp_program_measure(alone[i].program);
+		assert_int_equal(bytes, size.arena_bytes - size.kept_bytes);
+		shared.arena_bytes = bytes > shared.arena_bytes ? bytes : shared.arena_bytes;
+		all += bytes;
+	}
+	assert_true(shared.arena_bytes < all);
+	shared.arena = at.backend->alloc(at.device, shared.arena_bytes);
+	for (int i = 0; i < SHARING; i++)
+		with[i] = sharer_make(&at, which + (uint32_t)i, &shared);
+	shared.scratch = at.backend->alloc(at.device, shared.scratch_bytes);
+	for (int i = 0; i < SHARING; i++)
+		otp_program_take_scratch(with[i].program);
+	for (int run = 0; run < SHARED_RUNS * SHARING; run++) {
+		otp_program_run(alone[run % SHARING].program);
+		otp_program_run(with[run % SHARING].program);
+	}
+	at.backend->wait(at.device);
+	for (int i = 0; i < SHARING; i++) {
+		check_outputs(&at, &alone[i], &with[i]);
+		sharer_free(&at, &alone[i]);
+		sharer_free(&at, &with[i]);
+	}
+	at.backend->release(at.device, shared.arena);
+	at.backend->release(at.device, shared.scratch);
+	at.backend->close(at.device);
+}
+
+static void programs_may_share_memory(void **state)
+{
+	(void)state;
+	for (uint32_t which = 0; which < RANDOM_GRAPHS / 2; which += SHARING) {
+		check_sharing("cpu", which);
+		if (which % 4 == 0)
+			check_sharing("ref", which);
+		if (which % 4 == 1)
+			check_sharing("shim", which);
 	}
 }
 
@@ -856,11 +972,16 @@ typedef struct test_row {
 	}
 
 static const test_row ROWS[] = {
-    ROW(random_plans_keep_values_apart, false), ROW(random_programs_survive_poison, false),
-    ROW(maps_are_stored_in_bf16, true),		ROW(parts_lie_in_their_wholes, false),
-    ROW(step_plans_keep_values_apart, true),	ROW(steps_survive_poison, true),
+    ROW(random_plans_keep_values_apart, false),
+    ROW(random_programs_survive_poison, false),
+    ROW(programs_may_share_memory, false),
+    ROW(maps_are_stored_in_bf16, true),
+    ROW(parts_lie_in_their_wholes, false),
+    ROW(step_plans_keep_values_apart, true),
+    ROW(steps_survive_poison, true),
 #ifdef COUNTS_ALLOCATIONS
-    ROW(allocations_are_counted, false),	ROW(programs_allocate_nothing, true),
+    ROW(allocations_are_counted, false),
+    ROW(programs_allocate_nothing, true),
     ROW(engine_steps_allocate_nothing, true),
 #endif
 };

@@ -10,14 +10,15 @@
 namespace otp_adam
 {
 
-/* Rows of the state and of the gradients are `columns` apart. */
+/* Rows of gradients are `columns` apart, and so are those of the state where there is one process. Of
+ * several, the rows behind the weights hold the process's `own` columns alone, which begin at `first`. */
 template <class V> struct update {
 	const float *in;
 	V grads;
 	const float *hyper, *guard;
 	float *out;
 	view rounded; /* of the weights; data NULL: none */
-	int64_t columns, begin, end;
+	int64_t columns, first, own, begin, end;
 	int parts;
 	bool ema;
 	float beta1, beta2, eps;
@@ -123,13 +124,18 @@ OTP_GLOBAL adam_guard(float *after, const float *before, int values, int kind, f
 				 hyper[OTP_HYPER_SLOT]);
 }
 
+template <class V> __device__ int64_t place_in_state(const update<V> &u, int row, int64_t at)
+{
+	return row == OTP_ROW_PARAM ? at : u.columns + (row - 1) * u.own + (at - u.first);
+}
+
 /* The state that a guard that stopped leaves as it was. */
 template <class V> __device__ void keep_state(const update<V> &u)
 {
 	int rows = u.ema ? OTP_ROW_EMA + 1 : OTP_ROW_EMA;
 	for (int row = 0; row < rows && u.out != u.in; row++)
 		for (int64_t at = u.begin + otp_first_item(); at < u.end; at += otp_item_step())
-			u.out[row * u.columns + at] = u.in[row * u.columns + at];
+			u.out[place_in_state(u, row, at)] = u.in[place_in_state(u, row, at)];
 }
 
 template <class V, int W, bool ALONE> OTP_GLOBAL adam_step(update<V> u)
@@ -144,30 +150,30 @@ template <class V, int W, bool ALONE> OTP_GLOBAL adam_step(update<V> u)
 	float decay = u.hyper[OTP_HYPER_EMA];
 	for (int64_t at = u.begin + W * otp_first_item(); at < u.end; at += W * otp_item_step()) {
 		pack<W> g = summed_gradient<W, ALONE>(u.grads, u.columns, u.parts, at);
-		pack<W> p = load<W>(u.in + OTP_ROW_PARAM * u.columns + at);
-		pack<W> m = load<W>(u.in + OTP_ROW_M * u.columns + at);
-		pack<W> v = load<W>(u.in + OTP_ROW_V * u.columns + at);
+		pack<W> p = load<W>(u.in + place_in_state(u, OTP_ROW_PARAM, at));
+		pack<W> m = load<W>(u.in + place_in_state(u, OTP_ROW_M, at));
+		pack<W> v = load<W>(u.in + place_in_state(u, OTP_ROW_V, at));
 		for (int k = 0; k < W; k++)
 			p.v[k] = otp_adam_step_f(p.v[k], factor * g.v[k], &m.v[k], &v.v[k], rate, u.beta1,
 						 u.beta2, c1, c2, u.eps);
-		store(u.out + OTP_ROW_PARAM * u.columns + at, p);
-		store(u.out + OTP_ROW_M * u.columns + at, m);
-		store(u.out + OTP_ROW_V * u.columns + at, v);
+		store(u.out + place_in_state(u, OTP_ROW_PARAM, at), p);
+		store(u.out + place_in_state(u, OTP_ROW_M, at), m);
+		store(u.out + place_in_state(u, OTP_ROW_V, at), v);
 		if (u.rounded.data)
 			store(u.rounded, at, p);
 		if (!u.ema)
 			continue;
-		pack<W> e = load<W>(u.in + OTP_ROW_EMA * u.columns + at);
+		pack<W> e = load<W>(u.in + place_in_state(u, OTP_ROW_EMA, at));
 		for (int k = 0; k < W; k++)
 			e.v[k] = otp_ema_f(e.v[k], p.v[k], decay);
-		store(u.out + OTP_ROW_EMA * u.columns + at, e);
+		store(u.out + place_in_state(u, OTP_ROW_EMA, at), e);
 	}
 }
 
-/* Where a worker's columns begin: whole blocks, so that they are whole packs, too. */
-int64_t first_column(const otp_call *call, int64_t columns, int worker)
+/* Where a block's columns begin: whole packs, too. */
+int64_t first_column(int block, int64_t columns)
 {
-	int64_t begin = (int64_t)otp_call_block(call, columns, worker) * OTP_NORM_COLUMNS;
+	int64_t begin = (int64_t)block * OTP_NORM_COLUMNS;
 	return begin < columns ? begin : columns;
 }
 
@@ -206,6 +212,8 @@ template <class V, int W, bool ALONE> void step_as(const otp_call *call, bool em
 {
 	const otp_attr &attr = call->attr;
 	int64_t columns = call->in[0].shape.c;
+	int64_t first = first_column(otp_process_block(columns, call->process, call->processes), columns);
+	int64_t last = first_column(otp_process_block(columns, call->process + 1, call->processes), columns);
 	update<V> u = {floats(call->in[0]),
 		       as<V>(view_of(call->in[1])),
 		       floats(call->in[2]),
@@ -213,8 +221,10 @@ template <class V, int W, bool ALONE> void step_as(const otp_call *call, bool em
 		       floats(call->out),
 		       view{call->out.rounded, true},
 		       columns,
-		       first_column(call, columns, call->worker),
-		       first_column(call, columns, call->worker + 1),
+		       first,
+		       last - first,
+		       first_column(otp_call_block(call, columns, call->worker), columns),
+		       first_column(otp_call_block(call, columns, call->worker + 1), columns),
 		       call->in[1].shape.w,
 		       ema,
 		       attr.adam.beta1,

@@ -107,6 +107,7 @@ static void gather_round(char *memory, const size_t *at, size_t from, size_t slo
 
 static void all_gather(void *memory, const size_t *at)
 {
+	OTP_ASSERT(own.home.size > 0, "processes before there are any");
 	size_t slot = STAGE_BYTES / (size_t)own.home.size / ALIGN * ALIGN, most = 0;
 	for (int r = 0; r < own.home.size; r++)
 		most = at[r + 1] - at[r] > most ? at[r + 1] - at[r] : most;
@@ -159,14 +160,17 @@ static void close_all(void)
 	CUDA_CHECK(cudaStreamDestroy(own.stream));
 }
 
+static void barrier(void)
+{
+	begin();
+	NCCL_CHECK(AllGather(own.memory + (size_t)own.home.rank * ALIGN, own.memory, ALIGN, ncclChar,
+			     otp_comm_handle(own.comm), own.stream));
+	finish();
+}
+
 static void leave(void)
 {
-	size_t at[own.home.size + 1];
-	int *here = otp_calloc((size_t)own.home.size, sizeof *here);
-	for (int r = 0; r <= own.home.size; r++)
-		at[r] = (size_t)r * sizeof *here;
-	all_gather(here, at); /* all are at the end */
-	otp_free(here);
+	barrier();
 	otp_meeting_part();
 	close_all();
 }

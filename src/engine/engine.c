@@ -6,6 +6,12 @@ int otp_engine_rows(otp_network network) { return network == OTP_TRANSPORT ? 4 :
 otp_params *otp_engine_params(const otp_engine *e, otp_network network) { return e->params[network]; }
 void *otp_engine_state(otp_engine *e, otp_network network) { return e->spans[otp_state_span(network)]; }
 
+void *otp_engine_average(otp_engine *e, int64_t *base)
+{
+	*base = e->average ? 0 : OTP_ROW_EMA * e->params[OTP_TRANSPORT]->elements;
+	return e->average ? e->average : otp_engine_state(e, OTP_TRANSPORT);
+}
+
 /* ---- memory ---- */
 
 int otp_engine_picture_words(const otp_engine *e, otp_side side)
@@ -80,7 +86,8 @@ static void allocate_spans(otp_engine *e)
 	size_t elements[OTP_MAX_SPANS] = {0};
 	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
 		size_t row = (size_t)e->params[n]->elements;
-		elements[otp_state_span(n)] = row * (size_t)otp_engine_rows(n);
+		size_t kept = is_linked(e) ? (size_t)own_columns(e, n) : row;
+		elements[otp_state_span(n)] = row + kept * (size_t)(otp_engine_rows(n) - 1);
 		elements[otp_grads_span(n)] = row * (size_t)e->rows;
 	}
 	for (otp_side side = 0; side < OTP_SIDES; side++)
@@ -98,6 +105,9 @@ static void allocate_spans(otp_engine *e)
 			e->spans[span] =
 			    take(e, span_purpose(span),
 				 elements[span] * b->element_bytes[otp_engine_span_type(e, span)]);
+	if (is_linked(e) && otp_group_leads(group_of(e)))
+		e->average = take(e, "the average of the weights",
+				  (size_t)e->params[OTP_TRANSPORT]->elements * b->element_bytes[OTP_F32]);
 	e->fetched = otp_calloc(elements[SPAN_LOSSES], sizeof *e->fetched);
 }
 
@@ -115,11 +125,45 @@ otp_program_options otp_engine_options(const otp_engine *e)
 	};
 }
 
+typedef struct building {
+	const otp_engine *e;
+	otp_shared *shared;
+} building;
+
+static void see_need(void *context, otp_graph **graph, otp_program **program)
+{
+	const building *b = context;
+	(void)program;
+	size_t bytes = otp_program_shared_bytes(b->e->runtime->backend, *graph, otp_engine_options(b->e));
+	b->shared->arena_bytes = bytes > b->shared->arena_bytes ? bytes : b->shared->arena_bytes;
+}
+
 static void build_program(void *context, otp_graph **graph, otp_program **program)
 {
-	const otp_engine *e = context;
-	const otp_runtime *at = e->runtime;
-	*program = otp_program_new(at->backend, at->device, *graph, e->spans, otp_engine_options(e));
+	const building *b = context;
+	const otp_runtime *at = b->e->runtime;
+	otp_program_options options = otp_engine_options(b->e);
+	options.shared = b->shared;
+	*program = otp_program_new(at->backend, at->device, *graph, b->e->spans, options);
+}
+
+static void finish_program(void *context, otp_graph **graph, otp_program **program)
+{
+	(void)context;
+	(void)graph;
+	otp_program_take_scratch(*program);
+}
+
+/* A maker's programs share an arena of the largest's size, and scratch. */
+static void build_maker(const otp_engine *e, maker *m)
+{
+	const char *purpose = otp_engine_options(e).purpose;
+	building b = {e, &m->shared};
+	otp_makers_visit(m, see_need, &b);
+	m->shared.arena = take(e, purpose, m->shared.arena_bytes);
+	otp_makers_visit(m, build_program, &b);
+	m->shared.scratch = take(e, purpose, m->shared.scratch_bytes);
+	otp_makers_visit(m, finish_program, &b);
 }
 
 /* Every worker builds what it will run, so that its memory is near it. */
@@ -127,7 +171,8 @@ static void build_work(void *argument, int worker)
 {
 	otp_engine *e = argument;
 	const otp_runtime *at = e->runtime;
-	otp_makers_visit(&e->makers[worker], build_program, e);
+	if (e->makers[worker].parts)
+		build_maker(e, &e->makers[worker]);
 	otp_program_options options = otp_engine_options(e);
 	options.worker = worker;
 	options.workers = e->workers;
@@ -185,9 +230,12 @@ static void free_program(void *context, otp_graph **graph, otp_program **program
 	otp_graph_free(*graph);
 }
 
-static void free_maker(maker *m)
+static void free_maker(const otp_engine *e, maker *m)
 {
+	const otp_runtime *at = e->runtime;
 	otp_makers_visit(m, free_program, NULL);
+	at->backend->release(at->device, m->shared.arena);
+	at->backend->release(at->device, m->shared.scratch);
 	for (int i = 0; i < 2; i++) {
 		otp_free(m->sizes[i].words);
 		otp_free(m->sizes[i].signs);
@@ -211,13 +259,14 @@ void otp_engine_free(otp_engine *e)
 	if (!e)
 		return;
 	for (int i = 0; i < e->workers; i++)
-		free_maker(&e->makers[i]);
+		free_maker(e, &e->makers[i]);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		free_update(&e->updates[kind], e->workers);
 	for (int span = 0; span < OTP_MAX_SPANS; span++) {
 		e->runtime->backend->release(e->runtime->device, e->spans[span]);
 		e->runtime->backend->release(e->runtime->device, e->rounded[span].memory);
 	}
+	e->runtime->backend->release(e->runtime->device, e->average);
 	for (otp_network n = 0; n < OTP_NETWORKS; n++)
 		otp_params_free(e->params[n]);
 	otp_free(e->makers);

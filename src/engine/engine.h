@@ -89,6 +89,8 @@ int otp_engine_rows(otp_network network); /* of its state: 4 or 3 */
 void otp_engine_read(otp_engine *e, otp_network network, float *state);
 void otp_engine_write(otp_engine *e, otp_network network, const float *state);
 void *otp_engine_state(otp_engine *e, otp_network network); /* device memory */
+/* Device memory that the average begins at element *base of. */
+void *otp_engine_average(otp_engine *e, int64_t *base);
 
 /* Of several processes each has all weights, and its own columns alone of moments and average: read and write
  * above are of these, from a state that all have. These three are collective. */
@@ -104,12 +106,13 @@ void otp_engine_read_grads(otp_engine *e, otp_network network, float *grads);
 typedef struct otp_engine_size {
 	size_t weight_bytes; /* with the average, and the copies in bfloat16 */
 	size_t moment_bytes, gradient_bytes, data_bytes;
-	size_t arena_bytes, scratch_bytes; /* of all programs */
-	size_t unshared_bytes;		   /* what the arenas would be if no two values shared memory */
-	int64_t largest;		   /* elements of the largest tensor */
-	int64_t parameters[OTP_NETWORKS];  /* trainable, by network */
-	int64_t elements[OTP_NETWORKS];	   /* a row of the state, by network */
-	size_t host_bytes; /* of graphs, and of programs beside what they have on the device */
+	size_t arena_bytes,
+	    scratch_bytes;     /* of each worker's largest program, and what others keep between runs */
+	size_t unshared_bytes; /* what the arenas would be if no two values shared memory */
+	int64_t largest;       /* elements of the largest tensor */
+	int64_t parameters[OTP_NETWORKS]; /* trainable, by network */
+	int64_t elements[OTP_NETWORKS];	  /* a row of the state, by network */
+	size_t host_bytes;		  /* of graphs, and of programs beside what they have on the device */
 	int programs, calls;
 	bool scratch_expected; /* some of it is a guess: see otp_program_size */
 } otp_engine_size;

@@ -38,6 +38,7 @@ typedef struct maker {
 	row_sum add[OTP_NETWORKS][OTP_TREE_LEVELS];  /* desk += a level's row */
 	row_sum keep[OTP_NETWORKS][OTP_TREE_LEVELS]; /* a level's row = desk */
 	row_sum *deliver[OTP_NETWORKS]; /* by block: its row = desk; NULL where that is the desk */
+	otp_shared shared;		/* by all its programs, of which one runs at a time */
 } maker;
 
 /* Of several parts, an update waits for all gradients, then takes three stages: each worker squares its share
@@ -64,6 +65,7 @@ struct otp_engine {
 	int recorded;	   /* steps in the ring */
 	otp_step_kind kinds[LOSS_SLOTS];
 	int64_t counts[LOSS_SLOTS];
+	void *average;	/* where devices are linked: the whole of it, in process 0 */
 	float *fetched; /* (parts, LOSS_SLOTS, OTP_REPORT_COUNT): the rings on the host */
 	otp_refusal refusal;
 	bool refused;
@@ -83,6 +85,20 @@ static inline int own_parts(const otp_engine *e)
 static inline bool updates_in_step(const otp_engine *e)
 {
 	return own_parts(e) == 1 && (!group_of(e) || is_linked(e));
+}
+
+/* Columns of a network that this process updates. Where devices are linked, the rows of its state behind the
+ * weights have no others. */
+static inline int64_t first_column(const otp_engine *e, otp_network n)
+{
+	return otp_sharing_column(group_of(e), e->params[n]->elements, otp_group_rank(group_of(e)));
+}
+
+static inline int64_t own_columns(const otp_engine *e, otp_network n)
+{
+	int64_t end =
+	    otp_sharing_column(group_of(e), e->params[n]->elements, otp_group_rank(group_of(e)) + 1);
+	return end - first_column(e, n);
 }
 
 /* Rows of gradients that an update adds up. */

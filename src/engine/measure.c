@@ -5,25 +5,31 @@
 
 #include <string.h>
 
-static void add_program(otp_engine_size *size, otp_program_size p)
+/* What a worker's programs share: the most that one takes. */
+typedef struct most {
+	size_t arena_bytes, scratch_bytes;
+} most;
+
+/* Of programs that share nothing `shared` is NULL. */
+static void add_program(otp_engine_size *size, otp_program_size p, most *shared)
 {
-	size->arena_bytes += p.arena_bytes;
-	size->scratch_bytes += p.scratch_bytes;
+	most alone = {p.arena_bytes - p.kept_bytes, p.scratch_bytes}, none = {0},
+	     *m = shared ? shared : &none;
+	size->arena_bytes += p.kept_bytes;
+	if (alone.arena_bytes > m->arena_bytes) {
+		size->arena_bytes += alone.arena_bytes - m->arena_bytes;
+		m->arena_bytes = alone.arena_bytes;
+	}
+	if (alone.scratch_bytes > m->scratch_bytes) {
+		size->scratch_bytes += alone.scratch_bytes - m->scratch_bytes;
+		m->scratch_bytes = alone.scratch_bytes;
+	}
 	size->unshared_bytes += p.unshared_bytes;
 	size->host_bytes += p.host_bytes;
 	size->largest = p.largest > size->largest ? p.largest : size->largest;
 	size->scratch_expected |= p.scratch_expected;
 	size->programs++;
 	size->calls += p.calls;
-}
-
-/* Columns of a network that this process updates. */
-static size_t own_columns(const otp_engine *e, otp_network n)
-{
-	const otp_group *g = group_of(e);
-	int rank = otp_group_rank(g);
-	int64_t columns = e->params[n]->elements;
-	return (size_t)(otp_sharing_column(g, columns, rank + 1) - otp_sharing_column(g, columns, rank));
 }
 
 static otp_engine_size measure_spans(const otp_engine *e)
@@ -34,10 +40,11 @@ static otp_engine_size measure_spans(const otp_engine *e)
 		size_t row = (size_t)e->params[n]->elements * element;
 		size.elements[n] = e->params[n]->elements;
 		size.parameters[n] = e->params[n]->trainable;
-		size_t own = own_columns(e, n) * element;
+		size_t own = (size_t)own_columns(e, n) * element;
 		bool draws = otp_group_leads(group_of(e)); /* from the average */
 		size.moment_bytes += 2 * own;
 		size.weight_bytes += row + (n == OTP_TRANSPORT ? (draws ? row : own) : 0);
+		size.weight_bytes += is_linked(e) && draws && n == OTP_TRANSPORT ? own : 0;
 		size.weight_bytes += otp_engine_keeps_rounded(e) ? otp_engine_rounded_bytes(e, n) : 0;
 		int made = is_linked(e) ? e->rows : e->last_block - e->first_block + e->rows - e->cut.blocks;
 		size_t others =
@@ -51,21 +58,29 @@ static otp_engine_size measure_spans(const otp_engine *e)
 	return size;
 }
 
+typedef struct measuring {
+	otp_engine_size *size;
+	most shared;
+} measuring;
+
 static void measure_program(void *context, otp_graph **graph, otp_program **program)
 {
+	measuring *m = context;
 	(void)graph;
-	add_program(context, otp_program_measure(*program));
+	add_program(m->size, otp_program_measure(*program), &m->shared);
 }
 
 otp_engine_size otp_engine_measure(const otp_engine *e)
 {
 	otp_engine_size size = measure_spans(e);
-	for (int i = 0; i < e->workers; i++)
-		otp_makers_visit(&e->makers[i], measure_program, &size);
+	for (int i = 0; i < e->workers; i++) {
+		measuring m = {.size = &size};
+		otp_makers_visit(&e->makers[i], measure_program, &m);
+	}
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++)
 			for (int i = 0; i < workers_of(e, s); i++)
-				add_program(&size, otp_program_measure(e->updates[kind].program[s][i]));
+				add_program(&size, otp_program_measure(e->updates[kind].program[s][i]), NULL);
 	return size;
 }
 
@@ -84,6 +99,8 @@ static otp_program_size plan_program(const otp_engine *e, const otp_graph *g)
 typedef struct planner {
 	const otp_engine *e;
 	otp_engine_size *size;
+	most *shared; /* by worker */
+	int worker;
 	otp_program_size sum;
 	bool summed;
 } planner;
@@ -107,7 +124,7 @@ static void plan_steps(planner *p, const part_steps *part)
 		for (int i = 0; i < p->e->workers; i++)
 			for (int k = 0; k < 2; k++)
 				if (p->e->makers[i].sizes[k].shard == part->shard)
-					add_program(p->size, one);
+					add_program(p->size, one, &p->shared[i]);
 	}
 }
 
@@ -118,22 +135,24 @@ static void plan_sum(void *context, otp_graph **graph, otp_program **program)
 	if (!p->summed)
 		p->sum = plan_program(p->e, *graph);
 	p->summed = true;
-	add_program(p->size, p->sum);
+	add_program(p->size, p->sum, &p->shared[p->worker]);
 }
 
 static void plan_programs(const otp_engine *e, otp_engine_size *size)
 {
 	planner p = {.e = e, .size = size};
+	p.shared = otp_calloc((size_t)e->workers, sizeof *p.shared);
 	int least = e->settings.batch / e->cut.parts;
 	for (int shard = least; shard <= least + 1; shard++)
 		plan_steps(&p, find_steps(e, shard));
-	for (int i = 0; i < e->workers; i++)
-		otp_makers_visit_sums(&e->makers[i], plan_sum, &p);
+	for (p.worker = 0; p.worker < e->workers; p.worker++)
+		otp_makers_visit_sums(&e->makers[p.worker], plan_sum, &p);
+	otp_free(p.shared);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++)
 		for (stage s = 0; s < STAGES && e->updates[kind].graph[s]; s++) {
 			otp_program_size one = plan_program(e, e->updates[kind].graph[s]);
 			for (int i = 0; i < workers_of(e, s); i++)
-				add_program(size, one);
+				add_program(size, one, NULL);
 		}
 }
 

@@ -20,14 +20,6 @@ void otp_engine_init(otp_engine *e, uint64_t seed)
 	otp_engine_set_guard(e, NULL);
 }
 
-void otp_engine_read(otp_engine *e, otp_network network, float *state)
-{
-	const otp_runtime *at = e->runtime;
-	at->backend->wait(at->device);
-	at->backend->download(at->device, state, OTP_F32, otp_engine_state(e, network),
-			      e->params[network]->elements * otp_engine_rows(network));
-}
-
 void otp_engine_round_weights(otp_engine *e, otp_network network)
 {
 	const otp_runtime *at = e->runtime;
@@ -37,17 +29,15 @@ void otp_engine_round_weights(otp_engine *e, otp_network network)
 				    otp_engine_floats(e, otp_state_span(network)), rounded.elements);
 }
 
-/* The own columns of what is kept beside the weights. */
-static void each_own(otp_engine *e, otp_network network, int row, float *state,
+/* The own columns of what a linked device keeps beside the weights, between it and a whole state on the host.
+ */
+static void each_own(otp_engine *e, otp_network network, float *state,
 		     void (*move)(otp_engine *e, void *device, float *host, int64_t count))
 {
-	const otp_group *g = group_of(e);
-	int64_t columns = e->params[network]->elements,
-		at = otp_sharing_column(g, columns, otp_group_rank(g));
-	int64_t count = otp_sharing_column(g, columns, otp_group_rank(g) + 1) - at;
-	for (; row < otp_engine_rows(network); row++)
-		move(e, (float *)otp_engine_state(e, network) + row * columns + at,
-		     state + row * columns + at, count);
+	int64_t columns = e->params[network]->elements, count = own_columns(e, network);
+	float *kept = (float *)otp_engine_state(e, network) + columns;
+	for (int row = 1; row < otp_engine_rows(network) && count > 0; row++)
+		move(e, kept + (row - 1) * count, state + row * columns + first_column(e, network), count);
 }
 
 static void up(otp_engine *e, void *device, float *host, int64_t count)
@@ -67,19 +57,34 @@ static float *read_own(otp_engine *e, otp_network network)
 				    (size_t)otp_engine_rows(network) * sizeof *own);
 	otp_engine_wait(e);
 	down(e, otp_engine_state(e, network), own, e->params[network]->elements);
-	each_own(e, network, 1, own, down);
+	each_own(e, network, own, down);
 	return own;
 }
 
+void otp_engine_read(otp_engine *e, otp_network network, float *state)
+{
+	const otp_runtime *at = e->runtime;
+	size_t count = (size_t)(e->params[network]->elements * otp_engine_rows(network));
+	if (is_linked(e)) {
+		float *own = read_own(e, network);
+		memcpy(state, own, count * sizeof *own);
+		otp_free(own);
+		return;
+	}
+	at->backend->wait(at->device);
+	at->backend->download(at->device, state, OTP_F32, otp_engine_state(e, network), (int64_t)count);
+}
+
 /* All weights, and the own columns of what is kept beside them. */
-static void write_linked(otp_engine *e, otp_network network, float *state)
+static void write_linked(otp_engine *e, otp_network network, const float *given)
 {
 	const otp_runtime *at = e->runtime;
 	otp_rounded rounded = e->rounded[otp_state_span(network)];
+	float *state = (float *)given; /* which is read alone */
 	up(e, otp_engine_state(e, network), state, e->params[network]->elements);
 	if (rounded.memory)
 		at->backend->upload(at->device, rounded.memory, OTP_BF16, state, rounded.elements);
-	each_own(e, network, 1, state, up);
+	each_own(e, network, state, up);
 	otp_engine_wait(e);
 }
 
@@ -143,8 +148,7 @@ void otp_engine_collect_average(otp_engine *e)
 		float *read = read_own(e, OTP_TRANSPORT), *average = read + OTP_ROW_EMA * columns;
 		otp_sharing_collect(group_of(e), average, average, 1, columns);
 		if (otp_group_leads(group_of(e)))
-			up(e, (float *)otp_engine_state(e, OTP_TRANSPORT) + OTP_ROW_EMA * columns, average,
-			   columns);
+			up(e, e->average, average, columns);
 		otp_engine_wait(e);
 		otp_free(read);
 		return;
@@ -161,8 +165,8 @@ void otp_engine_slice(const otp_engine *e, int *first, int *count)
 
 void otp_engine_write(otp_engine *e, otp_network network, const float *state)
 {
-	if (group_of(e) && !is_linked(e)) {
-		write_own(e, network, state);
+	if (group_of(e)) {
+		(is_linked(e) ? write_linked : write_own)(e, network, state);
 		return;
 	}
 	const otp_runtime *at = e->runtime;

@@ -3,7 +3,8 @@
  * A reshape, and a slice whose elements lie together in its input, is a view: it
  * shares the memory of what it is of, and nothing computes it. So is a slice of channels
  * where all who read it can read rows that lie apart. And a concat of channels, where
- * both of its parts are written so: they lie in it from the start.
+ * both of its parts are written so: they lie in it from the start. Of one part that is
+ * written so the other is copied to it.
  */
 #ifndef OTP_PLAN_H
 #define OTP_PLAN_H
@@ -30,6 +31,7 @@ typedef struct otp_plan {
 	int node_count;
 	const size_t *element_bytes; /* the backend's */
 	int64_t arena_bytes;	     /* all activations, inputs and readable outputs */
+	int64_t kept_bytes;	     /* its first: inputs and readable outputs, which outlast a run */
 	int64_t unshared_bytes;	     /* what it would be without reuse: for --plan */
 } otp_plan;
 

@@ -16,7 +16,8 @@ struct otp_program {
 	otp_call *calls;
 	int *call_node; /* id of the node a call computes */
 	int call_count;
-	char *arena;
+	char *kept, *arena; /* what outlasts a run, and the rest: one block, or the rest is shared */
+	otp_shared *shared; /* NULL: nothing is */
 	void *scratch;
 	size_t scratch_bytes;
 	bool scratch_expected;
@@ -37,7 +38,8 @@ static void *node_data(const otp_program *p, const otp_node *node)
 		return (char *)p->spans[owner->span] +
 		       (size_t)owner->span_offset * p->backend->element_bytes[p->plan->place[owner->id].type];
 	}
-	return p->arena + p->plan->place[node->id].offset;
+	int64_t offset = p->plan->place[node->id].offset;
+	return offset < p->plan->kept_bytes ? p->kept + offset : p->arena + (offset - p->plan->kept_bytes);
 }
 
 /* The copy of what begins among a span's first elements. */
@@ -181,6 +183,7 @@ static otp_program *begin(const otp_backend *backend, otp_device *device, const 
 	p->plan = make_plan(backend, g, options);
 	if (spans)
 		memcpy(p->spans, spans, sizeof p->spans);
+	p->shared = options.shared;
 	if (options.rounded)
 		memcpy(p->rounded, options.rounded, sizeof p->rounded);
 	return p;
@@ -200,11 +203,56 @@ static void *take(const otp_program *p, size_t bytes, const char *what, otp_erro
 	return memory;
 }
 
+static size_t shared_bytes(const otp_plan *plan) { return (size_t)(plan->arena_bytes - plan->kept_bytes); }
+
+size_t otp_program_shared_bytes(const otp_backend *backend, const otp_graph *g, otp_program_options options)
+{
+	otp_plan *plan = make_plan(backend, g, options);
+	size_t bytes = shared_bytes(plan);
+	otp_plan_free(plan);
+	return bytes;
+}
+
+static bool take_arena(otp_program *p, otp_program_options options, otp_error *err)
+{
+	size_t own = (size_t)(p->shared ? p->plan->kept_bytes : p->plan->arena_bytes);
+	OTP_ASSERT(!p->shared || p->shared->arena_bytes >= shared_bytes(p->plan),
+		   "a program's arena of %zu bytes in one of %zu", shared_bytes(p->plan),
+		   p->shared->arena_bytes);
+	p->kept = take(p, own, purpose_of(options), err);
+	p->arena = p->shared ? p->shared->arena : p->kept + p->plan->kept_bytes;
+	return p->kept != NULL;
+}
+
+static void give_scratch(otp_program *p, void *scratch)
+{
+	p->scratch = scratch;
+	for (int i = 0; i < p->call_count; i++)
+		p->calls[i].scratch = scratch;
+}
+
+void otp_program_take_scratch(otp_program *p)
+{
+	OTP_ASSERT(p->shared && p->shared->scratch, "a program takes scratch that there is not");
+	give_scratch(p, p->shared->scratch);
+}
+
+static bool take_scratch(otp_program *p, otp_program_options options, otp_error *err)
+{
+	if (p->shared) {
+		if (p->shared->scratch_bytes < p->scratch_bytes)
+			p->shared->scratch_bytes = p->scratch_bytes;
+		return true;
+	}
+	void *scratch = take(p, p->scratch_bytes, purpose_of(options), err);
+	give_scratch(p, scratch);
+	return scratch != NULL;
+}
+
 /* bind_bytes: what binding needs beside our own memory; 0: not asked. */
 static bool build(otp_program *p, otp_program_options options, size_t bind_bytes, otp_error *err)
 {
-	p->arena = take(p, (size_t)p->plan->arena_bytes, purpose_of(options), err);
-	if (!p->arena)
+	if (!take_arena(p, options, err))
 		return false;
 	if (bind_bytes && !otp_memory_can_have(bind_bytes))
 		return otp_fail_memory(err, p->backend->name, bind_bytes, "a program's kernels",
@@ -212,11 +260,8 @@ static bool build(otp_program *p, otp_program_options options, size_t bind_bytes
 	add_calls(p, options);
 	if (!bind_calls(p, err))
 		return false;
-	p->scratch = take(p, p->scratch_bytes, purpose_of(options), err);
-	if (!p->scratch)
+	if (!take_scratch(p, options, err))
 		return false;
-	for (int i = 0; i < p->call_count; i++)
-		p->calls[i].scratch = p->scratch;
 	fill_constants(p);
 	if (options.poison)
 		make_poison(p);
@@ -254,8 +299,9 @@ void otp_program_free(otp_program *p)
 		return;
 	p->backend->forget(p->device, p->token);
 	unbind_calls(p);
-	p->backend->release(p->device, p->arena);
-	p->backend->release(p->device, p->scratch);
+	p->backend->release(p->device, p->kept);
+	if (!p->shared)
+		p->backend->release(p->device, p->scratch);
 	otp_free(p->calls);
 	otp_free(p->call_node);
 	otp_free(p->nan_values);
@@ -272,12 +318,21 @@ static void poison_tensor(otp_program *p, otp_tensor t)
 		p->backend->upload(p->device, at, t.type, p->nan_values, row);
 }
 
+/* Whether some of a node is there before it is computed. */
+static bool has_parts(const otp_program *p, const otp_node *node)
+{
+	for (int i = 0; i < node->input_count; i++)
+		if (p->plan->place[node->in[i]->id].part && p->plan->place[node->in[i]->id].root == node->id)
+			return true;
+	return false;
+}
+
 /* One call with every byte that the plan calls free, or not yet written, made NaN. */
 static void run_poisoned(otp_program *p, int index)
 {
 	const otp_call *call = &p->calls[index];
 	int id = p->call_node[index];
-	if (call->out.data != call->in[0].data)
+	if (call->out.data != call->in[0].data && !has_parts(p, otp_graph_node(p->graph, id)))
 		poison_tensor(p, call->out);
 	if (p->scratch_bytes)
 		p->backend->upload(p->device, p->scratch, OTP_F32, p->nan_values,
@@ -344,6 +399,7 @@ otp_program_size otp_program_measure(const otp_program *p)
 {
 	otp_program_size size = {
 	    .arena_bytes = (size_t)p->plan->arena_bytes,
+	    .kept_bytes = (size_t)p->plan->kept_bytes,
 	    .unshared_bytes = (size_t)p->plan->unshared_bytes,
 	    .scratch_bytes = p->scratch_bytes,
 	    .largest = largest_tensor(p),

@@ -15,6 +15,14 @@ typedef struct otp_rounded {
 	int64_t elements;
 } otp_rounded;
 
+/* What programs of one device share that run one at a time: memory for what lives within a run. Who makes
+ * them gives an arena of at least otp_program_shared_bytes of each, then scratch of scratch_bytes, which
+ * programs raise to what they need; all of it outlives them. */
+typedef struct otp_shared {
+	void *arena, *scratch;
+	size_t arena_bytes, scratch_bytes;
+} otp_shared;
+
 typedef struct otp_program_options {
 	otp_precision precision;
 	/* Whose columns an update is of: one process's worker's; of 0 processes or workers, all. */
@@ -23,11 +31,13 @@ typedef struct otp_program_options {
 	bool poison; /* checking mode: memory that the plan calls free is filled with NaN between calls */
 	const otp_rounded *rounded; /* [OTP_MAX_SPANS], or NULL: no copies */
 	unsigned narrow_spans;	    /* bit s: span s is held in bfloat16, where the program is in bf16 */
+	otp_shared *shared;	    /* NULL: memory of its own */
 	const otp_type *types;	    /* tests alone: how each node is stored, instead of storage.h's rule */
 } otp_program_options;
 
 typedef struct otp_program_size {
 	size_t arena_bytes, unshared_bytes, scratch_bytes;
+	size_t kept_bytes; /* of the arena's, those that cannot be shared with other programs */
 	size_t host_bytes; /* of a planned program: its calls, and what kernels bind to them */
 	int64_t largest;   /* elements of the largest tensor outside the spans */
 	int calls;
@@ -42,6 +52,10 @@ otp_program *otp_program_new(const otp_backend *backend, otp_device *device, con
 otp_program *otp_program_try(const otp_backend *backend, otp_device *device, const otp_graph *g,
 			     void *const spans[OTP_MAX_SPANS], otp_program_options options, otp_error *err);
 void otp_program_free(otp_program *p);
+/* Of the arena of a program that is not made, what it can share. */
+size_t otp_program_shared_bytes(const otp_backend *backend, const otp_graph *g, otp_program_options options);
+/* Once there is scratch in what the program shares: before its first run. */
+void otp_program_take_scratch(otp_program *p);
 
 void otp_program_run(otp_program *p);
 /* A leaf or output by node; host elements are float or uint32_t by its type. */

@@ -258,9 +258,10 @@ otp_sampler *otp_game_sampler(otp_game *g, bool given_noise)
 {
 	otp_params *params = otp_engine_params(g->engine, OTP_TRANSPORT);
 	otp_error err = {0};
-	otp_sampler *s =
-	    otp_sampler_new(g->runtime, &g->session->arch, params, otp_engine_state(g->engine, OTP_TRANSPORT),
-			    OTP_ROW_EMA * params->elements, g->session->smoothing, given_noise, &err);
+	int64_t base;
+	void *average = otp_engine_average(g->engine, &base);
+	otp_sampler *s = otp_sampler_new(g->runtime, &g->session->arch, params, average, base,
+					 g->session->smoothing, given_noise, &err);
 	if (!s)
 		otp_end(&err);
 	return s;

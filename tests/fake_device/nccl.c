@@ -34,11 +34,21 @@ typedef struct box {
 	char memory[BOX_BYTES];
 } box;
 
+/* The head of what is sent, so that the receiver sees that both mean the same. */
+typedef struct head {
+	int kind, type, root;
+	size_t bytes;
+} head;
+
 /* What the processes share: zero when the file is made. */
 typedef struct room {
 	_Atomic int come;
 	_Atomic int pids[MOST_RANKS];
-	_Atomic long waits[MOST_RANKS];	   /* the number of the group that a process is in; 0: in none */
+	_Atomic long waits[MOST_RANKS]; /* the number of the collective that a process is in; 0: in none */
+	struct {
+		_Atomic long number;
+		head head; /* of its first call */
+	} newest[MOST_RANKS];
 	box boxes[MOST_RANKS][MOST_RANKS]; /* from, to */
 } room;
 
@@ -46,7 +56,7 @@ struct ncclComm {
 	room *room;
 	char path[PATH];
 	int rank, size;
-	_Atomic long begun; /* groups of calls whose turn has come */
+	_Atomic long begun; /* collectives whose turn has come */
 	_Atomic bool aborted, failed, leaves;
 	pthread_t helper;
 };
@@ -106,19 +116,13 @@ static bool given_up(ncclComm_t c, int peer, int *turn)
 	return c->aborted;
 }
 
-/* The head of what is sent, so that the receiver sees that both mean the same. */
-typedef struct head {
-	int kind, type, root;
-	size_t bytes;
-} head;
-
 static head head_of(const op *o)
 {
 	int between = o->kind == RECV ? SEND : (int)o->kind;
 	return (head){between, (int)o->type, between == SEND ? -1 : o->peer, o->bytes};
 }
 
-static void check_head(ncclComm_t c, int from, const op *mine, const char *theirs)
+static void check_head(ncclComm_t c, int from, const op *mine, const void *theirs)
 {
 	head a = head_of(mine), b;
 	memcpy(&b, theirs, sizeof b);
@@ -260,12 +264,25 @@ static void settle(ncclComm_t c, const op *o, char *parts)
 		memmove(o->to, o->from, o->bytes);
 }
 
+/* Whoever comes later sees whether the others are in the same one. */
+static void begin_collective(ncclComm_t c, const op *first)
+{
+	long number = ++c->begun;
+	c->room->newest[c->rank].head = head_of(first);
+	c->room->newest[c->rank].number = number;
+	for (int r = 0; r < c->size; r++)
+		if (c->room->newest[r].number == number)
+			check_head(c, r, first, &c->room->newest[r].head);
+	c->room->waits[c->rank] = number;
+}
+
 static void run_group(void *argument)
 {
 	group *g = argument;
 	ncclComm_t c = g->comm;
 	plan *p = otp_calloc(1, sizeof *p);
-	c->room->waits[c->rank] = ++c->begun;
+	if (g->ops[0].kind != SEND && g->ops[0].kind != RECV)
+		begin_collective(c, &g->ops[0]);
 	for (int i = 0; i < g->count; i++)
 		plan_op(p, c, i, &g->ops[i]);
 	run_ways(c, p->ways, p->count);
@@ -456,8 +473,10 @@ static bool may_begin(void)
 
 EXPORTED ncclResult_t ncclCommInitRank(ncclComm_t *comm, int size, ncclUniqueId id, int rank)
 {
-	if (size > MOST_RANKS || rank < 0 || rank >= size || !may_begin())
+	if (size > MOST_RANKS || rank < 0 || rank >= size || !may_begin()) {
+		unlink(id.internal);
 		return ncclInvalidArgument;
+	}
 	ncclComm_t c = otp_calloc(1, sizeof *c);
 	snprintf(c->path, sizeof c->path, "%.*s", PATH - 1, id.internal);
 	c->room = enter(c->path);

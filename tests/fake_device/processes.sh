@@ -58,3 +58,118 @@ OTPLAN_FAKE_ORDER=5 OTPLAN_CUDA_GRAPHS=0 trains 2 --out one-by-one
 alike two one-by-one
 does train "${placed[@]}" "${device[@]}" --parts 2 --out parts
 alike two parts
+
+# Sums of four floats differ by a few of their roundings (tests/cuda_processes.c), which six steps amplify.
+value() { tail -n 1 "$1/metrics.jsonl" | grep -o "\"$2\":[^,]*" | cut -d: -f2; }
+near() {
+	local loss
+	for loss in loss_potential loss_transport cost; do
+		awk -v a="$(value "$1" $loss)" -v b="$(value "$2" $loss)" 'BEGIN { d = a - b; exit !(a != 0 && d * d <= 1e-8 * a * a) }' ||
+			depth=2 fail "$loss of $1 and $2 differ"
+	done
+}
+
+title "four repeat their bits, and are near one process: sums are in another order"
+trains 4 --out four
+trains 4 --out again
+alike four again
+does train "${placed[@]}" "${device[@]}" --parts 4 --out parts4
+near four parts4
+
+title "some compute several parts, some none; pictures, with what is rounded to bfloat16"
+trains 3 --parts 5 --out several
+trains 3 --parts 2 --out idle
+grep -q '1 of the processes only waits' idle/log.txt || fail "does not say that one is idle"
+does train "${placed[@]}" "${device[@]}" --parts 2 --out idle1
+alike idle idle1
+drawn=("${digits[@]}" "${images[@]}" --batch 4 --precision bf16 --noise-pairs --steps 2)
+begin 2 train "${drawn[@]}" "${device[@]}" --out drawn
+ends 0
+does train "${drawn[@]}" "${device[@]}" --parts 2 --out drawn1
+alike drawn drawn1
+
+title "from four processes to one to two"
+trains 4 --steps 2 --schedule-steps 6 --out moved
+does train --resume --out moved --steps 4
+begin 2 train --resume --out moved --steps 6
+ends 0
+warns2() { cat err.* | grep -q -e "$1" || fail "stderr does not say '$1'"; }
+near four moved
+
+title "a signal to any of them: all stop at one step"
+long=("${placed[@]}" --steps 100000000 --schedule-steps 1000 --snapshot-every 100000000 --log-every 20)
+started() {
+	begin "$1" train "${long[@]}" "${device[@]}" "${@:2}" --out run
+	until [[ $(cat run/metrics.jsonl 2>/dev/null | wc -l) -gt 2 ]]; do
+		kill -0 "${ranks[0]}" 2>/dev/null || { cat err.*; fail "ended early"; }
+		sleep 0.1
+	done
+	pids=()
+	local rank
+	for rank in "${ranks[@]}"; do pids+=("$(pgrep -P "$rank")"); done # timeout's child
+}
+started 3
+kill -s TERM "${pids[2]}"
+ends 143
+warns2 'interrupted at step'
+step=$(sed -nE 's/^interrupted at step ([0-9]+);.*/\1/p' err.0)
+begin 2 train --resume --out run --steps $((step + 2))
+ends 0
+rm -rf run
+
+title "one that dies ends the others, with a line that names it, and the run goes on"
+started 3
+kill -s KILL "${pids[1]}"
+ends 1 137 1
+warns2 "^otplan: process 1 (.*, pid ${pids[1]}): it ended; all end, continue with --resume"
+begin 2 train --resume --out run --steps 30
+ends 0
+rm -rf run
+
+title "one that hangs is named"
+started 2 --process-timeout 2
+kill -s STOP "${pids[1]}"
+wait "${ranks[0]}" && fail "success" || true
+kill -s KILL "${pids[1]}"
+wait "${ranks[1]}" 2>/dev/null || true
+warns2 "^otplan: process 1 (.*, pid ${pids[1]}): nothing was heard of it for 2 seconds"
+rm -rf run
+
+title "what is refused"
+begin 2 train "${placed[@]}" --device cpu --out never
+ends 2 0
+complains0() { tail -n 1 err.0 | grep -q -e "$1" || { cat err.*; depth=1 fail "the error does not say '$1'"; }; }
+complains0 'mpirun -n 2 otplan'
+begin 2 train "${placed[@]}" "${device[@]}" --parts 50 --out never
+ends 2 0
+complains0 parts
+[[ $(cat err.* | grep -c '^otplan: ') == 1 ]] || fail "said more than once"
+OTPLAN_NCCL_LIBRARY=none.so begin 2 train "${placed[@]}" "${device[@]}" --out never
+ends 1
+complains0 'NCCL: several GPUs need it'
+MASTER_ADDR='' begin 2 train "${placed[@]}" "${device[@]}" --out never
+ends 1
+complains0 'MASTER_ADDR is not set'
+OTPLAN_FAKE_FAIL=ncclCommInitRank:1 begin 2 train "${placed[@]}" "${device[@]}" --out never
+ends 1
+complains0 'cannot be connected'
+RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 exits 1 train "${placed[@]}" "${device[@]}" --process-timeout 2 --out never
+complains '1 of 2 processes came in 2 seconds; process 1 is the first that did not'
+rm -rf "${TMPDIR:?}"/* # what an NCCL that no process joins leaves
+MASTER_PORT=$((MASTER_PORT + 1))
+RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 "$OTPLAN" train "${placed[@]}" "${device[@]}" --seed 1 --out never >out.0 2>err.0 </dev/null &
+ranks=($!)
+RANK=1 LOCAL_RANK=1 WORLD_SIZE=2 "$OTPLAN" train "${placed[@]}" "${device[@]}" --seed 2 --out never >out.1 2>err.1 </dev/null &
+ranks+=($!)
+ends 2
+warns2 'processes differ: a setting is seed = 2, that of process 0 .* is seed = 1'
+missing never
+
+if [[ -e ${OTPLAN%/*}/otplan_openmpi.so ]] && command -v mpirun.openmpi >/dev/null; then
+	title "started by mpirun: MPI brings the id, the devices do the rest"
+	export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+	export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
+	unset MASTER_ADDR MASTER_PORT
+	timeout 100 mpirun.openmpi -n 2 "$OTPLAN" train "${placed[@]}" "${device[@]}" --out mpi >out 2>err </dev/null || fail "exit code $?"
+	alike two mpi
+fi
