@@ -157,17 +157,21 @@ static int *find_wholes(const otp_graph *g, const otp_plan *plan)
 	for (int id = count - 1; id >= 0; id--) {
 		const otp_node *node = otp_graph_node(g, id);
 		int64_t begin = 0;
-		for (int i = 0; i < 2 && is_whole(g, plan, id); i++) {
+		for (int i = 0; i < node->input_count && node->op == OTP_OP_concat; i++) {
 			const otp_node *part = node->in[i];
 			const otp_place *lies = &plan->place[part->id];
-			assert_true(node->attr.axis.axis == OTP_AXIS_C && whole[part->id] < 0 &&
-				    !part->output);
-			assert_true(part->op == OTP_OP_norm_sums || is_whole(g, plan, part->id));
+			int64_t bytes = part->shape.c * (int64_t)BYTES[plan->place[id].type];
+			assert_true(!is_whole(g, plan, id) || lies->part);
+			begin += bytes;
+			if (!plan->place[id].live || !lies->part || whole[part->id] >= 0)
+				continue;
+			assert_true(node->attr.axis.axis == OTP_AXIS_C && !part->output);
+			assert_true(part->op == OTP_OP_norm_sums || part->op == OTP_OP_up2 ||
+				    is_whole(g, plan, part->id));
 			assert_true(lies->type == plan->place[id].type);
 			whole[part->id] = whole[id] < 0 ? id : whole[id];
 			assert_int_equal(lies->step, otp_graph_node(g, whole[part->id])->shape.c);
-			assert_int_equal(lies->offset, plan->place[id].offset + begin);
-			begin += part->shape.c * (int64_t)BYTES[lies->type];
+			assert_int_equal(lies->offset, plan->place[id].offset + begin - bytes);
 			check_readers(g, plan, part, id);
 		}
 	}
@@ -347,6 +351,20 @@ static otp_node *part_of_rows(otp_node *a, otp_node *b, int how)
 	}
 }
 
+/* What is written into a concat, or beside what is copied there. */
+static otp_node *of_resampled(otp_node *a, otp_node *b, int how)
+{
+	otp_node *x = otp_up2(otp_pad(a, OTP_AXIS_C, 0, 16), OTP_FILTER_BOX, 4);
+	otp_node *y = otp_up2(otp_pad(b, OTP_AXIS_C, 0, 16), OTP_FILTER_FIR, 4);
+	otp_node *z = otp_affine(y, 0.5f, 0);
+	otp_node *all =
+	    how == 0   ? otp_concat(x, otp_up2(otp_pad(b, OTP_AXIS_C, 0, 16), OTP_FILTER_BOX, 2), OTP_AXIS_C)
+	    : how == 1 ? otp_concat(x, z, OTP_AXIS_C)
+		       : otp_concat(z, x, OTP_AXIS_C);
+	return otp_affine(otp_sum(all, otp_shape4(a->shape.n, 1, 1, 32)),
+			  0.25f / (float)(a->shape.h * a->shape.w), 0);
+}
+
 /* Sums of two norms, with those of a third behind them, and what reads one of them in its place. */
 static otp_node *of_norms(otp_node *a, otp_node *b)
 {
@@ -369,7 +387,7 @@ static otp_node *grow(random_graph *r, dice *d)
 	otp_node *a = any(r, d), *b = any_like(r, d, a->shape);
 	int c = a->shape.c;
 	b = b ? b : a;
-	switch (throw_dice(d, 15)) {
+	switch (throw_dice(d, 16)) {
 	case 0:
 		return otp_mul(a, b);
 	case 1:
@@ -401,6 +419,8 @@ static otp_node *grow(random_graph *r, dice *d)
 		return c <= 16 ? part_of_rows(a, b, throw_dice(d, 4)) : otp_copy(a);
 	case 13:
 		return c <= 16 ? of_norms(a, b) : otp_copy(a);
+	case 14:
+		return c <= 16 ? of_resampled(a, b, throw_dice(d, 3)) : otp_copy(a);
 	default:
 		return otp_affine(a, -0.75f, 0.25f);
 	}

@@ -58,14 +58,15 @@ OTP_SIMD static void down_row(float *y, const float *x, int w, int c, const floa
 	}
 }
 
-OTP_SIMD static void up_row(float *y, const float *x, int w, int c, const float *tap)
+/* Pixels of y lie `step` apart. */
+OTP_SIMD static void up_row(float *y, const float *x, int w, int c, const float *tap, int step)
 {
 	float t0 = tap[0], t1 = tap[1], t2 = tap[2], t3 = tap[3];
-	for (int i = 0; i < w; i++, x += c, y += 2 * c) {
+	for (int i = 0; i < w; i++, x += c, y += 2 * step) {
 #pragma omp simd
 		for (int j = 0; j < c; j++) {
 			y[j] = t1 * x[j] + t3 * x[j - c];
-			y[j + c] = t2 * x[j] + t0 * x[j + c];
+			y[j + step] = t2 * x[j] + t0 * x[j + c];
 		}
 	}
 }
@@ -101,14 +102,15 @@ static void run_up2(const otp_call *call)
 	otp_shape in = call->in[0].shape, out = call->out.shape;
 	const float *tap = taps[call->attr.resample.filter], *x = call->in[0].data;
 	float gain = call->attr.resample.gain;
+	int apart = otp_row_step(&call->out);
 	float *y = call->out.data, *row = open_row(call);
 	const float even[2] = {gain * tap[1], gain * tap[3]}, odd[2] = {gain * tap[2], gain * tap[0]};
 	int step = otp_row_step(&call->in[0]);
 	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * step)
-		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * out.c) {
+		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * apart) {
 			const int from[2] = {h / 2, h % 2 == 0 ? h / 2 - 1 : h / 2 + 1};
 			blend_rows(row, x, in, step, from, h % 2 == 0 ? even : odd, 2);
-			up_row(y, row, in.w, in.c, tap);
+			up_row(y, row, in.w, in.c, tap, apart);
 		}
 }
 

@@ -39,8 +39,10 @@ OTP_CPU_KERNEL(concat)
 	otp_axis axis = call->attr.axis.axis;
 	size_t a = block_bytes(call->in[0].shape, axis), b = block_bytes(call->in[1].shape, axis);
 	size_t blocks = bytes_of(call->out.shape) / (a + b);
-	copy_blocks(call->out.data, a + b, call->in[0].data, a, a, blocks);
-	copy_blocks((char *)call->out.data + a, a + b, call->in[1].data, b, b, blocks);
+	if (!call->in[0].step) /* else it is there */
+		copy_blocks(call->out.data, a + b, call->in[0].data, a, a, blocks);
+	if (!call->in[1].step)
+		copy_blocks((char *)call->out.data + a, a + b, call->in[1].data, b, b, blocks);
 }
 
 OTP_CPU_KERNEL(slice)

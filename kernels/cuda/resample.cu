@@ -22,23 +22,26 @@ struct image {
 	int64_t step;
 };
 
-/* How output elements are numbered: packs of a pixel, pixels of a row, rows of an image. */
+/* How output elements are numbered: packs of a pixel, pixels of a row, rows of an image; pixels lie `step`
+ * apart. */
 struct numbering {
 	divisor packs, w, h;
 	unsigned count;
+	int64_t step;
 };
 
-/* An output element: its place, and its pack in a pixel. */
+/* An output element: its place, and its pack in pixel number `at`. */
 struct place {
 	int n, h, w;
 	unsigned pack;
+	int64_t at;
 };
 
 __device__ place place_of(unsigned item, const numbering &out)
 {
 	unsigned pixel = item / out.packs, row = pixel / out.w, n = row / out.h;
-	return place{(int)n, (int)(row - n * out.h.value), (int)(pixel - row * out.w.value),
-		     item - pixel * out.packs.value};
+	unsigned pack = item - pixel * out.packs.value;
+	return place{(int)n, (int)(row - n * out.h.value), (int)(pixel - row * out.w.value), pack, pixel};
 }
 
 /* ROWS x COLUMNS pixels of an image, fetched together: from (h, w) on, `down` and `right` apart; zero
@@ -84,7 +87,7 @@ OTP_GLOBAL resample_down(V y, V x, image in, numbering out, taps t, float gain)
 		for (int i = FIRST; i < FIRST + TAPS; i += ROWS)
 			patch<V, W, ROWS, TAPS>(x, in, p, 2 * p.h + i - 1, 2 * p.w + FIRST - 1, 1, 1)
 			    .add_to(sum, gain, t.tap + i, t.tap + FIRST);
-		store(y, (int64_t)item * W, sum);
+		store(y, p.at * out.step + (int64_t)p.pack * W, sum);
 	}
 }
 
@@ -101,22 +104,24 @@ OTP_GLOBAL resample_up(V y, V x, image in, numbering out, taps t, float gain)
 		pack<W> sum = {};
 		patch<V, W, TAPS, TAPS>(x, in, p, p.h / 2, p.w / 2, odd_h ? 1 : -1, odd_w ? 1 : -1)
 		    .add_to(sum, gain, tap_h, tap_w);
-		store(y, (int64_t)item * W, sum);
+		store(y, p.at * out.step + (int64_t)p.pack * W, sum);
 	}
 }
 
 otp_packs packs_of(const otp_call *call)
 {
 	const otp_tensor &x = call->in[0];
-	return otp_packs_of(otp_packs_row((unsigned)x.shape.c, x, x), {view_of(x), view_of(call->out)});
+	return otp_packs_of(otp_packs_row((unsigned)x.shape.c, x, call->out),
+			    {view_of(x), view_of(call->out)});
 }
 
 image image_of(const otp_tensor &x) { return image{x.shape.h, x.shape.w, otp_row_step(&x)}; }
 
-numbering numbering_of(otp_shape s, int width)
+numbering numbering_of(const otp_tensor &y, int width)
 {
+	otp_shape s = y.shape;
 	return numbering{divisor_of((unsigned)(s.c / width)), divisor_of((unsigned)s.w),
-			 divisor_of((unsigned)s.h), otp_index_count(s) / (unsigned)width};
+			 divisor_of((unsigned)s.h), otp_index_count(s) / (unsigned)width, otp_row_step(&y)};
 }
 
 bool is_box(const otp_call *call) { return call->attr.resample.filter == OTP_FILTER_BOX; }
@@ -132,7 +137,7 @@ using namespace otp_resample;
 
 template <class V, int W> static void down_as(const otp_call *call)
 {
-	numbering n = numbering_of(call->out.shape, W);
+	numbering n = numbering_of(call->out, W);
 	if (is_box(call))
 		LAUNCH(resample_down<V, W, 1, 2>);
 	else
@@ -141,7 +146,7 @@ template <class V, int W> static void down_as(const otp_call *call)
 
 template <class V, int W> static void up_as(const otp_call *call)
 {
-	numbering n = numbering_of(call->out.shape, W);
+	numbering n = numbering_of(call->out, W);
 	if (is_box(call))
 		LAUNCH(resample_up<V, W, 1>);
 	else

@@ -6,11 +6,11 @@
 namespace otp_structure
 {
 
-/* One output row of `to` elements: [begin, begin + length) comes from a's row, at
- * `skip` in it; what lies behind comes from b's row, and is zero without b. */
+/* `to` elements of an output row, which are all of it, or y_row apart and at y_skip: [begin, begin + length)
+ * comes from a's row, at `skip` in it; what lies behind comes from b's row, and is zero without b. */
 struct rows {
 	view a, b;
-	unsigned to, begin, length, skip, a_row, b_row;
+	unsigned to, begin, length, skip, a_row, b_row, y_row, y_skip;
 	divisor row; /* to */
 };
 
@@ -24,14 +24,16 @@ template <class V, int W> OTP_GLOBAL structure_rows(V y, V a, V b, rows r, unsig
 			p = load<W>(a, W * ((int64_t)row * r.a_row + r.skip + (at - r.begin)));
 		else if (r.b.data)
 			p = load<W>(b, W * ((int64_t)row * r.b_row + (at - r.length)));
-		store(y, W * (int64_t)item, p);
+		store(y, W * ((int64_t)row * r.y_row + r.y_skip + at), p);
 	}
 }
 
 void run_rows(const otp_call *call, rows r)
 {
-	unsigned *const lengths[] = {&r.to, &r.begin, &r.length, &r.skip, &r.a_row, &r.b_row};
-	unsigned all = 0, count = otp_index_count(call->out.shape);
+	r.y_row = r.y_row ? r.y_row : r.to;
+	unsigned *const lengths[] = {&r.to,    &r.begin, &r.length, &r.skip,
+				     &r.a_row, &r.b_row, &r.y_row,  &r.y_skip};
+	unsigned all = 0, count = otp_index_count(call->out.shape) / r.y_row * r.to;
 	for (unsigned *length : lengths)
 		all |= *length; /* a power of two divides this where it divides each */
 	view y = view_of(call->out);
@@ -67,7 +69,13 @@ OTP_CUDA_KERNEL(concat)
 {
 	int axis = call->attr.axis.axis;
 	unsigned a = row_of(call->in[0].shape, axis), b = row_of(call->in[1].shape, axis);
-	run_rows(call, rows{view_of(call->in[0]), view_of(call->in[1]), a + b, 0, a, 0, a, b, {}});
+	if (call->in[0].step) /* is there */
+		run_rows(call, rows{view_of(call->in[1]), view{}, b, 0, b, 0, b, 0, a + b, a, {}});
+	else if (call->in[1].step)
+		run_rows(call, rows{view_of(call->in[0]), view{}, a, 0, a, 0, a, 0, a + b, 0, {}});
+	else
+		run_rows(call,
+			 rows{view_of(call->in[0]), view_of(call->in[1]), a + b, 0, a, 0, a, b, 0, 0, {}});
 }
 
 OTP_CUDA_KERNEL(slice)
@@ -75,7 +83,7 @@ OTP_CUDA_KERNEL(slice)
 	int axis = call->attr.slice.axis;
 	unsigned from = row_of(call->in[0].shape, axis), to = row_of(call->out.shape, axis);
 	unsigned skip = (unsigned)call->attr.slice.begin * row_of(call->out.shape, axis + 1);
-	run_rows(call, rows{view_of(call->in[0]), view{}, to, 0, to, skip, from, 0, {}});
+	run_rows(call, rows{view_of(call->in[0]), view{}, to, 0, to, skip, from, 0, 0, 0, {}});
 }
 
 OTP_CUDA_KERNEL(pad)
@@ -83,5 +91,5 @@ OTP_CUDA_KERNEL(pad)
 	int axis = call->attr.slice.axis;
 	unsigned from = row_of(call->in[0].shape, axis), to = row_of(call->out.shape, axis);
 	unsigned begin = (unsigned)call->attr.slice.begin * row_of(call->out.shape, axis + 1);
-	run_rows(call, rows{view_of(call->in[0]), view{}, to, begin, from, 0, from, 0, {}});
+	run_rows(call, rows{view_of(call->in[0]), view{}, to, begin, from, 0, from, 0, 0, 0, {}});
 }

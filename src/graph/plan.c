@@ -115,7 +115,7 @@ static bool reads_rows(const otp_node *node, int i)
 	}
 }
 
-static bool writes_rows(otp_op op) { return op == OTP_OP_norm_sums; }
+static bool writes_rows(otp_op op) { return op == OTP_OP_norm_sums || op == OTP_OP_up2; }
 
 /* Who reads a node: only such as can where its rows lie apart, and how many concats of channels. */
 typedef struct readers {
@@ -168,14 +168,20 @@ static bool may_be_part(const otp_plan *plan, const readers *found, const otp_no
 	       bytes % ALIGN_BYTES == 0;
 }
 
-/* Concats whose inputs are written where they are wanted: inner ones before those that they lie in. */
+static bool may_have_parts(const otp_plan *plan, const otp_node *node)
+{
+	return plan->place[node->id].live && is_concat(node) && !node->output && node->in[0] != node->in[1];
+}
+
+/* Concats whose inputs are written where they are wanted: inner ones before those that they lie in. One that
+ * has one such input copies the other. */
 static void find_parts(const otp_graph *g, otp_plan *plan, const readers *found)
 {
 	for (int id = 0; id < plan->node_count; id++) {
 		const otp_node *node = otp_graph_node(g, id);
 		otp_place *place = &plan->place[id];
 		place->root = id;
-		if (place->live && is_concat(node) && !node->output && node->in[0] != node->in[1])
+		if (may_have_parts(plan, node))
 			place->view = may_be_part(plan, found, node, node->in[0]) &&
 				      may_be_part(plan, found, node, node->in[1]);
 	}
@@ -183,13 +189,15 @@ static void find_parts(const otp_graph *g, otp_plan *plan, const readers *found)
 		const otp_node *node = otp_graph_node(g, id);
 		const otp_place *whole = &plan->place[id];
 		int64_t within = whole->within;
-		for (int i = 0; i < 2 && whole->view; i++) {
+		for (int i = 0; i < 2 && may_have_parts(plan, node); i++) {
 			otp_place *part = &plan->place[node->in[i]->id];
-			part->part = true;
-			part->root = whole->root;
-			part->within = within;
-			part->step = whole->step ? whole->step : node->shape.c;
-			within += node->in[i]->shape.c * (int64_t)plan->element_bytes[part->type];
+			if (may_be_part(plan, found, node, node->in[i])) {
+				part->part = true;
+				part->root = whole->root;
+				part->within = within;
+				part->step = whole->step ? whole->step : node->shape.c;
+			}
+			within += node->in[i]->shape.c * (int64_t)plan->element_bytes[whole->type];
 		}
 	}
 }
@@ -282,12 +290,12 @@ static void place_node(const otp_graph *g, otp_plan *plan, free_list *list, int 
 	const otp_node *node = otp_graph_node(g, id);
 	otp_place *place = &plan->place[id], *root = &plan->place[place->root];
 	if (place->view || place->part) {
-		if (root->view && root->offset < 0) /* the first part of a concat */
+		if (place->part && root->offset < 0) /* the first in its concat */
 			take_for(plan, list, root);
 		place->offset = root->offset + place->within;
 		return;
 	}
-	if (node->span != OTP_SPAN_NONE)
+	if (node->span != OTP_SPAN_NONE || place->offset >= 0)
 		return;
 	if (may_overwrite(g, plan, node)) {
 		otp_place *before = &plan->place[plan->place[node->in[0]->id].root];

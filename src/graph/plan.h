@@ -3,7 +3,8 @@
  * A reshape, and a slice whose elements lie together in its input, is a view: it
  * shares the memory of what it is of, and nothing computes it. So is a slice of channels
  * where all who read it can read rows that lie apart. And a concat of channels, where
- * both of its parts are written so: they lie in it from the start.
+ * both of its parts are written so: they lie in it from the start. Of one part that is
+ * written so the other is copied to it.
  */
 #ifndef OTP_PLAN_H
 #define OTP_PLAN_H

@@ -318,12 +318,21 @@ static void poison_tensor(otp_program *p, otp_tensor t)
 		p->backend->upload(p->device, at, t.type, p->nan_values, row);
 }
 
+/* Whether some of a node is there before it is computed. */
+static bool has_parts(const otp_program *p, const otp_node *node)
+{
+	for (int i = 0; i < node->input_count; i++)
+		if (p->plan->place[node->in[i]->id].part && p->plan->place[node->in[i]->id].root == node->id)
+			return true;
+	return false;
+}
+
 /* One call with every byte that the plan calls free, or not yet written, made NaN. */
 static void run_poisoned(otp_program *p, int index)
 {
 	const otp_call *call = &p->calls[index];
 	int id = p->call_node[index];
-	if (call->out.data != call->in[0].data)
+	if (call->out.data != call->in[0].data && !has_parts(p, otp_graph_node(p->graph, id)))
 		poison_tensor(p, call->out);
 	if (p->scratch_bytes)
 		p->backend->upload(p->device, p->scratch, OTP_F32, p->nan_values,

@@ -102,7 +102,7 @@ static double share(const otp_call *call)
 }
 
 /* Of the i-th input: of a data set what is picked, a byte a value; of a slice's input what it keeps; of a
- * ring nothing; of parameters the rounded copy where there is one. */
+ * ring nothing; of a concat's what is not in it yet; of parameters the rounded copy where there is one. */
 static double input_bytes(const otp_call *call, int i, const size_t element_bytes[OTP_TYPE_COUNT])
 {
 	const otp_tensor *t = &call->in[i];
@@ -111,18 +111,23 @@ static double input_bytes(const otp_call *call, int i, const size_t element_byte
 		return elements(call->out);
 	if (call->op == OTP_OP_record && i == 0)
 		return 0;
+	if (call->op == OTP_OP_concat && t->step)
+		return 0;
 	if (call->op == OTP_OP_slice)
 		return elements(call->out) * element;
 	return elements(*t) * element * (i < 2 ? share(call) : 1);
 }
 
 /* Of a ring only a row is written; of parameters that are kept in bfloat16 too, a row of those beside the
- * state. */
+ * state; of a concat what is not in it from the start. */
 static double output_bytes(const otp_call *call, const size_t element_bytes[OTP_TYPE_COUNT])
 {
 	const otp_tensor *written = call->op == OTP_OP_record ? &call->in[1] : &call->out;
 	double rounded = call->out.rounded ? (double)call->out.shape.c * (double)element_bytes[OTP_BF16] : 0;
-	return (elements(*written) * (double)element_bytes[call->out.type] + rounded) * share(call);
+	double count = elements(*written);
+	for (int i = 0; call->op == OTP_OP_concat && i < 2; i++)
+		count -= call->in[i].step ? elements(call->in[i]) : 0;
+	return (count * (double)element_bytes[call->out.type] + rounded) * share(call);
 }
 
 static double bandwidth(const otp_peaks *peaks, double bytes)

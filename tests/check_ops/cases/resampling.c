@@ -1,6 +1,15 @@
 /* resampling: by two, either way. */
 #include "check_ops/harness.h"
 
+/* Behind what is copied into a concat of channels, and out of there again. */
+static otp_node *build_as_part(const test_case *t, otp_node *const *in)
+{
+	otp_node *y = otp_node_new(t->op, t->attr, in, 1);
+	otp_node *other = otp_node_new(t->op, t->attr, &(otp_node *){otp_affine(in[0], 2, 1)}, 1);
+	otp_node *both = otp_concat(otp_affine(other, 1, 1), y, OTP_AXIS_C);
+	return otp_slice(both, OTP_AXIS_C, y->shape.c, y->shape.c);
+}
+
 /* At most sixteen products of a weight that took two roundings to make. */
 static void check_resample(otp_op op)
 {
@@ -22,6 +31,9 @@ static void check_resample(otp_op op)
 			t.attr.resample.filter = filter ? OTP_FILTER_FIR : OTP_FILTER_BOX;
 			t.attr.resample.gain = filter ? 0.7f : 1;
 			run_case(t);
+			t.build = build_as_part;
+			run_case(t);
+			t.build = NULL;
 			t.apart = 1;
 			t.in[0].c *= 3;
 			run_case(t);
