@@ -437,7 +437,10 @@ static bool settle(const options *o, otp_translator *t, otp_fit *fit, otp_error 
 	double most = t->facts.smoothing == OTP_SMOOTHING_VP ? 1 : 100;
 	if (o->sigma > most)
 		return otp_fail(err, "--sigma", "is %g, expected %g at most", o->sigma, most);
-	if (o->sigma > 0)
+	if (o->sigma > 0 && t->arch.condition_noise && !t->arch.vectors)
+		otp_log("--sigma changes nothing: this model takes the picture as it is, and its noise apart "
+			"(--condition-noise)");
+	else if (o->sigma > 0)
 		t->facts.sigma = o->sigma;
 	if (o->keep_luminance && (t->arch.vectors || t->arch.c != 3))
 		return otp_fail(err, "--keep-luminance", "is for models that make pictures in colour");
@@ -486,7 +489,8 @@ static int translate_in(otp_group *group, int argc, char **argv, otp_error *err)
 	     "png, jpeg, webp, npy, npz or h5; default: by the ending of OUTPUT, PNG in a folder"},
 	    {"quality", OTP_ARG_INT, &o.quality, 1, 100,
 	     "of JPEG and WebP, 95; WebP at 100 keeps every byte"},
-	    {"sigma", OTP_ARG_REAL, &o.sigma, 0, 0, "smoothing of inputs; default: the model's"},
+	    {"sigma", OTP_ARG_REAL, &o.sigma, 0, 0,
+	     "smoothing of inputs, where the model sees them smoothed; default: its own"},
 	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
 	    {"precision", OTP_ARG_TEXT, &o.precision, 0, 0,
 	     "auto, f32, tf32 or bf16; auto: bf16 for pictures on a GPU, else f32"},

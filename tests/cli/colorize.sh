@@ -110,6 +110,8 @@ does translate colours 'in/own.png?grey' own-grey.png
 differ own.png own-grey.png
 
 title "what has no colours to give"
+does translate run grey by-sigma --sigma 0.3
+warns '--sigma changes nothing'
 refuses 2 'coloured as it is read' translate run 'synth:digits-hsv?limit=3' no --keep-luminance
 does train --source grey --target grey "${images[@]}" --out black
 refuses 2 'pictures in colour' translate black grey no --keep-luminance
