@@ -42,8 +42,10 @@ static void convolve(const char *wanted, size_t room, result *r)
 	setenv("OTPLAN_CUDA_CACHE", folder, 1);
 	setenv("OTPLAN_FAKE_WORKSPACE", wanted, 1);
 	const otp_backend *backend = otp_backend_find("cuda", &err);
-	if (!backend || !backend->open(0, &device, &err))
+	if (!backend || !backend->open(0, &device, &err)) {
 		fail_msg("%s", err.text);
+		return;
+	}
 	size_t left = backend->memory_free(device);
 	void *filling = room ? backend->alloc(device, left - room) : NULL;
 	otp_graph *g = otp_graph_new();

@@ -57,7 +57,11 @@ void otp_dnn_open_choices(otp_device *d, const char *gpu)
 		*d->plans_path = '\0';
 		return;
 	}
-	snprintf(d->choices_path, sizeof d->choices_path, "%.*s.txt", stem, d->plans_path);
+	/* Each GPU's own: processes side by side choose by time, and the last choice in a file counts. */
+	char which[16] = "";
+	if (d->index > 0)
+		snprintf(which, sizeof which, "-gpu%d", d->index);
+	snprintf(d->choices_path, sizeof d->choices_path, "%.*s%s.txt", stem, d->plans_path, which);
 	size_t bytes;
 	if (otp_file_exists(d->choices_path))
 		d->choices = otp_file_read(d->choices_path, &bytes, &err);

@@ -523,9 +523,19 @@ static bool one_step(trainer *t)
 	return goes_on(t, ok);
 }
 
+/* Without MPI the processes' GPUs carry that too, which waits for their work: they ask each other less often.
+ */
+static bool asks_now(const trainer *t)
+{
+	enum { STEPS_BETWEEN = 16 };
+	return !otp_group_on_gpus(group_of(t)) || t->game.step % STEPS_BETWEEN == 0;
+}
+
 /* What was wished between two steps; true where the training goes on. */
 static bool heed(trainer *t, otp_train_outcome *end)
 {
+	if (!asks_now(t))
+		return true;
 	otp_wish wish = otp_stop_wish(group_of(t));
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;

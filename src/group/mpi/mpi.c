@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_BYTES = 1 << 30, BEAT_MS = 500 };
+enum { MOST_BYTES = 1 << 30, BEAT_MS = 500, ABORT_S = 5 };
 
 static otp_group_home home;
 static MPI_Comm beats = MPI_COMM_NULL;
@@ -257,6 +257,7 @@ static void leave(void)
 
 static void end_all(int exit_code)
 {
+	alarm(ABORT_S); /* a launcher that is out of reach ends nobody */
 	MPI_Abort(MPI_COMM_WORLD, exit_code);
 	abort();
 }
