@@ -197,7 +197,7 @@ static void add_side(cJSON *manifest, const side *s, const char *spec)
 	snprintf(text, sizeof text, "%016llx", (unsigned long long)info.digest);
 	cJSON_AddStringToObject(object, "data_digest_xxh3", text);
 	cJSON_AddNumberToObject(object, "count", (double)s->written);
-	cJSON_AddNumberToObject(object, "undecoded", (double)info.undecoded);
+	cJSON_AddNumberToObject(object, "undecoded", (double)info.skipped);
 	snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits_digest(s->digest));
 	cJSON_AddStringToObject(object, "pixels_digest_xxh3", text);
 	/* Of which file each picture, or each run of samples_per_input pictures, is. */

@@ -36,8 +36,8 @@ int otp_exit_undecoded(int64_t undecoded, const otp_error *err)
 {
 	if (err->exit_code || !undecoded)
 		return err->exit_code;
-	otp_log("otplan: %lld picture%s could not be decoded and left out, named above", (long long)undecoded,
-		undecoded == 1 ? "" : "s");
+	otp_log("otplan: %lld picture%s could not be decoded and %s left out, named or counted above",
+		(long long)undecoded, undecoded == 1 ? "" : "s", undecoded == 1 ? "was" : "were");
 	return OTP_EXIT_UNDECODED;
 }
 

@@ -44,7 +44,7 @@ int otp_opened_close(otp_opened *o, const otp_error *err)
 {
 	int64_t undecoded = 0;
 	for (int i = 0; i < o->set_count; i++) {
-		undecoded += otp_dataset_describe(o->sets[i]).undecoded;
+		undecoded += otp_dataset_describe(o->sets[i]).skipped;
 		otp_dataset_close(o->sets[i]);
 	}
 	otp_translator_close(&o->t);

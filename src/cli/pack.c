@@ -355,9 +355,10 @@ static void report(const job *j)
 	const otp_dataset_info *i = &j->info;
 	long long rows = (long long)otp_pack_rows(j->pack);
 	if (i->kind == OTP_DATA_VECTORS)
-		printf("packed %lld vectors of %d values: %s\n", rows, i->c, j->out);
+		printf("packed %lld vector%s of %d values: %s\n", rows, rows == 1 ? "" : "s", i->c, j->out);
 	else
-		printf("packed %lld pictures of %dx%dx%d (width x height x channels): %s\n", rows, i->w, i->h,
+		printf("packed %lld picture%s of %dx%dx%d (width x height x channels): %s\n", rows,
+		       rows == 1 ? "" : "s", i->w, i->h,
 		       otp_dataset_stored_channels(j->set) ? otp_dataset_stored_channels(j->set) : i->c,
 		       j->out);
 }
@@ -379,7 +380,7 @@ static void run(job *j, const char *input, otp_error *err)
 			j->info = otp_dataset_describe(j->set);
 			if (ok && finish(j, err))
 				report(j);
-			j->undecoded = j->info.undecoded;
+			j->undecoded = j->info.skipped;
 		}
 	}
 	otp_pack_close(j->pack);

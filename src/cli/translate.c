@@ -91,8 +91,7 @@ static void plan_pictures(sink *k, const otp_dataset *d)
 	for (int64_t i = 0; i < info.count; i++)
 		plan_samples(k, otp_dataset_name(d, (uint64_t)i, buffer, sizeof buffer), ending);
 	for (int64_t i = 0; i < info.skipped; i++)
-		if (otp_dataset_skipped_picture(d, i))
-			plan_no_samples(k, otp_dataset_skipped_picture(d, i), ending);
+		plan_no_samples(k, otp_dataset_skipped_picture(d, i), ending);
 }
 
 /* What the name of OUTPUT says, and --format, which may not say otherwise. Known before anything is read. */
@@ -134,7 +133,7 @@ static bool plan(sink *k, const otp_dataset *d, const char *output, bool names_p
 		 otp_error *err)
 {
 	otp_dataset_info info = otp_dataset_describe(d);
-	int64_t inputs = info.count + info.undecoded;
+	int64_t inputs = info.count + info.skipped;
 	const char *base;
 	if (!k->to_array && k->vectors)
 		return otp_fail(err, output,

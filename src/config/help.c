@@ -54,6 +54,19 @@ static void print_option(FILE *f, const otp_config *defaults, const otp_option *
 	otp_free(remark);
 }
 
+static bool shows(const otp_option *o, bool all)
+{
+	return o->kind != OTP_OPTION_GROUP && (all || o->tier == OTP_TIER_USER);
+}
+
+static bool group_shows(int group, bool all)
+{
+	bool any = false;
+	for (int i = group + 1; i < otp_option_count && otp_option_rows[i].kind != OTP_OPTION_GROUP; i++)
+		any = any || shows(&otp_option_rows[i], all);
+	return any;
+}
+
 char *otp_config_help(bool all)
 {
 	otp_config defaults;
@@ -63,9 +76,9 @@ char *otp_config_help(bool all)
 	FILE *f = otp_option_text(&text, &bytes);
 	for (int i = 0; i < otp_option_count; i++) {
 		const otp_option *o = &otp_option_rows[i];
-		if (o->kind == OTP_OPTION_GROUP)
+		if (o->kind == OTP_OPTION_GROUP && group_shows(i, all))
 			fprintf(f, "%s%s\n", i ? "\n" : "", o->key);
-		else if (all || o->tier == OTP_TIER_USER)
+		else if (shows(o, all))
 			print_option(f, &defaults, o);
 	}
 	fprintf(f, "\npresets\n");

@@ -24,7 +24,9 @@ const char *otp_eta_text(double seconds, char text[OTP_ETA_TEXT])
 	if (!(seconds >= 0 && seconds < 1e9))
 		return text;
 	long s = lround(seconds);
-	if (s >= 3600)
+	if (s >= 48 * 3600)
+		snprintf(text, OTP_ETA_TEXT, "ETA %ld days", lround(seconds / 86400));
+	else if (s >= 3600)
 		snprintf(text, OTP_ETA_TEXT, "ETA %ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
 	else
 		snprintf(text, OTP_ETA_TEXT, "ETA %ld:%02ld", s / 60, s % 60);

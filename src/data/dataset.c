@@ -319,7 +319,6 @@ otp_dataset_info otp_dataset_describe(const otp_dataset *d)
 	    .grey = s->kind == OTP_DATA_IMAGES && (d->how.grey || !has_colours(d)),
 	    .greyed = d->how.grey && has_colours(d),
 	    .skipped = s->left_out_count,
-	    .undecoded = s->undecoded_count,
 	    .digest = d->digest,
 	    .digest_kind = s->digest_kind,
 	    .colour = d->colour,

@@ -34,9 +34,8 @@ typedef struct otp_dataset_info {
 	int h, w, c;	  /* of one sample; h = w = 0 before prepare where sizes differ */
 	bool grey;	  /* images without colours: stored so, or made so, */
 	bool greyed;	  /* ... and made so by the preprocessing: as the spec names them they have colours */
-	int64_t skipped;  /* files that could not be read, each named on stderr once */
-	int64_t undecoded; /* of these, pictures that cannot be decoded */
-	uint64_t digest; /* of modifiers and content, by the rule digest_kind; 0 before otp_dataset_digest */
+	int64_t skipped;  /* pictures that cannot be decoded, each named on stderr once */
+	uint64_t digest;  /* of modifiers and content, by the rule digest_kind; 0 before otp_dataset_digest */
 	const char *digest_kind;
 	otp_colour_law colour; /* OTP_COLOUR_NONE: samples keep the colours they are stored with */
 	const char *spec;
@@ -168,7 +167,7 @@ otp_digest_verdict otp_dataset_compare(const otp_dataset *d, const char *kind, u
 /* "FILE: what is wrong" of the i-th skipped file, i < skipped. Each was on stderr once. */
 const char *otp_dataset_skipped(const otp_dataset *d, int64_t i);
 
-/* Where it is a picture that cannot be decoded, the name that its outputs would carry; else NULL. */
+/* The name that its outputs would carry. */
 const char *otp_dataset_skipped_picture(const otp_dataset *d, int64_t i);
 
 /* The name a sample's outputs carry: path below the folder without extension,

@@ -369,8 +369,8 @@ static void place_left_out(otp_folder *f)
 {
 	for (int64_t i = 0; i < f->base.left_out_count; i++) {
 		otp_left_out *l = &f->base.left_out[i];
-		const char *dot = l->picture ? strrchr(l->picture, '.') : NULL;
-		if (!l->picture || l->before >= 0)
+		const char *dot = strrchr(l->picture, '.');
+		if (l->before >= 0)
 			continue;
 		otp_file_entry key = {.name = l->picture,
 				      .stem = dot ? (size_t)(dot - l->picture) : strlen(l->picture)};

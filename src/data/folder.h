@@ -43,7 +43,7 @@ char *otp_folder_path(const otp_folder *f, const char *name);
 /* An entry's bytes, `most` at most. otp_free it. */
 void *otp_folder_read(const otp_folder *f, const otp_file_entry *e, size_t most, size_t *bytes,
 		      otp_error *err);
-/* Finds all files below f->root. What cannot be listed is left out by name, or noted in f->refused. */
+/* Finds all files below f->root. What the system refuses to list is noted in f->refused. */
 void otp_folder_walk(otp_folder *f);
 /* The same in f->archive. `below`: the folder of the zip that is the set, NULL: all of it. */
 bool otp_folder_walk_zip(otp_folder *f, const char *below, otp_error *err);

@@ -18,13 +18,6 @@
 
 char *otp_folder_path(const otp_folder *f, const char *name) { return otp_format("%s/%s", f->root, name); }
 
-static void skip(otp_folder *f, const char *name, const char *why)
-{
-	char *text = otp_format("%s/%s: %s", f->root, name, why);
-	otp_source_skip(&f->base, text);
-	otp_free(text);
-}
-
 /* ---- reading ------------------------------------------------------------------ */
 
 /* A file may have become a pipe since it was found: opening must not wait. */
@@ -174,18 +167,36 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 
 static void walk(otp_folder *f, const char *below);
 
-/* What is not there, or is not for this user, is left out by name, like what is damaged. Any other failure
- * may pass, so that nothing may be left out for it. */
-static void pass_over(otp_folder *f, const char *path, const char *what, int why)
+/* A picture by its name that is no file. It stands where the file would. */
+static void leave_out(otp_folder *f, const char *name, const char *why)
 {
-	bool stays = why == EACCES || why == EPERM || why == ENOENT || why == ENOTDIR || why == ELOOP ||
-		     why == ENAMETOOLONG;
-	char *text = otp_format("%s: %s%s", path, what, strerror(why));
-	if (stays)
-		otp_source_skip(&f->base, text);
-	else if (!f->refused.exit_code)
-		otp_fail_machine(&f->refused, path, "%s%s", what, strerror(why));
+	char *text = otp_format("%s/%s: %s", f->root, name, why);
+	otp_source_leave_out(
+	    &f->base, &(otp_left_out){.why = text, .picture = (char *)name, .before = -1, .unsaid = true});
 	otp_free(text);
+}
+
+/* What is not there stays so. Any other failure may pass, or hide more, so that nothing may be left out for
+ * it. */
+static bool is_nothing(int why)
+{
+	return why == ENOENT || why == ENOTDIR || why == ELOOP || why == ENAMETOOLONG;
+}
+
+static void refuse(otp_folder *f, const char *path, const char *what, int why)
+{
+	if (!f->refused.exit_code)
+		otp_fail_machine(&f->refused, path, "%s%s", what, strerror(why));
+}
+
+static void visit_nothing(otp_folder *f, const char *name, const char *path, bool link, int why)
+{
+	if (!is_nothing(why))
+		refuse(f, path, "", why);
+	else if (otp_image_name_fits(name))
+		leave_out(f, name, link ? "is a link to what is not there" : strerror(why));
+	else
+		otp_kinds_add(&f->unread, "link to nothing");
 }
 
 /* One name of a folder. A link to a folder waits until all that is no link was
@@ -197,7 +208,7 @@ static void visit(otp_folder *f, char *name)
 	bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
 	bool there = stat(path, &info) == 0;
 	if (!there) {
-		pass_over(f, path, link && errno == ENOENT ? "is a link to what is not there: " : "", errno);
+		visit_nothing(f, name, path, link, errno);
 	} else if (S_ISDIR(info.st_mode) && link) {
 		f->links = otp_realloc(f->links, f->link_count * sizeof *f->links,
 				       (f->link_count + 1) * sizeof *f->links);
@@ -209,7 +220,7 @@ static void visit(otp_folder *f, char *name)
 		otp_folder_note_file(f, name, &info);
 		name = NULL;
 	} else if (otp_image_name_fits(name)) {
-		skip(f, name, "is a pipe, device or socket, no file");
+		leave_out(f, name, "is a pipe, device or socket, no file");
 	} else {
 		otp_kinds_add(&f->unread, "pipe or device");
 	}
@@ -230,7 +241,7 @@ static void walk(otp_folder *f, const char *below)
 	}
 	int count = there ? scandir(path, &names, NULL, by_bytes) : -1;
 	if (count < 0)
-		pass_over(f, path, "this folder cannot be listed: ", errno);
+		refuse(f, path, "this folder cannot be listed: ", errno);
 	else
 		otp_source_note_folder(&f->base, path);
 	for (int i = 0; i < count; i++) {

@@ -519,7 +519,8 @@ static bool check_file(const otp_outputs *o, const char *name, otp_error *err)
 	else if (S_ISDIR(info.st_mode))
 		ok = otp_fail(err, path, "is a folder, expected a file or nothing");
 	else if (!o->overwrite && !known)
-		ok = otp_fail(err, path, "is there and was not made by otplan; --overwrite replaces it");
+		ok = otp_fail(err, path,
+			      "is there and is none of the outputs made here; --overwrite replaces it");
 	else if (!o->overwrite)
 		ok = compare_known(path, known, &unchanged, err) &&
 		     (unchanged ||

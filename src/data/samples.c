@@ -89,7 +89,7 @@ void otp_dataset_leave_out(const otp_dataset *d, uint64_t index, const char *why
 	if (atomic_exchange(&d->broken[index], 1))
 		return;
 	pthread_mutex_lock(d->lock);
-	otp_source_skip_picture(d->source, otp_dataset_name(d, index, name, sizeof name), why);
+	otp_source_skip(d->source, otp_dataset_name(d, index, name, sizeof name), why);
 	pthread_mutex_unlock(d->lock);
 }
 

@@ -32,17 +32,10 @@ void otp_source_leave_out(otp_source *s, const otp_left_out *what)
 	otp_left_out *copy = &s->left_out[s->left_out_count++];
 	*copy = *what;
 	copy->why = otp_strdup(what->why);
-	copy->picture = what->picture ? otp_strdup(what->picture) : NULL;
-	s->undecoded_count += what->picture != NULL;
+	copy->picture = otp_strdup(what->picture);
 }
 
-void otp_source_skip(otp_source *s, const char *text)
-{
-	say_skipped(s, text);
-	otp_source_leave_out(s, &(otp_left_out){.why = (char *)text, .before = -1});
-}
-
-void otp_source_skip_picture(otp_source *s, const char *name, const char *text)
+void otp_source_skip(otp_source *s, const char *name, const char *text)
 {
 	say_skipped(s, text);
 	otp_source_leave_out(s, &(otp_left_out){.why = (char *)text, .picture = (char *)name, .before = -1});
@@ -57,7 +50,6 @@ static void free_left_out(otp_left_out *l)
 void otp_source_part(otp_source *s, const uint8_t *taken)
 {
 	int64_t kept = 0;
-	s->undecoded_count = 0;
 	for (int64_t i = 0; i < s->left_out_count; i++) {
 		otp_left_out *l = &s->left_out[i];
 		if (l->before >= 0 && !taken[l->before]) {
@@ -67,7 +59,6 @@ void otp_source_part(otp_source *s, const uint8_t *taken)
 		if (l->unsaid)
 			say_skipped(s, l->why);
 		l->unsaid = false;
-		s->undecoded_count += l->picture != NULL;
 		s->left_out[kept++] = *l;
 	}
 	s->left_out_count = kept;

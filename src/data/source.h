@@ -38,7 +38,7 @@ typedef struct otp_source_ops {
 
 typedef struct otp_left_out {
 	char *why;	/* "FILE: what is wrong" */
-	char *picture;	/* its name, as of outputs; NULL: it is none */
+	char *picture;	/* its name, as of outputs */
 	int64_t before; /* the number of the sample that it stands before; -1: it belongs to every part */
 	bool unsaid;	/* stderr does not name it yet */
 } otp_left_out;
@@ -67,8 +67,8 @@ struct otp_source {
 	size_t memory_bytes;   /* that the source holds, or will hold after load; */
 	size_t unloaded_bytes; /* of these, what load has still to take */
 	otp_left_out *left_out;
-	int64_t left_out_count, undecoded_count; /* pictures among them */
-	char **folders;				 /* that were listed to find the set's files */
+	int64_t left_out_count;
+	char **folders; /* that were listed to find the set's files */
 	int64_t folder_count;
 	bool quiet; /* what is left out is not named on stderr */
 };
@@ -86,10 +86,8 @@ otp_source *otp_synth_open(const otp_spec *spec, uint64_t seed, otp_error *err);
 /* Whether the machine refused to read: no fault of the picture, which may be read the next time, so that
  * nothing may be left out for it. */
 bool otp_source_refused(const otp_error *trouble);
-/* Note a file that is left out: on stderr now (unless quiet), in the list for later. */
-void otp_source_skip(otp_source *s, const char *text);
-/* The same for a picture that cannot be decoded. */
-void otp_source_skip_picture(otp_source *s, const char *name, const char *text);
+/* Note a picture that cannot be decoded: on stderr now (unless quiet), in the list for later. */
+void otp_source_skip(otp_source *s, const char *name, const char *text);
 /* The same in the list alone: whoever calls says it for many at once, or, `unsaid`, otp_source_part does. */
 void otp_source_leave_out(otp_source *s, const otp_left_out *what);
 /* Forgets what stands before a sample that is not `taken` (count + 1 flags, the last for what stands behind

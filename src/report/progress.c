@@ -46,8 +46,12 @@ static void add_distance(char *line, size_t room, const otp_metrics *m)
 {
 	bool patches = isfinite(m->patch_distance);
 	double floor = patches ? m->patch_floor : m->target_floor;
-	char fmt[48];
-	snprintf(fmt, sizeof fmt, isfinite(floor) ? "%%.3g (floor %.3g)" : "%%.3g", floor);
+	char fmt[80], when[32] = "", least[32] = "";
+	if (isfinite(m->measured_at) && (int64_t)m->measured_at != m->step)
+		snprintf(when, sizeof when, " at step %.0f", m->measured_at);
+	if (isfinite(floor))
+		snprintf(least, sizeof least, " (floor %.3g)", floor);
+	snprintf(fmt, sizeof fmt, "%%.3g%s%s", when, least);
 	add_figure(line, room, patches ? "patch_distance" : "target_distance", fmt,
 		   patches ? m->patch_distance : m->target_distance);
 }

@@ -261,12 +261,12 @@ static bool pair(const otp_dataset *source, const otp_dataset *truth, pairing *p
 {
 	otp_dataset_info a = otp_dataset_describe(source), b = otp_dataset_describe(truth);
 	*p = (pairing){0};
-	if (!a.count || (!a.undecoded && !b.undecoded && a.count != b.count))
+	if (!a.count || (!a.skipped && !b.skipped && a.count != b.count))
 		return otp_fail(err, b.spec, "has %lld samples, the source %lld: expected the image of each",
 				(long long)b.count, (long long)a.count);
 	p->source = otp_calloc((size_t)a.count, sizeof *p->source);
 	p->truth = otp_calloc((size_t)a.count, sizeof *p->truth);
-	if (!a.undecoded && !b.undecoded) {
+	if (!a.skipped && !b.skipped) {
 		p->n = (size_t)a.count;
 		for (size_t i = 0; i < p->n; i++)
 			p->source[i] = p->truth[i] = i;
@@ -277,7 +277,7 @@ static bool pair(const otp_dataset *source, const otp_dataset *truth, pairing *p
 	return p->n || otp_fail(err, b.spec,
 				"%lld pictures cannot be decoded, and names do not say which of the others "
 				"belong together",
-				(long long)(a.undecoded + b.undecoded));
+				(long long)(a.skipped + b.skipped));
 }
 
 static void free_pairing(pairing *p)

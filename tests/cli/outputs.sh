@@ -335,7 +335,7 @@ exits 2 export run good fid --for fid --target good --overwrite
 complains 'no part of this export'
 rm fid/generated/other.png fid/$manifest
 exits 2 export run good fid --for fid --target good
-complains 'was not made by otplan'
+complains 'is none of the outputs made here'
 does_export fid --overwrite
 
 title "pictures of verify are outputs like others"
@@ -352,7 +352,7 @@ complains 'plans/gaussian-2-otp.png: was changed'
 [[ ! -s out && $(cat plans/gaussian-2-otp.png) == mine ]] || fail "trained or written before all was checked"
 rm plans/$manifest
 exits 2 "${quick[@]}"
-complains 'was not made by otplan'
+complains 'is none of the outputs made here'
 exits 1 "${quick[@]}" --overwrite
 
 title "a run replaces nothing that lies in its folder"

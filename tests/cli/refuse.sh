@@ -172,7 +172,7 @@ refuses 2 nowhere export run nowhere x --for fid
 missing x
 exits 0 export run good x --for fid
 rm x/.otplan-outputs.jsonl
-refuses 2 'was not made by otplan' export run good x --for fid
+refuses 2 'is none of the outputs made here' export run good x --for fid
 does train "${lines[@]}" "${points[@]}" --out points
 refuses 2 vectors export points v2.npy y --for fid
 refuses 2 '.npy' translate points v2.npy y

@@ -64,7 +64,7 @@ mkdir taken
 "$PROBE" png taken/31.png 16 16 3 1
 many 4 2 translate run set taken
 once
-warns '^otplan: taken/31.png: is there and was not made by otplan'
+warns '^otplan: taken/31.png: is there and is none of the outputs made here'
 files taken 31.png
 code=0 # the third process cannot write; who made what before is known
 mpirun.openmpi -n 2 "$OTPLAN" translate run set half --threads 1 : -n 1 env LD_PRELOAD="$FAULT" OTP_FAULT=write:0:28:half/ "$OTPLAN" translate run set half --threads 1 \
