@@ -1,16 +1,10 @@
-#include "train/trainer.h"
+/* trainer: the steps of a run, what is done between them, and its beginning and end. */
+#include "train/inside.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "model/run.h"
-#include "model/store.h"
-#include "report/grid.h"
-#include "report/progress.h"
-#include "train/evaluate.h"
 #include "train/forecast.h"
-#include "train/game.h"
-#include "train/monitor.h"
 #include "train/origin.h"
-#include "train/rollback.h"
 #include "train/stop.h"
 #include "train/summary.h"
 
@@ -18,400 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PICTURE_ROWS = 8, PICTURE_SAMPLES = 7, TARGET_ROWS = 2, POINT_ROWS = 256, POINT_SAMPLES = 4 };
-
-/* A run under way. */
-typedef struct trainer {
-	otp_session *session;
-	const otp_config *config;
-	otp_game game;
-	otp_sampler *sampler;
-	otp_monitor *monitor;
-	otp_metrics_log *metrics;
-	otp_progress *progress;
-	int64_t first_step; /* so that steps done here count since then */
-	double time_before, started;
-	otp_sigma_by sigma_by;
-	int64_t paced_from; /* step from which the first steps are timed; -1 once the time was told */
-	double paced_since;
-	double looked_s;     /* what the last measurement took */
-	double sample_s;     /* what drawing one sample takes */
-	int rollbacks;	     /* of the run so far */
-	otp_trouble trouble; /* found, and not yet dealt with */
-	otp_metrics row;     /* the last that was measured */
-	float *picture_x, *picture_targets;
-	int picture_rows, picture_samples, picture_target_count;
-	otp_error *err;
-} trainer;
-
-char *otp_train_settings_text(const otp_config *c) { return otp_config_text(c, OTP_SCOPE_RUN); }
-
 /* ---- several processes ---- */
 
-static otp_group *group_of(const trainer *t) { return t->game.runtime->group; }
-static bool leads(const trainer *t) { return otp_group_leads(t->game.runtime->group); }
+otp_group *otp_trainer_group(const otp_trainer *t) { return t->game.runtime->group; }
+bool otp_trainer_leads(const otp_trainer *t) { return otp_group_leads(t->game.runtime->group); }
 
-/* What process 0 does for all, files above all: it fails for all, too. */
-static bool by_lead(trainer *t, bool (*act)(trainer *t))
+bool otp_trainer_by_lead(otp_trainer *t, bool (*act)(otp_trainer *t))
 {
-	return otp_group_agree(group_of(t), !leads(t) || act(t), t->err);
-}
-
-/* ---- state in and out ---- */
-
-static double time_so_far(const trainer *t) { return t->time_before + otp_seconds() - t->started; }
-
-static otp_data_facts data_facts(const otp_session *s, otp_side side)
-{
-	const otp_dataset_info *info = side == OTP_TARGET ? &s->target_info : &s->source_info;
-	const otp_config *c = &s->config;
-	const char *test = side == OTP_TARGET ? c->test_target : c->test_source;
-	return (otp_data_facts){
-	    .spec = otp_strdup(side == OTP_TARGET ? c->target : c->source),
-	    .format = otp_strdup(info->format),
-	    .count = info->count + info->withheld,
-	    .test = *test ? otp_strdup(test) : NULL,
-	    .withheld = s->withheld[side],
-	    .withheld_of = s->withheld[side] ? info->listed : 0,
-	    .digest_kind = otp_strdup(info->digest_kind),
-	    .digest = info->digest,
-	};
-}
-
-static otp_stored facts(trainer *t)
-{
-	const otp_session *s = t->session;
-	otp_stored facts = {
-	    .step = t->game.step,
-	    .time_s = time_so_far(t),
-	    .seed = t->config->seed,
-	    .arch = s->arch,
-	    .smoothing = s->smoothing,
-	    .sigma = otp_settings_sigma(t->config, t->config->steps),
-	    .sigma_by = t->sigma_by,
-	    .source = data_facts(s, OTP_SOURCE),
-	    .target = data_facts(s, OTP_TARGET),
-	    .settings = otp_train_settings_text(t->config),
-	    .rate_factor = t->game.rate_factor,
-	    .rollbacks = t->rollbacks,
-	    .losses = otp_engine_losses(t->game.engine),
-	};
-	if (!s->arch.vectors)
-		otp_stored_set_preprocessing(&facts, &s->preprocessing);
-	otp_engine_read_guard(t->game.engine, facts.guard);
-	return facts;
-}
-
-static bool all_finite(const float *values, int64_t count)
-{
-	for (int64_t i = 0; i < count; i++)
-		if (!isfinite(values[i]))
-			return false;
-	return true;
-}
-
-static void read_state(trainer *t, otp_stored *s)
-{
-	for (otp_network n = 0; n < OTP_NETWORKS; n++) {
-		s->elements[n] = otp_engine_params(t->game.engine, n)->elements;
-		if (leads(t))
-			s->state[n] = otp_calloc_for(
-			    "a copy of the state for the checkpoint (a smaller --width takes less)",
-			    (size_t)(s->elements[n] * otp_engine_rows(n)), sizeof(float));
-		otp_engine_collect(t->game.engine, n, s->state[n]);
-	}
-}
-
-/* Copies what is to be saved; false where it is not finite: that must not take the place of a good state. */
-static bool read_sound_state(trainer *t, otp_stored *s)
-{
-	read_state(t, s);
-	bool finite = true;
-	for (otp_network n = 0; n < OTP_NETWORKS && leads(t); n++)
-		finite = finite && all_finite(s->state[n], s->elements[n] * otp_engine_rows(n));
-	if (otp_group_most(group_of(t), !finite))
-		otp_trouble_of_weights(&t->trouble, t->game.step);
-	return !t->trouble.step;
-}
-
-/* The model before the checkpoint: a run killed between the two goes on from the checkpoint before and
- * writes both again, while one that finds its last checkpoint has nothing left to do. Untrained networks
- * make no model. */
-static bool write_state(trainer *t, const otp_stored *s)
-{
-	const otp_config *c = t->config;
-	const otp_params *const params[OTP_NETWORKS] = {otp_engine_params(t->game.engine, OTP_TRANSPORT),
-							otp_engine_params(t->game.engine, OTP_POTENTIAL)};
-	const float *average = s->state[OTP_TRANSPORT] + OTP_ROW_EMA * s->elements[OTP_TRANSPORT];
-	char *model = otp_run_path(c->out, "model.h5");
-	char *checkpoint = otp_run_step_path(c->out, "checkpoints", s->step, "h5");
-	bool ok = otp_metrics_sync(t->metrics, t->err) &&
-		  (s->step == 0 || otp_model_write(model, s, params[OTP_TRANSPORT], average, t->err)) &&
-		  otp_checkpoint_write(checkpoint, s, params, t->err);
-	if (ok)
-		otp_run_prune(c->out, s->step, c->keep);
-	otp_free(model);
-	otp_free(checkpoint);
-	return ok;
-}
-
-static bool save_state(trainer *t)
-{
-	double began = otp_seconds();
-	if (otp_trouble_find(&t->trouble, &t->game))
-		return false;
-	otp_stored s = facts(t);
-	bool ok =
-	    read_sound_state(t, &s) && otp_group_agree(group_of(t), !leads(t) || write_state(t, &s), t->err);
-	otp_stored_free(&s);
-	otp_stop_saved(otp_seconds() - began);
-	return ok;
-}
-
-static bool check_data(const otp_dataset *set, const otp_data_facts *stored, const char *path, otp_error *err)
-{
-	const char *spec = otp_dataset_describe(set).spec;
-	switch (otp_dataset_compare(set, stored->digest_kind, stored->digest)) {
-	case OTP_DIGEST_EQUAL:
-		return true;
-	case OTP_DIGEST_DIFFERS:
-		return otp_fail(err, spec, "is not the data this run was trained on (%s)", path);
-	default:
-		return otp_fail(
-		    err, path,
-		    "knows its data by a digest of kind %s, which this program cannot compare with %s",
-		    stored->digest_kind, spec);
-	}
-}
-
-/* Whether config.ini still says what the run was trained with. Data are compared by their digests: where they
- * lie may have changed. */
-static bool check_settings(const trainer *t, const otp_stored *s, const char *path)
-{
-	const otp_config *now = t->config;
-	otp_config then;
-	otp_config_defaults_stored(&then);
-	if (!otp_config_parse(&then, s->settings, path, t->err))
-		return false;
-	otp_settings_settle_stored(&then);
-	otp_config_settle(&then, now, OTP_SCOPE_RUN);
-	memcpy(then.source, now->source, sizeof then.source);
-	memcpy(then.target, now->target, sizeof then.target);
-	memcpy(then.test_source, now->test_source, sizeof then.test_source);
-	memcpy(then.test_target, now->test_target, sizeof then.test_target);
-	const char *key = otp_config_difference(&then, now, OTP_SCOPE_RUN);
-	if (!key)
-		return true;
-	char *file = otp_run_path(now->out, "config.ini");
-	char *is = otp_config_value(now, key), *was = otp_config_value(&then, key);
-	otp_fail(t->err, file,
-		 "%s = %s, but the run was trained with %s = %s; a resumed run keeps its settings", key, is,
-		 key, was);
-	otp_free(file);
-	otp_free(is);
-	otp_free(was);
-	return false;
-}
-
-/* A test set that config.ini no longer names, or names anew, would change what is trained on. */
-static bool check_withheld(const trainer *t, otp_side side, const otp_data_facts *stored)
-{
-	static const char *const NAMES[] = {[OTP_SOURCE] = "test-source", [OTP_TARGET] = "test-target"};
-	char *file = otp_run_path(t->config->out, "config.ini");
-	int64_t withheld = t->session->withheld[side];
-	bool ok = withheld == stored->withheld ||
-		  otp_fail(t->err, file,
-			   "withholds %lld samples, but the run was started with %lld withheld: %s must stay "
-			   "as it was",
-			   (long long)withheld, (long long)stored->withheld, NAMES[side]);
-	otp_free(file);
-	return ok;
-}
-
-/* A checkpoint of this run: same settings, same data, same networks. */
-static bool check_checkpoint(const trainer *t, const otp_stored *s, const char *path)
-{
-	if (!check_data(t->session->source, &s->source, path, t->err) ||
-	    !check_data(t->session->target, &s->target, path, t->err) || !check_settings(t, s, path) ||
-	    !check_withheld(t, OTP_SOURCE, &s->source) || !check_withheld(t, OTP_TARGET, &s->target))
-		return false;
-	for (otp_network n = 0; n < OTP_NETWORKS; n++)
-		if (s->elements[n] != otp_engine_params(t->game.engine, n)->elements)
-			return otp_fail(t->err, path,
-					"holds networks of another size than RUN/config.ini says");
-	if (s->step > t->config->steps)
-		return otp_fail(t->err, path, "is of step %lld, beyond --steps %d", (long long)s->step,
-				t->config->steps);
-	return true;
-}
-
-/* A model file that is missing or damaged is written anew from the checkpoint. */
-static bool restore_model(trainer *t, const otp_stored *s)
-{
-	const otp_params *params = otp_engine_params(t->game.engine, OTP_TRANSPORT);
-	char *path = otp_run_path(t->config->out, "model.h5");
-	otp_error why = {0};
-	bool ok = otp_model_check(path, params, &why) || why.exit_code == OTP_EXIT_USAGE;
-	if (!ok) {
-		*t->err = why;
-	} else if (why.exit_code && s->step > 0) {
-		otp_log("written anew from step %lld: %s", (long long)s->step, why.text);
-		otp_stored now = facts(t); /* a checkpoint of version 1 knows less of itself */
-		const float *average = s->state[OTP_TRANSPORT] + OTP_ROW_EMA * params->elements;
-		ok = otp_model_write(path, &now, params, average, t->err);
-		otp_stored_free(&now);
-	}
-	otp_free(path);
-	return ok;
-}
-
-/* Where a run stands, beside the networks. */
-typedef struct position {
-	bool found;
-	int64_t step;
-	double rate_factor, time_s;
-	int rollbacks;
-	otp_sigma_by sigma_by;
-	otp_losses losses;
-	float guard[OTP_GUARD_VALUES];
-} position;
-
-static bool find_checkpoint(trainer *t, otp_stored *s, position *at)
-{
-	char *path;
-	if (!otp_run_newest(t->config->out, INT64_MAX, s, &path, t->err))
-		return false;
-	at->found = path != NULL;
-	bool ok = !path || check_checkpoint(t, s, path);
-	if (path && ok) {
-		*at = (position){true,	       s->step,	    s->rate_factor, s->time_s,
-				 s->rollbacks, s->sigma_by, s->losses,	    {0}};
-		memcpy(at->guard, s->guard, sizeof at->guard);
-	}
-	otp_free(path);
-	return ok;
-}
-
-static void take_position(trainer *t, const position *at)
-{
-	otp_engine_set_losses(t->game.engine, &at->losses);
-	otp_engine_set_guard(t->game.engine, at->guard);
-	t->game.step = at->step;
-	t->game.rate_factor = at->rate_factor;
-	t->rollbacks = at->rollbacks;
-	t->time_before = at->time_s;
-	t->sigma_by = at->sigma_by;
-}
-
-/* Process 0 reads, and gives the others what is theirs. */
-static bool restore(trainer *t, bool *found)
-{
-	otp_stored s = {0};
-	position at = {0};
-	bool ok = otp_group_agree(group_of(t), !leads(t) || find_checkpoint(t, &s, &at), t->err);
-	otp_group_broadcast(group_of(t), &at, ok ? sizeof at : 0);
-	*found = ok && at.found;
-	if (ok && !at.found)
-		otp_log("no checkpoint yet: starting from step 0");
-	if (*found) {
-		for (otp_network n = 0; n < OTP_NETWORKS; n++)
-			otp_engine_deal(t->game.engine, n, s.state[n]);
-		take_position(t, &at);
-		otp_log("continuing %s from step %lld", t->config->out, (long long)t->game.step);
-		ok = otp_group_agree(group_of(t), !leads(t) || restore_model(t, &s), t->err);
-	}
-	otp_stored_free(&s);
-	return ok;
-}
-
-/* ---- pictures ---- */
-
-static float *read_first(trainer *t, const otp_dataset *set, otp_side side, int count)
-{
-	const otp_arch *a = &t->session->arch;
-	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
-	float *x = otp_calloc((size_t)count * floats, sizeof *x);
-	for (int i = 0; i < count; i++)
-		if (!otp_dataset_get(set, otp_evaluate_index(set, side, i), 0, x + (size_t)i * floats,
-				     t->err)) {
-			otp_free(x);
-			return NULL;
-		}
-	return x;
-}
-
-static bool read_picture_data(trainer *t)
-{
-	bool vectors = t->session->arch.vectors;
-	const otp_dataset *source = otp_session_measured(t->session, OTP_SOURCE),
-			  *target = otp_session_measured(t->session, OTP_TARGET);
-	int64_t targets = otp_dataset_describe(target).count;
-	t->picture_rows = vectors ? POINT_ROWS : PICTURE_ROWS;
-	t->picture_samples = vectors ? POINT_SAMPLES : PICTURE_SAMPLES;
-	t->picture_target_count = vectors ? POINT_ROWS : TARGET_ROWS * (1 + PICTURE_SAMPLES);
-	if (!vectors && targets && targets < t->picture_target_count)
-		t->picture_target_count = (int)targets;
-	t->picture_x = read_first(t, source, OTP_SOURCE, t->picture_rows);
-	t->picture_targets = read_first(t, target, OTP_TARGET, t->picture_target_count);
-	return t->picture_x && t->picture_targets;
-}
-
-/* Real targets, which a page shows beside the samples; of points the samples' own picture has them. */
-static bool save_targets(trainer *t)
-{
-	const otp_arch *a = &t->session->arch;
-	char *path = otp_run_path(t->config->out, "samples/targets.png");
-	bool ok = a->vectors || otp_file_exists(path) ||
-		  otp_grid_write_images(path, t->picture_targets, t->picture_target_count,
-					1 + PICTURE_SAMPLES, a->h, a->w, a->c, t->err);
-	otp_free(path);
-	return ok;
-}
-
-int64_t otp_train_picture_samples(const otp_arch *a)
-{
-	return a->vectors ? POINT_ROWS * POINT_SAMPLES : PICTURE_ROWS * PICTURE_SAMPLES;
-}
-
-size_t otp_train_picture_bytes(const otp_arch *a)
-{
-	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
-	return 2 * (size_t)otp_train_picture_samples(a) * floats * sizeof(float) +
-	       (a->vectors ? otp_grid_points_bytes()
-			   : otp_grid_bytes(PICTURE_ROWS, PICTURE_SAMPLES, a->h, a->w));
-}
-
-/* Fixed inputs and noise through the whole run; sigma is the step's own, as trained. */
-static bool draw_picture(trainer *t)
-{
-	const otp_arch *a = &t->session->arch;
-	size_t floats = (size_t)a->h * (size_t)a->w * (size_t)a->c;
-	size_t rows = (size_t)t->picture_rows, k = (size_t)t->picture_samples;
-	float *x = otp_calloc(rows * k * floats, sizeof *x), *y = otp_calloc(rows * k * floats, sizeof *y);
-	otp_stream *streams = otp_calloc(rows * k, sizeof *streams);
-	for (size_t i = 0; i < rows * k; i++) {
-		memcpy(x + i * floats, t->picture_x + i / k * floats, floats * sizeof *x);
-		streams[i] = otp_stream_make(t->config->seed ^ 0x70696374757265u, (uint32_t)(i / k),
-					     (uint32_t)(i % k));
-	}
-	otp_sampler_run(t->sampler, x, streams, (int64_t)(rows * k),
-			otp_settings_sigma(t->config, t->game.step), y, NULL);
-	char *path = otp_run_step_path(t->config->out, "samples", t->game.step, "png");
-	bool ok = a->vectors
-		      ? otp_grid_write_points(path, t->picture_x, y, (int)rows, (int)k, t->picture_targets,
-					      t->picture_target_count, a->c, t->err)
-		      : otp_grid_write(path, t->picture_x, y, (int)rows, (int)k, a->h, a->w, a->c, t->err);
-	otp_free(path);
-	otp_free(x);
-	otp_free(y);
-	otp_free(streams);
-	return ok;
-}
-
-static bool save_picture(trainer *t)
-{
-	otp_engine_collect_average(t->game.engine);
-	return by_lead(t, draw_picture);
+	return otp_group_agree(otp_trainer_group(t), !otp_trainer_leads(t) || act(t), t->err);
 }
 
 /* ---- the step ---- */
@@ -425,12 +33,12 @@ static double mean(const otp_losses *l, otp_step_kind a, otp_step_kind b, enum o
 }
 
 /* Losses are means over all updates since the last record; R1's over those that had it. */
-static otp_metrics measure(const trainer *t, const otp_losses *l)
+static otp_metrics measure(const otp_trainer *t, const otp_losses *l)
 {
 	const otp_config *c = t->config;
 	otp_metrics m = otp_metrics_at(t->game.step);
 	double elapsed = otp_seconds() - t->started;
-	m.time_s = time_so_far(t);
+	m.time_s = otp_trainer_time(t);
 	m.sigma = otp_settings_sigma(c, t->game.step);
 	m.sigma_end = otp_settings_sigma(c, c->steps);
 	m.loss_potential = mean(l, OTP_STEP_POTENTIAL, OTP_STEP_POTENTIAL_R1, OTP_REPORT_LOSS);
@@ -447,7 +55,7 @@ static otp_metrics measure(const trainer *t, const otp_losses *l)
 	return m;
 }
 
-static bool note_row(trainer *t)
+static bool note_row(otp_trainer *t)
 {
 	double began = otp_seconds();
 	otp_monitor_look(t->monitor, &t->row);
@@ -457,7 +65,7 @@ static bool note_row(trainer *t)
 }
 
 /* The only place where training waits for the device, beside files. */
-static bool log_step(trainer *t)
+static bool log_step(otp_trainer *t)
 {
 	if (otp_trouble_find(&t->trouble, &t->game))
 		return false;
@@ -466,14 +74,14 @@ static bool log_step(trainer *t)
 	otp_engine_set_losses(t->game.engine, NULL);
 	otp_engine_collect_average(t->game.engine);
 	t->row = m;
-	return by_lead(t, note_row);
+	return otp_trainer_by_lead(t, note_row);
 }
 
 static bool due(int64_t step, int every, int64_t steps) { return step % every == 0 || step == steps; }
 
 /* After a step that broke. What follows depends on the checkpoint alone, which is written again with the new
  * rates before a step is taken. */
-static bool roll_back(trainer *t)
+static bool roll_back(otp_trainer *t)
 {
 	otp_trouble trouble = t->trouble;
 	int64_t from = t->game.step;
@@ -481,22 +89,24 @@ static bool roll_back(trainer *t)
 	bool found = false;
 	t->trouble = (otp_trouble){0};
 	if (t->rollbacks >= t->config->rollbacks)
-		return otp_group_agree(
-		    group_of(t), otp_rollback_give_up(&trouble, &t->game, t->rollbacks, t->err), t->err);
-	if (!restore(t, &found))
+		return otp_group_agree(otp_trainer_group(t),
+				       otp_rollback_give_up(&trouble, &t->game, t->rollbacks, t->err),
+				       t->err);
+	if (!otp_trainer_restore(t, &found))
 		return false;
 	if (!found) {
 		otp_fail_machine(t->err, t->config->out, "%s, and the checkpoints are gone", trouble.what);
-		return otp_group_agree(group_of(t), false, t->err);
+		return otp_group_agree(otp_trainer_group(t), false, t->err);
 	}
 	t->time_before = time_before;
 	t->game.rate_factor /= 2;
 	t->rollbacks++;
-	bool told = !leads(t) || otp_rollback_tell(&trouble, &t->game, t->rollbacks, t->metrics, t->err);
-	if (!otp_group_agree(group_of(t), told, t->err) || !save_state(t))
+	bool told =
+	    !otp_trainer_leads(t) || otp_rollback_tell(&trouble, &t->game, t->rollbacks, t->metrics, t->err);
+	if (!otp_group_agree(otp_trainer_group(t), told, t->err) || !otp_trainer_save(t))
 		return false;
 	otp_game_rewind(&t->game);
-	if (leads(t)) {
+	if (otp_trainer_leads(t)) {
 		otp_monitor_forget(t->monitor, t->game.step);
 		otp_progress_free(t->progress);
 		t->progress = otp_progress_new(t->game.step, t->config->steps);
@@ -506,9 +116,9 @@ static bool roll_back(trainer *t)
 }
 
 /* Whether the run goes on: after success, and after a step that broke. */
-static bool goes_on(trainer *t, bool ok) { return ok || (t->trouble.step && roll_back(t)); }
+static bool goes_on(otp_trainer *t, bool ok) { return ok || (t->trouble.step && roll_back(t)); }
 
-static bool one_step(trainer *t)
+static bool one_step(otp_trainer *t)
 {
 	const otp_config *c = t->config;
 	if (!otp_game_step(&t->game, t->err))
@@ -518,28 +128,28 @@ static bool one_step(trainer *t)
 	/* The first at once, for whoever watches. */
 	if (ok && (due(step, c->log_every, c->steps) || step == 1))
 		ok = log_step(t);
-	ok = ok && (!due(step, c->sample_every, c->steps) || save_picture(t));
-	ok = ok && (!due(step, c->snapshot_every, c->steps) || save_state(t));
+	ok = ok && (!due(step, c->sample_every, c->steps) || otp_trainer_save_picture(t));
+	ok = ok && (!due(step, c->snapshot_every, c->steps) || otp_trainer_save(t));
 	return goes_on(t, ok);
 }
 
 /* Without MPI the processes' GPUs carry that too, which waits for their work: they ask each other less often.
  */
-static bool asks_now(const trainer *t)
+static bool asks_now(const otp_trainer *t)
 {
 	enum { STEPS_BETWEEN = 16 };
-	return !otp_group_on_gpus(group_of(t)) || t->game.step % STEPS_BETWEEN == 0;
+	return !otp_group_on_gpus(otp_trainer_group(t)) || t->game.step % STEPS_BETWEEN == 0;
 }
 
 /* What was wished between two steps; true where the training goes on. */
-static bool heed(trainer *t, otp_train_outcome *end)
+static bool heed(otp_trainer *t, otp_train_outcome *end)
 {
 	if (!asks_now(t))
 		return true;
-	otp_wish wish = otp_stop_wish(group_of(t));
+	otp_wish wish = otp_stop_wish(otp_trainer_group(t));
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;
-	if (!goes_on(t, save_picture(t) && save_state(t)))
+	if (!goes_on(t, otp_trainer_save_picture(t) && otp_trainer_save(t)))
 		return false;
 	if (wish == OTP_WISH_SAVE) {
 		otp_log("picture and checkpoint of step %lld were asked for", (long long)t->game.step);
@@ -552,7 +162,7 @@ static bool heed(trainer *t, otp_train_outcome *end)
 	return false;
 }
 
-static bool write_config(trainer *t)
+static bool write_config(otp_trainer *t)
 {
 	const otp_config *c = t->config;
 	otp_error *err = t->err;
@@ -565,19 +175,19 @@ static bool write_config(trainer *t)
 
 /* So that a full disk or a folder that cannot be written to shows now, not after hours. config.ini makes the
  * folder a run, and comes second: a run has a checkpoint, which alone knows who chose its sigma-end. */
-static bool save_beginning(trainer *t)
+static bool save_beginning(otp_trainer *t)
 {
-	return save_state(t) && (t->config->resume || by_lead(t, write_config));
+	return otp_trainer_save(t) && (t->config->resume || otp_trainer_by_lead(t, write_config));
 }
 
 /* Once, after the first steps that say it: how long the rest will take. The very first load code and fill
  * caches, and one of them measures. */
-static void tell_time(trainer *t)
+static void tell_time(otp_trainer *t)
 {
 	enum { WARM_UP = 2, MOST_STEPS = 100 };
 	const double seconds = 2;
 	int64_t done = t->game.step - t->paced_from;
-	if (t->paced_from < 0 || !leads(t))
+	if (t->paced_from < 0 || !otp_trainer_leads(t))
 		return;
 	if (done == WARM_UP) {
 		otp_engine_wait(t->game.engine);
@@ -600,11 +210,11 @@ static void tell_time(trainer *t)
 		    otp_duration_text(all, text), each, (long long)left, 100 * (all - steps) / all);
 }
 
-static otp_train_outcome train_steps(trainer *t)
+static otp_train_outcome train_steps(otp_trainer *t)
 {
 	otp_train_outcome end = OTP_TRAIN_FAILED;
 	otp_stop_begin();
-	if ((t->game.step == 0 && !save_beginning(t)) || !by_lead(t, save_targets))
+	if ((t->game.step == 0 && !save_beginning(t)) || !otp_trainer_by_lead(t, otp_trainer_save_targets))
 		return OTP_TRAIN_FAILED;
 	t->paced_from = t->game.step;
 	while (t->game.step < t->config->steps) {
@@ -617,7 +227,7 @@ static otp_train_outcome train_steps(trainer *t)
 
 /* ---- set-up and end ---- */
 
-static bool open_files(trainer *t)
+static bool open_files(otp_trainer *t)
 {
 	const otp_config *c = t->config;
 	char *log = otp_run_path(c->out, "log.txt"), *metrics = otp_run_path(c->out, "metrics.jsonl");
@@ -628,7 +238,7 @@ static bool open_files(trainer *t)
 	return ok;
 }
 
-static void announce(const trainer *t)
+static void announce(const otp_trainer *t)
 {
 	const otp_session *s = t->session;
 	char source[OTP_COUNT_TEXT], target[OTP_COUNT_TEXT];
@@ -636,8 +246,9 @@ static void announce(const trainer *t)
 		otp_session_count(&s->source_info, source), s->target_info.spec,
 		otp_session_count(&s->target_info, target));
 	char processes[40] = "";
-	if (group_of(t))
-		snprintf(processes, sizeof processes, "%d processes, of ", otp_group_size(group_of(t)));
+	if (otp_trainer_group(t))
+		snprintf(processes, sizeof processes, "%d processes, of ",
+			 otp_group_size(otp_trainer_group(t)));
 	otp_log(
 	    "%dx%dx%d; generator %lld parameters, potential %lld; %s, %s%d threads, batch in %d part%s, %s",
 	    s->arch.w, s->arch.h, s->arch.c,
@@ -646,7 +257,7 @@ static void announce(const trainer *t)
 	    t->game.runtime->backend->name, processes, otp_pool_workers(t->game.runtime->pool),
 	    t->config->parts, t->config->parts == 1 ? "" : "s",
 	    OTP_CHOICE_NAME(otp_precision, t->config->precision));
-	int idle = group_of(t) ? otp_group_size(group_of(t)) - t->config->parts : 0;
+	int idle = otp_trainer_group(t) ? otp_group_size(otp_trainer_group(t)) - t->config->parts : 0;
 	if (idle > 0)
 		otp_log("%d of the processes only wait%s: there are fewer parts than processes (--parts)",
 			idle, idle == 1 ? "s" : "");
@@ -673,7 +284,7 @@ static void announce(const trainer *t)
 }
 
 /* On a CPU all memory is the host's: nothing to say unless it was asked for. */
-static void announce_data(const trainer *t)
+static void announce_data(const otp_trainer *t)
 {
 	const otp_runtime *runtime = t->game.runtime;
 	otp_engine_size size = otp_engine_measure(t->game.engine);
@@ -684,7 +295,7 @@ static void announce_data(const trainer *t)
 			(double)size.data_bytes / (1024.0 * 1024.0));
 }
 
-static bool save_summary(trainer *t)
+static bool save_summary(otp_trainer *t)
 {
 	const int64_t parameters[OTP_NETWORKS] = {
 	    otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
@@ -693,7 +304,7 @@ static bool save_summary(trainer *t)
 }
 
 /* A continued run's verdicts go on from what was measured up to its checkpoint. */
-static bool start_monitor(trainer *t)
+static bool start_monitor(otp_trainer *t)
 {
 	otp_metrics *rows = NULL;
 	size_t count = 0;
@@ -710,16 +321,16 @@ static bool start_monitor(trainer *t)
 }
 
 /* Collective, and agreed on afterwards. */
-static bool first_state(trainer *t)
+static bool first_state(otp_trainer *t)
 {
 	bool found = false;
-	if (t->config->resume && !restore(t, &found))
+	if (t->config->resume && !otp_trainer_restore(t, &found))
 		return false;
 	return found || !t->config->from[0] || otp_origin_load(t->config, &t->game, t->err);
 }
 
 /* What the process that speaks and draws has beside the others. */
-static bool start_lead(trainer *t)
+static bool start_lead(otp_trainer *t)
 {
 	t->sampler = otp_game_sampler(&t->game, false);
 	if (!start_monitor(t))
@@ -728,35 +339,35 @@ static bool start_lead(trainer *t)
 	return true;
 }
 
-static bool begin_files(trainer *t)
+static bool begin_files(otp_trainer *t)
 {
-	return (!t->config->resume || write_config(t)) && read_picture_data(t) &&
+	return (!t->config->resume || write_config(t)) && otp_trainer_read_pictures(t) &&
 	       otp_session_hint(t->session, t->err);
 }
 
-static bool start(trainer *t, otp_runtime *runtime)
+static bool start(otp_trainer *t, otp_runtime *runtime)
 {
 	if (!otp_game_open(&t->game, t->session, runtime, t->err))
 		return false;
 	/* The config.ini of a resumed run has a number; its checkpoint, if there is one yet, knows more. */
 	t->sigma_by = t->session->sigma_end.open ? OTP_SIGMA_BY_AUTO : OTP_SIGMA_BY_HAND;
 	t->session->config.data_on_device = otp_game_data_on_device(&t->game);
-	if (!by_lead(t, open_files) || !otp_group_agree(runtime->group, first_state(t), t->err) ||
-	    !by_lead(t, begin_files))
+	if (!otp_trainer_by_lead(t, open_files) || !otp_group_agree(runtime->group, first_state(t), t->err) ||
+	    !otp_trainer_by_lead(t, begin_files))
 		return false;
 	announce(t);
 	announce_data(t);
-	if (!by_lead(t, save_summary) || !otp_game_start(&t->game, t->err))
+	if (!otp_trainer_by_lead(t, save_summary) || !otp_game_start(&t->game, t->err))
 		return false;
 	otp_engine_collect_average(t->game.engine);
-	if (!by_lead(t, start_lead))
+	if (!otp_trainer_by_lead(t, start_lead))
 		return false;
 	t->first_step = t->game.step;
 	t->started = otp_seconds();
 	return true;
 }
 
-static void finish(trainer *t)
+static void finish(otp_trainer *t)
 {
 	if (t->progress)
 		otp_progress_free(t->progress);
@@ -771,7 +382,7 @@ static void finish(trainer *t)
 
 otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, otp_error *err)
 {
-	trainer t = {.session = s, .config = &s->config, .err = err};
+	otp_trainer t = {.session = s, .config = &s->config, .err = err};
 	otp_train_outcome end = OTP_TRAIN_FAILED;
 	if (start(&t, runtime)) {
 		if (t.game.step == s->config.steps)
