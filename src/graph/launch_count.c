@@ -134,17 +134,22 @@ static void add_composed_attention(otp_launches *sum, const otp_call *call)
 	launch(sum, shares + part + out);
 }
 
+/* cuDNN 9.19 has no adjoint for more channels (for a described H100: scripts/plan_convolutions). */
+static bool has_adjoint(const otp_call *call) { return call->in[0].shape.c / 3 <= 256; }
+
 /* The adjoint runs the forward pass again, and reads its result. */
 static void add_attention(otp_launches *sum, const otp_call *call, bool compiled)
 {
-	if (!compiled || !all_narrow(call) || !otp_worth_flash(call->in[0].shape)) {
+	bool adjoint = call->op == OTP_OP_attention_grad;
+	if (!compiled || !all_narrow(call) || !otp_worth_flash(call->in[0].shape) ||
+	    (adjoint && !has_adjoint(call))) {
 		add_composed_attention(sum, call);
 		return;
 	}
 	double kept = stored(&call->in[0]) / 3;
-	if (call->op == OTP_OP_attention_grad)
+	if (adjoint)
 		launch(sum, stored(&call->in[0]) + kept);
-	launch(sum, least(call) + (call->op == OTP_OP_attention_grad ? kept : 0));
+	launch(sum, least(call) + (adjoint ? kept : 0));
 }
 
 /* ---- own kernels of two launches (reduce.cu, norm.cu) ---- */
