@@ -135,9 +135,9 @@ otp_node *otp_node_new(otp_op op, otp_attr attr, otp_node *const *in, int input_
 	return node;
 }
 
-/* Whether this node's memory can be the output itself: computed, owned, not yet promised. Norms' sums are read
- * by the backward pass as well, in float32, and a span may be held in bfloat16: with a batch of one they are a
- * gradient themselves. */
+/* Whether this node's memory can be the output itself: computed, owned, not yet promised. Norms' sums are
+ * read by the backward pass as well, in float32, and a span may be held in bfloat16: with a batch of one they
+ * are a gradient themselves. */
 static bool placeable(const otp_node *x)
 {
 	return x->op != OTP_OP_LEAF && x->op != OTP_OP_reshape && x->op != OTP_OP_norm_sums && !x->output;
