@@ -193,6 +193,11 @@ static void test_verdicts(void **state)
 	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
 	assert_string_equal(
 	    line, "step 1000/2000  50%  identity collapse, noise ignored  patch distance 0.5 (floor 0.0625)");
+	m.measured_at = 123456789;
+	m.patch_distance = 0.000123456;
+	m.patch_floor = 0.0000123456;
+	otp_progress_line(&m, 2000, -1, 200, line, sizeof line);
+	assert_non_null(strstr(line, "patch distance 0.000123 at step 123456789 (floor 1.23e-05)"));
 }
 
 static void test_progress_line(void **state)

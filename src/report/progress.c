@@ -33,7 +33,7 @@ static void add(char *line, size_t room, const char *text)
 
 static void add_figure(char *line, size_t room, const char *key, const char *fmt, double value)
 {
-	char figure[32], text[96];
+	char figure[80], text[128];
 	if (isnan(value))
 		return;
 	snprintf(figure, sizeof figure, fmt, value);
