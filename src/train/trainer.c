@@ -149,8 +149,11 @@ static bool heed(otp_trainer *t, otp_train_outcome *end)
 	otp_wish wish = otp_stop_wish(otp_trainer_group(t));
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;
-	if (!goes_on(t, otp_trainer_save_picture(t) && otp_trainer_save(t)))
+	bool pictured = wish != OTP_WISH_KEEP;
+	if (!goes_on(t, (!pictured || otp_trainer_save_picture(t)) && otp_trainer_save(t)))
 		return false;
+	if (wish == OTP_WISH_KEEP)
+		return true;
 	if (wish == OTP_WISH_SAVE) {
 		otp_log("picture and checkpoint of step %lld were asked for", (long long)t->game.step);
 		return true;
@@ -213,7 +216,7 @@ static void tell_time(otp_trainer *t)
 static otp_train_outcome train_steps(otp_trainer *t)
 {
 	otp_train_outcome end = OTP_TRAIN_FAILED;
-	otp_stop_begin();
+	otp_stop_begin(60 * t->config->snapshot_minutes);
 	if ((t->game.step == 0 && !save_beginning(t)) || !otp_trainer_by_lead(t, otp_trainer_save_targets))
 		return OTP_TRAIN_FAILED;
 	t->paced_from = t->game.step;
