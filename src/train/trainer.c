@@ -61,7 +61,9 @@ static bool note_row(otp_trainer *t)
 	otp_monitor_look(t->monitor, &t->row);
 	t->looked_s = otp_seconds() - began;
 	otp_progress_show(t->progress, &t->row);
-	return otp_metrics_append(t->metrics, &t->row, t->err);
+	return otp_metrics_append(t->metrics, &t->row, t->err) &&
+	       (!otp_session_holds_out(t->session) || !otp_monitor_found_best(t->monitor, t->game.step) ||
+		otp_trainer_save_best(t));
 }
 
 /* The only place where training waits for the device, beside files. */
