@@ -292,7 +292,9 @@ void otp_budget_print(const otp_session *s, otp_runtime *runtime, const otp_budg
 	printf("disk\n");
 	snprintf(text, sizeof text, "%d of them (--keep)", s->config.keep);
 	print_bytes("checkpoints", b->checkpoint * (size_t)s->config.keep, text);
-	print_bytes("model", b->model, "");
+	bool best = otp_session_holds_out(s);
+	print_bytes(best ? "models" : "model", (best ? 2 : 1) * b->model,
+		    best ? "model.h5 and model-best.h5" : "");
 	if (b->device_free)
 		print_total("device", b->device_peak, b->device_free);
 	print_total("memory", b->host_peak, b->host_free);
