@@ -84,9 +84,9 @@ void otp_bench_print_calls(const otp_bench_count *count, const char *const names
 
 static void add_launches(cJSON *o, const otp_launches *l)
 {
-	cJSON_AddNumberToObject(o, "launches", l->count);
-	cJSON_AddNumberToObject(o, "small_launches", l->small);
-	cJSON_AddNumberToObject(o, "gbytes", 1e-9 * l->bytes);
+	cJSON_AddNumberToObject(o, "calls", l->count);
+	cJSON_AddNumberToObject(o, "small_calls", l->small);
+	cJSON_AddNumberToObject(o, "gb", 1e-9 * l->bytes);
 }
 
 cJSON *otp_bench_calls_json(const otp_bench_count *count)
@@ -96,7 +96,7 @@ cJSON *otp_bench_calls_json(const otp_bench_count *count)
 	cJSON_AddNumberToObject(all, "weights", count->updated);
 	cJSON_AddNumberToObject(all, "tflop", 1e-12 * count->least.flops);
 	cJSON_AddNumberToObject(all, "least_calls", count->least.calls);
-	cJSON_AddNumberToObject(all, "least_gbytes", 1e-9 * count->least.bytes);
+	cJSON_AddNumberToObject(all, "least_gb", 1e-9 * count->least.bytes);
 	cJSON *by_op = cJSON_AddObjectToObject(all, "by_op");
 	for (int op = 0; op < OTP_OP_COUNT; op++)
 		if (count->by_op[op].count)
