@@ -384,7 +384,9 @@ static onnx_tensor softmax(const Onnx__NodeProto *n, const onnx_tensor *const *i
 static onnx_tensor instance_normalization(const Onnx__NodeProto *n, const onnx_tensor *const *in)
 {
 	onnx_tensor y = each_of(in[0], identity);
-	int64_t length = onnx_count(&y) / y.dims[0] / y.dims[1];
+	int64_t length = 1;
+	for (int i = 2; i < y.rank; i++)
+		length *= y.dims[i];
 	for (int64_t k = 0; k < y.dims[0] * y.dims[1]; k++) {
 		double *x = y.values + k * length, mean = 0, square = 0;
 		for (int64_t i = 0; i < length; i++)
