@@ -59,6 +59,15 @@ alike two one-by-one
 does train "${placed[@]}" "${device[@]}" --parts 2 --out parts
 alike two parts
 
+title "sums that begin in the backward pass, in buckets, change no bit"
+trains 2 --batch 12 --out whole
+OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_ORDER=stream:2 trains 2 --batch 12 --out buckets
+alike whole buckets
+OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_ORDER=stream:1 OTPLAN_CUDA_GRAPHS=0 trains 2 --batch 12 --out buckets2
+alike whole buckets2
+OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_FAIL=ncclReduce:1 begin 2 train "${placed[@]}" "${device[@]}" --batch 12 --out never
+ends 1 # there are buckets
+
 # Sums of four floats differ by a few of their roundings (tests/cuda_processes.c), which six steps amplify.
 value() { tail -n 1 "$1/metrics.jsonl" | grep -o "\"$2\":[^,]*" | cut -d: -f2; }
 near() {
@@ -150,9 +159,12 @@ complains0 'NCCL: several GPUs need it'
 MASTER_ADDR='' begin 2 train "${placed[@]}" "${device[@]}" --out never
 ends 1
 complains0 'MASTER_ADDR is not set'
-OTPLAN_FAKE_FAIL=ncclCommInitRank:1 begin 2 train "${placed[@]}" "${device[@]}" --out never
+OTPLAN_FAKE_FAIL=ncclCommInitRankConfig:1 begin 2 train "${placed[@]}" "${device[@]}" --out never
 ends 1
 complains0 'cannot be connected'
+OTPLAN_FAKE_ABSENT=1 begin 2 train "${placed[@]}" "${device[@]}" --process-timeout 2 --out never
+ends 1
+complains0 'NCCL: process 0 of 2 has waited 2 seconds for the others'
 RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 exits 1 train "${placed[@]}" "${device[@]}" --process-timeout 2 --out never
 complains '1 of 2 processes came in 2 seconds; process 1 is the first that did not'
 rm -rf "${TMPDIR:?}"/* # what an NCCL that no process joins leaves
@@ -172,4 +184,9 @@ if [[ -e ${OTPLAN%/*}/otplan_openmpi.so ]] && command -v mpirun.openmpi >/dev/nu
 	unset MASTER_ADDR MASTER_PORT
 	timeout 100 mpirun.openmpi -n 2 "$OTPLAN" train "${placed[@]}" "${device[@]}" --out mpi >out 2>err </dev/null || fail "exit code $?"
 	alike two mpi
+	title "a process that never comes to NCCL's start"
+	code=0
+	OTPLAN_FAKE_ABSENT=1 timeout 100 mpirun.openmpi -n 2 "$OTPLAN" train "${placed[@]}" "${device[@]}" --process-timeout 3 --out never >out 2>err </dev/null || code=$?
+	[[ $code == 1 && $(grep -c '^otplan: NCCL: process 0 of 2 has waited 3 seconds for the others' err) == 1 ]] || fail "exit code $code"
+	missing never
 fi
