@@ -141,9 +141,9 @@ void otp_bench_print_calls(const otp_bench_count *count, const char *const names
 
 static void add_launches(cJSON *o, const otp_launches *l)
 {
-	cJSON_AddNumberToObject(o, "launches", l->count);
-	cJSON_AddNumberToObject(o, "small_launches", l->small);
-	cJSON_AddNumberToObject(o, "gbytes", 1e-9 * l->bytes);
+	cJSON_AddNumberToObject(o, "calls", l->count);
+	cJSON_AddNumberToObject(o, "small_calls", l->small);
+	cJSON_AddNumberToObject(o, "gb", 1e-9 * l->bytes);
 }
 
 cJSON *otp_bench_calls_json(const otp_bench_count *count)
@@ -153,14 +153,14 @@ cJSON *otp_bench_calls_json(const otp_bench_count *count)
 	cJSON_AddNumberToObject(all, "weights", count->updated);
 	cJSON_AddNumberToObject(all, "tflop", 1e-12 * count->least.flops);
 	cJSON_AddNumberToObject(all, "least_calls", count->least.calls);
-	cJSON_AddNumberToObject(all, "least_gbytes", 1e-9 * count->least.bytes);
+	cJSON_AddNumberToObject(all, "least_gb", 1e-9 * count->least.bytes);
 	cJSON *buckets = cJSON_AddArrayToObject(all, "buckets");
 	for (int k = 0; k < count->bucket_count; k++) {
 		const otp_bench_bucket *b = &count->buckets[k];
 		cJSON *o = cJSON_CreateObject();
 		cJSON_AddNumberToObject(o, "weights", (double)b->columns);
-		cJSON_AddNumberToObject(o, "launches_left", b->left.count);
-		cJSON_AddNumberToObject(o, "gbytes_left", 1e-9 * b->left.bytes);
+		cJSON_AddNumberToObject(o, "calls_left", b->left.count);
+		cJSON_AddNumberToObject(o, "gb_left", 1e-9 * b->left.bytes);
 		cJSON_AddNumberToObject(o, "tflop_left", 1e-12 * b->left_flops);
 		cJSON_AddItemToArray(buckets, o);
 	}
