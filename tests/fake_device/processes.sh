@@ -61,7 +61,7 @@ title "sums that begin in the backward pass, in buckets, change no bit"
 trains 2 --batch 12 --out whole
 OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_ORDER=stream:2 trains 2 --batch 12 --out buckets
 alike whole buckets
-OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_FAIL=ncclReduce:1 begin 2 train "${placed[@]}" "${device[@]}" --batch 12 --out never
+OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_FAIL=ncclReduce:1 begin 2 train "${placed[@]}" "${device[@]}" --batch 12 --out refused
 ends 1 # there are buckets
 
 # Sums of four floats differ by a few of their roundings. What that does in one step is derived, and asserted, in
@@ -101,7 +101,7 @@ does train --resume --out moved --steps 4
 begin 2 train --resume --out moved --steps 6
 ends 0
 # Not through a pipe: what writes into one that grep has left fails, now and then.
-warns2() { grep -q -e "$1" err.* || fail "stderr does not say '$1'"; }
+warns2() { grep -q -e "$1" err.* || { cat err.*; fail "stderr does not say '$1'"; }; }
 near four moved
 
 title "a signal to any of them: all stop at one step"
