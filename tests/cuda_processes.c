@@ -63,7 +63,7 @@ static float *run_row(const process *p, otp_op op, int columns, int64_t each, in
 	if (is_faulty(p, "order"))
 		op = op == OTP_OP_all_gather ? OTP_OP_reduce_scatter : OTP_OP_all_gather;
 	otp_output(op == OTP_OP_all_gather ? otp_all_gather(view, each)
-					   : otp_reduce_scatter(view, each, false),
+					   : otp_reduce_scatter(view, each, false, false),
 		   0, 0);
 	otp_program *program = otp_program_new(p->backend, p->device, g, spans, (otp_program_options){0});
 	for (int run = 0; run < runs; run++) { /* the second is captured */
@@ -77,6 +77,55 @@ static float *run_row(const process *p, otp_op op, int columns, int64_t each, in
 	otp_program_free(program);
 	otp_graph_free(g);
 	p->backend->release(p->device, spans[0]);
+	return row;
+}
+
+/* Pieces of a row that calls make one after another, not in the order of their places; of one of them a copy
+ * is taken later. */
+enum { PIECES = 7, WATCHED = 4 };
+static const int ORDER_OF_PIECES[PIECES] = {5, 6, 3, 4, 0, 2, 1};
+static int piece_begin(int piece, int columns)
+{
+	return (int)((int64_t)columns * piece * (piece + 6) / (PIECES * (PIECES + 6)));
+}
+
+/* The sums of a row that several calls make, in buckets of so many bytes (0: none), `runs` times; *watched is
+ * what was copied. */
+static float *run_buckets(const process *p, int columns, int64_t each, int bytes, int runs, float *watched)
+{
+	void *spans[OTP_MAX_SPANS] = {0};
+	char bucket[16];
+	snprintf(bucket, sizeof bucket, "%d", bytes);
+	setenv("OTPLAN_CUDA_BUCKET", bucket, 1);
+	for (int span = 0; span < 3; span++)
+		spans[span] = p->backend->alloc(p->device, (size_t)columns * sizeof(float));
+	otp_graph *g = otp_graph_new();
+	for (int i = 0; i < PIECES; i++) {
+		int begin = piece_begin(ORDER_OF_PIECES[i], columns),
+		    end = piece_begin(ORDER_OF_PIECES[i] + 1, columns);
+		otp_output(otp_copy(otp_view(g, "given", 1, begin, otp_shape4(1, 1, 1, end - begin))), 0,
+			   begin);
+	}
+	int begin = piece_begin(WATCHED, columns), count = piece_begin(WATCHED + 1, columns) - begin;
+	otp_output(otp_copy(otp_view(g, "made", 0, begin, otp_shape4(1, 1, 1, count))), 2, 0);
+	otp_output(
+	    otp_reduce_scatter(otp_view(g, "row", 0, 0, otp_shape4(1, 1, 1, columns)), each, false, true), 0,
+	    0);
+	otp_program *program = otp_program_new(p->backend, p->device, g, spans, (otp_program_options){0});
+	float *row = otp_calloc((size_t)columns, sizeof *row);
+	for (int run = 0; run < runs; run++) { /* the second is captured */
+		for (int i = 0; i < columns; i++)
+			row[i] = given(p->rank, i + run);
+		p->backend->upload(p->device, spans[1], OTP_F32, row, columns);
+		otp_program_run(program);
+	}
+	p->backend->wait(p->device);
+	p->backend->download(p->device, row, OTP_F32, spans[0], columns);
+	p->backend->download(p->device, watched, OTP_F32, spans[2], count);
+	otp_program_free(program);
+	otp_graph_free(g);
+	for (int span = 0; span < 3; span++)
+		p->backend->release(p->device, spans[span]);
 	return row;
 }
 
@@ -106,6 +155,34 @@ static void check_sums(const process *p, int columns, int64_t each)
 	otp_free(row);
 }
 
+/* Buckets change no bit: every sum is made in the same order, only earlier. */
+static void check_buckets(const process *p, int columns, int64_t each)
+{
+	enum { RUNS = 3, BYTES = 256 };
+	float *watched = otp_calloc((size_t)columns, sizeof *watched);
+	float *whole = run_buckets(p, columns, each, 0, RUNS, watched);
+	float *row = run_buckets(p, columns, each, BYTES, RUNS, watched);
+	double n = p->size - 1, u = (double)FLT_EPSILON / 2, bound = n * u / (1 - n * u);
+	for (int i = 0; i < columns; i++) {
+		double sum = 0, magnitude = 0;
+		for (int r = 0; r < p->size; r++) {
+			sum += (double)given(r, i + RUNS - 1);
+			magnitude += fabs((double)given(r, i + RUNS - 1));
+		}
+		if (owner(p, i, each) != p->rank)
+			continue;
+		must(fabs((double)row[i] - sum) <= bound * magnitude, "a sum of a bucket is off");
+		must(row[i] == whole[i], "a sum of a bucket has other bits");
+	}
+	int begin = piece_begin(WATCHED, columns);
+	for (int i = begin; i < piece_begin(WATCHED + 1, columns); i++)
+		must(watched[i - begin] == given(p->rank, i + RUNS - 1),
+		     "a sum began before its columns were read");
+	otp_free(watched);
+	otp_free(whole);
+	otp_free(row);
+}
+
 static void check_gather(const process *p, int columns, int64_t each)
 {
 	enum { RUNS = 3 };
@@ -128,11 +205,12 @@ static void be_process(process p, const int *from, const int *to)
 	} else {
 		must(read(from[p.rank], id, sizeof id) == (ssize_t)sizeof id, "no pipe");
 	}
-	must(p.backend->connect(p.device, id, p.rank, p.size, &err), err.text);
+	must(p.backend->connect(p.device, id, p.rank, p.size, 60, &err), err.text);
 	const int columns[] = {16, 1024, 5000, 70000, 8192};
 	for (int i = 0; i < 5; i++) {
 		int64_t each = columns[i] / OTP_NORM_COLUMNS / p.size * OTP_NORM_COLUMNS;
 		check_sums(&p, columns[i], each);
+		check_buckets(&p, columns[i], each);
 		check_gather(&p, columns[i], each);
 		check_gather(&p, columns[i], columns[i] / p.size); /* as squares are dealt */
 	}

@@ -7,6 +7,7 @@
 #include "bf16.h"
 #include "cuda/capture.h"
 #include "cuda/compile.h"
+#include "cuda/early.h"
 #include "cuda/link.h"
 
 #include <stdio.h>
@@ -311,18 +312,20 @@ static void cuda_prepare(otp_device *d, const otp_call *calls, int count)
 typedef struct captured {
 	bool ran; /* once, call by call */
 	cudaGraphExec_t graph;
+	otp_early *early;
 } captured;
 
 typedef struct sequence {
 	const otp_call *calls;
 	int count;
+	const otp_early *early;
 } sequence;
 
 static bool run_calls(const void *context)
 {
 	const sequence *s = context;
 	for (int i = 0; i < s->count; i++)
-		otp_cuda_backend.kernels[s->calls[i].op]->run(&s->calls[i]);
+		otp_early_run(s->early, s->calls, i);
 	return true;
 }
 
@@ -342,12 +345,14 @@ static cudaGraphExec_t capture(otp_device *d, const sequence *s)
 
 static void cuda_launch(otp_device *d, const otp_call *calls, int count, void **token)
 {
-	sequence s = {calls, count};
+	captured *c = *token;
+	if (!c) {
+		c = *token = otp_calloc(1, sizeof *c);
+		c->early = otp_early_plan(d, calls, count);
+	}
+	sequence s = {calls, count, c->early};
 	otp_device_enter(d);
 	otp_cuda_built(&d->builds);
-	captured *c = *token;
-	if (!c)
-		c = *token = otp_calloc(1, sizeof *c);
 	if (!c->graph && c->ran && d->captures)
 		c->graph = capture(d, &s);
 	if (c->graph)
@@ -368,6 +373,7 @@ static void cuda_forget(otp_device *d, void *token)
 	if (c->graph)
 		CUDA_CHECK(cudaGraphExecDestroy(c->graph));
 	otp_device_leave(d);
+	otp_early_free(c->early);
 	otp_free(c);
 }
 

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,10 +75,14 @@ void otp_comm_heed(void)
 		pause();
 }
 
-/* Whoever watches the processes themselves knows which one it was, and has so long to say it. */
-static void end(const otp_comm *comm, ncclResult_t state)
+/* Whoever watches the processes themselves knows which one it was, and has so long to say it. Of two threads
+ * that see the error, one says it. */
+static OTP_NORETURN void end(const otp_comm *comm, ncclResult_t state)
 {
 	enum { MOMENT_MS = 3000 };
+	static atomic_flag ends = ATOMIC_FLAG_INIT;
+	while (atomic_flag_test_and_set(&ends))
+		pause();
 	nap_ms(MOMENT_MS);
 	otp_cuda_complain(
 	    "process %d: NCCL: %s: another process ended, or the way to it; all end, continue with "
@@ -87,11 +92,36 @@ static void end(const otp_comm *comm, ncclResult_t state)
 	_exit(OTP_EXIT_FAILED);
 }
 
+static ncclResult_t state_of(const otp_comm *comm)
+{
+	ncclResult_t state = ncclSuccess, asked = otp_nccl_calls.CommGetAsyncError(comm->handle, &state);
+	return asked == ncclSuccess ? state : asked;
+}
+
+/* In progress until so many seconds are over (0: for ever), or what came of it. */
+static ncclResult_t await(const otp_comm *comm, int seconds)
+{
+	const struct timespec moment = {0, 50000};
+	double until = otp_seconds() + seconds;
+	ncclResult_t state;
+	while ((state = state_of(comm)) == ncclInProgress && (!seconds || otp_seconds() < until)) {
+		nanosleep(&moment, NULL);
+		otp_comm_heed();
+	}
+	return state;
+}
+
+void otp_comm_settle(const otp_comm *comm)
+{
+	ncclResult_t state = await(comm, 0);
+	if (state != ncclSuccess)
+		end(comm, state);
+}
+
 static void look(const otp_comm *comm)
 {
-	ncclResult_t state = ncclSuccess;
-	if (comm && otp_nccl_calls.CommGetAsyncError(comm->handle, &state) == ncclSuccess &&
-	    state != ncclSuccess && state != ncclInProgress)
+	ncclResult_t state = comm ? state_of(comm) : ncclSuccess;
+	if (state != ncclSuccess && state != ncclInProgress)
 		end(comm, state);
 }
 
@@ -131,18 +161,36 @@ static int place_of(const otp_comm *comm)
 	return i;
 }
 
-otp_comm *otp_comm_open(const char id[OTP_LINK_ID_BYTES], int rank, int size, otp_error *err)
+static bool connect_all(otp_comm *comm, ncclUniqueId id, int size, int seconds, otp_error *err)
+{
+	ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+	config.blocking = 0;
+	ncclResult_t state = otp_nccl_calls.CommInitRankConfig(&comm->handle, size, id, comm->rank, &config);
+	if (state == ncclInProgress)
+		state = await(comm, seconds);
+	if (state == ncclInProgress)
+		return otp_fail_machine(
+		    err, "NCCL",
+		    "process %d of %d has waited %d seconds for the others to be connected "
+		    "with it: one does not come, or cannot be reached (NCCL_DEBUG=INFO "
+		    "says more; --process-timeout is the limit)",
+		    comm->rank, size, seconds);
+	return state == ncclSuccess ||
+	       otp_fail_machine(err, "NCCL",
+				"process %d of %d cannot be connected: %s (NCCL_DEBUG=WARN says more)",
+				comm->rank, size, otp_nccl_calls.GetErrorString(state));
+}
+
+otp_comm *otp_comm_open(const char id[OTP_LINK_ID_BYTES], int rank, int size, int seconds, otp_error *err)
 {
 	ncclUniqueId unique;
 	_Static_assert(sizeof unique == OTP_LINK_ID_BYTES, "an id of another size");
 	memcpy(&unique, id, sizeof unique);
 	otp_comm *comm = otp_calloc(1, sizeof *comm);
 	comm->rank = rank;
-	ncclResult_t status = otp_nccl_calls.CommInitRank(&comm->handle, size, unique, rank);
-	if (status != ncclSuccess) {
-		otp_fail_machine(err, "NCCL",
-				 "process %d of %d cannot be connected: %s (NCCL_DEBUG=WARN says more)", rank,
-				 size, otp_nccl_calls.GetErrorString(status));
+	if (!connect_all(comm, unique, size, seconds, err)) {
+		if (comm->handle)
+			otp_nccl_calls.CommAbort(comm->handle);
 		otp_free(comm);
 		return NULL;
 	}
@@ -167,6 +215,7 @@ void otp_comm_close(otp_comm *comm)
 	if (last && watcher.running)
 		pthread_join(watcher.thread, NULL);
 	watcher.running &= !last;
+	NCCL_ISSUE(comm, CommFinalize(comm->handle));
 	NCCL_CHECK(CommDestroy(comm->handle));
 	otp_free(comm);
 }

@@ -65,7 +65,7 @@ static void broadcast(void *memory, size_t bytes)
 		size_t piece = least(bytes - at, STAGE_BYTES);
 		if (own.home.rank == 0)
 			up(0, (char *)memory + at, piece);
-		NCCL_CHECK(Broadcast(own.memory, own.memory, piece, ncclChar, 0, comm, own.stream));
+		NCCL_ISSUE(own.comm, Broadcast(own.memory, own.memory, piece, ncclChar, 0, comm, own.stream));
 		if (own.home.rank != 0)
 			down(0, piece);
 		finish();
@@ -94,7 +94,7 @@ static void gather_round(char *memory, const size_t *at, size_t from, size_t slo
 		if (bytes)
 			NCCL_CHECK(Broadcast(place, place, bytes, ncclChar, r, comm, own.stream));
 	}
-	NCCL_CHECK(GroupEnd());
+	NCCL_ISSUE(own.comm, GroupEnd());
 	for (int r = 0; r < size; r++)
 		if (r != rank)
 			down((size_t)r * slot, piece_of(at, r, from, slot));
@@ -121,7 +121,8 @@ static void send_piece(const otp_piece *p)
 	for (size_t at = 0, bytes; at < p->bytes; at += bytes) {
 		bytes = least(p->bytes - at, STAGE_BYTES);
 		up(0, (char *)p->memory + at, bytes);
-		NCCL_CHECK(Send(own.memory, bytes, ncclChar, p->rank, otp_comm_handle(own.comm), own.stream));
+		NCCL_ISSUE(own.comm,
+			   Send(own.memory, bytes, ncclChar, p->rank, otp_comm_handle(own.comm), own.stream));
 		finish();
 	}
 }
@@ -130,7 +131,8 @@ static void receive_piece(const otp_piece *p)
 {
 	for (size_t at = 0, bytes; at < p->bytes; at += bytes) {
 		bytes = least(p->bytes - at, STAGE_BYTES);
-		NCCL_CHECK(Recv(own.memory, bytes, ncclChar, p->rank, otp_comm_handle(own.comm), own.stream));
+		NCCL_ISSUE(own.comm,
+			   Recv(own.memory, bytes, ncclChar, p->rank, otp_comm_handle(own.comm), own.stream));
 		down(0, bytes);
 		finish();
 		memcpy((char *)p->memory + at, own.pinned, bytes);
@@ -163,8 +165,8 @@ static void close_all(void)
 static void barrier(void)
 {
 	begin();
-	NCCL_CHECK(AllGather(own.memory + (size_t)own.home.rank * ALIGN, own.memory, ALIGN, ncclChar,
-			     otp_comm_handle(own.comm), own.stream));
+	NCCL_ISSUE(own.comm, AllGather(own.memory + (size_t)own.home.rank * ALIGN, own.memory, ALIGN,
+				       ncclChar, otp_comm_handle(own.comm), own.stream));
 	finish();
 }
 
@@ -270,7 +272,7 @@ static bool connect_all(const otp_meeting *m, otp_error *err)
 	if (!otp_meeting_begin(m, &id, sizeof id, why, sizeof why))
 		return otp_fail_machine(err, "processes", "%s", why);
 	memcpy(text, &id, sizeof text);
-	own.comm = otp_comm_open(text, m->rank, m->size, err);
+	own.comm = otp_comm_open(text, m->rank, m->size, m->seconds, err);
 	return own.comm != NULL;
 }
 

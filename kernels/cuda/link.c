@@ -7,6 +7,8 @@
 struct otp_link {
 	otp_comm *comm;
 	int process, processes;
+	cudaStream_t side;	  /* of sums that begin early */
+	cudaEvent_t begin, ended; /* as far as the device's stream has come; as far as `side` has */
 };
 
 bool otp_link_make_id(char id[OTP_LINK_ID_BYTES], otp_error *err)
@@ -22,24 +24,31 @@ bool otp_link_make_id(char id[OTP_LINK_ID_BYTES], otp_error *err)
 }
 
 bool otp_link_connect(otp_device *d, const char id[OTP_LINK_ID_BYTES], int process, int processes,
-		      otp_error *err)
+		      int seconds, otp_error *err)
 {
 	if (!otp_nccl_load(err))
 		return false;
 	otp_device_enter(d);
-	otp_comm *comm = otp_comm_open(id, process, processes, err);
+	otp_comm *comm = otp_comm_open(id, process, processes, seconds, err);
+	if (comm) {
+		otp_link *l = d->link = otp_calloc(1, sizeof *d->link);
+		*l = (otp_link){.comm = comm, .process = process, .processes = processes};
+		CUDA_CHECK(cudaStreamCreateWithFlags(&l->side, cudaStreamNonBlocking));
+		CUDA_CHECK(cudaEventCreateWithFlags(&l->begin, cudaEventDisableTiming));
+		CUDA_CHECK(cudaEventCreateWithFlags(&l->ended, cudaEventDisableTiming));
+	}
 	otp_device_leave(d);
-	if (!comm)
-		return false;
-	d->link = otp_calloc(1, sizeof *d->link);
-	*d->link = (otp_link){comm, process, processes};
-	return true;
+	return comm != NULL;
 }
 
 void otp_link_close(otp_device *d)
 {
-	if (d->link)
-		otp_comm_close(d->link->comm);
+	if (!d->link)
+		return;
+	otp_comm_close(d->link->comm);
+	CUDA_CHECK(cudaEventDestroy(d->link->begin));
+	CUDA_CHECK(cudaEventDestroy(d->link->ended));
+	CUDA_CHECK(cudaStreamDestroy(d->link->side));
 	otp_free(d->link);
 	d->link = NULL;
 }
@@ -94,7 +103,40 @@ void otp_link_sum(const otp_call *call)
 		NCCL_CHECK(ReduceScatter(d.row, own_columns(&d), d.each, ncclFloat, ncclSum, comm, d.stream));
 	if (d.rest)
 		NCCL_CHECK(Reduce(rest(&d), rest(&d), d.rest, ncclFloat, ncclSum, d.last, comm, d.stream));
-	NCCL_CHECK(GroupEnd());
+	NCCL_ISSUE(d.comm, GroupEnd());
+}
+
+/* Every owner's part of the columns to that owner. */
+static void sum_columns(const deal *d, int64_t begin, int64_t end, cudaStream_t stream)
+{
+	for (int64_t at = begin, stop; at < end; at = stop) {
+		int owner =
+		    d->each && at / (int64_t)d->each < d->last ? (int)(at / (int64_t)d->each) : d->last;
+		stop = (int64_t)d->each * (owner + 1);
+		stop = owner < d->last && stop < end ? stop : end;
+		NCCL_CHECK(Reduce(d->row + at, d->row + at, (size_t)(stop - at), ncclFloat, ncclSum, owner,
+				  otp_comm_handle(d->comm), stream));
+	}
+}
+
+void otp_link_begin_sum(const otp_call *call, const otp_buckets *buckets, int bucket)
+{
+	const otp_link *l = call->device->link;
+	deal d = deal_of(call);
+	CUDA_CHECK(cudaEventRecord(l->begin, d.stream));
+	CUDA_CHECK(cudaStreamWaitEvent(l->side, l->begin, 0));
+	NCCL_CHECK(GroupStart());
+	for (int i = 0; i < buckets->count; i++)
+		if (buckets->columns[i].bucket == bucket)
+			sum_columns(&d, buckets->columns[i].begin, buckets->columns[i].end, l->side);
+	NCCL_ISSUE(d.comm, GroupEnd());
+}
+
+void otp_link_end_sums(const otp_call *call)
+{
+	const otp_link *l = call->device->link;
+	CUDA_CHECK(cudaEventRecord(l->ended, l->side));
+	CUDA_CHECK(cudaStreamWaitEvent(call->device->stream, l->ended, 0));
 }
 
 void otp_link_spread(const otp_call *call)
@@ -108,5 +150,5 @@ void otp_link_spread(const otp_call *call)
 		NCCL_CHECK(AllGather(own_columns(&d), d.row, d.each, ncclFloat, comm, d.stream));
 	if (d.rest)
 		NCCL_CHECK(Broadcast(rest(&d), rest(&d), d.rest, ncclFloat, d.last, comm, d.stream));
-	NCCL_CHECK(GroupEnd());
+	NCCL_ISSUE(d.comm, GroupEnd());
 }

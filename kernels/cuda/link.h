@@ -3,12 +3,13 @@
 #ifndef OTP_CUDA_LINK_H
 #define OTP_CUDA_LINK_H
 
+#include "buckets.h"
 #include "cuda/device.h"
 
 /* As otp_backend says. */
 bool otp_link_make_id(char id[OTP_LINK_ID_BYTES], otp_error *err);
 bool otp_link_connect(otp_device *device, const char id[OTP_LINK_ID_BYTES], int process, int processes,
-		      otp_error *err);
+		      int seconds, otp_error *err);
 void otp_link_close(otp_device *device);
 /* After a wait for the device: never returns where another process ended. */
 void otp_link_heed(void);
@@ -16,6 +17,11 @@ void otp_link_heed(void);
  * columns. Where there is no link, nothing. */
 void otp_link_sum(const otp_call *call);
 void otp_link_spread(const otp_call *call);
+/* Of a call that otp_link_sum would do: the sum of one bucket's columns, in a stream that waits for what the
+ * device's has so far; the device's stream waits for all that began so. Bits are those of otp_link_sum, where
+ * NCCL adds in a ring. */
+void otp_link_begin_sum(const otp_call *call, const otp_buckets *buckets, int bucket);
+void otp_link_end_sums(const otp_call *call);
 /* The version of NCCL that connects, as text that begins with ", "; empty: none. */
 void otp_link_describe(char *text, size_t bytes);
 

@@ -2,14 +2,25 @@
 #ifndef OTP_CLI_BENCH_CALLS_H
 #define OTP_CLI_BENCH_CALLS_H
 
+#include "buckets.h"
 #include "cli/json.h"
 #include "engine/engine.h"
 #include "graph/launch_count.h"
+
+/* Columns of the gradient that processes would sum together, and what is left of the backward pass when the
+ * last of them is there (buckets.h). */
+typedef struct otp_bench_bucket {
+	int64_t columns;
+	otp_launches left; /* bytes: of all but products */
+	double left_flops;
+} otp_bench_bucket;
 
 typedef struct otp_bench_count {
 	otp_launches launches, by_op[OTP_OP_COUNT];
 	otp_work least; /* of the same calls, were each one launch that moves what it must */
 	double updated; /* weights, each of them once */
+	otp_bench_bucket buckets[OTP_MOST_BUCKETS];
+	int bucket_count; /* 0: the gradient is of several parts */
 } otp_bench_count;
 
 /* By kind of step; all three are counted. */

@@ -20,8 +20,9 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 		"translate a file, a folder or a data set, K samples of the plan for each input")            \
 	COMMAND(export,                                                                                      \
 		"export MODEL INPUT OUT --for fid [--target T] [--count N] [--samples K] [--seed S] "        \
-		"[--overwrite]",                                                                             \
-		"write evaluation samples that FID tools accept: flat PNG folders, arr_0 npz, manifest")     \
+		"[--overwrite], or export MODEL OUT --for onnx|safetensors [--overwrite]",                   \
+		"evaluation samples that FID tools accept (flat PNG folders, arr_0 npz, manifest), or the "  \
+		"generator for other programs")                                                              \
 	COMMAND(eval, "eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",                 \
 		"measure transport cost, target distance, diversity and faithfulness")                       \
 	COMMAND(verify,                                                                                      \

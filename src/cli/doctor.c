@@ -149,12 +149,15 @@ static void print_text(const otp_doctor *d)
 		       e->info.stored ? e->info.stored : "");
 		(images ? print_pictures : print_vectors)(e);
 		for (int i = 0; i < d->case_count; i++)
-			if (d->cases[i].set == s)
+			if (otp_doctor_place(&d->cases[i]) == s)
 				print_case(d, &d->cases[i]);
 	}
-	for (int i = 0; i < d->case_count; i++)
-		if (d->cases[i].set < 0)
+	for (int i = 0, told = 0; i < d->case_count; i++)
+		if (otp_doctor_place(&d->cases[i]) == OTP_BETWEEN) {
+			if (!told++)
+				puts("between them:");
 			print_case(d, &d->cases[i]);
+		}
 	if (d->case_count == 0)
 		puts("nothing is wrong");
 }
@@ -249,7 +252,7 @@ static void print_json(const otp_doctor *d)
 		}
 		cJSON *cases = cJSON_AddArrayToObject(o, "cases");
 		for (int i = 0; i < d->case_count; i++)
-			if (d->cases[i].set == (between ? -1 : s))
+			if (otp_doctor_place(&d->cases[i]) == (between ? OTP_BETWEEN : s))
 				cJSON_AddItemToArray(cases, json_of_case(d, &d->cases[i]));
 		otp_json_print(o);
 	}

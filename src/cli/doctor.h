@@ -15,14 +15,14 @@ typedef enum otp_gravity {
 	OTP_GRAVITY_WRONG    /* training would fail or learn nothing */
 } otp_gravity;
 
-enum { OTP_EXAMPLES = 8, OTP_DOCTOR_SETS = OTP_EXAMINE_SETS };
+enum { OTP_EXAMPLES = 8, OTP_DOCTOR_SETS = OTP_EXAMINE_SETS, OTP_BETWEEN = -1 };
 
 typedef struct otp_case {
 	otp_gravity gravity;
 	const char *key;
 	int64_t count;
 	char *found, *done; /* "12 pictures have alpha", "it is laid over white" */
-	int set;	    /* whose samples the examples are; -1: none's */
+	int set;	    /* whose samples the examples are; OTP_BETWEEN: none's */
 	int64_t examples[OTP_EXAMPLES];
 	int example_count;
 	int with; /* set of which each example is like a picture, which is shown beside it; -1: none */
@@ -51,6 +51,8 @@ typedef struct otp_doctor {
 /* Every case of the sets, each alone and between them. */
 void otp_doctor_judge(otp_doctor *d);
 void otp_doctor_free_cases(otp_doctor *d);
+/* Set under which a case is told; OTP_BETWEEN: it lies between two sets. */
+int otp_doctor_place(const otp_case *c);
 /* What example i of a case is shown beside, and of which set it is; NULL: nothing. */
 const otp_examinee *otp_doctor_partner(const otp_doctor *d, const otp_case *c, int i, int64_t *sample);
 /* Its page says this near its top, by which a page is known. */

@@ -17,6 +17,7 @@ static const char style[] =
     ".wrong{border-color:#b8400a}.case p{margin:0}.done{color:#666}"
     ".row{display:flex;flex-wrap:wrap;gap:12px;margin:8px 0}figure{margin:0;max-width:240px}"
     "figure img{height:auto;max-height:112px;background:#eee;vertical-align:bottom}"
+    "figure img+img{margin-left:3px}"
     "figcaption{font-size:12px;color:#666;overflow-wrap:anywhere}\n";
 
 static void print(FILE *f, const char *before, const char *text, const char *after)
@@ -74,12 +75,20 @@ static void print_examples(FILE *f, const otp_doctor *d, const otp_case *c)
 	fputs("</div>\n", f);
 }
 
-static void print_cases(FILE *f, const otp_doctor *d, int set)
+static bool has_cases(const otp_doctor *d, int place)
+{
+	for (int i = 0; i < d->case_count; i++)
+		if (otp_doctor_place(&d->cases[i]) == place)
+			return true;
+	return false;
+}
+
+static void print_cases(FILE *f, const otp_doctor *d, int place)
 {
 	static const char *const classes[] = {"note", "warning", "wrong"};
 	for (int i = 0; i < d->case_count; i++) {
 		const otp_case *c = &d->cases[i];
-		if (c->set != set)
+		if (otp_doctor_place(c) != place)
 			continue;
 		fprintf(f, "<div class=\"case %s\">", classes[c->gravity]);
 		print(f, "<p>", c->found, "</p>");
@@ -96,11 +105,14 @@ static void print_facts(FILE *f, const otp_examinee *e)
 	otp_doctor_counts n = otp_doctor_count(e);
 	fprintf(f, "<p class=\"facts\">%lld %s, ", (long long)e->usable,
 		e->info.kind == OTP_DATA_IMAGES ? "pictures" : "vectors");
-	if (e->info.kind == OTP_DATA_IMAGES)
-		fprintf(f, "widths %d to %d, heights %d to %d, %lld in grey, %lld in colour", s->w_min,
-			s->w_max, s->h_min, s->h_max, (long long)n.grey, (long long)n.colour);
-	else
+	if (e->info.kind == OTP_DATA_VECTORS)
 		fprintf(f, "%d values each", e->info.c);
+	else if (s->w_min == s->w_max && s->h_min == s->h_max)
+		fprintf(f, "%d x %d (width x height)", s->w_max, s->h_max);
+	else
+		fprintf(f, "widths %d to %d, heights %d to %d", s->w_min, s->w_max, s->h_min, s->h_max);
+	if (e->info.kind == OTP_DATA_IMAGES)
+		fprintf(f, ", %lld in grey, %lld in colour", (long long)n.grey, (long long)n.colour);
 	fprintf(f, "; %s</p>\n", e->info.format);
 }
 
@@ -120,9 +132,9 @@ bool otp_doctor_write_page(const otp_doctor *d, const char *path, otp_error *err
 		print_facts(f, &d->sets[s]);
 		print_cases(f, d, s);
 	}
-	if (d->set_count > 1) {
+	if (has_cases(d, OTP_BETWEEN)) {
 		fputs("<h2>Between them</h2>\n", f);
-		print_cases(f, d, -1);
+		print_cases(f, d, OTP_BETWEEN);
 	}
 	fputs("</body></html>\n", f);
 	fclose(f);

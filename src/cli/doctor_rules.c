@@ -46,6 +46,8 @@ void otp_doctor_free_cases(otp_doctor *d)
 	d->case_count = 0;
 }
 
+int otp_doctor_place(const otp_case *c) { return c->with >= 0 && c->with != c->set ? OTP_BETWEEN : c->set; }
+
 const otp_examinee *otp_doctor_partner(const otp_doctor *d, const otp_case *c, int i, int64_t *sample)
 {
 	int64_t number = d->sets[c->set].pictures.prints[c->examples[i]].like;
@@ -255,6 +257,17 @@ static void judge_pictures(otp_doctor *d, int set)
 
 /* ---- how many ------------------------------------------------------------------------------ */
 
+/* Samples that are equal to an earlier one. */
+static int64_t count_copies(const otp_examinee *e)
+{
+	int64_t count = 0;
+	if (e->info.kind == OTP_DATA_VECTORS)
+		return e->columns.copies;
+	for (int64_t i = 0; i < e->pictures.count; i++)
+		count += (e->pictures.prints[i].flags & OTP_PRINT_COPY) != 0;
+	return count;
+}
+
 static void judge_count(otp_doctor *d, int set)
 {
 	const otp_examinee *e = &d->sets[set];
@@ -267,6 +280,9 @@ static void judge_count(otp_doctor *d, int set)
 	else if (n == 1 && !e->test)
 		say(add(d, OTP_GRAVITY_WRONG, "one", -1, n), "a law needs more than one sample",
 		    "only one %s", what);
+	else if (n - count_copies(e) == 1 && !e->test)
+		say(add(d, OTP_GRAVITY_WRONG, "one", -1, n), "a law needs more than one sample",
+		    "all %lld %s are equal", n, what);
 	else if (n < FEW && !e->test)
 		say(add(d, OTP_GRAVITY_WARNING, "few", -1, n),
 		    "a network learns so few by heart: get more, or stop early and look at held-out ones",

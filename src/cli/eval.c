@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/opened.h"
+#include "core/log.h"
 #include "train/evaluate.h"
 #include "train/summary.h"
 
@@ -50,6 +51,17 @@ static otp_dataset *open_data(otp_opened *m, options *o, const char *spec, otp_s
 	return d;
 }
 
+/* Where the targets are what limits it. */
+static void say_count(const otp_dataset *source, const otp_dataset *target, int64_t asked, int64_t measured)
+{
+	otp_dataset_info x = otp_dataset_describe(source), y = otp_dataset_describe(target);
+	int64_t inputs = x.count && x.count < asked ? x.count : asked;
+	if (measured < inputs)
+		otp_log("%lld of %lld inputs are measured: the %lld targets of %s are halved, and their "
+			"halves compared for the floor",
+			(long long)measured, (long long)inputs, (long long)y.count, y.spec);
+}
+
 /* The law of the outputs, against the target's. */
 static bool measure_law(otp_opened *m, options *o, const otp_dataset *source, const otp_evaluate_options *how,
 			otp_figures *figures, otp_error *err)
@@ -60,8 +72,10 @@ static bool measure_law(otp_opened *m, options *o, const otp_dataset *source, co
 	otp_evaluation e;
 	otp_dataset *target = open_data(m, o, o->target, OTP_TARGET, err);
 	bool ok = target && otp_evaluate(m->t.sampler, source, target, &counted, &e, err);
-	if (ok)
+	if (ok) {
+		say_count(source, target, counted.n, e.n);
 		otp_evaluation_figures(&e, figures);
+	}
 	return ok;
 }
 

@@ -1,7 +1,8 @@
-/* export: evaluation samples as FID tools want them. Generated and reference
- * side each as a flat folder of 3-channel PNGs and as arr_0 of an npz. */
+/* export: a model for programs that are not otplan (export_model.c), or evaluation samples as FID tools want
+ * them. Generated and reference side each as a flat folder of 3-channel PNGs and as arr_0 of an npz. */
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "cli/export.h"
 #include "cli/opened.h"
 #include "cli/together.h"
 #include "core/file.h"
@@ -329,7 +330,9 @@ static int export_in(otp_group *group, int argc, char **argv, otp_error *err)
 {
 	options o = {.purpose = "", .samples = 1, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
-	    {"for", OTP_ARG_TEXT, &o.purpose, 0, 0, "fid: what the samples are for"},
+	    {"for", OTP_ARG_TEXT, &o.purpose, 0, 0,
+	     "fid: evaluation samples, flat PNG folders and arr_0 npz; onnx: what the model computes; "
+	     "safetensors: its weights"},
 	    {"target", OTP_ARG_TEXT, &o.target, 0, 0,
 	     "reference data set; default: what the model was trained towards"},
 	    {"count", OTP_ARG_INT, &o.count, 1, 100000000,
@@ -341,17 +344,30 @@ static int export_in(otp_group *group, int argc, char **argv, otp_error *err)
 	    {"overwrite", OTP_ARG_FLAG, &o.overwrite, 0, 0,
 	     "replace files that are there, also such as otplan did not make"},
 	};
-	const char *words[3];
+	otp_command_line line = {
+	    .args = args,
+	    .arg_count = sizeof args / sizeof *args,
+	    .usage = "otplan export MODEL INPUT OUT --for fid, or MODEL OUT --for onnx|safetensors",
+	    .least_words = 2,
+	    .most_words = 3};
 	job j = {.o = &o};
-	bool ok = otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 3,
-				 "otplan export MODEL INPUT OUT --for fid [--overwrite]", err);
-	if (ok && strcmp(o.purpose, "fid") != 0)
-		ok = otp_fail(err, "--for", "'%s', expected fid", o.purpose);
+	bool ok = otp_args_read(argc, argv, &line, err), file = otp_export_takes(o.purpose);
+	if (ok && !file && strcmp(o.purpose, "fid") != 0)
+		ok = otp_fail(err, "--for", "'%s', expected fid, onnx or safetensors", o.purpose);
+	if (ok && line.word_count != (file ? 2 : 3))
+		ok = otp_fail(err, "usage", "%s", line.usage);
+	if (ok && file && (o.target || o.count || o.samples != 1))
+		ok = otp_fail(err, "--for",
+			      "%s writes the model: --target, --count and --samples are of --for fid",
+			      o.purpose);
 	if (!otp_group_agree(group, ok, err))
 		return err->exit_code;
-	j.model = words[0];
-	j.input = words[1];
-	j.out = words[2];
+	j.model = line.words[0];
+	j.out = line.words[line.word_count - 1];
+	if (file)
+		return otp_group_leads(group) ? otp_export_model(j.model, j.out, o.purpose, o.overwrite, err)
+					      : 0;
+	j.input = line.words[1];
 	return run(&j, group, argc, argv, err);
 }
 

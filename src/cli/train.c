@@ -59,9 +59,12 @@ static void say_choice(const otp_session *s, const otp_config *said)
 	if (image && !otp_config_said(said, "image-size") &&
 	    (v->h_min != s->arch.h || v->h_max != s->arch.h || v->w_min != s->arch.w ||
 	     v->w_max != s->arch.w))
-		otp_log("pictures of %dx%d%s are trained as %dx%d pixels (--image-size for another size)",
+		otp_log("pictures of %dx%d%s are trained as %dx%d pixels%s (--image-size for another size)",
 			v->w_max, v->h_max, v->h_min < v->h_max || v->w_min < v->w_max ? " and less" : "",
-			s->arch.w, s->arch.h);
+			s->arch.w, s->arch.h,
+			v->w_max < s->arch.w || v->h_max < s->arch.h
+			    ? ", enlarged: that adds time, and no detail"
+			    : "");
 }
 
 /* The run's folder is this process's from here on, before anything in it is touched: temporaries there are

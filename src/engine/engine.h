@@ -98,6 +98,8 @@ void otp_engine_collect(otp_engine *e, otp_network network, float *state); /* pr
 void otp_engine_deal(otp_engine *e, otp_network network, const float *state);
 /* The whole average to process 0, which draws from it. */
 void otp_engine_collect_average(otp_engine *e);
+/* Copies that average, `elements` floats, to the host: process 0 alone, after it was collected. */
+void otp_engine_read_average(otp_engine *e, float *average);
 /* The samples of a batch that this process computes: these alone it needs on the host. */
 void otp_engine_slice(const otp_engine *e, int *first, int *count);
 /* The gradient that the last step of this network's update used, `elements` floats. */

@@ -23,6 +23,12 @@ static int own_blocks(const otp_engine *e, otp_network n)
 	return otp_process_block(e->params[n]->elements, 1, otp_group_size(group_of(e)));
 }
 
+/* Whether every process computes one part, and all parts are as large. */
+static bool are_alike(const otp_engine *e)
+{
+	return e->cut.parts == e->cut.blocks && e->cut.batch % e->cut.parts == 0;
+}
+
 /* The gradient's own columns, of all processes', and the squares of all columns. */
 static void add_squares(const otp_engine *e, otp_graph *g, otp_network n)
 {
@@ -30,7 +36,7 @@ static void add_squares(const otp_engine *e, otp_graph *g, otp_network n)
 	int64_t base = squares_base(e, n);
 	if (is_linked(e))
 		otp_output(otp_reduce_scatter(view_grads(e, g, n), (int64_t)each * OTP_NORM_COLUMNS,
-					      own_parts(e) == 0),
+					      own_parts(e) == 0, are_alike(e)),
 			   otp_grads_span(n), 0);
 	otp_output(otp_squares(view_grads(e, g, n)), SPAN_GUARD, base);
 	if (is_linked(e))

@@ -40,7 +40,7 @@ bool otp_runtime_open(const char *device, int local, const char *precision, int 
 	return true;
 }
 
-bool otp_runtime_connect(otp_runtime *runtime, otp_error *err)
+bool otp_runtime_connect(otp_runtime *runtime, int seconds, otp_error *err)
 {
 	otp_group *g = runtime->group;
 	const otp_backend *b = runtime->backend;
@@ -51,7 +51,7 @@ bool otp_runtime_connect(otp_runtime *runtime, otp_error *err)
 	if (!otp_group_agree(g, made, err))
 		return false;
 	otp_group_broadcast(g, id, sizeof id);
-	bool connected = b->connect(runtime->device, id, otp_group_rank(g), otp_group_size(g), err);
+	bool connected = b->connect(runtime->device, id, otp_group_rank(g), otp_group_size(g), seconds, err);
 	return otp_group_agree(g, connected, err);
 }
 

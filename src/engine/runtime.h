@@ -20,8 +20,9 @@ typedef struct otp_runtime {
 /* local: of several processes on this machine, which one opens it: with a GPU each, one after another. */
 bool otp_runtime_open(const char *device, int local, const char *precision, int threads, otp_runtime *runtime,
 		      otp_error *err);
-/* The device with those of the group's other processes, where the backend has such. All agree on an error. */
-bool otp_runtime_connect(otp_runtime *runtime, otp_error *err);
+/* The device with those of the group's other processes, where the backend has such. They wait so long for
+ * each other. All agree on an error. */
+bool otp_runtime_connect(otp_runtime *runtime, int seconds, otp_error *err);
 /* What precision auto means where a device computes in bfloat16: that for pictures, float32 for points. */
 otp_precision otp_precision_settled(otp_precision asked, bool vectors, bool narrow);
 /* Settles auto. On a CPU a trained model is used in float32, so that outputs do not depend on which CPU it

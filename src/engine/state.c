@@ -157,6 +157,17 @@ void otp_engine_collect_average(otp_engine *e)
 	otp_sharing_collect(group_of(e), average, average, 1, columns);
 }
 
+void otp_engine_read_average(otp_engine *e, float *average)
+{
+	const otp_runtime *at = e->runtime;
+	int64_t base;
+	char *memory = otp_engine_average(e, &base);
+	at->backend->wait(at->device);
+	at->backend->download(at->device, average, OTP_F32,
+			      memory + (size_t)base * at->backend->element_bytes[OTP_F32],
+			      e->params[OTP_TRANSPORT]->elements);
+}
+
 void otp_engine_slice(const otp_engine *e, int *first, int *count)
 {
 	*first = otp_cut_sample(&e->cut, otp_cut_part(&e->cut, e->first_block));

@@ -452,9 +452,13 @@ otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_node *
 	return otp_node_new(OTP_OP_adam, attr, in, 4);
 }
 
-otp_node *otp_reduce_scatter(otp_node *x, int64_t each, bool empty)
+otp_node *otp_reduce_scatter(otp_node *x, int64_t each, bool empty, bool alike)
 {
-	return node1(OTP_OP_reduce_scatter, (otp_attr){.deal = {each, empty}}, x);
+	otp_attr attr = NONE; /* all of its bytes: attributes are compared */
+	attr.deal.each = each;
+	attr.deal.empty = empty;
+	attr.deal.alike = alike;
+	return node1(OTP_OP_reduce_scatter, attr, x);
 }
 
 otp_node *otp_all_gather(otp_node *x, int64_t each)

@@ -125,8 +125,9 @@ otp_node *otp_squares(otp_node *grads);
 /* kind: which row of the guard; times: how many times its median is still believed. */
 otp_node *otp_guard(otp_node *guard, otp_node *squares, otp_node *hyper, int kind, float times);
 otp_node *otp_adam(otp_node *state, otp_node *grads, otp_node *hyper, otp_node *guard, otp_attr attr);
-/* each: columns of a process's own, the last has the rest; empty: x counts as zeros. */
-otp_node *otp_reduce_scatter(otp_node *x, int64_t each, bool empty);
+/* each: columns of a process's own, the last has the rest; empty: x counts as zeros; alike: every process has
+ * the same calls before this one, so that the sum may begin with what is there. */
+otp_node *otp_reduce_scatter(otp_node *x, int64_t each, bool empty, bool alike);
 otp_node *otp_all_gather(otp_node *x, int64_t each);
 
 /* d y / d wrt[i] for a one-element y, as nodes (NULL where y does not depend

@@ -114,6 +114,7 @@ typedef union otp_attr {
 	struct {
 		int64_t each; /* columns of a process's own, one behind the other; the last has the rest */
 		bool empty;   /* reduce_scatter: x holds nothing and counts as zeros */
+		bool alike;   /* reduce_scatter: every process has the same calls before it */
 	} deal;
 } otp_attr;
 
@@ -245,10 +246,11 @@ typedef struct otp_backend {
 	    otp_device *device); /* bytes beside the host's memory; 0: it computes in that */
 	/* Devices of several processes, one each, over which reduce_scatter and all_gather then work. NULL:
 	 * the backend's memory is the host's, and whoever connects hosts connects it. `id` is made by process
-	 * 0 and the same everywhere. False: an error, and there is no connection. */
+	 * 0 and the same everywhere. False: an error, and there is no connection; so where others have not
+	 * come after so many seconds. */
 	bool (*make_id)(char id[OTP_LINK_ID_BYTES], otp_error *err);
 	bool (*connect)(otp_device *device, const char id[OTP_LINK_ID_BYTES], int process, int processes,
-			otp_error *err);
+			int seconds, otp_error *err);
 	int (*count)(void); /* of devices; NULL: there is but one */
 	int (*workers)(otp_device *device,
 		       int asked);	  /* how many workers share the device: asked (0: cores), or 1 */

@@ -22,6 +22,7 @@ struct otp_program {
 	size_t scratch_bytes;
 	bool scratch_expected;
 	bool planned; /* measured alone: no node has memory */
+	bool listed;  /* and addresses made up for what lies in spans, by which it can be told apart */
 	void *spans[OTP_MAX_SPANS];
 	otp_rounded rounded[OTP_MAX_SPANS];
 	void *token;	   /* the backend's captured form of the calls */
@@ -31,6 +32,9 @@ struct otp_program {
 static void *node_data(const otp_program *p, const otp_node *node)
 {
 	const otp_node *owner = otp_graph_node(p->graph, p->plan->place[node->id].root);
+	if (p->listed && owner->span != OTP_SPAN_NONE)
+		return (char *)(((uintptr_t)owner->span + 1) << 40) +
+		       (size_t)owner->span_offset * p->backend->element_bytes[p->plan->place[owner->id].type];
 	if (p->planned)
 		return NULL;
 	if (owner->span != OTP_SPAN_NONE) {
@@ -422,7 +426,7 @@ void otp_program_list(const otp_backend *backend, const otp_graph *g, otp_progra
 		      otp_see_call *see, void *context)
 {
 	otp_program *p = begin(backend, NULL, g, NULL, options);
-	p->planned = true;
+	p->planned = p->listed = true;
 	add_calls(p, options);
 	for (int i = 0; i < p->call_count; i++)
 		see(context, &p->calls[i]);

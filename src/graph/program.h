@@ -69,7 +69,8 @@ otp_program_size otp_program_measure(const otp_program *p);
 otp_program_size otp_program_plan(const otp_backend *backend, otp_device *device, const otp_graph *g,
 				  otp_program_options options);
 
-/* The calls of such a program, without memory, in order: for those who count. */
+/* The calls of such a program, without memory, in order: for those who count. Tensors in spans have made-up
+ * addresses, all others NULL. */
 typedef void otp_see_call(void *context, const otp_call *call);
 void otp_program_list(const otp_backend *backend, const otp_graph *g, otp_program_options options,
 		      otp_see_call *see, void *context);

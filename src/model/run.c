@@ -54,7 +54,7 @@ static bool refuse_steps(const char *run, const char *folder, otp_error *err)
  * 0. */
 bool otp_run_may_begin(const char *run, otp_error *err)
 {
-	static const char *const LATER[] = {"model.h5", "report.html", "curves.svg"};
+	static const char *const LATER[] = {"model.h5", "model-best.h5", "report.html", "curves.svg"};
 	struct stat info;
 	if (stat(run, &info) == 0 ? !S_ISDIR(info.st_mode) : errno == ENOTDIR)
 		return otp_fail(err, run, "folder cannot be made: it, or what it lies in, is a file");
@@ -111,8 +111,8 @@ int otp_run_checkpoints(const char *run, int64_t **steps, otp_error *err)
  * theirs. */
 static bool is_temporary(const char *name, bool own_folder)
 {
-	static const char *const OURS[] = {"config.ini", "summary.json", "model.h5", "report.html",
-					   "curves.svg"};
+	static const char *const OURS[] = {"config.ini",    "summary.json", "model.h5",
+					   "model-best.h5", "report.html",  "curves.svg"};
 	const char *mark = strstr(name, ".tmp-");
 	if (!mark || mark[5] < '0' || mark[5] > '9')
 		return false;

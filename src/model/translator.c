@@ -1,73 +1,33 @@
 #include "model/translator.h"
 #include "core/file.h"
 #include "core/memory.h"
+#include "model/generator.h"
 #include "pictures/luminance.h"
 #include "model/run.h"
 
 #include <string.h>
-#include <sys/stat.h>
 #include <xxhash.h>
-
-/* A row of weights in the layout of t->params; the facts are read before. */
-static float *average_of(const otp_translator *t, const char *path, otp_error *err)
-{
-	const otp_stored *s = &t->facts;
-	int64_t elements = t->params->elements;
-	if (!s->state[OTP_TRANSPORT])
-		return otp_model_read_weights(path, t->params, err);
-	if (s->elements[OTP_TRANSPORT] != elements) {
-		otp_fail(err, path, "holds a generator of %lld values, its architecture has %lld",
-			 (long long)s->elements[OTP_TRANSPORT], (long long)elements);
-		return NULL;
-	}
-	float *row = otp_calloc((size_t)elements, sizeof *row);
-	memcpy(row, s->state[OTP_TRANSPORT] + OTP_ROW_EMA * elements, (size_t)elements * sizeof *row);
-	return row;
-}
-
-static bool read_facts(otp_translator *t, const char *path, otp_error *err)
-{
-	otp_stored_kind kind;
-	struct stat file;
-	if (!otp_stored_identify(path, &kind, err))
-		return false;
-	if (kind == OTP_STORED_MODEL)
-		return otp_model_read(path, &t->facts, err);
-	size_t bytes = stat(path, &file) == 0 ? 2 * (size_t)file.st_size : 0;
-	if (!otp_memory_can_have(bytes))
-		return otp_fail_memory(err, path, bytes, "a checkpoint", otp_memory_available());
-	return otp_checkpoint_read(path, &t->facts, err) &&
-	       (t->facts.sigma >= 0 ||
-		otp_fail(err, path,
-			 "is a checkpoint of format version 1, which does not say its sigma; "
-			 "expected the run's model.h5"));
-}
 
 static bool load(otp_translator *t, const char *path, otp_error *err)
 {
-	if (!read_facts(t, path, err))
+	otp_generator read;
+	if (!otp_generator_read(path, &read, err))
 		return false;
+	t->facts = read.facts;
+	t->params = read.params;
 	t->arch = t->facts.arch;
 	otp_runtime_settle(t->runtime, t->arch.vectors, OTP_RUNTIME_TRANSLATES);
 	t->preprocessing = otp_stored_preprocessing(&t->facts);
 	const otp_runtime *at = t->runtime;
-	t->params = otp_sample_params(&t->arch);
 	size_t bytes = (size_t)t->params->elements * at->backend->element_bytes[OTP_F32];
 	t->weights = at->backend->alloc(at->device, bytes);
-	if (!t->weights)
-		return otp_backend_fail_memory(at->backend, at->device, bytes, "the generator's weights",
-					       err);
-	float *row = average_of(t, path, err);
-	if (!row)
-		return false;
-	at->backend->upload(at->device, t->weights, OTP_F32, row, t->params->elements);
-	at->backend->wait(at->device);
-	otp_free(row);
-	for (otp_network n = 0; n < OTP_NETWORKS; n++) { /* training's alone from here on */
-		otp_free(t->facts.state[n]);
-		t->facts.state[n] = NULL;
+	if (t->weights) {
+		at->backend->upload(at->device, t->weights, OTP_F32, read.row, t->params->elements);
+		at->backend->wait(at->device);
 	}
-	return true;
+	otp_free(read.row);
+	return t->weights ||
+	       otp_backend_fail_memory(at->backend, at->device, bytes, "the generator's weights", err);
 }
 
 /* What the translator works with: the sampler's programs, and inputs for one round of it. */
@@ -89,13 +49,8 @@ bool otp_translator_open(const char *path, otp_runtime *runtime, otp_translator 
 {
 	memset(t, 0, sizeof *t);
 	t->runtime = runtime;
-	t->path = otp_file_is_folder(path) ? otp_run_path(path, "model.h5") : otp_strdup(path);
-	bool folder = strcmp(t->path, path) != 0, there = !folder || otp_file_exists(t->path);
-	if (!there)
-		otp_fail(
-		    err, path,
-		    "has no model.h5 in it, expected a run that has written one, a model or a checkpoint");
-	bool ok = there && load(t, t->path, err) && make_sampler(t, err);
+	t->path = otp_generator_path(path, err);
+	bool ok = t->path && load(t, t->path, err) && make_sampler(t, err);
 	if (!ok)
 		otp_translator_close(t);
 	return ok;

@@ -178,9 +178,12 @@ otp_node *otp_param_group_rows(otp_builder *b, otp_param_group group, int column
 	otp_shape rows = otp_shape4(1, 1, (int)(p->group_elements[group] / columns), columns);
 	OTP_ASSERT(p->arranged && otp_shape_count(rows) == p->group_elements[group],
 		   "a group that is no matrix");
+	static const char *const NAMES[OTP_PARAM_GROUPS] = {[OTP_PARAM_STYLE_WEIGHT] = "styles.weight",
+							    [OTP_PARAM_STYLE_BIAS] = "styles.bias",
+							    [OTP_PARAM_STYLE_CONSTANT] = "styles.constant"};
 	if (!b->groups[group])
 		b->groups[group] =
-		    otp_view(b->graph, "group", b->span, b->base + p->group_offset[group], rows);
+		    otp_view(b->graph, NAMES[group], b->span, b->base + p->group_offset[group], rows);
 	return b->groups[group];
 }
 

@@ -25,6 +25,11 @@ otp_metrics otp_metrics_at(int64_t step)
 	return m;
 }
 
+double otp_metrics_distance(const otp_metrics *m)
+{
+	return isfinite(m->patch_distance) ? m->patch_distance : m->target_distance;
+}
+
 const char *otp_verdict_name(otp_verdict v)
 {
 	static const char *const names[] = {

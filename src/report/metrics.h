@@ -73,6 +73,8 @@ typedef struct otp_metrics {
 
 /* A record of that step with everything unmeasured. */
 otp_metrics otp_metrics_at(int64_t step);
+/* The distance from the targets that judges a step: of patches where there are pictures, else of the law. */
+double otp_metrics_distance(const otp_metrics *m);
 
 typedef struct otp_metrics_log otp_metrics_log;
 

@@ -52,8 +52,7 @@ static void add_distance(char *line, size_t room, const otp_metrics *m)
 	if (isfinite(floor))
 		snprintf(least, sizeof least, " (floor %.3g)", floor);
 	snprintf(fmt, sizeof fmt, "%%.3g%s%s", when, least);
-	add_figure(line, room, patches ? "patch_distance" : "target_distance", fmt,
-		   patches ? m->patch_distance : m->target_distance);
+	add_figure(line, room, patches ? "patch_distance" : "target_distance", fmt, otp_metrics_distance(m));
 }
 
 void otp_progress_line(const otp_metrics *m, int64_t steps, double seconds_left, int columns, char *line,

@@ -208,10 +208,13 @@ static void print_bytes(const char *name, size_t bytes, const char *meaning)
 	printf("  %-11s %12s  %s\n", name, otp_bytes_text(bytes, text), meaning);
 }
 
+/* No picture is decoded for a plan: of files it tells how many there are, not how many can be read. */
 static void print_side(const char *name, const otp_dataset_info *info)
 {
 	char count[OTP_COUNT_TEXT];
-	printf("%-11s %s (%s, %s)\n", name, info->spec, info->format, otp_session_count(info, count));
+	bool files = info->count && !info->stored;
+	printf("%-11s %s (%s, %s%s)\n", name, info->spec, info->format, otp_session_count(info, count),
+	       files ? " as listed" : "");
 }
 
 static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budget *b)
@@ -289,7 +292,9 @@ void otp_budget_print(const otp_session *s, otp_runtime *runtime, const otp_budg
 	printf("disk\n");
 	snprintf(text, sizeof text, "%d of them (--keep)", s->config.keep);
 	print_bytes("checkpoints", b->checkpoint * (size_t)s->config.keep, text);
-	print_bytes("model", b->model, "");
+	bool best = otp_session_holds_out(s);
+	print_bytes(best ? "models" : "model", (best ? 2 : 1) * b->model,
+		    best ? "model.h5 and model-best.h5" : "");
 	if (b->device_free)
 		print_total("device", b->device_peak, b->device_free);
 	print_total("memory", b->host_peak, b->host_free);

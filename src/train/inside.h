@@ -46,6 +46,8 @@ double otp_trainer_time(const otp_trainer *t);
 /* Model and checkpoint of this step. False with t->trouble where the state is not finite, else with t->err.
  */
 bool otp_trainer_save(otp_trainer *t);
+/* RUN/model-best.h5, whose sigma is this step's. */
+bool otp_trainer_save_best(otp_trainer *t);
 /* Goes on from the newest checkpoint, if one is `found`. */
 bool otp_trainer_restore(otp_trainer *t, bool *found);
 

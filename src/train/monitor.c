@@ -327,6 +327,17 @@ void otp_monitor_look(otp_monitor *m, otp_metrics *row)
 	announce(m, before, row->verdicts);
 }
 
+bool otp_monitor_found_best(const otp_monitor *m, int64_t step)
+{
+	if (m->count == 0 || m->history[m->count - 1].step != step)
+		return false;
+	double now = otp_metrics_distance(&m->history[m->count - 1]);
+	for (size_t i = 0; i + 1 < m->count; i++)
+		if (!(now < otp_metrics_distance(&m->history[i])))
+			return false;
+	return isfinite(now);
+}
+
 /* ---- set-up ---- */
 
 static size_t values_of(const otp_arch *a) { return (size_t)a->h * (size_t)a->w * (size_t)a->c; }

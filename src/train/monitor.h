@@ -29,6 +29,10 @@ void otp_monitor_forget(otp_monitor *m, int64_t step);
  * else repeats the last figures, and says which verdicts appear or clear. */
 void otp_monitor_look(otp_monitor *m, otp_metrics *row);
 
+/* Whether the last look measured, and found the least distance of the run so far: of patches where there are
+ * pictures, else of the law. */
+bool otp_monitor_found_best(const otp_monitor *m, int64_t step);
+
 /* Steps between measurements: a function of the settings alone. */
 int otp_monitor_every(const otp_config *c, bool vectors);
 

@@ -138,7 +138,7 @@ bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp
 {
 	if (!otp_group_agree(group, open_device(c, group, runtime, err), err))
 		return false;
-	if (!otp_runtime_connect(runtime, err))
+	if (!otp_runtime_connect(runtime, c->process_timeout, err))
 		return false;
 	otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS);
 	c->precision = runtime->precision;

@@ -119,6 +119,21 @@ bool otp_trainer_save(otp_trainer *t)
 	return ok;
 }
 
+bool otp_trainer_save_best(otp_trainer *t)
+{
+	const otp_params *params = otp_engine_params(t->game.engine, OTP_TRANSPORT);
+	otp_stored s = facts(t);
+	s.sigma = otp_settings_sigma(t->config, t->game.step);
+	float *average = otp_calloc((size_t)params->elements, sizeof *average);
+	otp_engine_read_average(t->game.engine, average);
+	char *path = otp_run_path(t->config->out, "model-best.h5");
+	bool ok = otp_model_write(path, &s, params, average, t->err);
+	otp_free(path);
+	otp_free(average);
+	otp_stored_free(&s);
+	return ok;
+}
+
 static bool check_data(const otp_dataset *set, const otp_data_facts *stored, const char *path, otp_error *err)
 {
 	const char *spec = otp_dataset_describe(set).spec;

@@ -16,6 +16,7 @@ static double asked_at; /* written once, before `asked` */
 
 static double deadline; /* 0: none */
 static double last_step_at, longest_step, longest_save, longest_picture;
+static double keep_s, last_save_at;
 
 static void on_signal(int number)
 {
@@ -54,16 +55,21 @@ void otp_stop_listen(double limit_s)
 		take(SIGHUP);
 }
 
-void otp_stop_begin(void)
+void otp_stop_begin(double keep)
 {
 	training = 1;
-	last_step_at = otp_seconds();
+	keep_s = keep;
+	last_step_at = last_save_at = otp_seconds();
 	longest_step = 0;
 }
 
 void otp_stop_end(void) { training = 0; }
 
-void otp_stop_saved(double seconds) { longest_save = fmax(longest_save, seconds); }
+void otp_stop_saved(double seconds)
+{
+	longest_save = fmax(longest_save, seconds);
+	last_save_at = otp_seconds();
+}
 
 void otp_stop_pictured(double seconds) { longest_picture = fmax(longest_picture, seconds); }
 
@@ -78,10 +84,11 @@ static otp_wish own_wish(void)
 	/* A checkpoint and the pages, which are smaller. */
 	if (deadline > 0 && now + longest_step + 1.5 * longest_picture + 2.5 * longest_save > deadline)
 		return OTP_WISH_TIME_UP;
-	if (!save_asked)
-		return OTP_WISH_NONE;
-	save_asked = 0;
-	return OTP_WISH_SAVE;
+	if (save_asked) {
+		save_asked = 0;
+		return OTP_WISH_SAVE;
+	}
+	return keep_s > 0 && now - last_save_at > keep_s ? OTP_WISH_KEEP : OTP_WISH_NONE;
 }
 
 /* Of several processes, what any wishes all do: the number of its signal comes along. */

@@ -476,7 +476,22 @@ static bool evaluate(const otp_session *s, otp_runtime *runtime, otp_figures *f,
 	return ok;
 }
 
-/* The verdict of a run that lies on disk. */
+/* The model of an earlier step that was nearer to the targets than the last, by the monitor's batch. */
+static void print_best(const char *run, const otp_metrics *rows, size_t count)
+{
+	size_t best = 0;
+	char *path = otp_run_path(run, "model-best.h5");
+	for (size_t i = 1; i < count; i++)
+		if (otp_metrics_distance(&rows[i]) < otp_metrics_distance(&rows[best]))
+			best = i;
+	if (best + 1 < count && otp_file_exists(path))
+		printf("best     %s: step %lld, distance %.3g on the monitor's samples, %.3g at the end\n",
+		       path, (long long)rows[best].step, otp_metrics_distance(&rows[best]),
+		       otp_metrics_distance(&rows[count - 1]));
+	otp_free(path);
+}
+
+/* The verdict of a run that lies on disk, and its best model. */
 static void print_verdict(const char *run)
 {
 	page *p = otp_calloc(1, sizeof *p);
@@ -485,6 +500,7 @@ static void print_verdict(const char *run)
 	if (read_run(p, run, &ignored)) {
 		otp_verdicts_say(&p->config, p->vectors, p->rows, p->measured, text, sizeof text);
 		printf("verdict  %s\n", text);
+		print_best(run, p->rows, p->measured);
 	}
 	cJSON_Delete(p->summary);
 	otp_free(p->all);

@@ -61,7 +61,9 @@ static bool note_row(otp_trainer *t)
 	otp_monitor_look(t->monitor, &t->row);
 	t->looked_s = otp_seconds() - began;
 	otp_progress_show(t->progress, &t->row);
-	return otp_metrics_append(t->metrics, &t->row, t->err);
+	return otp_metrics_append(t->metrics, &t->row, t->err) &&
+	       (!otp_session_holds_out(t->session) || !otp_monitor_found_best(t->monitor, t->game.step) ||
+		otp_trainer_save_best(t));
 }
 
 /* The only place where training waits for the device, beside files. */
@@ -149,8 +151,11 @@ static bool heed(otp_trainer *t, otp_train_outcome *end)
 	otp_wish wish = otp_stop_wish(otp_trainer_group(t));
 	if (wish == OTP_WISH_NONE || t->game.step == t->config->steps)
 		return true;
-	if (!goes_on(t, otp_trainer_save_picture(t) && otp_trainer_save(t)))
+	bool pictured = wish != OTP_WISH_KEEP;
+	if (!goes_on(t, (!pictured || otp_trainer_save_picture(t)) && otp_trainer_save(t)))
 		return false;
+	if (wish == OTP_WISH_KEEP)
+		return true;
 	if (wish == OTP_WISH_SAVE) {
 		otp_log("picture and checkpoint of step %lld were asked for", (long long)t->game.step);
 		return true;
@@ -213,7 +218,7 @@ static void tell_time(otp_trainer *t)
 static otp_train_outcome train_steps(otp_trainer *t)
 {
 	otp_train_outcome end = OTP_TRAIN_FAILED;
-	otp_stop_begin();
+	otp_stop_begin(60 * t->config->snapshot_minutes);
 	if ((t->game.step == 0 && !save_beginning(t)) || !otp_trainer_by_lead(t, otp_trainer_save_targets))
 		return OTP_TRAIN_FAILED;
 	t->paced_from = t->game.step;

@@ -95,6 +95,10 @@ found fid 3
 cp good/1.png one/upright.png
 exits 2 doctor one
 complains 'more than one sample'
+cp good/1.png one/again.png
+cp good/1.png one/thrice.png
+exits 2 doctor one
+complains 'all 3 pictures are equal'
 mkdir none
 refuses 2 'holds no' doctor none
 cut_to good/3.png none/3.png 100
@@ -107,6 +111,10 @@ says '50 pictures'
 title "two sets"
 exits 0 doctor good bad --json
 found shared 120
+exits 0 doctor good bad --out pair.html
+says '^between them:$'
+grep -q '<h2>Between them</h2>' pair.html || fail "the page has no place for what is shared"
+! grep -q '<h2>Between' page.html || fail "an empty heading"
 exits 2 doctor good good
 complains 'same set'
 "$PROBE" vectors points.npy 300 3
@@ -140,7 +148,7 @@ says '^lay/train_b: 2 pictures'
 says '^lay/val/B: 2 pictures'
 rm -r lay/train_b
 refuses 2 'has no folder trainB' doctor lay
-for letter in A B C; do cp good/7.png letters/$letter; done
+cp good/7.png letters/A; cp good/7.png letters/B; cp good/8.png letters/C
 exits 0 doctor letters
 says '^letters: 3 pictures'
 

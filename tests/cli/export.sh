@@ -49,3 +49,32 @@ exits 0 export grey synth:digits grey-out --for fid --count 4
 size 16 16 3 grey-out/generated/*.png grey-out/reference/*.png
 files grey-out/generated 00000{0,1,2,3}.png
 files grey-out/reference 00000{0,1,2,3}.png
+
+title "the model itself, for other programs"
+does export colour model.onnx --for onnx
+says '^exported step 6, [0-9]* weights, sigma 0.1: model.onnx$'
+grep -aq 'ConvTranspose' model.onnx || fail "no graph"
+cp model.onnx first.onnx
+does export colour/model.h5 model.onnx --for onnx # its own output
+same first.onnx model.onnx
+last=$(find colour/checkpoints -name 'step-*.h5' | sort | tail -n 1)
+does export "$last" model.onnx --for onnx # whose average model.h5 is
+same first.onnx model.onnx
+does export colour weights.safetensors --for safetensors
+head -c 400 weights.safetensors | grep -aq '"__metadata__":{"program":"otplan' || fail "no header"
+echo mine >kept.onnx
+refuses 2 'overwrite' export colour kept.onnx --for onnx
+[[ $(<kept.onnx) == mine ]] || fail "another's file was replaced"
+does export colour kept.onnx --for onnx --overwrite
+refuses 2 'ends with .onnx' export colour model.h5 --for onnx
+refuses 2 'fid, onnx or safetensors' export colour a b --for torch
+refuses 2 'MODEL OUT --for onnx' export colour inputs model.onnx --for onnx
+refuses 2 'of --for fid' export colour model.onnx --for onnx --count 3
+refuses 2 'no model.h5' export inputs other.onnx --for onnx
+cp colour/model.h5 cut.h5
+truncate -s 3000 cut.h5
+exits 2 export cut.h5 other.onnx --for onnx
+missing other.onnx
+"$PROBE" vectors points.npy 64 3
+does train --source points.npy --target points.npy "${points[@]}" --out points
+does export points points.onnx --for onnx

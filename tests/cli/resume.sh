@@ -40,6 +40,7 @@ equal_states() {
 equal_runs() {
 	from=2 equal_states "$1" "$2"
 	same "$1/model.h5" "$2/model.h5"
+	if [[ -e $1/model-best.h5 ]]; then same "$1/model-best.h5" "$2/model-best.h5"; else missing "$2/model-best.h5"; fi
 }
 
 # The last record of each step that both kinds of run log, without times.

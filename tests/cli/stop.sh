@@ -103,6 +103,21 @@ amid run
 kill -s INT $pid
 ends 130
 
+title "a checkpoint by the clock: a killed run loses minutes, whatever --snapshot-every says"
+rm -rf run
+begin "${long[@]}" --snapshot-minutes 0.005 --out run
+while kill -0 $pid 2>/dev/null && [[ $(newest run) == *step-0000000.h5 || ! -e run/model.h5 ]]; do sleep 0.02; done
+kill -s KILL $pid
+ends 137
+does info run
+begin --resume --snapshot-minutes 0 --out run
+was=$(newest run)
+amid run
+sleep 0.5
+[[ $(newest run) == "$was" ]] || fail "a checkpoint that nobody asked for"
+kill -s TERM $pid
+ends 143
+
 title "nohup's promise is kept"
 rm -rf run
 (

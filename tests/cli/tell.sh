@@ -85,6 +85,9 @@ does bench "${images[@]}" --calls
 says '^potential + R1 .*[0-9]'
 does bench --preset 64 --batch 64 --precision bf16 --calls --json
 json out preset=64 batch=64 transport potential potential_r1
+for key in calls small_calls gb weights tflop least_calls least_gb; do
+	[[ $(grep -o "\"$key\":" out | wc -l) -ge 3 ]] || fail "no $key of each kind of step"
+done
 
 title "help"
 does --version

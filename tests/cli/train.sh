@@ -4,7 +4,7 @@
 
 title "a run leaves what it promises"
 does train "${digits[@]}" "${images[@]}" --sample-every 3 --snapshot-every 2 --log-every 2 --out run
-files run config.ini summary.json metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-000000{3,6}.png \
+files run config.ini summary.json metrics.jsonl log.txt model.h5 model-best.h5 report.html curves.svg samples/step-000000{3,6}.png \
 	samples/targets.png \
 	checkpoints/step-000000{2,4,6}.h5
 json run/metrics.jsonl step verdicts time_s sigma loss_potential loss_transport cost r1 lr_g lr_d potential_gap \
@@ -50,6 +50,20 @@ same run/samples/step-0000006.png twin/samples/step-0000006.png
 does train "${digits[@]}" "${images[@]}" --seed 2 --out other
 differ run/model.h5 other/model.h5
 
+title "the best model: the measured step that is nearest to held-out targets"
+same {run,twin}/model-best.h5
+does train "${digits[@]}" "${images[@]}" --steps 900 --sample-every 900 --lr-g 3e-3 --lr-d 3e-3 --out long
+cp out said
+measured='"measured_at":\([0-9]*\),.*"patch_distance":\([0-9.e-]*\),.*'
+best=$(sed -n "s/^{\"step\":\([0-9]*\),.*$measured/\1 \2 \3/p" long/metrics.jsonl | awk '$1 == $2 && (!n++ || $3 < least) {least = $3; at = $1} END {print at}')
+does info long/model-best.h5
+says "^step  *$best$"
+[[ $best == 900 ]] || grep -q "^best  *long/model-best.h5: step $best," said || fail "the end does not name it"
+does translate long/model-best.h5 'synth:digits?limit=4' best.npy
+does pack 'synth:digits?limit=20' handful.h5
+does train --source handful.h5 --target handful.h5 "${images[@]}" --out none
+missing none/model-best.h5
+
 title "config.ini read back is the same configuration"
 does train --config run/config.ini --out again
 same run/model.h5 again/model.h5
@@ -66,7 +80,7 @@ same run/model.h5 alias/model.h5
 
 title "vectors"
 does train "${lines[@]}" "${points[@]}" --out points
-files points config.ini summary.json metrics.jsonl log.txt model.h5 report.html curves.svg samples/step-0000006.png \
+files points config.ini summary.json metrics.jsonl log.txt model.h5 model-best.h5 report.html curves.svg samples/step-0000006.png \
 	checkpoints/step-0000006.h5
 "$PROBE" vectors three.npy 40 3
 "$PROBE" vectors three.h5 40 3

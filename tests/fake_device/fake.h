@@ -7,13 +7,12 @@
  * NaN and is out of the host's reach; what CUDA forbids ends the program with
  * OTP_FAKE_EXIT and a line, what CUDA refuses is refused.
  *
- *   OTPLAN_FAKE_ORDER    late (as late as may be), early (at once), or a seed: now and then
- *   OTPLAN_FAKE_FAIL     NAME:N[,...] refuses the N-th call of a function; NAME:N+ those after it, too.
- * Beside functions: launch, of kernels; captured, any work in a capture; plan, building one; compile,
- * building one that is compiled; text, building one of its text.
- *   OTPLAN_FAKE_MEMORY   bytes of device memory; 4 GB
- *   OTPLAN_FAKE_SLOW     1: what is compiled takes long, so that it is not chosen
- *   OTPLAN_FAKE_WORKSPACE  bytes that engines on tensor cores want; 5000
+ *   OTPLAN_FAKE_ORDER    late (as late as may be), early (at once), a seed: now and then, or stream:N: that
+ * of the N-th stream to be made at once (from 0 on), all else as late as may be OTPLAN_FAKE_FAIL NAME:N[,...]
+ * refuses the N-th call of a function; NAME:N+ those after it, too. Beside functions: launch, of kernels;
+ * captured, any work in a capture; plan, building one; compile, building one that is compiled; text, building
+ * one of its text. OTPLAN_FAKE_MEMORY   bytes of device memory; 4 GB OTPLAN_FAKE_SLOW     1: what is compiled
+ * takes long, so that it is not chosen OTPLAN_FAKE_WORKSPACE  bytes that engines on tensor cores want; 5000
  */
 #ifndef OTP_FAKE_H
 #define OTP_FAKE_H

@@ -6,7 +6,11 @@
  * waits for. What NCCL leaves undefined ends the program: processes whose calls, counts or types differ,
  * memory that is not the device's, communicators that are left.
  *
+ * Communicators do not block: whoever calls has to ask, some times, until what was begun is done; nothing is
+ * issued before, and no other call may come between.
+ *
  *   OTPLAN_FAKE_SILENT  1: NCCL notices nothing of a process that ended, as over NVLink
+ *   OTPLAN_FAKE_ABSENT  the process of this number never comes to the others
  */
 #include "fake_device/fake.h"
 
@@ -25,7 +29,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-enum { MOST_RANKS = 8, BOX_BYTES = 1 << 16, MOST_OPS = 4096, PATH = 120 };
+enum { MOST_RANKS = 8, BOX_BYTES = 1 << 16, MOST_OPS = 256, PATH = 120 };
 
 /* One process's next bytes for another. */
 typedef struct box {
@@ -57,9 +61,12 @@ struct ncclComm {
 	char path[PATH];
 	int rank, size;
 	_Atomic long begun; /* collectives whose turn has come */
-	_Atomic bool aborted, failed, leaves;
-	pthread_t helper;
+	_Atomic bool aborted, failed, leaves, there;
+	pthread_t caller, helper;
+	_Atomic int asked; /* how often, since something was begun; DONE: nothing is */
+	bool finalized;
 };
+enum { DONE = 3 };
 
 static void nap(void)
 {
@@ -86,7 +93,7 @@ typedef struct op {
 typedef struct group {
 	ncclComm_t comm;
 	cudaStream_t stream;
-	op ops[MOST_RANKS * 4];
+	op ops[MOST_OPS];
 	int count;
 } group;
 
@@ -195,9 +202,9 @@ static void run_ways(ncclComm_t c, way *ways, int count)
 /* ---- collectives as ways ---- */
 
 typedef struct plan {
-	way ways[MOST_RANKS * MOST_RANKS * 4];
+	way ways[MOST_RANKS * MOST_OPS * 2];
 	int count;
-	char *parts[MOST_RANKS * 4]; /* of a reduction: what the others sent, by op, `size` of them */
+	char *parts[MOST_OPS]; /* of a reduction: what the others sent, by op, `size` of them */
 } plan;
 
 static void add(plan *p, const op *o, bool sends, int peer, const char *memory)
@@ -314,6 +321,20 @@ static void *help(void *argument)
 
 /* ---- issuing ---- */
 
+static void check_settled(ncclComm_t c)
+{
+	if (c->asked < DONE)
+		otp_fake_forbid("NCCL is called while what it began before is in progress");
+}
+
+static ncclResult_t begin(ncclComm_t c)
+{
+	check_settled(c);
+	c->asked = 0;
+	c->caller = pthread_self();
+	return ncclInProgress;
+}
+
 static ncclResult_t issue(void)
 {
 	static bool loaded; /* connections are made by the first call of all */
@@ -342,11 +363,12 @@ static ncclResult_t take(ncclComm_t c, cudaStream_t stream, op o, size_t from_pa
 		return ncclInvalidArgument;
 	if (pending.count && (pending.comm != c || pending.stream != stream))
 		otp_fake_forbid("a group of NCCL's calls is over two communicators or streams");
-	OTP_ASSERT(pending.count < MOST_RANKS * 4, "fake device: too many of NCCL's calls at once");
+	OTP_ASSERT(pending.count < MOST_OPS, "fake device: too many of NCCL's calls at once");
+	check_settled(c);
 	pending.comm = c;
 	pending.stream = stream;
 	pending.ops[pending.count++] = o;
-	return depth ? ncclSuccess : issue();
+	return depth ? ncclSuccess : begin(c);
 }
 
 /* The header's have no prototype. */
@@ -366,7 +388,10 @@ EXPORTED ncclResult_t ncclGroupEnd(void)
 		return ncclInvalidUsage;
 	if (--depth > 0 || !pending.count)
 		return ncclSuccess;
-	return call.refused ? ncclInternalError : issue();
+	if (!call.refused)
+		return begin(pending.comm);
+	pending.count = 0;
+	return ncclInternalError;
 }
 
 EXPORTED ncclResult_t ncclReduceScatter(const void *from, void *to, size_t count, ncclDataType_t type,
@@ -465,14 +490,23 @@ static room *enter(const char *path)
 
 static bool may_begin(void)
 {
-	otp_fake_call call __attribute__((cleanup(otp_fake_leave))) = otp_fake_enter("ncclCommInitRank");
+	otp_fake_call call __attribute__((cleanup(otp_fake_leave))) =
+	    otp_fake_enter("ncclCommInitRankConfig");
 	if (!call.refused)
 		otp_fake_count(OTP_FAKE_COMMUNICATOR, 1);
 	return !call.refused;
 }
 
-EXPORTED ncclResult_t ncclCommInitRank(ncclComm_t *comm, int size, ncclUniqueId id, int rank)
+static bool is_absent(int rank)
 {
+	const char *absent = getenv("OTPLAN_FAKE_ABSENT");
+	return absent && atoi(absent) == rank;
+}
+
+EXPORTED ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id, int rank,
+					     ncclConfig_t *config)
+{
+	OTP_ASSERT(config->blocking == 0, "fake device: a communicator that blocks is not imitated");
 	if (size > MOST_RANKS || rank < 0 || rank >= size || !may_begin()) {
 		unlink(id.internal);
 		return ncclInvalidArgument;
@@ -482,19 +516,26 @@ EXPORTED ncclResult_t ncclCommInitRank(ncclComm_t *comm, int size, ncclUniqueId 
 	c->room = enter(c->path);
 	c->rank = rank;
 	c->size = size;
+	c->asked = DONE;
 	if (!c->room) {
 		otp_free(c);
 		return ncclSystemError;
 	}
 	c->room->pids[rank] = (int)getpid();
-	c->room->come++;
-	while (c->room->come < size) /* as NCCL does */
-		nap();
-	if (rank == 0)
+	c->room->come += !is_absent(rank);
+	*comm = c;
+	return ncclInProgress;
+}
+
+/* Whether all have come. */
+static bool has_met(ncclComm_t c)
+{
+	if (c->there || c->room->come < c->size)
+		return c->there;
+	if (c->rank == 0)
 		unlink(c->path);
 	OTP_ASSERT(pthread_create(&c->helper, NULL, help, c) == 0, "fake device: no thread");
-	*comm = c;
-	return ncclSuccess;
+	return c->there = true;
 }
 
 static void finish(void)
@@ -504,8 +545,16 @@ static void finish(void)
 	otp_fake_count(OTP_FAKE_COMMUNICATOR, -1);
 }
 
+EXPORTED ncclResult_t ncclCommFinalize(ncclComm_t c)
+{
+	c->finalized = true;
+	return begin(c);
+}
+
 EXPORTED ncclResult_t ncclCommDestroy(ncclComm_t c)
 {
+	check_settled(c);
+	OTP_ASSERT(c->finalized, "fake device: a communicator is destroyed before it is finalized");
 	finish();
 	c->leaves = true;
 	pthread_join(c->helper, NULL);
@@ -518,11 +567,34 @@ EXPORTED ncclResult_t ncclCommDestroy(ncclComm_t c)
 EXPORTED ncclResult_t ncclCommAbort(ncclComm_t c)
 {
 	c->aborted = true;
+	if (!c->there)
+		unlink(c->path);
 	return ncclSuccess;
 }
 
+/* Once more of what the calling thread began; then it is issued. */
+static ncclResult_t go_on(ncclComm_t c)
+{
+	if (!pthread_equal(c->caller, pthread_self()))
+		return ncclInProgress;
+	if (c->asked + 1 < DONE) {
+		c->asked++;
+		return ncclInProgress;
+	}
+	OTP_FAKE_CALL;
+	ncclResult_t status = pending.count ? issue() : ncclSuccess;
+	c->asked = DONE;
+	return status;
+}
+
+/* Without the lock, unless there is something to be issued: whoever has it may wait for another process. */
 EXPORTED ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *state)
 {
-	*state = c->failed ? ncclRemoteError : ncclSuccess;
+	if (c->failed)
+		*state = ncclRemoteError;
+	else if (!has_met(c))
+		*state = ncclInProgress;
+	else
+		*state = c->asked < DONE ? go_on(c) : ncclSuccess;
 	return ncclSuccess;
 }

@@ -1,5 +1,6 @@
 /* stream.c: streams, events, captures and graphs. Work runs when somebody waits
- * for it, and then only what must have run by then. */
+ * for it, and then only what must have run by then. What was captured out of several streams is launched into
+ * as many again, so that nothing but events orders it. */
 #include "fake_device/fake.h"
 
 #include <pthread.h>
@@ -10,6 +11,12 @@
 typedef struct shared_work {
 	otp_fake_work work;
 	int users;
+	/* A wait instead: for so much of what was ever issued to a stream, or, in a capture, of what was
+	 * captured of one, by its lane. */
+	bool waits;
+	cudaStream_t stream; /* NULL: it is gone, and all it had is done */
+	int lane;
+	uint64_t ticket;
 } shared_work;
 
 typedef struct list {
@@ -23,10 +30,16 @@ struct CUstream_st {
 	size_t begun;	       /* of the queue; what is before has run */
 	uint64_t issued, done; /* ever */
 	double clock_ms;
+	int number; /* in the order of making, for OTPLAN_FAKE_ORDER */
 	bool capturing, broken;
 	pthread_t capturer;
+	cudaStream_t origin; /* where the capture began */
+	int lane;	     /* of the capture: 0 is where it began */
 	list captured;
+	uint64_t waited; /* so much of it others wait for */
 };
+
+enum { MOST_LANES = 4 };
 
 struct CUevent_st {
 	int users; /* its owner, and records that have not run */
@@ -37,10 +50,13 @@ struct CUevent_st {
 };
 
 struct CUgraph_st {
-	list work;
+	list work[MOST_LANES];
+	int numbers[MOST_LANES], lanes;
 };
 struct CUgraphExec_st {
-	list work;
+	list work[MOST_LANES];
+	cudaStream_t streams[MOST_LANES]; /* its own, but for the first lane's */
+	int lanes;
 };
 
 static struct CUstream_st *streams;
@@ -84,15 +100,26 @@ static list copy_of(const list *l)
 
 /* ---- running ---- */
 
+static void run_until(cudaStream_t s, uint64_t ticket);
+
+static void run_one(cudaStream_t s, shared_work *w)
+{
+	if (w->waits && w->stream)
+		run_until(w->stream, w->ticket);
+	if (w->waits)
+		return;
+	otp_fake_open_memory(w->work.what);
+	s->clock_ms += (double)w->work.taken_ms;
+	w->work.run(w->work.argument);
+}
+
 static void run_until(cudaStream_t s, uint64_t ticket)
 {
 	if (s->done >= ticket)
 		return;
 	while (s->done < ticket) {
 		shared_work *w = s->queue.at[s->begun++];
-		otp_fake_open_memory(w->work.what);
-		s->clock_ms += (double)w->work.taken_ms;
-		w->work.run(w->work.argument);
+		run_one(s, w);
 		s->done++;
 		drop(w);
 	}
@@ -130,7 +157,8 @@ static void run_early(cudaStream_t s)
 		order = order ? order : "late";
 		random = strtoull(order, NULL, 10);
 	}
-	if (strcmp(order, "early") == 0)
+	bool swift = strncmp(order, "stream:", 7) == 0 && atoi(order + 7) == s->number;
+	if (swift || strcmp(order, "early") == 0)
 		finish(s);
 	if (!random)
 		return;
@@ -143,7 +171,6 @@ static void enqueue(cudaStream_t s, shared_work *w)
 {
 	append(&s->queue, w);
 	s->issued++;
-	run_early(s);
 }
 
 /* ---- captures ---- */
@@ -182,6 +209,8 @@ bool otp_fake_issue(cudaStream_t s, otp_fake_work work, bool *loaded)
 	else
 		enqueue(s, w);
 	drop(w);
+	if (!s->capturing)
+		run_early(s);
 	return !forbidden;
 }
 
@@ -193,27 +222,74 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mo
 	s->capturing = true;
 	s->broken = false;
 	s->capturer = pthread_self();
+	s->origin = s;
+	s->lane = 0;
 	return cudaSuccess;
+}
+
+/* The next lane of the capture that `from` is in. */
+static void join_capture(cudaStream_t s, cudaStream_t from)
+{
+	int lanes = 0;
+	for (cudaStream_t other = streams; other; other = other->next)
+		lanes += other->capturing && other->origin == from->origin;
+	OTP_ASSERT(lanes < MOST_LANES, "fake device: a capture of more than %d streams", MOST_LANES);
+	s->capturing = true;
+	s->broken = from->broken;
+	s->capturer = from->capturer;
+	s->origin = from->origin;
+	s->lane = lanes;
+}
+
+/* Takes what was captured; whether all of it is sound, and all streams have come back to the first. */
+static cudaError_t end_lane(cudaStream_t s, cudaGraph_t graph)
+{
+	cudaError_t status = s->broken					? cudaErrorStreamCaptureInvalidated
+			     : s->lane && s->waited < s->captured.count ? cudaErrorStreamCaptureUnjoined
+									: cudaSuccess;
+	graph->work[s->lane] = s->captured;
+	graph->numbers[s->lane] = s->number;
+	graph->lanes++;
+	s->captured = (list){0};
+	s->waited = 0;
+	s->capturing = false;
+	return status;
+}
+
+static void clear_lanes(list *work, int lanes)
+{
+	for (int lane = 0; lane < lanes; lane++)
+		clear(&work[lane]);
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
 {
 	OTP_FAKE_CALL;
 	*graph = NULL;
-	if (!s->capturing)
+	if (!s->capturing || s->origin != s)
 		return otp_fake_fail(cudaErrorIllegalState);
-	s->capturing = false;
-	if (s->broken || call.refused)
-		clear(&s->captured);
-	if (s->broken)
-		return otp_fake_fail(cudaErrorStreamCaptureInvalidated);
-	if (call.refused)
-		return otp_fake_fail(cudaErrorStreamCaptureUnsupported);
-	*graph = otp_calloc(1, sizeof **graph);
-	(*graph)->work = s->captured;
-	s->captured = (list){0};
+	cudaGraph_t made = otp_calloc(1, sizeof *made);
+	cudaError_t status = call.refused ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+	for (cudaStream_t lane = streams; lane; lane = lane->next) {
+		cudaError_t ended = lane->capturing && lane->origin == s ? end_lane(lane, made) : cudaSuccess;
+		status = ended != cudaSuccess ? ended : status;
+	}
+	if (status != cudaSuccess) {
+		clear_lanes(made->work, made->lanes);
+		otp_free(made);
+		return otp_fake_fail(status);
+	}
+	*graph = made;
 	otp_fake_count(OTP_FAKE_GRAPH, 1);
 	return cudaSuccess;
+}
+
+static cudaStream_t new_stream(int number)
+{
+	cudaStream_t s = otp_calloc(1, sizeof *s);
+	s->number = number;
+	s->next = streams;
+	return streams = s;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long flags)
@@ -221,38 +297,82 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph,
 	OTP_FAKE_CALL;
 	if (call.refused || flags)
 		return otp_fake_fail(cudaErrorMemoryAllocation);
-	*executable = otp_calloc(1, sizeof **executable);
-	(*executable)->work = copy_of(&graph->work);
+	cudaGraphExec_t made = *executable = otp_calloc(1, sizeof *made);
+	made->lanes = graph->lanes;
+	for (int lane = 0; lane < graph->lanes; lane++) {
+		made->work[lane] = copy_of(&graph->work[lane]);
+		made->streams[lane] = lane ? new_stream(graph->numbers[lane]) : NULL;
+	}
 	otp_fake_count(OTP_FAKE_EXECUTABLE, 1);
 	return cudaSuccess;
+}
+
+/* A captured wait is for what this launch issues to the other lane's stream. */
+static void launch_one(cudaStream_t s, shared_work *w, cudaStream_t const *lanes, const uint64_t *begins)
+{
+	if (!w->waits) {
+		enqueue(s, w);
+		return;
+	}
+	shared_work *wait = otp_calloc(1, sizeof *wait);
+	*wait = (shared_work){.users = 1, .waits = true, .stream = lanes[w->lane]};
+	wait->ticket = begins[w->lane] + w->ticket;
+	enqueue(s, wait);
+	drop(wait);
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t s)
 {
 	OTP_FAKE_CALL;
+	uint64_t begins[MOST_LANES];
 	if (call.refused)
 		return otp_fake_fail(cudaErrorUnknown);
 	if (s->capturing)
 		otp_fake_forbid("a graph is launched in a capture");
-	for (size_t i = 0; i < executable->work.count; i++)
-		enqueue(s, executable->work.at[i]);
+	executable->streams[0] = s;
+	for (int lane = 0; lane < executable->lanes; lane++)
+		begins[lane] = executable->streams[lane]->issued;
+	for (int lane = 0; lane < executable->lanes; lane++)
+		for (size_t i = 0; i < executable->work[lane].count; i++)
+			launch_one(executable->streams[lane], executable->work[lane].at[i],
+				   executable->streams, begins);
+	for (int lane = executable->lanes - 1; lane >= 0; lane--)
+		run_early(executable->streams[lane]);
 	return cudaSuccess;
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
 	OTP_FAKE_CALL;
-	clear(&graph->work);
+	clear_lanes(graph->work, graph->lanes);
 	otp_free(graph);
 	otp_fake_count(OTP_FAKE_GRAPH, -1);
 	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
+}
+
+static void free_stream(cudaStream_t s)
+{
+	finish(s);
+	clear(&s->captured);
+	otp_free(s->queue.at);
+	struct CUstream_st **at = &streams;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	for (cudaStream_t other = streams; other; other = other->next)
+		for (size_t i = other->begun; i < other->queue.count; i++)
+			if (other->queue.at[i]->stream == s)
+				other->queue.at[i]->stream = NULL;
+	otp_free(s);
 }
 
 /* What was launched of it still runs. */
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
 {
 	OTP_FAKE_CALL;
-	clear(&executable->work);
+	clear_lanes(executable->work, executable->lanes);
+	for (int lane = 1; lane < executable->lanes; lane++)
+		free_stream(executable->streams[lane]);
 	otp_free(executable);
 	otp_fake_count(OTP_FAKE_EXECUTABLE, -1);
 	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
@@ -265,9 +385,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 	OTP_FAKE_CALL;
 	if (call.refused || flags != cudaStreamNonBlocking)
 		return otp_fake_fail(cudaErrorInvalidValue);
-	*s = otp_calloc(1, sizeof **s);
-	(*s)->next = streams;
-	streams = *s;
+	static int made;
+	*s = new_stream(made++);
 	otp_fake_count(OTP_FAKE_STREAM, 1);
 	return cudaSuccess;
 }
@@ -275,14 +394,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
 	OTP_FAKE_CALL;
-	finish(s);
-	clear(&s->captured);
-	otp_free(s->queue.at);
-	struct CUstream_st **at = &streams;
-	while (*at != s)
-		at = &(*at)->next;
-	*at = s->next;
-	otp_free(s);
+	free_stream(s);
 	otp_fake_count(OTP_FAKE_STREAM, -1);
 	return otp_fake_fail(call.refused ? cudaErrorUnknown : cudaSuccess);
 }
@@ -358,9 +470,55 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 	e->users++;
 	e->stream = s;
 	e->captured = s->capturing;
-	e->ticket = s->issued + 1; /* before it is issued: it may run at once */
+	e->ticket = (s->capturing ? s->captured.count : s->issued) + 1; /* before: it may run at once */
 	otp_fake_work work = {"an event", reach_event, release_event, e, 0};
 	return otp_fake_issue(s, work, NULL) ? cudaSuccess : cudaErrorStreamCaptureInvalidated;
+}
+
+/* Whether the stream is to leave out its waits, as OTPLAN_FAKE_DEAF asks. */
+static bool is_deaf(cudaStream_t s)
+{
+	const char *deaf = getenv("OTPLAN_FAKE_DEAF");
+	return deaf && atoi(deaf) == s->number;
+}
+
+/* In a capture: of an event of the same one, whose stream the waiting one joins. */
+static cudaError_t wait_captured(cudaStream_t s, cudaEvent_t e)
+{
+	bool lives = e->captured && e->stream->capturing;
+	if (lives && !s->capturing)
+		join_capture(s, e->stream);
+	if (!lives || s->origin != e->stream->origin) {
+		s->broken = true;
+		return otp_fake_fail(lives ? cudaErrorStreamCaptureMerge : cudaErrorStreamCaptureIsolation);
+	}
+	shared_work *w = otp_calloc(1, sizeof *w);
+	*w = (shared_work){.users = 1, .waits = true, .lane = e->stream->lane};
+	w->ticket = is_deaf(s) ? 0 : e->ticket;
+	append(&s->captured, w);
+	drop(w);
+	if (e->stream->waited < e->ticket && e->stream != s)
+		e->stream->waited = e->ticket;
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags)
+{
+	OTP_FAKE_CALL;
+	if (call.refused || flags)
+		return otp_fake_fail(cudaErrorInvalidValue);
+	if (!e->stream) /* one that was never recorded counts as reached */
+		return cudaSuccess;
+	if (s->capturing || e->captured)
+		return wait_captured(s, e);
+	if (is_deaf(s))
+		return cudaSuccess;
+	shared_work *w = otp_calloc(1, sizeof *w);
+	*w = (shared_work){.users = 1, .waits = true, .stream = e->stream, .ticket = e->ticket};
+	enqueue(s, w);
+	drop(w);
+	run_early(s);
+	return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
