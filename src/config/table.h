@@ -38,6 +38,12 @@ extern const int otp_option_count;
 extern const otp_preset otp_presets[];
 extern const int otp_preset_count;
 
+/* By its key or one of its aliases; NULL: there is none. */
+const otp_option *otp_option_find(const char *key);
+static inline const void *otp_option_field(const otp_config *c, const otp_option *o)
+{
+	return (const char *)c + o->at;
+}
 /* Whether c leaves the option to be settled when a run starts. */
 bool otp_option_is_open(const otp_config *c, const otp_option *o);
 void otp_option_print_value(FILE *f, const otp_config *c, const otp_option *o);
