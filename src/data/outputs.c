@@ -1,34 +1,17 @@
-/* outputs: the plan, its check, and the manifest. */
+/* outputs: the plan, its check, and what becomes of it. */
 #include "data/outputs.h"
 
 #include "core/file.h"
 #include "core/log.h"
+#include "data/manifest.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
-
-#define MANIFEST ".otplan-outputs.jsonl"
-
-/* One output: planned, or a line of the manifest. */
-typedef struct output {
-	char *name, *series;
-	bool done; /* planned: written; of the manifest: removed */
-	uint64_t bytes, digest;
-} output;
-
-typedef struct output_list {
-	output *each;
-	size_t count, room;
-} output_list;
 
 /* A file or folder that is read, whatever it is called. */
 typedef struct input {
@@ -50,8 +33,8 @@ struct otp_outputs {
 	char *folder;
 	bool overwrite;
 	input_list files, folders;
-	output_list planned, known; /* known: of the manifest, by name */
-	const output **by_name;	    /* (planned.count), after the check */
+	otp_made_list planned, known; /* known: of the manifest, by name */
+	const otp_made **by_name;     /* (planned.count), after the check */
 	text_list series, alone;
 	size_t made;
 	double saved_at, save_took; /* seconds */
@@ -59,26 +42,10 @@ struct otp_outputs {
 
 /* ---- lists ------------------------------------------------------------------- */
 
-static void add_output(output_list *l, output o)
-{
-	l->each = otp_grown(l->each, l->count, &l->room, sizeof *l->each);
-	l->each[l->count++] = o;
-}
-
 static void add_text(text_list *l, const char *text)
 {
 	l->each = otp_grown(l->each, l->count, &l->room, sizeof *l->each);
 	l->each[l->count++] = otp_strdup(text);
-}
-
-static void free_outputs(output_list *l)
-{
-	for (size_t i = 0; i < l->count; i++) {
-		otp_free(l->each[i].name);
-		otp_free(l->each[i].series);
-	}
-	otp_free(l->each);
-	*l = (output_list){0};
 }
 
 static void free_texts(text_list *l)
@@ -88,14 +55,9 @@ static void free_texts(text_list *l)
 	otp_free(l->each);
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const output *)a)->name, ((const output *)b)->name);
-}
-
 static int by_planned_name(const void *a, const void *b)
 {
-	return by_name(*(const output *const *)a, *(const output *const *)b);
+	return otp_made_by_name(*(const otp_made *const *)a, *(const otp_made *const *)b);
 }
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -113,15 +75,9 @@ static void sort(void *list, size_t count, size_t each, int (*order)(const void 
 		qsort(list, count, each, order);
 }
 
-static output *find_known(const output_list *l, const char *name)
-{
-	output key = {.name = (char *)name};
-	return l->count ? bsearch(&key, l->each, l->count, sizeof key, by_name) : NULL;
-}
-
 static bool is_planned(const otp_outputs *o, const char *name)
 {
-	const output key = {.name = (char *)name}, *at = &key;
+	const otp_made key = {.name = (char *)name}, *at = &key;
 	return o->planned.count &&
 	       bsearch(&at, o->by_name, o->planned.count, sizeof *o->by_name, by_planned_name);
 }
@@ -235,146 +191,33 @@ bool otp_outputs_outside(const char *folder, const otp_dataset *d, const char *w
 	return ok;
 }
 
-static bool leads_out(const char *name)
-{
-	size_t length = strlen(name);
-	return name[0] == '/' || strcmp(name, "..") == 0 || strncmp(name, "../", 3) == 0 ||
-	       strstr(name, "/../") || (length > 3 && strcmp(name + length - 3, "/..") == 0);
-}
-
 /* ---- manifest ----------------------------------------------------------------- */
 
-/* Size and XXH3 of what a file holds; false, with errno, where it is no file that can be read. */
-static bool digest_file(const char *path, uint64_t *bytes, uint64_t *digest)
-{
-	enum { ROOM = 1 << 16 };
-	struct stat info;
-	ssize_t got = -1;
-	errno = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0)
-		return false;
-	if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
-		char *data = otp_calloc(ROOM, 1);
-		XXH3_state_t *state = XXH3_createState();
-		XXH3_64bits_reset(state);
-		*bytes = 0;
-		while ((got = read(fd, data, ROOM)) > 0 || (got < 0 && errno == EINTR)) {
-			XXH3_64bits_update(state, data, got > 0 ? (size_t)got : 0);
-			*bytes += got > 0 ? (uint64_t)got : 0;
-		}
-		*digest = XXH3_64bits_digest(state);
-		XXH3_freeState(state);
-		otp_free(data);
-	}
-	int why = errno;
-	close(fd);
-	errno = why;
-	return got == 0;
-}
-
-/* Whether it still is what otplan made. A file that cannot be read now may be either: a failure of the
- * machine. */
-static bool compare_known(const char *path, const output *known, bool *unchanged, otp_error *err)
-{
-	struct stat info;
-	uint64_t bytes, digest;
-	*unchanged = false;
-	if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode) || (uint64_t)info.st_size != known->bytes)
-		return true;
-	if (!digest_file(path, &bytes, &digest))
-		return otp_file_fail_read(err, path, errno);
-	*unchanged = bytes == known->bytes && digest == known->digest;
-	return true;
-}
-
-/* A line that is damaged names nothing: what it would have named is then not replaced. */
-static void read_line(const char *line, output_list *out)
-{
-	cJSON *object = cJSON_Parse(line);
-	const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "name")),
-		   *series = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "series")),
-		   *digest = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "xxh3"));
-	const cJSON *bytes = cJSON_GetObjectItemCaseSensitive(object, "bytes");
-	if (name && series && digest && cJSON_IsNumber(bytes) && bytes->valuedouble >= 0 && !leads_out(name))
-		add_output(out, (output){.name = otp_strdup(name),
-					 .series = otp_strdup(series),
-					 .bytes = (uint64_t)bytes->valuedouble,
-					 .digest = strtoull(digest, NULL, 16)});
-	cJSON_Delete(object);
-}
-
-/* Sorted by name; empty where there is no manifest. */
-static bool read_manifest(const otp_outputs *o, output_list *out, otp_error *err)
-{
-	char *path = path_of(o, MANIFEST), *rest = NULL;
-	size_t bytes;
-	bool there = otp_file_exists(path);
-	char *text = there ? otp_file_read(path, &bytes, err) : NULL;
-	for (char *line = text ? strtok_r(text, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
-		read_line(line, out);
-	sort(out->each, out->count, sizeof *out->each, by_name);
-	otp_free(path);
-	otp_free(text);
-	return text || !there;
-}
-
-static char *line_of(const output *x)
-{
-	char digest[20];
-	snprintf(digest, sizeof digest, "%016" PRIx64, x->digest);
-	cJSON *object = cJSON_CreateObject();
-	cJSON_AddStringToObject(object, "name", x->name);
-	cJSON_AddStringToObject(object, "series", x->series);
-	cJSON_AddNumberToObject(object, "bytes", (double)x->bytes);
-	cJSON_AddStringToObject(object, "xxh3", digest);
-	char *line = cJSON_PrintUnformatted(object);
-	cJSON_Delete(object);
-	return line;
-}
-
-static bool write_manifest(const otp_outputs *o, const output_list *lines, otp_error *err)
-{
-	char *path = path_of(o, MANIFEST), *text = NULL;
-	size_t used = 0, room = 0;
-	for (size_t i = 0; i < lines->count; i++) {
-		char *line = line_of(&lines->each[i]);
-		size_t length = strlen(line);
-		while (used + length + 1 > room)
-			text = otp_grown(text, room, &room, 1);
-		memcpy(text + used, line, length);
-		text[used + length] = '\n';
-		used += length + 1;
-		cJSON_free(line);
-	}
-	bool ok = otp_file_write(path, text ? text : "", used, err);
-	otp_free(text);
-	otp_free(path);
-	return ok;
-}
+/* ---- the manifest -------------------------------------------------------------- */
 
 /* What was made since goes into the manifest that lies there now, to which another process may have added. */
 static bool save(otp_outputs *o, otp_error *err)
 {
 	double start = otp_seconds();
-	output_list now = {0}, lines = {0};
-	bool ok = read_manifest(o, &now, err);
+	otp_made_list now = {0}, lines = {0};
+	bool ok = otp_manifest_read(o->folder, &now, err);
 	for (size_t i = 0; i < now.count; i++) {
-		const output key = {.name = now.each[i].name}, *at = &key,
-			     *const *planned = o->planned.count ? bsearch(&at, o->by_name, o->planned.count,
-									  sizeof *o->by_name, by_planned_name)
-								: NULL;
-		const output *known = find_known(&o->known, key.name);
+		const otp_made key = {.name = now.each[i].name}, *at = &key,
+			       *const *planned = o->planned.count
+						     ? bsearch(&at, o->by_name, o->planned.count,
+							       sizeof *o->by_name, by_planned_name)
+						     : NULL;
+		const otp_made *known = otp_made_find(&o->known, key.name);
 		if (!(planned && (*planned)->done) && !(known && known->done))
-			add_output(&lines, now.each[i]);
+			otp_made_add(&lines, now.each[i]);
 	}
 	for (size_t i = 0; i < o->planned.count; i++)
 		if (o->planned.each[i].done)
-			add_output(&lines, o->planned.each[i]);
-	sort(lines.each, lines.count, sizeof *lines.each, by_name);
-	ok = ok && write_manifest(o, &lines, err);
+			otp_made_add(&lines, o->planned.each[i]);
+	sort(lines.each, lines.count, sizeof *lines.each, otp_made_by_name);
+	ok = ok && otp_manifest_write(o->folder, &lines, err);
 	otp_free(lines.each); /* its texts belong to the other lists */
-	free_outputs(&now);
+	otp_made_free(&now);
 	o->saved_at = otp_seconds();
 	o->save_took = o->saved_at - start;
 	return ok;
@@ -397,8 +240,8 @@ void otp_outputs_free(otp_outputs *o)
 		return;
 	otp_free(o->files.each);
 	otp_free(o->folders.each);
-	free_outputs(&o->planned);
-	free_outputs(&o->known);
+	otp_made_free(&o->planned);
+	otp_made_free(&o->known);
 	otp_free(o->by_name);
 	free_texts(&o->series);
 	free_texts(&o->alone);
@@ -408,7 +251,7 @@ void otp_outputs_free(otp_outputs *o)
 
 void otp_outputs_plan(otp_outputs *o, const char *name, const char *series)
 {
-	add_output(&o->planned, (output){.name = otp_strdup(name), .series = otp_strdup(series)});
+	otp_made_add(&o->planned, (otp_made){.name = otp_strdup(name), .series = otp_strdup(series)});
 	otp_outputs_plan_none(o, series);
 }
 
@@ -453,7 +296,7 @@ static bool check_names(const otp_outputs *o, otp_error *err)
 	bool ok = true;
 	for (size_t i = 0; ok && i < o->planned.count; i++) {
 		const char *name = o->by_name[i]->name;
-		if (leads_out(name))
+		if (otp_made_leads_out(name))
 			return otp_fail(err, o->folder, "%s leads out of the folder of outputs", name);
 		if (!check_length(o, name, err))
 			return false;
@@ -510,7 +353,7 @@ static bool check_file(const otp_outputs *o, const char *name, otp_error *err)
 {
 	struct stat info;
 	char *path = path_of(o, name);
-	const output *known = find_known(&o->known, name);
+	const otp_made *known = otp_made_find(&o->known, name);
 	bool ok = true, unchanged = false;
 	if (stat(path, &info) == 0 && is_input(&o->files, &info))
 		ok = otp_fail(err, path, "is the input itself, choose another place for the outputs");
@@ -522,7 +365,7 @@ static bool check_file(const otp_outputs *o, const char *name, otp_error *err)
 		ok = otp_fail(err, path,
 			      "is there and is none of the outputs made here; --overwrite replaces it");
 	else if (!o->overwrite)
-		ok = compare_known(path, known, &unchanged, err) &&
+		ok = otp_made_compare(path, known, &unchanged, err) &&
 		     (unchanged ||
 		      otp_fail(err, path, "was changed since otplan made it; --overwrite replaces it"));
 	otp_free(path);
@@ -530,14 +373,14 @@ static bool check_file(const otp_outputs *o, const char *name, otp_error *err)
 }
 
 /* Made from an input that is translated again, and not to be made now. */
-static bool find_stale(const otp_outputs *o, const output *known, bool *stale, otp_error *err)
+static bool find_stale(const otp_outputs *o, const otp_made *known, bool *stale, otp_error *err)
 {
 	struct stat info;
 	*stale = !is_planned(o, known->name) && has_series(o, known->series);
 	if (!*stale)
 		return true;
 	char *path = path_of(o, known->name);
-	bool ok = compare_known(path, known, stale, err);
+	bool ok = otp_made_compare(path, known, stale, err);
 	*stale = *stale && stat(path, &info) == 0 && !is_input(&o->files, &info);
 	otp_free(path);
 	return ok;
@@ -550,7 +393,7 @@ static bool check_alone(const otp_outputs *o, const char *subfolder, otp_error *
 	bool ok = otp_file_list(path, &there, err);
 	for (int i = 0; ok && i < there.count; i++) {
 		char *name = otp_format("%s/%s", subfolder, there.each[i]->d_name);
-		const output *known = find_known(&o->known, name);
+		const otp_made *known = otp_made_find(&o->known, name);
 		bool stale = false;
 		ok = (!known || find_stale(o, known, &stale, err)) &&
 		     (stale || is_planned(o, name) ||
@@ -566,7 +409,8 @@ static bool check_alone(const otp_outputs *o, const char *subfolder, otp_error *
 bool otp_outputs_check(otp_outputs *o, otp_error *err)
 {
 	sort_all(o);
-	bool ok = check_names(o, err) && check_folders(o, err) && read_manifest(o, &o->known, err);
+	bool ok =
+	    check_names(o, err) && check_folders(o, err) && otp_manifest_read(o->folder, &o->known, err);
 	for (size_t i = 0; ok && i < o->planned.count; i++)
 		ok = check_file(o, o->by_name[i]->name, err);
 	for (size_t i = 0; ok && i < o->alone.count; i++)
@@ -593,7 +437,7 @@ bool otp_outputs_read_back(const otp_outputs *o, size_t i, otp_written *written,
 {
 	char *path = otp_outputs_path(o, i);
 	written->output = i;
-	bool ok = digest_file(path, &written->bytes, &written->digest) ||
+	bool ok = otp_made_digest(path, &written->bytes, &written->digest) ||
 		  otp_fail_machine(err, path, "cannot be read back: %s", strerror(errno));
 	otp_free(path);
 	return ok;
@@ -603,7 +447,7 @@ bool otp_outputs_note(otp_outputs *o, const otp_written *written, otp_error *err
 {
 	/* Now and then, so that a killed process leaves few outputs that nobody knows; at little cost. */
 	const double seconds = 5, share = 20;
-	output *x = &o->planned.each[written->output];
+	otp_made *x = &o->planned.each[written->output];
 	x->bytes = written->bytes;
 	x->digest = written->digest;
 	x->done = true;
@@ -622,7 +466,7 @@ static bool remove_stale(otp_outputs *o, otp_error *err)
 	long long removed = 0;
 	bool ok = true;
 	for (size_t i = 0; ok && i < o->known.count; i++) {
-		output *known = &o->known.each[i];
+		otp_made *known = &o->known.each[i];
 		bool stale;
 		ok = find_stale(o, known, &stale, err);
 		if (!ok || !stale)
