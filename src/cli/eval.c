@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/opened.h"
+#include "cli/together.h"
 #include "core/log.h"
 #include "train/evaluate.h"
 #include "train/summary.h"
@@ -71,7 +72,8 @@ static bool measure_law(otp_opened *m, options *o, const otp_dataset *source, co
 	counted.n = how->n ? how->n : DEFAULT_COUNT;
 	otp_evaluation e;
 	otp_dataset *target = open_data(m, o, o->target, OTP_TARGET, err);
-	bool ok = target && otp_evaluate(m->t.sampler, source, target, &counted, &e, err);
+	bool ok = otp_group_agree(how->group, target != NULL, err) &&
+		  otp_evaluate(m->t.sampler, source, target, &counted, &e, err);
 	if (ok) {
 		say_count(source, target, counted.n, e.n);
 		otp_evaluation_figures(&e, figures);
@@ -85,20 +87,23 @@ static bool measure_map(otp_opened *m, options *o, const otp_dataset *source, co
 {
 	otp_map_error e;
 	otp_dataset *truth = otp_opened_data(m, OTP_TARGET, o->truth, err);
-	bool ok = truth && otp_evaluate_map(m->t.sampler, source, truth, how, &e, err);
+	bool ok = otp_group_agree(how->group, truth != NULL, err) &&
+		  otp_evaluate_map(m->t.sampler, source, truth, how, &e, err);
 	if (ok)
 		otp_map_error_figures(&e, figures);
 	return ok;
 }
 
-static bool measure(otp_opened *m, options *o, otp_error *err)
+static bool measure(otp_opened *m, options *o, const otp_dataset *source, otp_error *err)
 {
-	otp_evaluate_options how = {
-	    .n = o->count, .per_input = o->per_input, .seed = o->seed, .sigma = m->t.facts.sigma};
+	otp_evaluate_options how = {.n = o->count,
+				    .per_input = o->per_input,
+				    .seed = o->seed,
+				    .sigma = m->t.facts.sigma,
+				    .group = m->runtime.group};
 	otp_figure list[OTP_MAX_FIGURES];
 	otp_figures figures = {.each = list};
-	otp_dataset *source = open_data(m, o, o->source, OTP_SOURCE, err);
-	bool ok = source != NULL;
+	bool ok = true;
 	if (o->target || !o->truth)
 		ok = ok && measure_law(m, o, source, &how, &figures, err);
 	if (o->truth)
@@ -108,7 +113,7 @@ static bool measure(otp_opened *m, options *o, otp_error *err)
 	return ok;
 }
 
-int otp_command_eval(int argc, char **argv, otp_error *err)
+static int eval_in(otp_group *group, int argc, char **argv, otp_error *err)
 {
 	options o = {.per_input = 512, .seed = 1, .device = "auto"};
 	const otp_arg args[] = {
@@ -128,12 +133,21 @@ int otp_command_eval(int argc, char **argv, otp_error *err)
 	    {"json", OTP_ARG_FLAG, &o.json, 0, 0, "one object instead of a table"},
 	};
 	const char *words[1];
-	if (!otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
-			    "otplan eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",
-			    err))
+	bool ok =
+	    otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
+			   "otplan eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]", err);
+	if (!otp_group_agree(group, ok, err))
 		return err->exit_code;
 	otp_opened m;
-	if (otp_opened_model(&m, NULL, words[0], o.device, "auto", o.threads, err))
-		measure(&m, &o, err);
+	otp_dataset *source = NULL;
+	if (otp_opened_model(&m, group, words[0], o.device, "auto", o.threads, err))
+		source = open_data(&m, &o, o.source, OTP_SOURCE, err);
+	if (otp_together_opened(&m.t, source, source != NULL, argc, argv, group, err) && source)
+		measure(&m, &o, source, err);
 	return otp_opened_close(&m, err);
+}
+
+int otp_command_eval(int argc, char **argv, otp_error *err)
+{
+	return otp_together_command(eval_in, argc, argv, err);
 }

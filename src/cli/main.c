@@ -91,7 +91,8 @@ static bool asks_help(int argc, char **argv)
 /* Over processes. */
 static bool is_split(const command *c)
 {
-	return c->run == otp_command_train || c->run == otp_command_translate || c->run == otp_command_export;
+	return c->run == otp_command_train || c->run == otp_command_translate ||
+	       c->run == otp_command_export || c->run == otp_command_eval;
 }
 
 static int dispatch(int argc, char **argv, otp_error *err)

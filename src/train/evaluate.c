@@ -6,6 +6,7 @@
 #include "scalar.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,12 +42,36 @@ static bool read_samples(const otp_dataset *set, otp_side side, size_t n, size_t
 	return true;
 }
 
+/* The first of `count` samples that a process draws; of process `size`, the end. */
+static size_t first_of(const evaluator *e, size_t count, int rank)
+{
+	return count * (size_t)rank / (size_t)otp_group_size(e->options.group);
+}
+
+/* Every process's share of `count` samples to all. */
+static void gather(const evaluator *e, float *samples, size_t count)
+{
+	const otp_group *g = e->options.group;
+	size_t at[otp_group_size(g) + 1];
+	for (int r = 0; r <= otp_group_size(g); r++)
+		at[r] = first_of(e, count, r) * e->d * sizeof *samples;
+	otp_group_all_gather(g, samples, at);
+}
+
+/* A sample is a function of its input and stream alone: who draws it changes no bit. */
 static void sample(evaluator *e, const float *x, size_t count, bool one_input, float *y, float *eps)
 {
+	int rank = otp_group_rank(e->options.group);
+	size_t first = first_of(e, count, rank), own = first_of(e, count, rank + 1) - first;
 	otp_stream *streams = otp_calloc(count, sizeof *streams);
 	for (size_t i = 0; i < count; i++)
 		streams[i] = otp_stream_make(e->options.seed ^ 0x6576616c75617465u, (uint32_t)i, one_input);
-	otp_sampler_run(e->sampler, x, streams, (int64_t)count, e->options.sigma, y, eps);
+	if (own)
+		otp_sampler_run(e->sampler, x + first * e->d, streams + first, (int64_t)own, e->options.sigma,
+				y + first * e->d, eps ? eps + first * e->d : NULL);
+	gather(e, y, count);
+	if (eps)
+		gather(e, eps, count);
 	otp_free(streams);
 }
 
@@ -118,12 +143,9 @@ static void measure_patches(const evaluator *e, otp_evaluation *out)
 	otp_patches_free(p);
 }
 
-static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
+/* What outputs are beside inputs and targets. */
+static void measure_outputs(evaluator *e, otp_evaluation *out)
 {
-	if (!read_samples(e->source, OTP_SOURCE, e->n, e->d, e->x, err) ||
-	    !read_samples(e->target, OTP_TARGET, 2 * e->n, e->d, e->targets, err))
-		return false;
-	sample(e, e->x, e->n, false, e->y, e->eps);
 	double square = otp_squared_distance(e->x, e->y, e->n * e->d) / (double)(e->n * e->d);
 	out->n = (int64_t)e->n;
 	out->transport_cost = square * (double)e->d;
@@ -136,7 +158,6 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 		measure_patches(e, out);
 	out->source_distance = distance(e, e->x, e->targets);
 	out->grey_source = e->channels == 3 && is_grey(e);
-	measure_inputs(e, out);
 	if (out->grey_source)
 		out->grey_rmse = grey_rmse(e);
 	out->isoluminant =
@@ -145,6 +166,27 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 		double brightness = otp_colouring_brightness(e->x, e->n, e->targets, 2 * e->n, e->pixels);
 		otp_colouring_measure(e->x, e->eps, e->y, e->n, e->pixels, brightness, &out->colouring);
 	}
+}
+
+/* Whether all processes have read what they measure, and as much of it. */
+static bool has_read(const evaluator *e, bool read, otp_error *err)
+{
+	char text[24];
+	snprintf(text, sizeof text, "%zu", e->n);
+	return otp_group_agree(e->options.group, read, err) &&
+	       otp_group_same(e->options.group, "the number of samples measured", text, err);
+}
+
+static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
+{
+	bool read = read_samples(e->source, OTP_SOURCE, e->n, e->d, e->x, err) &&
+		    read_samples(e->target, OTP_TARGET, 2 * e->n, e->d, e->targets, err);
+	if (!has_read(e, read, err))
+		return false;
+	sample(e, e->x, e->n, false, e->y, e->eps);
+	measure_inputs(e, out);
+	if (otp_group_leads(e->options.group))
+		measure_outputs(e, out);
 	return true;
 }
 
@@ -300,8 +342,9 @@ static bool measure_map(evaluator *e, const otp_dataset *truth, const pairing *p
 {
 	size_t values = e->n * e->d;
 	double n = (double)e->n;
-	if (!read_picked(e->source, p->source, e->n, e->d, e->x, err) ||
-	    !read_picked(truth, p->truth, e->n, e->d, e->targets, err))
+	bool read = read_picked(e->source, p->source, e->n, e->d, e->x, err) &&
+		    read_picked(truth, p->truth, e->n, e->d, e->targets, err);
+	if (!has_read(e, read, err))
 		return false;
 	sample(e, e->x, e->n, false, e->y, NULL);
 	double moved = otp_squared_distance(e->x, e->y, values),

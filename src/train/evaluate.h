@@ -4,6 +4,7 @@
 
 #include "data/dataset.h"
 #include "engine/sampler.h"
+#include "group/group.h"
 #include "nn/roles.h"
 #include "ot/colouring.h"
 
@@ -30,6 +31,9 @@ typedef struct otp_evaluate_options {
 	int per_input; /* samples of one input, for the resultant */
 	uint64_t seed;
 	double sigma;
+	/* Processes that draw the samples together: all call this alike, process 0 alone has what is
+	 * measured. NULL: this process does all. */
+	otp_group *group;
 } otp_evaluate_options;
 
 /* Both sets must be prepared to the sampler's shape. */

@@ -47,6 +47,21 @@ title "export"
 alike 0 x export run 'stack.npy?limit=39' OUT --for fid --target stack.npy --samples 3
 alike 0 f export run 'stack.npy?limit=2' OUT --for fid --target stack.npy
 
+title "eval: samples are drawn by all, with the figures of one"
+measured() { # ARGUMENTS
+	exits 0 eval "$@" --json
+	cp out out1
+	for n in 2 4; do
+		many "$n" 0 eval "$@" --json --threads 1
+		same out out1
+	done
+}
+measured run --count 11 --samples 33
+measured points --count 40 --samples 9
+measured run --source 'stack.npy?limit=6' --truth 'stack.npy?limit=6'
+many 2 2 eval run --source nothing
+many 2 2 eval
+
 title "one that fails: all end, with one line"
 once() { [[ $(grep '^otplan: ' err | grep -vc ': skipped: ') == 1 ]] || depth=1 fail "not said once"; }
 many 4 2 translate run nothing never
