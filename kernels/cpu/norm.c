@@ -15,6 +15,7 @@ typedef struct sample {
 	int64_t rows; /* h w */
 	int c;
 	const float *x, *g;
+	int x_apart;		    /* x's rows */
 	float *mean, *gain, *shift; /* gain = scale rstd */
 	float *rest, *tilt;	    /* gx = gain du - rest - tilt d */
 	int first, count;	    /* channels that a gradient is made of */
@@ -46,6 +47,7 @@ static sample open_sample(const otp_call *call, int n)
 	sample s = {.rows = (int64_t)shape.h * shape.w,
 		    .c = c,
 		    .x = sample_data(&call->in[0], n),
+		    .x_apart = otp_row_step(&call->in[0]),
 		    .mean = room,
 		    .gain = room + c,
 		    .shift = room + 2 * c,
@@ -113,7 +115,7 @@ static void run_norm_stats(const otp_call *call)
 		const float *x = sample_data(&call->in[0], n);
 		for (int j = 0, width; j < c; j += width) {
 			width = next_width(c - j);
-			moments(sum + j, square + j, x + j, rows, c, width);
+			moments(sum + j, square + j, x + j, rows, otp_row_step(&call->in[0]), width);
 		}
 		for (int group = 0; group < groups; group++) {
 			double s = 0, q = 0;
@@ -137,7 +139,7 @@ OTP_INLINE void apply_rows(float *y, const sample *s, bool silu)
 {
 	const float *x = s->x, *mean = s->mean, *gain = s->gain, *shift = s->shift;
 	int c = s->c;
-	for (int64_t r = 0; r < s->rows; r++, x += c, y += c) {
+	for (int64_t r = 0; r < s->rows; r++, x += s->x_apart, y += c) {
 #pragma omp simd
 		for (int j = 0; j < c; j++) {
 			float u = gain[j] * (x[j] - mean[j]) + shift[j];
@@ -175,7 +177,7 @@ OTP_INLINE void add_products(double *product, double *plain, const sample *s, in
 {
 	const float *x = s->x + first, *g = s->g + first;
 	const float *mean = s->mean + first, *gain = s->gain + first, *shift = s->shift + first;
-	for (int64_t r = 0; r < s->rows; r++, x += s->c, g += s->c) {
+	for (int64_t r = 0; r < s->rows; r++, x += s->x_apart, g += s->c) {
 #pragma omp simd
 		for (int j = 0; j < columns; j++) {
 			float d = x[j] - mean[j], du = inside_grad(d, g[j], gain[j], shift[j], silu);
@@ -265,7 +267,7 @@ OTP_INLINE void dgrad_rows(float *gx, const sample *s, bool silu, int merges)
 	const float *mean = s->mean + first, *gain = s->gain + first, *shift = s->shift + first;
 	const float *rest = s->rest + first, *tilt = s->tilt + first;
 	float factor = s->factor;
-	for (int64_t r = 0; r < s->rows; r++, x += s->c, g += s->c, gx += count) {
+	for (int64_t r = 0; r < s->rows; r++, x += s->x_apart, g += s->c, gx += count) {
 #pragma omp simd
 		for (int j = 0; j < count; j++) {
 			float d = x[j] - mean[j], du = inside_grad(d, g[j], gain[j], shift[j], silu);

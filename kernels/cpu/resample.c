@@ -48,10 +48,11 @@ static void blend_rows(float *y, const float *image, otp_shape s, int step, cons
 }
 
 /* `x` has a zero pixel before it and one behind. */
-OTP_SIMD static void down_row(float *y, const float *x, int w, int c, const float *tap, float scale)
+/* Pixels of y lie `step` apart. */
+OTP_SIMD static void down_row(float *y, const float *x, int w, int c, const float *tap, float scale, int step)
 {
 	float t0 = tap[0], t1 = tap[1], t2 = tap[2], t3 = tap[3];
-	for (int i = 0; i < w; i++, x += 2 * c, y += c) {
+	for (int i = 0; i < w; i++, x += 2 * c, y += step) {
 #pragma omp simd
 		for (int j = 0; j < c; j++)
 			y[j] = scale * ((t0 * x[j - c] + t1 * x[j]) + (t2 * x[j + c] + t3 * x[j + 2 * c]));
@@ -110,12 +111,12 @@ static void run_down2(const otp_call *call)
 	float *y = call->out.data, *row = open_row(call), weight[4];
 	for (int k = 0; k < 4; k++)
 		weight[k] = call->attr.resample.gain * tap[k];
-	int step = otp_row_step(&call->in[0]);
+	int step = otp_row_step(&call->in[0]), apart = otp_row_step(&call->out);
 	for (int n = 0; n < in.n; n++, x += (int64_t)in.h * in.w * step)
-		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * out.c) {
+		for (int h = 0; h < out.h; h++, y += (int64_t)out.w * apart) {
 			const int from[4] = {2 * h - 1, 2 * h, 2 * h + 1, 2 * h + 2};
 			blend_rows(row, x, in, step, from, weight, 4);
-			down_row(y, row, out.w, out.c, tap, call->attr.resample.scale);
+			down_row(y, row, out.w, out.c, tap, call->attr.resample.scale, apart);
 		}
 }
 

@@ -439,6 +439,7 @@ const otp_backend otp_cuda_backend = {
     .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2},
     .open = cuda_open,
     .close = cuda_close,
+    .rows_apart = true,
     .most_elements = INT32_MAX - 1, /* kernels divide indices in 32 bits: otp_index_count */
     .alloc = cuda_alloc,
     .release = cuda_release,

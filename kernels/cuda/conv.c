@@ -33,10 +33,11 @@ static otp_tensor kept(const otp_tensor *t, otp_type wanted)
 	return copy.type == wanted ? copy : *t;
 }
 
-static size_t place(size_t *at, otp_tensor t, otp_type wanted)
+/* Room for what is stored otherwise than it is wanted: of another type, or in rows that lie apart. */
+static size_t place(size_t *at, otp_tensor t, otp_type wanted, bool apart)
 {
 	size_t here = *at, element = wanted == OTP_BF16 ? sizeof(uint16_t) : sizeof(float);
-	if (t.type != wanted)
+	if (t.type != wanted || apart)
 		*at += otp_round_up((size_t)otp_shape_count(t.shape) * element, 256);
 	return here;
 }
@@ -46,8 +47,9 @@ static layout layout_of(const otp_call *call, const otp_dnn_plan *plan)
 	layout l = {.bytes = otp_round_up(plan->workspace_bytes, 256)};
 	otp_type operands = type_of(plan->conv.bf16_in);
 	for (int i = 0; i < 2; i++)
-		l.operand[i] = place(&l.bytes, kept(&call->in[i], operands), operands);
-	l.result = place(&l.bytes, call->out, type_of(plan->conv.bf16_out));
+		l.operand[i] = place(&l.bytes, kept(&call->in[i], operands), operands, false);
+	l.result =
+	    place(&l.bytes, call->out, type_of(plan->conv.bf16_out), call->out.step != plan->conv.y_step);
 	return l;
 }
 
@@ -58,6 +60,14 @@ typedef struct question {
 	otp_precision precision;
 } question;
 
+/* Without what follows it, which finds its rows beside one another. */
+static otp_dnn_conv alone(otp_dnn_conv conv)
+{
+	conv.after = (otp_dnn_epilogue){false};
+	conv.y_step = conv.r_step = 0;
+	return conv;
+}
+
 static otp_dnn_conv conv_in(const question *q, const otp_way *way)
 {
 	otp_dnn_conv conv = *q->conv;
@@ -66,7 +76,7 @@ static otp_dnn_conv conv_in(const question *q, const otp_way *way)
 	conv.bf16_in = way->bf16_in;
 	conv.bf16_out = way->bf16_out;
 	if (!way->fused)
-		conv.after = (otp_dnn_epilogue){false};
+		conv = alone(conv);
 	return conv;
 }
 
@@ -139,6 +149,8 @@ static otp_dnn_conv conv_of(const otp_call *call)
 	    .y = call->out.shape,
 	    .stride = call->attr.conv.stride,
 	    .pad = call->attr.conv.pad,
+	    .y_step = call->out.step,
+	    .r_step = call->op == OTP_OP_conv2d_merge ? call->in[3].step : 0,
 	    .after = epilogue_of(call),
 	};
 	if (call->op == OTP_OP_conv2d_dgrad) {
@@ -191,9 +203,9 @@ void otp_conv_foresee(otp_compile_list *list, const otp_call *call)
 }
 
 /* t itself, or its place in scratch. */
-static otp_tensor as_wanted(otp_tensor t, otp_type wanted, void *scratch)
+static otp_tensor as_wanted(otp_tensor t, otp_type wanted, bool apart, void *scratch)
 {
-	return t.type == wanted ? t : (otp_tensor){scratch, t.shape, wanted, NULL};
+	return t.type == wanted && !apart ? t : (otp_tensor){scratch, t.shape, wanted, NULL};
 }
 
 static void run_conv(const otp_call *call)
@@ -206,12 +218,13 @@ static void run_conv(const otp_call *call)
 	for (int i = 0; i < 2; i++) {
 		otp_type wanted = type_of(conv->bf16_in);
 		otp_tensor given = kept(&call->in[i], wanted);
-		otp_tensor operand = as_wanted(given, wanted, scratch + l.operand[i]);
+		otp_tensor operand = as_wanted(given, wanted, false, scratch + l.operand[i]);
 		if (operand.data != given.data)
 			otp_cuda_convert(call, &operand, &given);
 		data[operand_roles[conv->direction][i]] = operand.data;
 	}
-	otp_tensor result = as_wanted(call->out, type_of(conv->bf16_out), scratch + l.result);
+	otp_tensor result =
+	    as_wanted(call->out, type_of(conv->bf16_out), call->out.step != conv->y_step, scratch + l.result);
 	data[otp_dnn_result(conv)] = result.data;
 	data[OTP_DNN_BIAS] = call->in[2].data;
 	data[OTP_DNN_RESIDUAL] = call->in[3].data;
@@ -234,8 +247,7 @@ static size_t conv_scratch(const otp_call *call)
 /* As of the first way apart (ways.c) that has an engine, without an epilogue. */
 static size_t expected_scratch(otp_call *call)
 {
-	otp_dnn_plan plan = {.conv = conv_of(call)};
-	plan.conv.after = (otp_dnn_epilogue){false};
+	otp_dnn_plan plan = {.conv = alone(conv_of(call))};
 	plan.conv.tf32 = call->precision != OTP_PRECISION_F32;
 	plan.conv.bf16_in = call->precision == OTP_PRECISION_BF16;
 	plan.conv.bf16_out = plan.conv.bf16_in && call->out.type == OTP_BF16;

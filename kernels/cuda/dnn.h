@@ -36,6 +36,7 @@ typedef struct otp_dnn_conv {
 	otp_dnn_direction direction;
 	otp_shape x, w, y;
 	int stride, pad;
+	int y_step, r_step; /* otp_tensor's, of a result and a residual whose rows lie apart; 0: dense */
 	otp_dnn_epilogue after;
 	bool bf16_in, bf16_out; /* the two operands; the result */
 	bool tf32;		/* float32 operands may be rounded to TF32 */

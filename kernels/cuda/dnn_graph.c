@@ -7,13 +7,20 @@
 
 static cudnnDataType_t type_of(bool bf16) { return bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
 
-/* cuDNN names dimensions (n, c, h, w) whatever the strides say; ours say NHWC. */
+/* cuDNN names dimensions (n, c, h, w) whatever the strides say; ours say NHWC, pixels `apart` elements apart.
+ */
+static bool make_rows(otp_dnn_graph *g, otp_shape s, int apart, cudnnDataType_t type, int64_t id,
+		      tensor_place place, cudnnBackendDescriptor_t *tensor)
+{
+	const int64_t size[4] = {s.n, s.c, s.h, s.w};
+	const int64_t step[4] = {(int64_t)s.h * s.w * apart, 1, (int64_t)s.w * apart, apart};
+	return make_strided(g, size, step, type, id, place, tensor);
+}
+
 static bool make_tensor(otp_dnn_graph *g, otp_shape s, cudnnDataType_t type, int64_t id, tensor_place place,
 			cudnnBackendDescriptor_t *tensor)
 {
-	const int64_t size[4] = {s.n, s.c, s.h, s.w};
-	const int64_t step[4] = {(int64_t)s.h * s.w * s.c, 1, (int64_t)s.w * s.c, s.c};
-	return make_strided(g, size, step, type, id, place, tensor);
+	return make_rows(g, s, s.c, type, id, place, tensor);
 }
 
 static bool make_geometry(otp_dnn_graph *g, const otp_dnn_conv *conv, cudnnBackendDescriptor_t *geometry)
@@ -105,6 +112,7 @@ typedef struct follower {
 	otp_dnn_role operand;
 	otp_shape shape; /* the operand's; without elements: none */
 	bool bf16;
+	int step; /* otp_tensor's */
 } follower;
 
 enum { MOST_FOLLOWERS = 4 };
@@ -116,8 +124,8 @@ static int list_followers(const otp_dnn_conv *conv, follower list[MOST_FOLLOWERS
 	if (after->bias)
 		list[count++] = (follower){CUDNN_POINTWISE_ADD, OTP_DNN_BIAS, {1, 1, 1, conv->y.c}, false};
 	if (after->residual)
-		list[count++] =
-		    (follower){CUDNN_POINTWISE_ADD, OTP_DNN_RESIDUAL, conv->y, after->bf16_residual};
+		list[count++] = (follower){CUDNN_POINTWISE_ADD, OTP_DNN_RESIDUAL, conv->y,
+					   after->bf16_residual, conv->r_step};
 	if (otp_dnn_takes(conv, OTP_DNN_SCALE))
 		list[count++] = (follower){CUDNN_POINTWISE_MUL, OTP_DNN_SCALE, {1, 1, 1, 1}, false};
 	if (after->bias && after->slope != 1)
@@ -144,11 +152,13 @@ static bool make_follower(otp_dnn_graph *g, const otp_dnn_conv *conv, const foll
 {
 	cudnnBackendDescriptor_t second = NULL, to, formula;
 	bool narrow = last && conv->bf16_out, takes = f->shape.c > 0;
-	if (takes && !make_tensor(g, f->shape, type_of(f->bf16), f->operand,
-				  f->operand == OTP_DNN_SCALE ? BY_VALUE : IN_MEMORY, &second))
+	int second_step = f->step ? f->step : f->shape.c,
+	    step = last && conv->y_step ? conv->y_step : conv->y.c;
+	if (takes && !make_rows(g, f->shape, second_step, type_of(f->bf16), f->operand,
+				f->operand == OTP_DNN_SCALE ? BY_VALUE : IN_MEMORY, &second))
 		return false;
-	if (!make_tensor(g, conv->y, type_of(narrow), last ? OTP_DNN_Y : OTP_DNN_ROLES + g->count,
-			 last ? IN_MEMORY : BETWEEN, &to) ||
+	if (!make_rows(g, conv->y, step, type_of(narrow), last ? OTP_DNN_Y : OTP_DNN_ROLES + g->count,
+		       last ? IN_MEMORY : BETWEEN, &to) ||
 	    !make_formula(g, conv, f->mode, &formula))
 		return false;
 	cudnnBackendDescriptor_t d = *operation = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);

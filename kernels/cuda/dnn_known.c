@@ -8,17 +8,19 @@
 void otp_dnn_name(const otp_dnn_conv *c, char key[static OTP_DNN_NAME])
 {
 	static const char *const names[] = {"forward", "dgrad", "wgrad"};
-	char after[64] = "";
+	char after[64] = "", rows[64] = "";
 	if (c->after.bias)
 		snprintf(after, sizeof after, " bias%s scale %g slope %g",
 			 !c->after.residual	  ? ""
 			 : c->after.bf16_residual ? " bf16 residual"
 						  : " residual",
 			 (double)c->after.scale, (double)c->after.slope);
+	if (c->y_step || c->r_step)
+		snprintf(rows, sizeof rows, " rows %d residual rows %d", c->y_step, c->r_step);
 	int length =
-	    snprintf(key, OTP_DNN_NAME, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s %s to %s%s",
+	    snprintf(key, OTP_DNN_NAME, "%s x %dx%dx%dx%d w %dx%dx%dx%d stride %d pad %d%s%s %s to %s%s",
 		     names[c->direction], c->x.n, c->x.h, c->x.w, c->x.c, c->w.n, c->w.h, c->w.w, c->w.c,
-		     c->stride, c->pad, after,
+		     c->stride, c->pad, after, rows,
 		     c->bf16_in ? "bf16"
 		     : c->tf32	? "tf32"
 				: "f32",

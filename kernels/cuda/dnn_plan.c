@@ -129,7 +129,8 @@ typedef struct bench {
 	otp_shape shape[OTP_DNN_ROLES];
 	otp_type type[OTP_DNN_ROLES];
 	float *data[OTP_DNN_ROLES]; /* float32 */
-	void *given[OTP_DNN_ROLES]; /* what plans and the probe are handed: the same, or bfloat16 */
+	void *given[OTP_DNN_ROLES]; /* what the probe is handed: the same, or bfloat16 */
+	void *apart[OTP_DNN_ROLES]; /* what plans are handed where its rows lie apart: the same in those */
 	float *value, *size;	    /* of the probes */
 	int64_t room;		    /* for a plan\'s workspace */
 	bool crowded;		    /* the device had no room for some of it, or for a workspace */
@@ -152,6 +153,36 @@ static bool stores_bf16(const otp_dnn_conv *conv, otp_dnn_role role)
 	if (role > OTP_DNN_Y)
 		return role == OTP_DNN_RESIDUAL && conv->after.bf16_residual;
 	return role == otp_dnn_result(conv) ? conv->bf16_out : conv->bf16_in;
+}
+
+static int step_of(const otp_dnn_conv *conv, int role)
+{
+	return role == OTP_DNN_Y ? conv->y_step : role == OTP_DNN_RESIDUAL ? conv->r_step : 0;
+}
+
+/* An operand's rows to where they lie apart, or back; between them come zeros. */
+static void copy_rows(const bench *b, int role, bool back)
+{
+	int c = b->shape[role].c, step = step_of(b->conv, role);
+	int rows = (int)(otp_shape_count(b->shape[role]) / c);
+	otp_tensor dense = {b->given[role], otp_shape4(rows, 1, 1, c), b->type[role], NULL};
+	otp_tensor apart = {b->apart[role], otp_shape4(rows, 1, 1, step), b->type[role], NULL};
+	otp_call call = {.op = back ? OTP_OP_slice : OTP_OP_pad, .device = b->device};
+	call.attr.slice.axis = OTP_AXIS_C;
+	call.attr.slice.count = back ? c : step;
+	call.in[0] = back ? apart : dense;
+	call.out = back ? dense : apart;
+	(back ? otp_cuda_slice : otp_cuda_pad).run(&call);
+}
+
+static void spread_operand(bench *b, int role)
+{
+	int64_t rows = otp_shape_count(b->shape[role]) / b->shape[role].c;
+	if (!step_of(b->conv, role))
+		return;
+	b->apart[role] = bench_alloc(b, (size_t)rows * (size_t)step_of(b->conv, role) * sizeof(float));
+	if (!b->crowded)
+		copy_rows(b, role, false);
 }
 
 /* Memory for one operand, and made-up values in it. */
@@ -181,8 +212,10 @@ static bool open_bench(bench *b, otp_device *d, const otp_dnn_conv *conv)
 	    .device = d, .conv = conv, .shape = {conv->x, conv->w, conv->y, {1, 1, 1, conv->y.c}, conv->y}};
 	b->room = workspace_room();
 	for (int role = 0; role < OTP_DNN_SCALE && !b->crowded; role++)
-		if (otp_dnn_takes(conv, (otp_dnn_role)role))
+		if (otp_dnn_takes(conv, (otp_dnn_role)role)) {
 			fill_operand(b, role);
+			spread_operand(b, role);
+		}
 	b->value = bench_alloc(b, PROBES * sizeof *b->value);
 	b->size = bench_alloc(b, PROBES * sizeof *b->size);
 	return !b->crowded;
@@ -195,6 +228,7 @@ static void close_bench(bench *b)
 		if (b->given[role] != b->data[role])
 			CUDA_CHECK(cudaFree(b->given[role]));
 		CUDA_CHECK(cudaFree(b->data[role]));
+		CUDA_CHECK(cudaFree(b->apart[role]));
 	}
 	CUDA_CHECK(cudaFree(b->value));
 	CUDA_CHECK(cudaFree(b->size));
@@ -218,7 +252,10 @@ static bool run_once(const void *context)
 {
 	const ready_run *r = context;
 	const bench *b = r->bench;
-	return execute(b->device, r->trial->plan, b->conv, b->given, r->workspace) == CUDNN_STATUS_SUCCESS;
+	void *data[OTP_DNN_ROLES];
+	for (int role = 0; role < OTP_DNN_ROLES; role++)
+		data[role] = b->apart[role] ? b->apart[role] : b->given[role];
+	return execute(b->device, r->trial->plan, b->conv, data, r->workspace) == CUDNN_STATUS_SUCCESS;
 }
 
 /* Of one run alone that it took no time. */
@@ -292,6 +329,8 @@ static bool agrees(bench *b, const char *key)
 	float *got = host, *want = host + PROBES, *size = host + 2 * PROBES, *residual = host + 3 * PROBES;
 	float *bias = host + 4 * PROBES; /* zeros, as the residual, where there is none */
 	otp_cuda_probe(&call, &probe, count, step, &value, b->size);
+	if (b->apart[result])
+		copy_rows(b, result, true);
 	if (c->bf16_out)
 		otp_cuda_convert(&call, &to, &from);
 	CUDA_CHECK(cudaStreamSynchronize(b->device->stream));

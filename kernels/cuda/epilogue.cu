@@ -20,14 +20,14 @@ template <int W> __device__ pack<W> finished(pack<W> p, const pack<W> &b, const 
 	return p;
 }
 
-template <class V, int W> OTP_GLOBAL epilogue_bias(V out, V y, terms e, unsigned count)
+template <class V, class X, int W> OTP_GLOBAL epilogue_bias(X out, V y, terms e, unsigned count)
 {
 	each_pack<W>(y, walk_over<W>(count), [&](unsigned at, const pack<W> &p) {
 		store(out, at, finished(p, load<W>(e.b, at / W % e.channels * W), e));
 	});
 }
 
-template <class V, int W> OTP_GLOBAL epilogue_residual(V out, V y, V r, terms e, unsigned count)
+template <class V, class X, int W> OTP_GLOBAL epilogue_residual(X out, V y, X r, terms e, unsigned count)
 {
 	each_pair<W>(y, r, walk_over<W>(count), [&](unsigned at, pack<W> p, const pack<W> &q) {
 		pack<W> b = load<W>(e.b, at / W % e.channels * W);
@@ -46,14 +46,24 @@ void otp_cuda_epilogue(const otp_call *call, const otp_tensor *out, const otp_te
 {
 	unsigned channels = (unsigned)y->shape.c, count = otp_index_count(y->shape);
 	view to = view_of(*out), from = view_of(*y), rest = r ? view_of(*r) : from;
-	otp_packs packs = otp_aligned(b->data) ? otp_packs_of(channels, {to, from, rest}) : OTP_PACKS_SINGLE;
+	unsigned row = otp_packs_row(channels, *out, r ? *r : *y);
+	otp_packs packs = otp_aligned(b->data) ? otp_packs_of(row, {to, from, rest}) : OTP_PACKS_SINGLE;
 	terms e = {view_of(*b), divisor_of(channels / (unsigned)otp_packs_width(packs)), scale, slope};
-	if (r)
-		OTP_WITH_PACKS(packs, OTP_LAUNCH(call, (epilogue_residual<V, W>),
+	if (r && (out->step || r->step))
+		OTP_WITH_PACKS(packs,
+			       OTP_LAUNCH(call, (epilogue_residual<V, apart<V>, W>),
+					  otp_blocks_for(count, W, PAIRS_IN_FLIGHT<V>), OTP_THREADS, 0,
+					  as<V>(apart_of(*out)), as<V>(from), as<V>(apart_of(*r)), e, count));
+	else if (r)
+		OTP_WITH_PACKS(packs, OTP_LAUNCH(call, (epilogue_residual<V, V, W>),
 						 otp_blocks_for(count, W, PAIRS_IN_FLIGHT<V>), OTP_THREADS, 0,
 						 as<V>(to), as<V>(from), as<V>(rest), e, count));
+	else if (out->step)
+		OTP_WITH_PACKS(packs, OTP_LAUNCH(call, (epilogue_bias<V, apart<V>, W>),
+						 otp_blocks_for(count, W, IN_FLIGHT<V>), OTP_THREADS, 0,
+						 as<V>(apart_of(*out)), as<V>(from), e, count));
 	else
-		OTP_WITH_PACKS(packs,
-			       OTP_LAUNCH(call, (epilogue_bias<V, W>), otp_blocks_for(count, W, IN_FLIGHT<V>),
-					  OTP_THREADS, 0, as<V>(to), as<V>(from), e, count));
+		OTP_WITH_PACKS(packs, OTP_LAUNCH(call, (epilogue_bias<V, V, W>),
+						 otp_blocks_for(count, W, IN_FLIGHT<V>), OTP_THREADS, 0,
+						 as<V>(to), as<V>(from), e, count));
 }

@@ -220,6 +220,12 @@ template <int W, class V> static inline __device__ auto fetch(const apart<V> &x,
 	return fetch<W>(x.from, (int64_t)row * x.step + ((unsigned)at - row * x.row.value));
 }
 
+template <int W, class V> static inline __device__ void store(const apart<V> &y, int64_t at, pack<W> p)
+{
+	unsigned row = (unsigned)at / y.row;
+	store(y.from, (int64_t)row * y.step + ((unsigned)at - row * y.row.value), p);
+}
+
 template <class V> static inline __device__ apart<V> shifted(const apart<V> &x, int64_t rows)
 {
 	return apart<V>{shifted(x.from, rows * x.step), x.row, x.step};

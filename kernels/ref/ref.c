@@ -100,6 +100,7 @@ static void ref_describe(char *text, size_t bytes) { snprintf(text, bytes, "naiv
 
 const otp_backend otp_ref_backend = {
     .name = "ref",
+    .rows_apart = true,
     .element_bytes = {[OTP_F32] = sizeof(double), [OTP_U32] = sizeof(double)},
     .open = ref_open,
     .close = ref_close,

@@ -144,6 +144,36 @@ static void fuse_sum(fusing *f, otp_node *node)
 	f->readers[sum->id] = 0;
 }
 
+/* Whether a sum over samples is kept, of channels from `begin` on that nothing else reads. */
+static bool is_kept_sum(const fusing *f, const otp_node *node, int begin)
+{
+	const otp_node *x = node->in[0];
+	return node->op == OTP_OP_sum && node->output && node->span != OTP_SPAN_NONE &&
+	       otp_shape_count(node->shape) == node->shape.c && is_slice_of_channels(x) &&
+	       x->attr.slice.begin == begin && x->attr.slice.count == node->shape.c && is_between(f, x);
+}
+
+/* Gradients of a norm's scales and shifts that lie behind one another are one sum. */
+static void fuse_neighbours(fusing *f, otp_node *node)
+{
+	int channels = node->shape.c;
+	if (!is_kept_sum(f, node, 0))
+		return;
+	otp_node *x = node->in[0]->in[0];
+	for (int id = node->id + 1; id < otp_graph_size(f->graph); id++) {
+		otp_node *next = otp_graph_node(f->graph, id);
+		if (!f->needed[id] || !is_kept_sum(f, next, channels) || next->in[0]->in[0] != x ||
+		    next->span != node->span || next->span_offset != node->span_offset + channels)
+			continue;
+		f->needed[node->in[0]->id] = f->needed[next->in[0]->id] = f->needed[id] = false;
+		f->readers[x->id]--;
+		next->output = false;
+		node->in[0] = x;
+		node->shape.c = node->attr.shape.to.c = channels + next->shape.c;
+		return;
+	}
+}
+
 void otp_graph_fuse(otp_graph *g)
 {
 	size_t size = (size_t)otp_graph_size(g);
@@ -159,6 +189,8 @@ void otp_graph_fuse(otp_graph *g)
 			fuse_factor(&f, node);
 		else if (node->op == OTP_OP_norm_dgrad_merge)
 			fuse_sum(&f, node);
+		else if (node->op == OTP_OP_sum)
+			fuse_neighbours(&f, node);
 		if (is_norm_gradient(node))
 			deal_out(&f, node);
 	}

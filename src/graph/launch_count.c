@@ -12,6 +12,7 @@ static void release(otp_device *device, void *memory)
 const otp_backend otp_cuda_on_paper = {
     .name = "cuda on paper",
     .element_bytes = {[OTP_F32] = 4, [OTP_U32] = 4, [OTP_BF16] = 2},
+    .rows_apart = true,
     .release = release,
 };
 

@@ -230,6 +230,7 @@ typedef struct otp_backend {
 	bool (*open)(int index, otp_device **device, otp_error *err);
 	void (*close)(otp_device *device);
 	int64_t most_elements; /* of a tensor that a kernel reads or writes; 0: any number */
+	bool rows_apart;       /* conv2d_bias and conv2d_merge write rows that lie apart, and add such */
 	void *(*alloc)(otp_device *device, size_t bytes); /* zeroed, 64-byte aligned; NULL: out of memory */
 	void (*release)(otp_device *device, void *memory);
 	/* host float (F32, BF16) or uint32_t (U32) to and from device elements */

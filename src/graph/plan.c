@@ -91,18 +91,22 @@ static bool lies_together(const otp_node *node)
 	return true;
 }
 
-/* Whether kernels of all backends can read input i of a node where its rows lie apart. */
-static bool reads_rows(const otp_node *node, int i)
+/* Whether kernels can read input i of a node where its rows lie apart. */
+static bool reads_rows(const otp_plan *plan, const otp_node *node, int i)
 {
 	otp_shape in = node->in[i]->shape, out = node->shape;
 	switch (node->op) {
-	case OTP_OP_norm_apply: /* scale, shift, sums; what is added to the gradient */
+	case OTP_OP_conv2d_merge:
+		return i == 3 && plan->rows_apart;
+	case OTP_OP_norm_stats:
+		return true;
+	case OTP_OP_norm_apply: /* x, scale, shift, sums; what is added to the gradient */
 	case OTP_OP_norm_sums:
-		return i == 2 || i == 3;
+		return i == 0 || i == 2 || i == 3;
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_norm_dgrad_merge_two:
-		return i == 2 || i == 3 || i >= 5;
+		return i == 0 || i == 2 || i == 3 || i >= 5;
 	case OTP_OP_affine:
 	case OTP_OP_down2:
 	case OTP_OP_up2:
@@ -117,7 +121,11 @@ static bool reads_rows(const otp_node *node, int i)
 	}
 }
 
-static bool writes_rows(otp_op op) { return op == OTP_OP_norm_sums || op == OTP_OP_up2; }
+static bool writes_rows(const otp_plan *plan, otp_op op)
+{
+	return op == OTP_OP_norm_sums || op == OTP_OP_up2 || op == OTP_OP_down2 ||
+	       ((op == OTP_OP_conv2d_bias || op == OTP_OP_conv2d_merge) && plan->rows_apart);
+}
 
 /* Who reads a node: only such as can where its rows lie apart, and how many concats of channels. */
 typedef struct readers {
@@ -141,7 +149,7 @@ static readers *find_readers(const otp_graph *g, const otp_plan *plan)
 			if (is_concat(node))
 				r->concats++;
 			else
-				r->rows &= reads_rows(node, i);
+				r->rows &= reads_rows(plan, node, i);
 		}
 	}
 	return found;
@@ -165,7 +173,7 @@ static bool may_be_part(const otp_plan *plan, const readers *found, const otp_no
 {
 	const otp_place *place = &plan->place[input->id];
 	int64_t bytes = input->shape.c * (int64_t)plan->element_bytes[place->type];
-	return (writes_rows(input->op) || (is_concat(input) && place->view)) && found[input->id].rows &&
+	return (writes_rows(plan, input->op) || (is_concat(input) && place->view)) && found[input->id].rows &&
 	       found[input->id].concats == 1 && place->type == plan->place[concat->id].type &&
 	       bytes % ALIGN_BYTES == 0;
 }
@@ -339,12 +347,14 @@ static void find_sizes(const otp_graph *g, otp_plan *plan, const otp_type *types
 	}
 }
 
-otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t element_bytes[OTP_TYPE_COUNT])
+otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t element_bytes[OTP_TYPE_COUNT],
+		       bool rows_apart)
 {
 	otp_plan *plan = otp_calloc(1, sizeof *plan);
 	plan->node_count = otp_graph_size(g);
 	plan->place = otp_calloc((size_t)plan->node_count, sizeof *plan->place);
 	plan->element_bytes = element_bytes;
+	plan->rows_apart = rows_apart;
 	for (int id = 0; id < plan->node_count; id++)
 		plan->place[id].offset = -1;
 	find_sizes(g, plan, types, element_bytes);

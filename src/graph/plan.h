@@ -30,14 +30,16 @@ typedef struct otp_plan {
 	otp_place *place; /* [graph size] */
 	int node_count;
 	const size_t *element_bytes; /* the backend's */
+	bool rows_apart;	     /* the backend's */
 	int64_t arena_bytes;	     /* all activations, inputs and readable outputs */
 	int64_t kept_bytes;	     /* its first: inputs and readable outputs, which outlast a run */
 	int64_t unshared_bytes;	     /* what it would be without reuse: for --plan */
 } otp_plan;
 
-/* types: how each node is stored, [graph size] (storage.h); a reshape as its input. Offsets are multiples
- * of 64. */
-otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t element_bytes[OTP_TYPE_COUNT]);
+/* types: how each node is stored, [graph size] (storage.h); a reshape as its input. element_bytes,
+ * rows_apart: the backend's. Offsets are multiples of 64. */
+otp_plan *otp_plan_new(const otp_graph *g, const otp_type *types, const size_t element_bytes[OTP_TYPE_COUNT],
+		       bool rows_apart);
 void otp_plan_free(otp_plan *plan);
 
 #endif

@@ -181,7 +181,8 @@ static otp_plan *make_plan(const otp_backend *backend, const otp_graph *g, otp_p
 {
 	bool narrow = options.precision == OTP_PRECISION_BF16 && backend->element_bytes[OTP_BF16];
 	otp_type *types = otp_storage_types(g, narrow, options.narrow_spans);
-	otp_plan *plan = otp_plan_new(g, options.types ? options.types : types, backend->element_bytes);
+	otp_plan *plan = otp_plan_new(g, options.types ? options.types : types, backend->element_bytes,
+				      backend->rows_apart);
 	otp_free(types);
 	return plan;
 }

@@ -22,6 +22,15 @@ static const conv_size conv_sizes[] = {
     {16, 64, 64, 3, 64, 6, 6, 2, 2, true},    {16, 64, 64, 3, 64, 12, 12, 4, 4, true},
 };
 
+/* Behind what is copied into a concat of channels, and out of there again. */
+static otp_node *build_as_part(const test_case *t, otp_node *const *in)
+{
+	otp_node *y = otp_node_new(t->op, t->attr, in, t->count);
+	otp_node *other = otp_spread(otp_affine(in[2], 1, 1), y->shape),
+		 *both = otp_concat(other, y, OTP_AXIS_C);
+	return otp_slice(both, OTP_AXIS_C, y->shape.c, y->shape.c);
+}
+
 static void check_conv(otp_op op, float slope, float scale)
 {
 	for (size_t k = 0; k < sizeof conv_sizes / sizeof *conv_sizes; k++) {
@@ -57,6 +66,12 @@ static void check_conv(otp_op op, float slope, float scale)
 		 */
 		t.roundings += op == OTP_OP_conv2d_merge ? 2 : op == OTP_OP_conv2d_bias && slope != 1 ? 1 : 0;
 		run_case(t);
+		if (op == OTP_OP_conv2d_bias || op == OTP_OP_conv2d_merge) {
+			t.build = build_as_part; /* a result, and a residual, in rows of wider tensors */
+			t.apart = op == OTP_OP_conv2d_merge ? 1 << 3 : 0;
+			t.in[3].c *= 3;
+			run_case(t);
+		}
 	}
 }
 

@@ -38,6 +38,13 @@ static otp_node *build_with_parts(const test_case *t, otp_node *const *in)
 	return otp_add(otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr), nothing);
 }
 
+static otp_shape image_of(const test_case *t)
+{
+	otp_shape s = t->in[0];
+	s.c /= t->apart & 1 ? 3 : 1;
+	return s;
+}
+
 /* Of one sample and group: mean, mean of |x|, 1/sqrt(var + eps). */
 typedef struct moments {
 	double mean, size, rstd;
@@ -45,13 +52,13 @@ typedef struct moments {
 
 static moments group_moments(const test_case *t, const double *x, int n, int group)
 {
-	otp_shape s = t->in[0];
+	otp_shape s = image_of(t);
 	int width = s.c / t->attr.norm.groups;
 	int64_t pixels = (int64_t)s.h * s.w;
 	double sum = 0, size = 0, square = 0, m = (double)(pixels * width);
 	for (int64_t p = 0; p < pixels; p++)
 		for (int c = group * width; c < (group + 1) * width; c++) {
-			double value = x[(n * pixels + p) * s.c + c];
+			double value = x[apart_at(t, 0, (n * pixels + p) * s.c + c)];
 			sum += value / m;
 			size += fabs(value) / m;
 			square += value * value / m;
@@ -84,7 +91,7 @@ static element_size size_of_element(const test_case *t, double *const *in, momen
 				    int c)
 {
 	int64_t channel = (t->in[1].n == 1 ? 0 : n * t->in[1].c) + c;
-	element_size z = {.x = (fabs(in[0][at]) + fabs(m.mean)) * m.rstd};
+	element_size z = {.x = (fabs(in[0][apart_at(t, 0, at)]) + fabs(m.mean)) * m.rstd};
 	z.u = fabs(in[1][channel]) * z.x + fabs(in[2][channel]);
 	z.du = t->count > 3 ? fabs(in[3][at]) * (1 + z.u) : 0;
 	return z;
@@ -115,7 +122,7 @@ static double size_elsewhere(const test_case *t, double *const *in, int64_t at)
 
 static void group_magnitude(const test_case *t, double *const *in, double *magnitude, int n, int group)
 {
-	otp_shape s = t->in[0];
+	otp_shape s = image_of(t);
 	int width = s.c / t->attr.norm.groups;
 	int64_t pixels = (int64_t)s.h * s.w;
 	moments m = group_moments(t, in[0], n, group);
@@ -159,13 +166,13 @@ typedef struct drift {
 
 static drift group_drift(const test_case *t, const double *x, int n, int group, moments m)
 {
-	otp_shape s = t->in[0];
+	otp_shape s = image_of(t);
 	int width = s.c / t->attr.norm.groups;
 	int64_t pixels = (int64_t)s.h * s.w;
-	double pivot = x[n * pixels * s.c + group * width], away = 0, square = 0;
+	double pivot = x[apart_at(t, 0, n * pixels * s.c + group * width)], away = 0, square = 0;
 	for (int64_t p = 0; p < pixels; p++)
 		for (int c = group * width; c < (group + 1) * width; c++) {
-			double d = x[(n * pixels + p) * s.c + c] - pivot;
+			double d = x[apart_at(t, 0, (n * pixels + p) * s.c + c)] - pivot;
 			away += fabs(d) / (double)(pixels * width);
 			square += d * d / (double)(pixels * width);
 		}
@@ -204,7 +211,7 @@ static element_drift drift_of_element(const test_case *t, double *const *in, mom
 
 static void add_group_drift(const test_case *t, double *const *in, double *gpu, int n, int group)
 {
-	otp_shape s = t->in[0];
+	otp_shape s = image_of(t);
 	int width = s.c / t->attr.norm.groups;
 	int64_t pixels = (int64_t)s.h * s.w;
 	moments m = group_moments(t, in[0], n, group);
@@ -302,6 +309,11 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 				t.attr.norm.count = x.c;
 			}
 			run_case(t);
+			t.apart = 1; /* x in rows of a wider tensor */
+			t.in[0].c *= 3;
+			run_case(t);
+			t.apart = 0;
+			t.in[0].c = x.c;
 			if (is_dgrad(&t)) {
 				check_parts(t, variant);
 			} else if (op == OTP_OP_norm_sums && variant == 3) {
