@@ -46,7 +46,10 @@ alike() {
 	cmp -s "$1/model.h5" "$2/model.h5" || depth=2 fail "$1 and $2: other models"
 }
 
-placed=("${lines[@]}" "${points[@]}" --width 40 --potential-width 44 --batch 13 --log-every 2 --snapshot-every 3)
+# Few: generated sets are looked at with thousands of samples by every process that starts.
+"$PROBE" vectors a.npy 200 2
+"$PROBE" vectors b.npy 210 2
+placed=(--source a.npy --target b.npy "${points[@]}" --width 40 --potential-width 44 --batch 13 --log-every 2 --snapshot-every 3)
 
 title "the bits repeat, whatever order devices work in, captured or not; of two parts they are one process's"
 trains 2 --out two
