@@ -64,6 +64,9 @@ title "sums that begin in the backward pass, in buckets, change no bit"
 trains 2 --batch 12 --out whole
 OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_ORDER=stream:2 trains 2 --batch 12 --out buckets
 alike whole buckets
+OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_FAIL=captured:9 trains 2 --batch 12 --out uncaptured
+grep -q 'cannot be captured' err.0 || fail "does not say that a step cannot be captured"
+alike whole uncaptured
 OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_FAIL=ncclReduce:1 begin 2 train "${placed[@]}" "${device[@]}" --batch 12 --out refused
 ends 1 # there are buckets
 
