@@ -10,6 +10,7 @@
 #include "graph/launch_count.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static long (*launches_so_far)(void);
@@ -143,6 +144,22 @@ static void sums_are_counted(void **state)
 	backend->close(device);
 }
 
+/* Choices are made anew, in an empty folder: those of an earlier build may be others, and so many launches.
+ */
+static int open_choices(void **state)
+{
+	static char folder[] = "/tmp/otplan-launches-XXXXXX";
+	*state = mkdtemp(folder);
+	return *state && setenv("OTPLAN_CUDA_CACHE", folder, 1) == 0 ? 0 : -1;
+}
+
+static int close_choices(void **state)
+{
+	char command[64];
+	snprintf(command, sizeof command, "rm -r %s", (const char *)*state);
+	return system(command);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(steps_are_counted),
@@ -151,5 +168,5 @@ int main(void)
 	if (!plugin)
 		return 1;
 	*(void **)&launches_so_far = dlsym(plugin, "otp_fake_launches");
-	return launches_so_far ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+	return launches_so_far ? cmocka_run_group_tests(tests, open_choices, close_choices) : 1;
 }

@@ -17,9 +17,10 @@ typedef struct sample {
 	const float *x, *g;
 	float *mean, *gain, *shift; /* gain = scale rstd */
 	float *rest, *tilt;	    /* gx = gain du - rest - tilt d */
-	const float *elsewhere;	    /* norm_dgrad_merge's r, its rows so far apart, and scale */
-	int apart;
-	float merged;
+	int first, count;	    /* channels that a gradient is made of */
+	float factor;		    /* and what it is multiplied by */
+	const float *elsewhere[2];  /* what the merges add, rows so far apart */
+	int apart[2];
 } sample;
 
 enum { COEFFICIENTS = 5 };
@@ -256,46 +257,57 @@ static void prepare_dgrad(const otp_call *call, sample *s, int n)
 	}
 }
 
-/* merge: times s->merged, after what reaches x elsewhere is added. */
-OTP_INLINE void dgrad_rows(float *gx, const sample *s, bool silu, bool merge)
+/* merges: how many tensors of what reaches x elsewhere are added. */
+OTP_INLINE void dgrad_rows(float *gx, const sample *s, bool silu, int merges)
 {
-	const float *x = s->x, *g = s->g, *mean = s->mean, *gain = s->gain, *shift = s->shift;
-	const float *rest = s->rest, *tilt = s->tilt, *elsewhere = s->elsewhere;
-	int c = s->c;
-	for (int64_t r = 0; r < s->rows; r++, x += c, g += c, gx += c) {
+	int first = s->first, count = s->count;
+	const float *x = s->x + first, *g = s->g + first, *a = s->elsewhere[0], *b = s->elsewhere[1];
+	const float *mean = s->mean + first, *gain = s->gain + first, *shift = s->shift + first;
+	const float *rest = s->rest + first, *tilt = s->tilt + first;
+	float factor = s->factor;
+	for (int64_t r = 0; r < s->rows; r++, x += s->c, g += s->c, gx += count) {
 #pragma omp simd
-		for (int j = 0; j < c; j++) {
+		for (int j = 0; j < count; j++) {
 			float d = x[j] - mean[j], du = inside_grad(d, g[j], gain[j], shift[j], silu);
-			gx[j] = gain[j] * du - rest[j] - tilt[j] * d;
-			if (merge)
-				gx[j] = s->merged * (gx[j] + elsewhere[j]);
+			float sum = gain[j] * du - rest[j] - tilt[j] * d;
+			if (merges)
+				sum = sum + (merges == 1 ? a[j] : a[j] + b[j]);
+			gx[j] = factor * sum;
 		}
-		elsewhere += merge ? s->apart : 0;
+		a += merges ? s->apart[0] : 0;
+		b += merges == 2 ? s->apart[1] : 0;
 	}
 }
 
-OTP_SIMD static void dgrad_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false, false); }
-OTP_SIMD static void dgrad_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true, false); }
-OTP_SIMD static void merge_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false, true); }
-OTP_SIMD static void merge_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true, true); }
+OTP_SIMD static void dgrad_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false, 0); }
+OTP_SIMD static void dgrad_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true, 0); }
+OTP_SIMD static void merge_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false, 1); }
+OTP_SIMD static void merge_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true, 1); }
+OTP_SIMD static void merge_two_plain(float *gx, const sample *s) { dgrad_rows(gx, s, false, 2); }
+OTP_SIMD static void merge_two_silu(float *gx, const sample *s) { dgrad_rows(gx, s, true, 2); }
 
 static void run_norm_dgrad(const otp_call *call)
 {
+	static void (*const rows[3][2])(float *, const sample *) = {
+	    {dgrad_plain, dgrad_silu}, {merge_plain, merge_silu}, {merge_two_plain, merge_two_silu}};
 	otp_shape shape = call->in[0].shape;
-	bool merge = call->op == OTP_OP_norm_dgrad_merge, silu = call->attr.norm.silu;
+	int merges = otp_op_inputs(call->op) - 6;
 	float *gx = call->out.data;
 	for (int n = 0; n < shape.n; n++) {
 		sample s = open_sample(call, n);
 		s.g = sample_data(&call->in[4], n);
-		s.elsewhere = merge ? sample_data(&call->in[6], n) : NULL;
-		s.apart = otp_row_step(&call->in[6]);
-		s.merged = call->attr.norm.scale;
+		for (int k = 0; k < merges; k++) {
+			s.elsewhere[k] = sample_data(&call->in[6 + k], n) + call->attr.norm.begin;
+			s.apart[k] = otp_row_step(&call->in[6 + k]);
+		}
+		s.first = call->attr.norm.begin;
+		s.count = call->attr.norm.count;
+		s.factor = call->attr.norm.scale;
 		prepare_dgrad(call, &s, n);
-		(merge	? silu ? merge_silu : merge_plain
-		 : silu ? dgrad_silu
-			: dgrad_plain)(gx + (int64_t)n * s.rows * s.c, &s);
+		rows[merges][call->attr.norm.silu](gx + (int64_t)n * s.rows * s.count, &s);
 	}
 }
 
 const otp_kernel otp_cpu_norm_dgrad = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};
 const otp_kernel otp_cpu_norm_dgrad_merge = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};
+const otp_kernel otp_cpu_norm_dgrad_merge_two = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};

@@ -242,6 +242,7 @@ template <class V> constexpr int PAIRS_IN_FLIGHT = 2;
 template <> constexpr int IN_FLIGHT<view> = 1;
 template <> constexpr int PAIRS_IN_FLIGHT<view> = 1;
 template <class V> constexpr int IN_FLIGHT<apart<V>> = IN_FLIGHT<V>;
+template <class V> constexpr int PAIRS_IN_FLIGHT<apart<V>> = PAIRS_IN_FLIGHT<V>;
 
 /* body(at, x) for each pack, several fetched before the first is computed with. */
 template <int W, class V, class F> static inline __device__ void each_pack(V x, walk w, F body)
@@ -261,12 +262,13 @@ template <int W, class V, class F> static inline __device__ void each_pack(V x, 
 }
 
 /* body(at, x, g) */
-template <int W, class V, class F> static inline __device__ void each_pair(V x, V g, walk w, F body)
+template <int W, class V, class X, class F> static inline __device__ void each_pair(V x, X g, walk w, F body)
 {
 	constexpr int R = PAIRS_IN_FLIGHT<V>;
 	unsigned at = w.at;
 	for (; R > 1 && at + (R - 1) * w.step < w.end; at += R * w.step) {
-		decltype(fetch<W>(x, 0)) held[R], grad[R];
+		decltype(fetch<W>(x, 0)) held[R];
+		decltype(fetch<W>(g, 0)) grad[R];
 		for (int i = 0; i < R; i++) {
 			held[i] = fetch<W>(x, at + i * w.step);
 			grad[i] = fetch<W>(g, at + i * w.step);

@@ -16,18 +16,30 @@ namespace otp_norm
 constexpr unsigned MOST_SLICES = 128, WANTED_BLOCKS = 1024, ROWS_A_THREAD = 4, MOST_ROWS = 64;
 
 struct cut {
-	int rows, c;	       /* of a sample: h w positions, channels */
+	int rows, c;	       /* of a sample: h w positions, channels that are worked on */
+	int begin, all;	       /* the first of them, and how many x has */
 	unsigned lanes, tiles; /* packs of a block, a power of two; blocks that the channels take */
 	unsigned slices;
 	int slice_rows;
 	unsigned blocks;
 };
 
-/* With packs of `width` channels. */
-cut cut_of(otp_shape s, int width)
+bool is_dgrad(const otp_call *call)
 {
-	cut k = {s.h * s.w, s.c, 1, 1, 1, 0, 1};
-	unsigned packs = (unsigned)(s.c / width);
+	return call->op == OTP_OP_norm_dgrad || call->op == OTP_OP_norm_dgrad_merge ||
+	       call->op == OTP_OP_norm_dgrad_merge_two;
+}
+
+/* With packs of `width` channels. */
+cut cut_of(const otp_call *call, int width)
+{
+	otp_shape s = call->in[0].shape;
+	cut k = {s.h * s.w, s.c, 0, s.c, 1, 1, 1, 0, 1};
+	if (is_dgrad(call)) {
+		k.begin = call->attr.norm.begin;
+		k.c = call->attr.norm.count;
+	}
+	unsigned packs = (unsigned)(k.c / width);
 	while (k.lanes < packs && k.lanes < OTP_WARP)
 		k.lanes *= 2;
 	k.tiles = (packs + k.lanes - 1) / k.lanes;
@@ -106,7 +118,8 @@ template <int W> __device__ void fold_line(line &l, const recipe &r, const cut &
 {
 	int c = own_channel<W>(k, t);
 	if (c < k.c) {
-		const float *stats = r.stats + (int64_t)t.n * 2 * r.groups + c / (k.c / r.groups);
+		c += k.begin;
+		const float *stats = r.stats + (int64_t)t.n * 2 * r.groups + c / (k.all / r.groups);
 		float gain = r.scale[(int64_t)t.n * r.scale_step + c] * stats[r.groups];
 		l.gain[threadIdx.x] = gain;
 		l.shift[threadIdx.x] = r.shift[(int64_t)t.n * r.shift_step + c] - gain * stats[0];
@@ -120,17 +133,17 @@ template <int W>
 __device__ void fold_plane(plane &p, const float *sums, const recipe &r, const cut &k, const share &t)
 {
 	__shared__ float rest[MOST_GROUPS], tilt[MOST_GROUPS];
-	int size = k.c / r.groups, first = t.base / size, lane = (int)(threadIdx.x % OTP_WARP);
-	int end = t.base + (int)k.lanes * W, c = own_channel<W>(k, t);
+	int size = k.all / r.groups, base = k.begin + t.base, first = base / size;
+	int lane = (int)(threadIdx.x % OTP_WARP), end = t.base + (int)k.lanes * W, c = own_channel<W>(k, t);
 	const float *stats = r.stats + (int64_t)t.n * 2 * r.groups;
 	const float *scale = r.scale + (int64_t)t.n * r.scale_step, *sum = sums + (int64_t)t.n * r.sums_step;
-	end = end < k.c ? end : k.c;
+	end = k.begin + (end < k.c ? end : k.c);
 	for (int group = first + (int)(threadIdx.x / OTP_WARP); group * size < end; group += OTP_WARPS) {
 		float product = 0, plain = 0;
 		OTP_NOT_UNROLLED
 		for (int i = group * size + lane; i < (group + 1) * size; i += OTP_WARP) {
 			product += scale[i] * sum[i];
-			plain += scale[i] * sum[k.c + i];
+			plain += scale[i] * sum[k.all + i];
 		}
 		product = warp_sum(product);
 		plain = warp_sum(plain);
@@ -142,7 +155,7 @@ __device__ void fold_plane(plane &p, const float *sums, const recipe &r, const c
 	}
 	__syncthreads();
 	if (c < k.c) {
-		int group = c / size;
+		int group = (k.begin + c) / size;
 		p.tilt[threadIdx.x] = tilt[group - first];
 		p.level[threadIdx.x] = tilt[group - first] * stats[group] - rest[group - first];
 	}
@@ -208,12 +221,12 @@ __device__ void put_sums(double *partial, const float *first, const float *secon
 }
 
 /* What a group's moments are taken around: near its mean, so that float sums of squares lose little. */
-template <class V> __device__ float pivot_of(V x, const cut &k, int n, int group, int size)
+template <class X> __device__ float pivot_of(const X &x, const cut &k, int n, int group, int size)
 {
-	return get(x, (int64_t)n * k.rows * k.c + group * size);
+	return get(sample_of(x, k, n), group * size);
 }
 
-template <class V, int W> OTP_GLOBAL norm_add_moments(double *partial, V x, cut k, int groups)
+template <class X, int W> OTP_GLOBAL norm_add_moments(double *partial, X x, cut k, int groups)
 {
 	__shared__ float pivots[MOST_CHANNELS];
 	share t = share_of<W>(k);
@@ -236,7 +249,8 @@ template <class V, int W> OTP_GLOBAL norm_add_moments(double *partial, V x, cut 
 }
 
 /* Sums of du x and of du. */
-template <class V, int W, bool SILU> OTP_GLOBAL norm_add_products(double *partial, V x, V g, recipe r, cut k)
+template <class V, class X, int W, bool SILU>
+OTP_GLOBAL norm_add_products(double *partial, X x, V g, recipe r, cut k)
 {
 	__shared__ line folded;
 	share t = share_of<W>(k);
@@ -259,7 +273,7 @@ template <class V, int W, bool SILU> OTP_GLOBAL norm_add_products(double *partia
 
 /* ---- from sums to results: little data, a warp a group or a thread a channel ---- */
 
-OTP_GLOBAL norm_finish_stats(float *out, const double *partial, view x, cut k, int samples, int groups,
+OTP_GLOBAL norm_finish_stats(float *out, const double *partial, apart<view> x, cut k, int samples, int groups,
 			     float eps)
 {
 	int size = k.c / groups, lane = (int)(threadIdx.x % OTP_WARP);
@@ -303,7 +317,7 @@ OTP_GLOBAL norm_finish_sums(float *out, int out_step, const double *partial, rec
 
 /* ---- one read, one write ---- */
 
-template <class V, int W, bool SILU> OTP_GLOBAL norm_apply(V y, V x, recipe r, cut k)
+template <class V, class X, int W, bool SILU> OTP_GLOBAL norm_apply(V y, X x, recipe r, cut k)
 {
 	__shared__ line folded;
 	share t = share_of<W>(k);
@@ -346,106 +360,183 @@ template <bool SILU, int W> __device__ pack<W> grad_of(pack<W> x, const pack<W> 
 	return x;
 }
 
-template <class V, int W, bool SILU> OTP_GLOBAL norm_dgrad(V gx, V x, V g, const float *sums, recipe r, cut k)
+template <int W> __device__ pack<W> times(float factor, pack<W> p)
 {
-	share t = share_of<W>(k);
-	slopes<W> s = fold_slopes<W>(sums, r, k, t);
-	if (!t.inside)
-		return;
-	V to = sample_of(gx, k, t.n);
-	each_pair<W>(
-	    sample_of(x, k, t.n), sample_of(g, k, t.n), walk_of(k, t),
-	    [&](unsigned at, const pack<W> &p, const pack<W> &q) { store(to, at, grad_of<SILU>(p, q, s)); });
+	for (int j = 0; j < W; j++)
+		p.v[j] = factor * p.v[j];
+	return p;
 }
 
-/* gx = merged (gradient + elsewhere): three loads in flight. */
+template <int W> __device__ pack<W> sum_of(pack<W> p, const pack<W> &q)
+{
+	for (int j = 0; j < W; j++)
+		p.v[j] = p.v[j] + q.v[j];
+	return p;
+}
+
 template <class V, class X, int W, bool SILU>
-OTP_GLOBAL norm_dgrad_merge(V gx, V x, V g, X elsewhere, float merged, const float *sums, recipe r, cut k)
+OTP_GLOBAL norm_dgrad(V gx, X x, X g, float factor, const float *sums, recipe r, cut k)
 {
 	share t = share_of<W>(k);
 	slopes<W> s = fold_slopes<W>(sums, r, k, t);
 	if (!t.inside)
 		return;
 	V to = sample_of(gx, k, t.n);
-	each_triple<1, W>(sample_of(x, k, t.n), sample_of(g, k, t.n), sample_of(elsewhere, k, t.n),
-			  walk_of(k, t),
+	each_pair<W>(sample_of(x, k, t.n), sample_of(g, k, t.n), walk_of(k, t),
+		     [&](unsigned at, const pack<W> &p, const pack<W> &q) {
+			     store(to, at, times(factor, grad_of<SILU>(p, q, s)));
+		     });
+}
+
+/* gx = factor (gradient + a): three loads in flight. */
+template <class V, class X, int W, bool SILU>
+OTP_GLOBAL norm_dgrad_merge(V gx, X x, X g, X a, float factor, const float *sums, recipe r, cut k)
+{
+	share t = share_of<W>(k);
+	slopes<W> s = fold_slopes<W>(sums, r, k, t);
+	if (!t.inside)
+		return;
+	V to = sample_of(gx, k, t.n);
+	each_triple<1, W>(sample_of(x, k, t.n), sample_of(g, k, t.n), sample_of(a, k, t.n), walk_of(k, t),
 			  [&](unsigned at, const pack<W> &p, const pack<W> &q, const pack<W> &other) {
-				  pack<W> sum = grad_of<SILU>(p, q, s);
-				  for (int j = 0; j < W; j++)
-					  sum.v[j] = merged * (sum.v[j] + other.v[j]);
-				  store(to, at, sum);
+				  store(to, at, times(factor, sum_of(grad_of<SILU>(p, q, s), other)));
+			  });
+}
+
+/* gx = factor (gradient + (a + b)): four loads in flight. */
+template <class V, class X, int W, bool SILU>
+OTP_GLOBAL norm_dgrad_merge_two(V gx, X x, X g, X a, X b, float factor, const float *sums, recipe r, cut k)
+{
+	share t = share_of<W>(k);
+	slopes<W> s = fold_slopes<W>(sums, r, k, t);
+	if (!t.inside)
+		return;
+	V to = sample_of(gx, k, t.n);
+	X second = sample_of(b, k, t.n);
+	each_triple<1, W>(sample_of(x, k, t.n), sample_of(g, k, t.n), sample_of(a, k, t.n), walk_of(k, t),
+			  [&](unsigned at, const pack<W> &p, const pack<W> &q, const pack<W> &first) {
+				  pack<W> other = sum_of(first, load<W>(second, at));
+				  store(to, at, times(factor, sum_of(grad_of<SILU>(p, q, s), other)));
 			  });
 }
 
 /* ---- the table's ---- */
 
+/* Tensors of the image's size: x, g, what merges add. */
+struct images {
+	const otp_tensor *t[4];
+	int count;
+};
+
+images images_of(const otp_call *call)
+{
+	const otp_tensor *in = call->in;
+	images m = {{in}, 1};
+	if (is_dgrad(call) || call->op == OTP_OP_norm_sums)
+		m.t[m.count++] = &in[4];
+	int merges = call->op == OTP_OP_norm_dgrad_merge_two ? 2
+		     : call->op == OTP_OP_norm_dgrad_merge   ? 1
+							     : 0;
+	for (int i = 0; i < merges; i++)
+		m.t[m.count++] = &in[6 + i];
+	return m;
+}
+
+/* Whether the rows of one of them lie apart: of wider ones, or where a part of the channels is read. */
+bool lie_apart(const otp_call *call)
+{
+	images m = images_of(call);
+	bool apart = is_dgrad(call) && call->attr.norm.count != call->in[0].shape.c;
+	for (int i = 0; i < m.count; i++)
+		apart |= m.t[i]->step != 0;
+	return apart;
+}
+
 /* By every tensor of the image's size. */
 otp_packs packs_of(const otp_call *call)
 {
-	bool merge = call->op == OTP_OP_norm_dgrad_merge, dgrad = merge || call->op == OTP_OP_norm_dgrad;
-	bool has_g = dgrad || call->op == OTP_OP_norm_sums, writes = dgrad || call->op == OTP_OP_norm_apply;
-	view x = view_of(call->in[0]), g = has_g ? view_of(call->in[4]) : x;
-	view elsewhere = merge ? view_of(call->in[6]) : x;
-	const otp_tensor &r = merge ? call->in[6] : call->in[0];
-	return otp_packs_of(otp_packs_row((unsigned)call->in[0].shape.c, r, r),
-			    {x, g, elsewhere, writes ? view_of(call->out) : x});
+	images m = images_of(call);
+	view v[4],
+	    y = call->op == OTP_OP_norm_apply || is_dgrad(call) ? view_of(call->out) : view_of(*m.t[0]);
+	unsigned row = (unsigned)call->in[0].shape.c;
+	if (is_dgrad(call))
+		row |= (unsigned)call->attr.norm.begin | (unsigned)call->attr.norm.count;
+	for (int i = 0; i < 4; i++) {
+		const otp_tensor &t = *m.t[i < m.count ? i : 0];
+		row |= (unsigned)t.step;
+		v[i] = view_of(t);
+	}
+	return otp_packs_of(row, {v[0], v[1], v[2], v[3], y});
 }
 
-template <class V, int W> void stats_as(const otp_call *call)
+/* Of a tensor of the image's size the channels that are worked on: as V, or as rows that lie apart. */
+template <class X> struct image {
+	static X of(const otp_tensor &t, const cut &) { return as<X>(view_of(t)); }
+};
+template <class V> struct image<apart<V>> {
+	static apart<V> of(const otp_tensor &t, const cut &k)
+	{
+		view from = view_of(t);
+		from.data = static_cast<char *>(from.data) + (size_t)k.begin * (from.narrow ? 2 : 4);
+		return apart<V>{as<V>(from), divisor_of((unsigned)k.c), (unsigned)otp_row_step(&t)};
+	}
+};
+
+template <class V, class X, int W> void stats_as(const otp_call *call)
 {
-	cut k = cut_of(call->in[0].shape, W);
+	cut k = cut_of(call, W);
 	int samples = call->in[0].shape.n, groups = call->attr.norm.groups;
 	double *partial = static_cast<double *>(call->scratch);
-	view x = view_of(call->in[0]);
-	OTP_LAUNCH(call, (norm_add_moments<V, W>), k.blocks, OTP_THREADS, 0, partial, as<V>(x), k, groups);
+	OTP_LAUNCH(call, (norm_add_moments<X, W>), k.blocks, OTP_THREADS, 0, partial,
+		   image<X>::of(call->in[0], k), k, groups);
 	OTP_LAUNCH(call, norm_finish_stats, otp_blocks((int64_t)samples * groups, OTP_WARPS), OTP_THREADS, 0,
-		   floats(call->out), partial, x, k, samples, groups, call->attr.norm.eps);
+		   floats(call->out), partial, image<apart<view>>::of(call->in[0], k), k, samples, groups,
+		   call->attr.norm.eps);
 }
 
-template <class V, int W, bool SILU> void apply_as(const otp_call *call)
+template <class V, class X, int W, bool SILU> void apply_as(const otp_call *call)
 {
-	cut k = cut_of(call->in[0].shape, W);
-	OTP_LAUNCH(call, (norm_apply<V, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
-		   as<V>(view_of(call->in[0])), recipe_of(call), k);
+	cut k = cut_of(call, W);
+	OTP_LAUNCH(call, (norm_apply<V, X, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
+		   image<X>::of(call->in[0], k), recipe_of(call), k);
 }
 
-template <class V, int W, bool SILU> void sums_as(const otp_call *call)
+template <class V, class X, int W, bool SILU> void sums_as(const otp_call *call)
 {
-	cut k = cut_of(call->in[0].shape, W);
+	cut k = cut_of(call, W);
 	recipe r = recipe_of(call);
 	int samples = call->in[0].shape.n;
 	double *partial = static_cast<double *>(call->scratch);
-	OTP_LAUNCH(call, (norm_add_products<V, W, SILU>), k.blocks, OTP_THREADS, 0, partial,
-		   as<V>(view_of(call->in[0])), as<V>(view_of(call->in[4])), r, k);
+	OTP_LAUNCH(call, (norm_add_products<V, X, W, SILU>), k.blocks, OTP_THREADS, 0, partial,
+		   image<X>::of(call->in[0], k), as<V>(view_of(call->in[4])), r, k);
 	OTP_LAUNCH(call, norm_finish_sums, otp_blocks((int64_t)samples * k.c), OTP_THREADS, 0,
 		   floats(call->out), otp_row_step(&call->out), partial, r, k, samples);
 }
 
-template <class V, int W, bool SILU> void dgrad_as(const otp_call *call)
+template <class V, class X, int W, bool SILU> void dgrad_as(const otp_call *call)
 {
-	cut k = cut_of(call->in[0].shape, W);
-	OTP_LAUNCH(call, (norm_dgrad<V, W, SILU>), k.blocks, OTP_THREADS, 0, as<V>(view_of(call->out)),
-		   as<V>(view_of(call->in[0])), as<V>(view_of(call->in[4])), floats(call->in[5]),
-		   recipe_of(call), k);
-}
-
-template <class V, int W, bool SILU> void merge_as(const otp_call *call)
-{
-	cut k = cut_of(call->in[0].shape, W);
+	cut k = cut_of(call, W);
 	const otp_tensor *in = call->in;
-	V gx = as<V>(view_of(call->out)), x = as<V>(view_of(in[0])), g = as<V>(view_of(in[4]));
-	if (in[6].step)
-		OTP_LAUNCH(call, (norm_dgrad_merge<V, apart<V>, W, SILU>), k.blocks, OTP_THREADS, 0, gx, x, g,
-			   as<V>(apart_of(in[6])), call->attr.norm.scale, floats(in[5]), recipe_of(call), k);
+	V gx = as<V>(view_of(call->out));
+	X x = image<X>::of(in[0], k), g = image<X>::of(in[4], k);
+	const float *sums = floats(in[5]);
+	float factor = call->attr.norm.scale;
+	recipe r = recipe_of(call);
+	if (call->op == OTP_OP_norm_dgrad)
+		OTP_LAUNCH(call, (norm_dgrad<V, X, W, SILU>), k.blocks, OTP_THREADS, 0, gx, x, g, factor,
+			   sums, r, k);
+	else if (call->op == OTP_OP_norm_dgrad_merge)
+		OTP_LAUNCH(call, (norm_dgrad_merge<V, X, W, SILU>), k.blocks, OTP_THREADS, 0, gx, x, g,
+			   image<X>::of(in[6], k), factor, sums, r, k);
 	else
-		OTP_LAUNCH(call, (norm_dgrad_merge<V, V, W, SILU>), k.blocks, OTP_THREADS, 0, gx, x, g,
-			   as<V>(view_of(in[6])), call->attr.norm.scale, floats(in[5]), recipe_of(call), k);
+		OTP_LAUNCH(call, (norm_dgrad_merge_two<V, X, W, SILU>), k.blocks, OTP_THREADS, 0, gx, x, g,
+			   image<X>::of(in[6], k), image<X>::of(in[7], k), factor, sums, r, k);
 }
 
 size_t partial_bytes(const otp_call *call)
 {
 	otp_shape s = call->in[0].shape;
-	return (size_t)s.n * cut_of(s, otp_packs_width(packs_of(call))).slices * 2 * (size_t)s.c *
+	return (size_t)s.n * cut_of(call, otp_packs_width(packs_of(call))).slices * 2 * (size_t)s.c *
 	       sizeof(double);
 }
 
@@ -453,23 +544,31 @@ size_t partial_bytes(const otp_call *call)
 
 using namespace otp_norm;
 
-#define BY_PACKS_AND_SILU(name)                                                                              \
+/* The statement with V and W, and with X: V, or rows of V that lie apart. */
+#define WITH_IMAGES(call, ...)                                                                               \
+	do {                                                                                                 \
+		if (lie_apart(call))                                                                         \
+			OTP_WITH_PACKS(packs_of(call), using X = apart<V>; __VA_ARGS__);                     \
+		else                                                                                         \
+			OTP_WITH_PACKS(packs_of(call), using X = V; __VA_ARGS__);                            \
+	} while (0)
+#define BY_SILU(name)                                                                                        \
 	static void run_##name(const otp_call *call)                                                         \
 	{                                                                                                    \
 		if (call->attr.norm.silu)                                                                    \
-			OTP_WITH_PACKS(packs_of(call), name##_as<V, W, true>(call));                         \
+			WITH_IMAGES(call, name##_as<V, X, W, true>(call));                                   \
 		else                                                                                         \
-			OTP_WITH_PACKS(packs_of(call), name##_as<V, W, false>(call));                        \
+			WITH_IMAGES(call, name##_as<V, X, W, false>(call));                                  \
 	}
 
-BY_PACKS_AND_SILU(apply)
-BY_PACKS_AND_SILU(sums)
-BY_PACKS_AND_SILU(dgrad)
-BY_PACKS_AND_SILU(merge)
-static void run_stats(const otp_call *call) { OTP_WITH_PACKS(packs_of(call), stats_as<V, W>(call)); }
+BY_SILU(apply)
+BY_SILU(sums)
+BY_SILU(dgrad)
+static void run_stats(const otp_call *call) { WITH_IMAGES(call, stats_as<V, X, W>(call)); }
 
 const otp_kernel otp_cuda_norm_stats = {run_stats, nullptr, nullptr, partial_bytes, nullptr};
 const otp_kernel otp_cuda_norm_apply = {run_apply, nullptr, nullptr, nullptr, nullptr};
 const otp_kernel otp_cuda_norm_sums = {run_sums, nullptr, nullptr, partial_bytes, nullptr};
 const otp_kernel otp_cuda_norm_dgrad = {run_dgrad, nullptr, nullptr, nullptr, nullptr};
-const otp_kernel otp_cuda_norm_dgrad_merge = {run_merge, nullptr, nullptr, nullptr, nullptr};
+const otp_kernel otp_cuda_norm_dgrad_merge = {run_dgrad, nullptr, nullptr, nullptr, nullptr};
+const otp_kernel otp_cuda_norm_dgrad_merge_two = {run_dgrad, nullptr, nullptr, nullptr, nullptr};

@@ -5,15 +5,16 @@
 namespace otp_resample
 {
 
-/* tap[k] meets sample 2 i + k - 1 of the large image. */
+/* tap[k] meets sample 2 i + k - 1 of the large image; gain is of each product, scale of their sum. */
 struct taps {
-	float tap[4];
+	float tap[4], gain, scale;
 };
 
 taps taps_of(const otp_attr &attr)
 {
-	return attr.resample.filter == OTP_FILTER_BOX ? taps{{0, 0.5f, 0.5f, 0}}
-						      : taps{{0.125f, 0.375f, 0.375f, 0.125f}};
+	float gain = attr.resample.gain, scale = attr.resample.scale;
+	return attr.resample.filter == OTP_FILTER_BOX ? taps{{0, 0.5f, 0.5f, 0}, gain, scale}
+						      : taps{{0.125f, 0.375f, 0.375f, 0.125f}, gain, scale};
 }
 
 /* Of images: h x w pixels that lie `step` elements apart. */
@@ -74,9 +75,16 @@ template <class V, int W, int ROWS, int COLUMNS> struct patch {
 	}
 };
 
+template <int W> __device__ pack<W> times(float factor, pack<W> p)
+{
+	for (int k = 0; k < W; k++)
+		p.v[k] = factor * p.v[k];
+	return p;
+}
+
 /* FIRST, TAPS: which of the four are not zero. */
 template <class V, int W, int FIRST, int TAPS>
-OTP_GLOBAL resample_down(V y, V x, image in, numbering out, taps t, float gain)
+OTP_GLOBAL resample_down(V y, V x, image in, numbering out, taps t)
 {
 	constexpr int ROWS = 4 / TAPS;
 	for (unsigned item = (unsigned)otp_first_item(); item < out.count;
@@ -86,14 +94,20 @@ OTP_GLOBAL resample_down(V y, V x, image in, numbering out, taps t, float gain)
 		OTP_NOT_UNROLLED
 		for (int i = FIRST; i < FIRST + TAPS; i += ROWS)
 			patch<V, W, ROWS, TAPS>(x, in, p, 2 * p.h + i - 1, 2 * p.w + FIRST - 1, 1, 1)
-			    .add_to(sum, gain, t.tap + i, t.tap + FIRST);
-		store(y, p.at * out.step + (int64_t)p.pack * W, sum);
+			    .add_to(sum, t.gain, t.tap + i, t.tap + FIRST);
+		store(y, p.at * out.step + (int64_t)p.pack * W, times(t.scale, sum));
 	}
 }
 
+/* What is added to each pixel of y, those of a merge: they lie `step` apart. */
+template <class V> struct addend {
+	V r;
+	int64_t step;
+};
+
 /* Large sample i gets tap 1 or 2 of small sample i / 2, and, of TAPS 2, tap 3 or 0 of the one beside it. */
-template <class V, int W, int TAPS>
-OTP_GLOBAL resample_up(V y, V x, image in, numbering out, taps t, float gain)
+template <class V, int W, int TAPS, bool MERGE>
+OTP_GLOBAL resample_up(V y, V x, addend<V> other, image in, numbering out, taps t)
 {
 	for (unsigned item = (unsigned)otp_first_item(); item < out.count;
 	     item += (unsigned)otp_item_step()) {
@@ -103,16 +117,21 @@ OTP_GLOBAL resample_up(V y, V x, image in, numbering out, taps t, float gain)
 		const float tap_w[2] = {odd_w ? t.tap[2] : t.tap[1], odd_w ? t.tap[0] : t.tap[3]};
 		pack<W> sum = {};
 		patch<V, W, TAPS, TAPS>(x, in, p, p.h / 2, p.w / 2, odd_h ? 1 : -1, odd_w ? 1 : -1)
-		    .add_to(sum, gain, tap_h, tap_w);
-		store(y, p.at * out.step + (int64_t)p.pack * W, sum);
+		    .add_to(sum, t.gain, tap_h, tap_w);
+		if (MERGE) {
+			pack<W> r = load<W>(other.r, p.at * other.step + (int64_t)p.pack * W);
+			for (int k = 0; k < W; k++)
+				sum.v[k] = sum.v[k] + r.v[k];
+		}
+		store(y, p.at * out.step + (int64_t)p.pack * W, times(t.scale, sum));
 	}
 }
 
 otp_packs packs_of(const otp_call *call)
 {
-	const otp_tensor &x = call->in[0];
-	return otp_packs_of(otp_packs_row((unsigned)x.shape.c, x, call->out),
-			    {view_of(x), view_of(call->out)});
+	const otp_tensor &x = call->in[0], &r = call->op == OTP_OP_up2_merge ? call->in[1] : x;
+	unsigned row = otp_packs_row((unsigned)x.shape.c, x, call->out) | (unsigned)r.step;
+	return otp_packs_of(row, {view_of(x), view_of(r), view_of(call->out)});
 }
 
 image image_of(const otp_tensor &x) { return image{x.shape.h, x.shape.w, otp_row_step(&x)}; }
@@ -130,28 +149,36 @@ bool is_box(const otp_call *call) { return call->attr.resample.filter == OTP_FIL
 
 using namespace otp_resample;
 
-#define LAUNCH(...)                                                                                          \
-	OTP_LAUNCH(call, (__VA_ARGS__), otp_blocks(n.count), OTP_THREADS, 0, as<V>(view_of(call->out)),      \
-		   as<V>(view_of(call->in[0])), image_of(call->in[0]), n, taps_of(call->attr),               \
-		   call->attr.resample.gain)
-
 template <class V, int W> static void down_as(const otp_call *call)
 {
 	numbering n = numbering_of(call->out, W);
+	V y = as<V>(view_of(call->out)), x = as<V>(view_of(call->in[0]));
+	image in = image_of(call->in[0]);
+	taps t = taps_of(call->attr);
 	if (is_box(call))
-		LAUNCH(resample_down<V, W, 1, 2>);
+		OTP_LAUNCH(call, (resample_down<V, W, 1, 2>), otp_blocks(n.count), OTP_THREADS, 0, y, x, in,
+			   n, t);
 	else
-		LAUNCH(resample_down<V, W, 0, 4>);
+		OTP_LAUNCH(call, (resample_down<V, W, 0, 4>), otp_blocks(n.count), OTP_THREADS, 0, y, x, in,
+			   n, t);
 }
 
-template <class V, int W> static void up_as(const otp_call *call)
+template <class V, int W, bool MERGE> static void up_as(const otp_call *call)
 {
 	numbering n = numbering_of(call->out, W);
+	V y = as<V>(view_of(call->out)), x = as<V>(view_of(call->in[0]));
+	const otp_tensor &r = call->in[MERGE ? 1 : 0];
+	addend<V> other = {as<V>(view_of(r)), otp_row_step(&r)};
+	image in = image_of(call->in[0]);
+	taps t = taps_of(call->attr);
 	if (is_box(call))
-		LAUNCH(resample_up<V, W, 1>);
+		OTP_LAUNCH(call, (resample_up<V, W, 1, MERGE>), otp_blocks(n.count), OTP_THREADS, 0, y, x,
+			   other, in, n, t);
 	else
-		LAUNCH(resample_up<V, W, 2>);
+		OTP_LAUNCH(call, (resample_up<V, W, 2, MERGE>), otp_blocks(n.count), OTP_THREADS, 0, y, x,
+			   other, in, n, t);
 }
 
 OTP_CUDA_KERNEL(down2) { OTP_WITH_PACKS(packs_of(call), down_as<V, W>(call)); }
-OTP_CUDA_KERNEL(up2) { OTP_WITH_PACKS(packs_of(call), up_as<V, W>(call)); }
+OTP_CUDA_KERNEL(up2) { OTP_WITH_PACKS(packs_of(call), up_as<V, W, false>(call)); }
+OTP_CUDA_KERNEL(up2_merge) { OTP_WITH_PACKS(packs_of(call), up_as<V, W, true>(call)); }

@@ -96,17 +96,20 @@ static double dgrad(const norm *f, otp_shape i)
 	return *stat(f, i, true) * (direct - mean_g - xhat(f, i) * mean_gx);
 }
 
-OTP_REF_KERNEL(norm_dgrad)
+/* With `merges` tensors of what reaches x elsewhere. */
+static void run_dgrad(const otp_call *call, int merges)
 {
 	norm f = norm_of(call);
-	OTP_REF_EACH (i, f.x.shape)
-		*otp_ref_at(&call->out, i) = dgrad(&f, i);
+	OTP_REF_EACH (i, call->out.shape) {
+		otp_shape at = i;
+		at.c += f.attr.norm.begin;
+		double sum = dgrad(&f, at);
+		for (int k = 0; k < merges; k++)
+			sum += *otp_ref_at(&call->in[6 + k], at);
+		*otp_ref_at(&call->out, i) = (double)f.attr.norm.scale * sum;
+	}
 }
 
-OTP_REF_KERNEL(norm_dgrad_merge)
-{
-	norm f = norm_of(call);
-	OTP_REF_EACH (i, f.x.shape)
-		*otp_ref_at(&call->out, i) =
-		    (double)f.attr.norm.scale * (dgrad(&f, i) + *otp_ref_at(&call->in[6], i));
-}
+OTP_REF_KERNEL(norm_dgrad) { run_dgrad(call, 0); }
+OTP_REF_KERNEL(norm_dgrad_merge) { run_dgrad(call, 1); }
+OTP_REF_KERNEL(norm_dgrad_merge_two) { run_dgrad(call, 2); }

@@ -17,6 +17,7 @@ static void resample(const otp_call *call, const otp_tensor *small, const otp_te
 				if (j.h < 0 || j.h >= large->shape.h || j.w < 0 || j.w >= large->shape.w)
 					continue;
 				double weight = call->attr.resample.gain * tap[kh] * tap[kw];
+				weight *= call->attr.resample.scale;
 				if (down)
 					*otp_ref_at(small, i) += weight * *otp_ref_at(large, j);
 				else
@@ -33,5 +34,12 @@ OTP_REF_KERNEL(down2)
 OTP_REF_KERNEL(up2)
 {
 	otp_ref_zero(&call->out);
+	resample(call, &call->in[0], &call->out, false);
+}
+
+OTP_REF_KERNEL(up2_merge)
+{
+	OTP_REF_EACH (i, call->out.shape)
+		*otp_ref_at(&call->out, i) = call->attr.resample.scale * *otp_ref_at(&call->in[1], i);
 	resample(call, &call->in[0], &call->out, false);
 }

@@ -295,6 +295,7 @@ static otp_attr resample_attr(otp_filter filter, float gain)
 	otp_attr attr = NONE;
 	attr.resample.filter = filter;
 	attr.resample.gain = gain;
+	attr.resample.scale = 1;
 	return attr;
 }
 
@@ -355,6 +356,9 @@ otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node
 			 otp_node *sums, otp_attr attr)
 {
 	otp_node *in[] = {x, stats, scale, shift, g, sums};
+	attr.norm.scale = 1;
+	attr.norm.begin = 0;
+	attr.norm.count = x->shape.c;
 	return otp_node_new(OTP_OP_norm_dgrad, attr, in, 6);
 }
 

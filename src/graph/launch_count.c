@@ -235,11 +235,13 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_rsqrt:
 	case OTP_OP_down2:
 	case OTP_OP_up2:
+	case OTP_OP_up2_merge:
 	case OTP_OP_softmax:
 	case OTP_OP_softmax_gate:
 	case OTP_OP_norm_apply:
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
+	case OTP_OP_norm_dgrad_merge_two:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:

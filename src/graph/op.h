@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-enum { OTP_MAX_INPUTS = 7 };
+enum { OTP_MAX_INPUTS = 8 };
 
 /* BF16 is a way to store F32, in half the memory: which values a program stores so, storage.h says. */
 typedef enum otp_type { OTP_F32, OTP_U32, OTP_BF16, OTP_TYPE_COUNT } otp_type;
@@ -77,7 +77,7 @@ typedef union otp_attr {
 	} conv;
 	struct {
 		otp_filter filter;
-		float gain;
+		float gain, scale; /* scale: of the result, after its sums */
 	} resample;
 	struct {
 		bool ta, tb;
@@ -89,7 +89,8 @@ typedef union otp_attr {
 		int groups;
 		float eps;
 		bool silu;
-		float scale; /* norm_dgrad_merge's */
+		float scale;	  /* norm_dgrad's and its merges' */
+		int begin, count; /* channels of x that these make a gradient of */
 	} norm;
 	struct {
 		otp_shape to;

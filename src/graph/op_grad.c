@@ -223,15 +223,22 @@ RULE(conv2d_wgrad)
 		gx[1] = otp_conv2d(x, g, stride, pad);
 }
 
+/* A scale comes last, so its adjoint first. */
+static otp_node *before_resampling(const otp_node *y, otp_node *g)
+{
+	float scale = y->attr.resample.scale;
+	return scale == 1 ? g : otp_affine(g, scale, 0);
+}
+
 RULE(down2)
 {
 	UNUSED_WANTED;
-	gx[0] = otp_up2(g, y->attr.resample.filter, y->attr.resample.gain);
+	gx[0] = otp_up2(before_resampling(y, g), y->attr.resample.filter, y->attr.resample.gain);
 }
 RULE(up2)
 {
 	UNUSED_WANTED;
-	gx[0] = otp_down2(g, y->attr.resample.filter, y->attr.resample.gain);
+	gx[0] = otp_down2(before_resampling(y, g), y->attr.resample.filter, y->attr.resample.gain);
 }
 
 RULE(matmul)
@@ -292,6 +299,8 @@ NO_GRADIENT(norm_stats)
 FIRST_ORDER_ONLY(norm_sums)
 FIRST_ORDER_ONLY(norm_dgrad)
 FIRST_ORDER_ONLY(norm_dgrad_merge)
+FIRST_ORDER_ONLY(norm_dgrad_merge_two)
+FIRST_ORDER_ONLY(up2_merge)
 NO_GRADIENT(normal)
 NO_GRADIENT(gather)
 FIRST_ORDER_ONLY(record)

@@ -234,6 +234,13 @@ RULE(up2)
 	return otp_shape4(in[0].n, in[0].h * 2, in[0].w * 2, in[0].c);
 }
 
+RULE(up2_merge)
+{
+	otp_shape y = otp_shape_up2(attr, in);
+	OTP_ASSERT(otp_shape_equal(in[1], y), "up2_merge: r is " SHAPE_FMT, SHAPE_ARGS(in[1]));
+	return y;
+}
+
 RULE(matmul)
 {
 	otp_shape a = in[0], b = in[1];
@@ -298,16 +305,24 @@ RULE(norm_sums)
 
 RULE(norm_dgrad)
 {
+	int begin = attr->norm.begin, count = attr->norm.count;
 	OTP_ASSERT(otp_shape_equal(in[5], otp_shape_norm_sums(attr, in)), "norm_dgrad: sums are " SHAPE_FMT,
 		   SHAPE_ARGS(in[5]));
-	return in[0];
+	OTP_ASSERT(begin >= 0 && count > 0 && begin + count <= in[0].c,
+		   "norm_dgrad: %d channels from %d of %d", count, begin, in[0].c);
+	return with_extent(in[0], OTP_AXIS_C, count);
 }
 
 RULE(norm_dgrad_merge)
 {
-	otp_shape x = otp_shape_norm_dgrad(attr, in);
-	OTP_ASSERT(otp_shape_equal(in[6], x), "norm_dgrad_merge: r is " SHAPE_FMT, SHAPE_ARGS(in[6]));
-	return x;
+	OTP_ASSERT(otp_shape_equal(in[6], in[0]), "norm_dgrad_merge: r is " SHAPE_FMT, SHAPE_ARGS(in[6]));
+	return otp_shape_norm_dgrad(attr, in);
+}
+
+RULE(norm_dgrad_merge_two)
+{
+	OTP_ASSERT(otp_shape_equal(in[7], in[0]), "norm_dgrad_merge_two: s is " SHAPE_FMT, SHAPE_ARGS(in[7]));
+	return otp_shape_norm_dgrad_merge(attr, in);
 }
 
 /* A row of words for each of n samples, with a column of that number. */

@@ -101,10 +101,12 @@ static bool reads_rows(const otp_node *node, int i)
 		return i == 2 || i == 3;
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
+	case OTP_OP_norm_dgrad_merge_two:
 		return i == 2 || i == 3 || i >= 5;
 	case OTP_OP_affine:
 	case OTP_OP_down2:
 	case OTP_OP_up2:
+	case OTP_OP_up2_merge:
 		return true;
 	case OTP_OP_add:
 		return otp_shape_equal(in, out) && otp_shape_equal(node->in[1 - i]->shape, out);

@@ -25,6 +25,7 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_conv2d_dgrad:
 	case OTP_OP_down2:
 	case OTP_OP_up2:
+	case OTP_OP_up2_merge:
 		return is_wide_map(node);
 	case OTP_OP_spread: /* rows of an MLP have height 1 */
 		return is_wide_map(node) && node->shape.h > 1;
@@ -55,6 +56,7 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_norm_apply:
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
+	case OTP_OP_norm_dgrad_merge_two:
 		return is_wide_map(node) && reads_bf16(node, types);
 	case OTP_OP_LEAF:
 	case OTP_OP_sum:

@@ -72,6 +72,7 @@ static double products(const otp_call *call)
 	case OTP_OP_rsqrt:
 	case OTP_OP_down2:
 	case OTP_OP_up2:
+	case OTP_OP_up2_merge:
 	case OTP_OP_softmax:
 	case OTP_OP_softmax_gate:
 	case OTP_OP_norm_stats:
@@ -79,6 +80,7 @@ static double products(const otp_call *call)
 	case OTP_OP_norm_sums:
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
+	case OTP_OP_norm_dgrad_merge_two:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:
@@ -101,6 +103,12 @@ static double share(const otp_call *call)
 	return shared && call->processes > 0 ? 1.0 / (call->processes * call->workers) : 1;
 }
 
+static bool is_norm_gradient(const otp_call *call)
+{
+	return call->op == OTP_OP_norm_dgrad || call->op == OTP_OP_norm_dgrad_merge ||
+	       call->op == OTP_OP_norm_dgrad_merge_two;
+}
+
 /* Of the i-th input: of a data set what is picked, a byte a value; of a slice's input what it keeps; of a
  * ring nothing; of a concat's what is not in it yet; of parameters the rounded copy where there is one. */
 static double input_bytes(const otp_call *call, int i, const size_t element_bytes[OTP_TYPE_COUNT])
@@ -115,6 +123,8 @@ static double input_bytes(const otp_call *call, int i, const size_t element_byte
 		return 0;
 	if (call->op == OTP_OP_slice)
 		return elements(call->out) * element;
+	if (is_norm_gradient(call) && otp_shape_equal(t->shape, call->in[0].shape))
+		return elements(call->out) * element; /* of its channels alone */
 	return elements(*t) * element * (i < 2 ? share(call) : 1);
 }
 

@@ -1,4 +1,5 @@
 #include "ot/objective.h"
+#include "graph/fuse.h"
 #include "graph/piece.h"
 #include "nn/layers.h"
 #include "ot/refine.h"
@@ -126,6 +127,7 @@ otp_step_graph otp_transport_step(const otp_objective *o, otp_params *t, otp_par
 
 	otp_node *clean_cost = otp_affine(squared_norm(otp_layer_difference(s.x, s.y), SCALAR), share, 0);
 	step.report = report(loss, clean_cost, otp_layer_total(value, share), otp_constant(step.graph, 0));
+	otp_graph_fuse(step.graph);
 	otp_builder_done(&tb);
 	otp_builder_done(&vb);
 	return step;
@@ -244,6 +246,7 @@ otp_step_graph otp_potential_step(const otp_objective *o, otp_params *t, otp_par
 	otp_builder_output(&vb, grads, otp_grads_span(OTP_POTENTIAL), grads_base);
 	step.report =
 	    report(loss, slope, otp_layer_total(value.fake, share), otp_layer_total(value.real, share));
+	otp_graph_fuse(step.graph);
 	otp_builder_done(&tb);
 	otp_builder_done(&vb);
 	return step;

@@ -25,8 +25,11 @@ unsigned may_be_narrow(otp_op op)
 		return 1 | 8;
 	case OTP_OP_norm_dgrad_merge: /* and r */
 		return 1 | 8 | 16 | RESULT;
+	case OTP_OP_norm_dgrad_merge_two:
+		return 1 | 8 | 16 | 32 | RESULT;
 	case OTP_OP_norm_dgrad:
 		return 1 | 8 | RESULT;
+	case OTP_OP_up2_merge:
 	case OTP_OP_concat:
 	case OTP_OP_add:
 	case OTP_OP_mul:

@@ -3,9 +3,9 @@
 
 #include <math.h>
 
-static const float MERGED = 0.70710678f; /* norm_dgrad_merge's scale */
+static const float SCALE = 0.70710678f; /* of norm_dgrad and its merges */
 
-/* Inputs of these cases are x, scale, shift[, g[, r]]; the statistics are nodes, so
+/* Inputs of these cases are x, scale, shift[, g[, r[, s]]]; the statistics are nodes, so
  * that finite differences see them move with x. */
 static otp_node *build_norm(const test_case *t, otp_node *const *in)
 {
@@ -18,9 +18,10 @@ static otp_node *build_norm(const test_case *t, otp_node *const *in)
 	otp_node *sums = otp_norm_sums(in[0], stats, in[1], in[2], in[3], t->attr);
 	if (t->op == OTP_OP_norm_sums)
 		return sums;
-	otp_node *dgrad = otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr);
-	return t->op == OTP_OP_norm_dgrad ? dgrad
-					  : otp_gradient_scaled(otp_gradient_sum(in[4], dgrad), MERGED);
+	otp_node *all[OTP_MAX_INPUTS] = {in[0], stats, in[1], in[2], in[3], sums};
+	for (int i = 4; i < t->count; i++)
+		all[2 + i] = in[i];
+	return otp_node_new(t->op, t->attr, all, 2 + t->count);
 }
 
 /* The same where sums are made, and read, as a part of a concat, behind those of another gradient. */
@@ -91,7 +92,25 @@ static element_size size_of_element(const test_case *t, double *const *in, momen
 
 static bool is_dgrad(const test_case *t)
 {
-	return t->op == OTP_OP_norm_dgrad || t->op == OTP_OP_norm_dgrad_merge;
+	return t->op == OTP_OP_norm_dgrad || t->op == OTP_OP_norm_dgrad_merge ||
+	       t->op == OTP_OP_norm_dgrad_merge_two;
+}
+
+/* Where a gradient has pixel `pixel` of channel c, if it has that channel; else what is overwritten. */
+static double *in_gradient(const test_case *t, double *values, int64_t pixel, int c)
+{
+	static double nowhere;
+	int at = c - t->attr.norm.begin, count = t->attr.norm.count;
+	return at >= 0 && at < count ? &values[pixel * count + at] : &nowhere;
+}
+
+/* What merges add, in size. */
+static double size_elsewhere(const test_case *t, double *const *in, int64_t at)
+{
+	double size = 0;
+	for (int i = 4; i < t->count; i++)
+		size += fabs(in[i][apart_at(t, i, at)]);
+	return size;
 }
 
 static void group_magnitude(const test_case *t, double *const *in, double *magnitude, int n, int group)
@@ -116,12 +135,9 @@ static void group_magnitude(const test_case *t, double *const *in, double *magni
 					mean_du += scale * z.du / (double)(pixels * width);
 					mean_product += scale * z.du * z.x / (double)(pixels * width);
 				} else if (is_dgrad(t)) {
-					magnitude[at] =
-					    m.rstd * (scale * z.du + mean_du + z.x * mean_product);
-					if (t->op == OTP_OP_norm_dgrad_merge)
-						magnitude[at] =
-						    (double)MERGED *
-						    (magnitude[at] + fabs(in[4][apart_at(t, 4, at)]));
+					double own = m.rstd * (scale * z.du + mean_du + z.x * mean_product);
+					*in_gradient(t, magnitude, n * pixels + p, c) =
+					    (double)t->attr.norm.scale * (own + size_elsewhere(t, in, at));
 				}
 			}
 }
@@ -214,9 +230,10 @@ static void add_group_drift(const test_case *t, double *const *in, double *gpu, 
 					du_off += share * scale * (sum_off + 8 * z.du);
 					product_off += share * scale * (xhat_off + 8 * z.du * z.x);
 				} else if (is_dgrad(t)) {
-					gpu[at] = m.rstd * (scale * e.du + du_off + z.x * product_off +
-							    e.xhat * product) +
-						  d.rstd * m.rstd * (scale * z.du + du + z.x * product);
+					*in_gradient(t, gpu, n * pixels + p, c) =
+					    m.rstd * (scale * e.du + du_off + z.x * product_off +
+						      e.xhat * product) +
+					    d.rstd * m.rstd * (scale * z.du + du + z.x * product);
 				}
 			}
 }
@@ -226,6 +243,29 @@ static void norm_drift(const test_case *t, double *const *in, double *gpu)
 	for (int n = 0; n < t->in[0].n; n++)
 		for (int group = 0; group < t->attr.norm.groups; group++)
 			add_group_drift(t, in, gpu, n, group);
+}
+
+/* Gradients of the channels of a concat's second part; and where what they add lies in wider rows. */
+static void check_parts(test_case t, int variant)
+{
+	if (t.op == OTP_OP_norm_dgrad && variant == 3) {
+		test_case whole = t;
+		whole.build = build_with_parts;
+		whole.attr.norm.scale = 1;
+		run_case(whole);
+	}
+	t.attr.norm.begin = t.in[0].c / 2;
+	t.attr.norm.count = t.in[0].c - t.attr.norm.begin;
+	run_case(t);
+	for (int i = 4; i < t.count; i++) {
+		t.apart |= 1u << i;
+		t.in[i].c *= 3;
+		run_case(t);
+	}
+	t.attr.norm.begin = 0;
+	t.attr.norm.count = t.in[0].c;
+	if (t.apart)
+		run_case(t);
 }
 
 /* `device`: silu(u) is off by 2 u |u|, silu'(u) by 2 u (1 + |u|), more than on the host (harness.h). */
@@ -244,7 +284,7 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 			otp_shape x = sizes[k].x, channels = otp_shape4(variant & 2 ? x.n : 1, 1, 1, x.c);
 			test_case t = {.op = op,
 				       .count = inputs,
-				       .in = {x, channels, channels, x, x},
+				       .in = {x, channels, channels, x, x, x},
 				       .bound = BY_RULE,
 				       .roundings = roundings,
 				       .rule = op == OTP_OP_norm_stats ? stats_magnitude : norm_magnitude,
@@ -257,12 +297,14 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 			t.attr.norm.groups = sizes[k].groups;
 			t.attr.norm.eps = 1e-3f;
 			t.attr.norm.silu = variant & 1;
+			if (is_dgrad(&t)) {
+				t.attr.norm.scale = SCALE;
+				t.attr.norm.count = x.c;
+			}
 			run_case(t);
-			if (op == OTP_OP_norm_dgrad_merge) {
-				t.apart = 1 << 4;
-				t.in[4].c *= 3;
-				run_case(t);
-			} else if ((op == OTP_OP_norm_sums || op == OTP_OP_norm_dgrad) && variant == 3) {
+			if (is_dgrad(&t)) {
+				check_parts(t, variant);
+			} else if (op == OTP_OP_norm_sums && variant == 3) {
 				t.build = build_with_parts;
 				run_case(t);
 			}
@@ -273,6 +315,7 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 void check_norm_stats(void) { check_norm(OTP_OP_norm_stats, 1, 4 + 11, 0, 0); }
 void check_norm_apply(void) { check_norm(OTP_OP_norm_apply, 3, 16, 1, 2); }
 void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0, 2); }
-/* A sum and a product more. */
+/* A product more; with every merge a sum. */
+void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 33, 0, 4); }
 void check_norm_dgrad_merge(void) { check_norm(OTP_OP_norm_dgrad_merge, 5, 34, 0, 4); }
-void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 32, 0, 4); }
+void check_norm_dgrad_merge_two(void) { check_norm(OTP_OP_norm_dgrad_merge_two, 6, 35, 0, 4); }
