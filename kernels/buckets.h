@@ -59,7 +59,7 @@ static inline int otp_columns_by_bucket(const void *a, const void *b)
 static inline void otp_buckets_see(otp_columns *seen, int *count, const otp_tensor *row, const otp_tensor *t,
 				   size_t element_bytes, int call)
 {
-	const char *base = (const char *)row->data, *data = (const char *)t->data;
+	intptr_t base = (intptr_t)row->data, data = (intptr_t)t->data;
 	int64_t size = (int64_t)element_bytes, columns = otp_shape_count(row->shape);
 	int64_t rows = otp_shape_count(t->shape) / t->shape.c,
 		length = (rows - 1) * otp_row_step(t) + t->shape.c;

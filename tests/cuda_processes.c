@@ -260,7 +260,11 @@ static void columns_are_shared_out(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(columns_are_shared_out)};
+	/* Another process may have run what waits, in time: not ten times. */
+	int worst = 0;
+	for (int i = 0; argc > 1 && !worst && i < 10; i++)
+		worst = run_processes(2, argv[1]);
 	if (argc > 1)
-		return run_processes(2, argv[1]);
+		return worst;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -324,8 +324,11 @@ typedef struct sequence {
 static bool run_calls(const void *context)
 {
 	const sequence *s = context;
-	for (int i = 0; i < s->count; i++)
+	for (int i = 0; i < s->count; i++) {
 		otp_early_run(s->early, s->calls, i);
+		if (otp_cuda_noted()) /* a capture is refused: what NCCL is told in one that broke ends it */
+			return false;
+	}
 	return true;
 }
 

@@ -111,11 +111,14 @@ static ncclResult_t await(const otp_comm *comm, int seconds)
 	return state;
 }
 
-void otp_comm_settle(const otp_comm *comm)
+/* What others did ends this process as `watch` does; what is refused here, in a capture too, as any call's
+ * is. */
+void otp_comm_settle(const otp_comm *comm, const char *statement, const char *file, int line)
 {
 	ncclResult_t state = await(comm, 0);
-	if (state != ncclSuccess)
+	if (state == ncclRemoteError || state == ncclSystemError)
 		end(comm, state);
+	nccl_check(state, statement, file, line);
 }
 
 static void look(const otp_comm *comm)

@@ -42,7 +42,7 @@ otp_comm *otp_comm_open(const char id[OTP_LINK_ID_BYTES], int rank, int size, in
 void otp_comm_close(otp_comm *comm);
 ncclComm_t otp_comm_handle(const otp_comm *comm);
 /* Returns when what was begun is in its stream. */
-void otp_comm_settle(const otp_comm *comm);
+void otp_comm_settle(const otp_comm *comm, const char *statement, const char *file, int line);
 /* All are given up, so that no process waits for them; then the program may end. */
 void otp_comm_abort_all(void);
 /* After a wait for the device: never returns where what was waited for was given up. */
@@ -55,6 +55,7 @@ static inline void nccl_check(ncclResult_t status, const char *statement, const 
 }
 /* Within a group, and what belongs to no communicator; all else, a group's end too, is issued. */
 #define NCCL_CHECK(statement) nccl_check(otp_nccl_calls.statement, "nccl" #statement, __FILE__, __LINE__)
-#define NCCL_ISSUE(comm, statement) (NCCL_CHECK(statement), otp_comm_settle(comm))
+#define NCCL_ISSUE(comm, statement)                                                                          \
+	(NCCL_CHECK(statement), otp_comm_settle(comm, "nccl" #statement, __FILE__, __LINE__))
 
 #endif

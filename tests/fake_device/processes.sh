@@ -46,7 +46,10 @@ alike() {
 	cmp -s "$1/model.h5" "$2/model.h5" || depth=2 fail "$1 and $2: other models"
 }
 
-placed=("${lines[@]}" "${points[@]}" --width 40 --potential-width 44 --batch 13 --log-every 2 --snapshot-every 3)
+# Few: generated sets are looked at with thousands of samples by every process that starts.
+"$PROBE" vectors a.npy 200 2
+"$PROBE" vectors b.npy 210 2
+placed=(--source a.npy --target b.npy "${points[@]}" --width 40 --potential-width 44 --batch 13 --log-every 2 --snapshot-every 3)
 
 title "the bits repeat, whatever order devices work in, captured or not; of two parts they are one process's"
 trains 2 --out two
@@ -61,6 +64,9 @@ title "sums that begin in the backward pass, in buckets, change no bit"
 trains 2 --batch 12 --out whole
 OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_ORDER=stream:2 trains 2 --batch 12 --out buckets
 alike whole buckets
+OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_FAIL=captured:9 trains 2 --batch 12 --out uncaptured
+grep -q 'cannot be captured' err.0 || fail "does not say that a step cannot be captured"
+alike whole uncaptured
 OTPLAN_CUDA_BUCKET=2000 OTPLAN_FAKE_FAIL=ncclReduce:1 begin 2 train "${placed[@]}" "${device[@]}" --batch 12 --out refused
 ends 1 # there are buckets
 
