@@ -285,6 +285,9 @@ static void halves_by_any_name(void **state)
 	folder("r/val_A");
 	folder("r/VALB");
 	folder("r/testB");
+	finds("r", "r/TrainA", "r/train_b", NULL, NULL); /* an empty test half counts as none */
+	put("r/val_A/1.png", "x", 1);
+	put("r/testB/1.png", "x", 1);
 	finds("r", "r/TrainA", "r/train_b", "r/val_A", "r/testB");
 	folder("r/train-a");
 	lacks("r", "has both TrainA and train-a");
@@ -296,6 +299,7 @@ static void halves_by_any_name(void **state)
 	folder("q/top/train/B");
 	folder("q/top/test");
 	folder("q/top/test/b");
+	put("q/top/test/b/1.png", "x", 1);
 	finds("q", "q/top/train/A", "q/top/train/B", NULL, "q/top/test/b");
 	finds("q/top/", "q/top/train/A", "q/top/train/B", NULL, "q/top/test/b");
 	folder("plain");

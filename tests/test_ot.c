@@ -10,6 +10,7 @@
 #include "core/rng.h"
 #include "ot/assignment.h"
 #include "ot/distance.h"
+#include "ot/features.h"
 #include "ot/gaussian.h"
 #include "ot/patches.h"
 #include "ot/truth.h"
@@ -272,6 +273,46 @@ static void test_patches_unit(void **state)
 	}
 }
 
+/* A shift by c is a distance of |c|^2; twice the values have a root of covariance as large again: tr S beside
+ * the means. KID of all rows is the sum over pairs. */
+static void features_have_known_distances(void **state)
+{
+	(void)state;
+	enum { N = 40, W = 6 };
+	float a[N * W], b[N * W];
+	double mean[W] = {0}, trace = 0, far = 0, pairs[3] = {0};
+	otp_stream stream = otp_stream_make(4, 1, 2);
+	for (int i = 0; i < N * W; i++) {
+		a[i] = otp_random_uniform(stream, OTP_PURPOSE_EVAL, (uint32_t)i) - 0.3f;
+		b[i] = a[i] + 0.5f * (float)(i % W);
+		mean[i % W] += (double)a[i] / N;
+	}
+	assert_true(fabs(otp_feature_distances(a, N, b, N, W).frechet - 0.25 * 55) < 1e-5); /* b is rounded */
+	for (int i = 0; i < N * W; i++) {
+		b[i] = 2 * a[i];
+		trace += ((double)a[i] - mean[i % W]) * ((double)a[i] - mean[i % W]) / (N - 1);
+	}
+	for (int k = 0; k < W; k++)
+		far += mean[k] * mean[k];
+	otp_feature_distance got = otp_feature_distances(a, N, b, N, W);
+	assert_true(fabs(got.frechet - trace - far) < 1e-9 * (1 + trace + far));
+	for (int i = 0; i < N; i++)
+		for (int j = 0; j < N; j++) {
+			double products[3] = {0};
+			for (int k = 0; k < W; k++) {
+				double x = (double)a[i * W + k], y = (double)a[j * W + k];
+				products[0] += x * y / W;
+				products[1] += 4 * x * y / W;
+				products[2] += 2 * x * y / W;
+			}
+			for (int k = 0; k < 3; k++)
+				if (k == 2 || i != j)
+					pairs[k] += pow(products[k] + 1, 3) / (k == 2 ? N * N : N * (N - 1));
+		}
+	assert_int_equal(got.subsets, 1);
+	assert_true(fabs(got.kid - (pairs[0] + pairs[1] - 2 * pairs[2])) < 1e-5); /* products in float */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +326,7 @@ int main(void)
 	    cmocka_unit_test(test_tangential_cost),
 	    cmocka_unit_test(test_tangential_law),
 	    cmocka_unit_test(test_ks),
+	    cmocka_unit_test(features_have_known_distances),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,7 +232,7 @@ static void test_log(void **state)
 	(void)state;
 	otp_error err = {0};
 	assert_ok(otp_log_open(path_of("log.txt"), &err), &err);
-	otp_progress *p = otp_progress_new(0, 10);
+	otp_progress *p = otp_progress_new(10);
 	otp_metrics m = otp_metrics_at(10);
 	otp_progress_show(p, &m);
 	otp_progress_free(p);

@@ -23,8 +23,11 @@ typedef int otp_command(int argc, char **argv, otp_error *err);
 		"[--overwrite], or export MODEL OUT --for onnx|safetensors [--overwrite]",                   \
 		"evaluation samples that FID tools accept (flat PNG folders, arr_0 npz, manifest), or the "  \
 		"generator for other programs")                                                              \
-	COMMAND(eval, "eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]",                 \
-		"measure transport cost, target distance, diversity and faithfulness")                       \
+	COMMAND(eval,                                                                                        \
+		"eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json], or eval --features "   \
+		"A.npy B.npy [--json]",                                                                      \
+		"measure transport cost, target distance, diversity and faithfulness; Frechet distance and " \
+		"KID of features")                                                                           \
 	COMMAND(verify,                                                                                      \
 		"verify [PROBLEM ...] [--formulation WORD] [--seeds N] [--json] [--out FOLDER] "             \
 		"[options]",                                                                                 \

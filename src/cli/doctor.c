@@ -6,9 +6,11 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "core/file.h"
+#include "data/outputs.h"
 #include "data/root.h"
 
 #include <cjson/cJSON.h>
+#include <libgen.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,10 +55,19 @@ static bool read_pictures(otp_examinee *e, otp_size size, otp_pool *pool, otp_er
 	return true;
 }
 
-static bool read_set(otp_examinee *e, otp_size size, otp_pool *pool, otp_error *err)
+/* No output lies inside a set that is read. */
+static bool lies_outside(const char *page, const otp_dataset *set, otp_error *err)
+{
+	char *copy = otp_strdup(page);
+	bool ok = otp_outputs_outside(dirname(copy), set, "--out", err);
+	otp_free(copy);
+	return ok;
+}
+
+static bool read_set(otp_examinee *e, otp_size size, const char *page, otp_pool *pool, otp_error *err)
 {
 	e->set = otp_dataset_open(e->spec, 1, err);
-	if (!e->set)
+	if (!e->set || (page && !lies_outside(page, e->set, err)))
 		return false;
 	e->info = otp_dataset_describe(e->set);
 	if (e->info.count == 0)
@@ -174,10 +185,24 @@ static cJSON *json_of_case(const otp_doctor *d, const otp_case *c)
 	cJSON_AddStringToObject(o, "found", c->found);
 	cJSON_AddStringToObject(o, "done", c->done);
 	cJSON *examples = c->example_count ? cJSON_AddArrayToObject(o, "examples") : NULL;
-	for (int i = 0; i < c->example_count; i++)
+	cJSON *like = c->with >= 0 ? cJSON_AddArrayToObject(o, "like") : NULL;
+	for (int i = 0; i < c->example_count; i++) {
+		int64_t sample = 0;
+		const otp_examinee *other = otp_doctor_partner(d, c, i, &sample);
 		cJSON_AddItemToArray(examples, cJSON_CreateString(otp_dataset_name(d->sets[c->set].set,
 										   (uint64_t)c->examples[i],
 										   buffer, sizeof buffer)));
+		if (!like)
+			continue;
+		cJSON *one = cJSON_CreateObject();
+		if (other) {
+			cJSON_AddStringToObject(one, "set", other->name);
+			cJSON_AddStringToObject(
+			    one, "name",
+			    otp_dataset_name(other->set, (uint64_t)sample, buffer, sizeof buffer));
+		}
+		cJSON_AddItemToArray(like, one);
+	}
 	return o;
 }
 
@@ -308,7 +333,7 @@ static void examine(otp_doctor *d, int threads, bool json, const char *page, otp
 	bool ok = otp_pool_start(pool) ||
 		  otp_fail_machine(err, "--threads", "%d threads cannot be started", otp_pool_workers(pool));
 	for (int s = 0; ok && s < d->set_count; s++) {
-		ok = read_set(&d->sets[s], d->image_size, pool, err);
+		ok = read_set(&d->sets[s], d->image_size, page, pool, err);
 		pictures[s] = &d->sets[s].pictures;
 	}
 	if (ok) {

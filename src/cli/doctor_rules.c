@@ -53,10 +53,11 @@ const otp_examinee *otp_doctor_partner(const otp_doctor *d, const otp_case *c, i
 	int64_t number = d->sets[c->set].pictures.prints[c->examples[i]].like;
 	if (c->with < 0 || number < 0)
 		return NULL;
-	for (int s = 0; s < c->with; s++)
-		number -= d->sets[s].pictures.count;
+	int s = 0;
+	while (s < d->set_count && number >= d->sets[s].pictures.count)
+		number -= d->sets[s++].pictures.count;
 	*sample = number;
-	return number >= 0 && number < d->sets[c->with].pictures.count ? &d->sets[c->with] : NULL;
+	return s < d->set_count ? &d->sets[s] : NULL;
 }
 
 /* ---- pictures ---------------------------------------------------------------------------- */

@@ -1,9 +1,9 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/eval.h"
 #include "cli/opened.h"
 #include "cli/together.h"
-#include "core/log.h"
 #include "train/evaluate.h"
 #include "train/summary.h"
 
@@ -14,7 +14,7 @@ typedef struct options {
 	const char *source, *target, *truth, *device;
 	int count, per_input, threads;
 	uint64_t seed;
-	bool json;
+	bool json, features;
 	bool trained_on; /* a set is what the model's training drew */
 } options;
 
@@ -52,17 +52,6 @@ static otp_dataset *open_data(otp_opened *m, options *o, const char *spec, otp_s
 	return d;
 }
 
-/* Where the targets are what limits it. */
-static void say_count(const otp_dataset *source, const otp_dataset *target, int64_t asked, int64_t measured)
-{
-	otp_dataset_info x = otp_dataset_describe(source), y = otp_dataset_describe(target);
-	int64_t inputs = x.count && x.count < asked ? x.count : asked;
-	if (measured < inputs)
-		otp_log("%lld of %lld inputs are measured: the %lld targets of %s are halved, and their "
-			"halves compared for the floor",
-			(long long)measured, (long long)inputs, (long long)y.count, y.spec);
-}
-
 /* The law of the outputs, against the target's. */
 static bool measure_law(otp_opened *m, options *o, const otp_dataset *source, const otp_evaluate_options *how,
 			otp_figures *figures, otp_error *err)
@@ -75,7 +64,8 @@ static bool measure_law(otp_opened *m, options *o, const otp_dataset *source, co
 	bool ok = otp_group_agree(how->group, target != NULL, err) &&
 		  otp_evaluate(m->t.sampler, source, target, &counted, &e, err);
 	if (ok) {
-		say_count(source, target, counted.n, e.n);
+		otp_dataset_info x = otp_dataset_describe(source), y = otp_dataset_describe(target);
+		otp_evaluate_say_count(&x, &y, counted.n);
 		otp_evaluation_figures(&e, figures);
 	}
 	return ok;
@@ -131,13 +121,23 @@ static int eval_in(otp_group *group, int argc, char **argv, otp_error *err)
 	    {"device", OTP_ARG_TEXT, &o.device, 0, 0, "auto, cpu or cuda[:i]"},
 	    {"threads", OTP_ARG_INT, &o.threads, 0, 1024, "CPU threads, 0: one a core"},
 	    {"json", OTP_ARG_FLAG, &o.json, 0, 0, "one object instead of a table"},
+	    {"features", OTP_ARG_FLAG, &o.features, 0, 0,
+	     "Frechet distance and KID of two sets of features, (N, d) vectors, in place of a model"},
 	};
-	const char *words[1];
-	bool ok =
-	    otp_args_parse(argc, argv, args, sizeof args / sizeof *args, words, 1,
-			   "otplan eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json]", err);
+	otp_command_line line = {
+	    .args = args,
+	    .arg_count = sizeof args / sizeof *args,
+	    .usage = "otplan eval RUN_OR_MODEL [--source S] [--target T] [--truth FILE] [--json], or "
+		     "--features A.npy B.npy [--json]",
+	    .least_words = 1,
+	    .most_words = 2};
+	bool ok = otp_args_read(argc, argv, &line, err) &&
+		  (line.word_count == (o.features ? 2 : 1) || otp_fail(err, "usage", "%s", line.usage));
 	if (!otp_group_agree(group, ok, err))
 		return err->exit_code;
+	const char *const *words = line.words;
+	if (o.features)
+		return otp_group_leads(group) ? otp_eval_features(words, o.json, err) : 0;
 	otp_opened m;
 	otp_dataset *source = NULL;
 	if (otp_opened_model(&m, group, words[0], o.device, "auto", o.threads, err))

@@ -3,6 +3,7 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/export.h"
+#include "cli/json.h"
 #include "cli/opened.h"
 #include "cli/together.h"
 #include "core/file.h"
@@ -231,6 +232,7 @@ static bool write_manifest(const job *j, const side sides[2], otp_outputs *outpu
 	cJSON_AddStringToObject(m, "rounding", "byte = round_half_to_even(127.5 (x + 1)), clamped");
 	add_side(m, &sides[0], j->input);
 	add_side(m, &sides[1], otp_dataset_describe(j->target).spec);
+	otp_json_mend(m);
 	char *text = cJSON_Print(m), *path = otp_outputs_begin(outputs, at, err);
 	bool ok = path && otp_file_write(path, text, strlen(text), err) && otp_outputs_end(outputs, at, err);
 	cJSON_free(text);

@@ -7,6 +7,7 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 typedef uint8_t *maker(const otp_generator *g, size_t *bytes, otp_error *err);
 
@@ -32,7 +33,7 @@ bool otp_export_takes(const char *purpose) { return format_of(purpose) >= 0; }
 static bool check_ending(const char *out, int format, otp_error *err)
 {
 	size_t length = strlen(out), ending = strlen(FORMATS[format].ending);
-	return (length > ending && strcmp(out + length - ending, FORMATS[format].ending) == 0) ||
+	return (length > ending && strcasecmp(out + length - ending, FORMATS[format].ending) == 0) ||
 	       otp_fail(err, out, "expected a name that ends with %s, for --for %s", FORMATS[format].ending,
 			FORMATS[format].purpose);
 }

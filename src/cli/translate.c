@@ -141,6 +141,12 @@ static bool plan(sink *k, const otp_dataset *d, const char *output, bool names_p
 	if (!k->to_array && names_picture && (inputs > 1 || strcmp(info.format, "folder") == 0))
 		return otp_fail(err, output, "names one picture for %lld inputs, expected a folder",
 				(long long)inputs);
+	const char *slash = strrchr(output, '/');
+	if (!k->to_array && !names_picture && strcmp(info.format, "picture") == 0 &&
+	    !otp_file_is_folder(output) && strchr(slash ? slash + 1 : output, '.'))
+		return otp_fail(err, output,
+				"has an ending that is not known, expected .png, .jpg or .webp, or a folder "
+				"that is there or ends with /");
 	if (k->to_array && k->h == 0)
 		return otp_fail(
 		    err, output,

@@ -55,3 +55,37 @@ void otp_word_consider(otp_word_search *search, const char *name)
 		search->nearest = name;
 	}
 }
+
+/* How many bytes the character at `at` has; 0: it is none (RFC 3629: no surrogates, nothing overlong). */
+static int character_at(const unsigned char *at)
+{
+	static const struct {
+		unsigned char least, most, second_least, second_most;
+		int bytes;
+	} FORMS[] = {{0x00, 0x7f, 0, 0, 1},	  {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+		     {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		     {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+	for (size_t i = 0; i < sizeof FORMS / sizeof *FORMS; i++) {
+		if (*at < FORMS[i].least || *at > FORMS[i].most)
+			continue;
+		if (FORMS[i].bytes > 1 && (at[1] < FORMS[i].second_least || at[1] > FORMS[i].second_most))
+			return 0;
+		for (int k = 2; k < FORMS[i].bytes; k++)
+			if ((at[k] & 0xc0) != 0x80)
+				return 0;
+		return FORMS[i].bytes;
+	}
+	return 0;
+}
+
+char *otp_utf8(const char *text)
+{
+	char *out = otp_calloc(3 * strlen(text) + 1, 1), *to = out;
+	for (const unsigned char *at = (const unsigned char *)text; *at;) {
+		int bytes = character_at(at);
+		memcpy(to, bytes ? (const char *)at : "\xef\xbf\xbd", bytes ? (size_t)bytes : 3);
+		to += bytes ? bytes : 3;
+		at += bytes ? bytes : 1;
+	}
+	return out;
+}

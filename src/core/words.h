@@ -23,4 +23,7 @@ otp_word_search otp_word_search_for(const char *word);
 /* A name that begins with the word counts as near, however long it goes on. */
 void otp_word_consider(otp_word_search *search, const char *name);
 
+/* A copy that is UTF-8: bytes that are none become U+FFFD. otp_free it. */
+char *otp_utf8(const char *text);
+
 #endif

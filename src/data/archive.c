@@ -68,6 +68,10 @@ bool otp_archive_entry(otp_archive *a, uint64_t i, otp_archived *out)
 	if (zip_stat_index(a->zip, i, 0, &info) != 0 || !info.name || !*info.name ||
 	    info.name[strlen(info.name) - 1] == '/')
 		return false;
+	while (strncmp(info.name, "./", 2) == 0) /* as some programs write them */
+		info.name += 2;
+	if (!*info.name)
+		return false;
 	bool encrypted = (info.valid & ZIP_STAT_ENCRYPTION_METHOD) && info.encryption_method != ZIP_EM_NONE;
 	*out = (otp_archived){.name = info.name,
 			      .bytes = info.size,

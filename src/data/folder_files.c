@@ -240,7 +240,9 @@ static void walk(otp_folder *f, const char *below)
 		return;
 	}
 	int count = there ? scandir(path, &names, NULL, by_bytes) : -1;
-	if (count < 0)
+	if (count < 0 && *below && (errno == EACCES || errno == EPERM))
+		leave_out(f, below, "this folder may not be listed");
+	else if (count < 0)
 		refuse(f, path, "this folder cannot be listed: ", errno);
 	else
 		otp_source_note_folder(&f->base, path);
@@ -263,17 +265,23 @@ void otp_folder_walk(otp_folder *f)
 
 /* ---- in a zip ------------------------------------------------------------------ */
 
-static bool has_hidden_part(const char *name)
+static bool has_part(const char *name, bool (*is)(const char *part))
 {
 	for (const char *part = name; part; part = strchr(part, '/')) {
-		part += *part == '/';
+		part += part != name && *part == '/';
 		char *one = otp_format("%.*s", (int)strcspn(part, "/"), part);
-		bool hidden = is_hidden(one);
+		bool found = is(one);
 		otp_free(one);
-		if (hidden)
+		if (found)
 			return true;
 	}
 	return false;
+}
+
+/* "", ".", "..": a name that is no way down into a folder. */
+static bool is_no_name(const char *part)
+{
+	return !*part || strcmp(part, ".") == 0 || strcmp(part, "..") == 0;
 }
 
 /* One line for the archive, not one for each file: an error where no picture is left. */
@@ -324,7 +332,12 @@ bool otp_folder_walk_zip(otp_folder *f, const char *below, otp_error *err)
 		if (below && (strncmp(e.name, below, skip - 1) != 0 || e.name[skip - 1] != '/'))
 			continue;
 		e.name += skip;
-		if (has_hidden_part(e.name))
+		if (has_part(e.name, is_no_name)) {
+			if (otp_image_name_fits(e.name))
+				leave_out(f, e.name, "has a name that leads out of the archive");
+			continue;
+		}
+		if (has_part(e.name, is_hidden))
 			continue;
 		bool locked = e.encrypted || !e.can_unpack;
 		if (locked && otp_image_name_fits(e.name)) {

@@ -185,8 +185,8 @@ bool otp_outputs_outside(const char *folder, const otp_dataset *d, const char *w
 	add_folders(&folders, d);
 	sort(folders.each, folders.count, sizeof *folders.each, by_inode);
 	bool ok = !is_inside(&folders, folder) ||
-		  otp_fail(err, where, "%s lies inside %s, which is read; choose a folder outside it", folder,
-			   otp_dataset_describe(d).spec);
+		  otp_fail(err, where, "%s is or lies inside %s, which is read; choose a folder outside it",
+			   folder, otp_dataset_describe(d).spec);
 	otp_free(folders.each);
 	return ok;
 }

@@ -1,5 +1,6 @@
 #include "data/root.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "data/archive.h"
 
 #include <ctype.h>
@@ -188,6 +189,20 @@ static size_t list_all(listing *l, otp_error *err)
 	return skip;
 }
 
+/* Folders of a zip are there by what is in them. */
+static bool is_empty(const listing *l, const char *below)
+{
+	char *path = otp_format("%s/%s", l->place, below);
+	otp_file_names names = {0};
+	otp_error unread = {0};
+	bool empty = !l->archive && otp_file_list(path, &names, &unread);
+	for (int i = 0; i < names.count; i++)
+		empty = empty && names.each[i]->d_name[0] == '.';
+	otp_file_list_free(&names);
+	otp_free(path);
+	return empty;
+}
+
 static bool choose(listing *l, otp_root *root, otp_error *err)
 {
 	size_t skip = list_all(l, err);
@@ -199,6 +214,10 @@ static bool choose(listing *l, otp_root *root, otp_error *err)
 		if (err->exit_code || (!train && !fail_missing(l, (char)('a' + side), err)))
 			return false;
 		root->train[side] = spec_of(l, train);
+		if (test && is_empty(l, test)) {
+			otp_log("%s/%s holds nothing, and counts as not there", l->place, test);
+			test = NULL;
+		}
 		root->test[side] = spec_of(l, test);
 	}
 	return true;

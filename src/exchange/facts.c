@@ -5,7 +5,7 @@
 static void add_number(otp_exchange_add *add, void *to, const char *key, double value)
 {
 	char text[40];
-	snprintf(text, sizeof text, "%.17g", value);
+	snprintf(text, sizeof text, "%.9g", value);
 	add(to, key, text);
 }
 

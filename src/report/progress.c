@@ -10,16 +10,17 @@
 #include <string.h>
 
 struct otp_progress {
-	int64_t first_step, steps;
-	double started, shown, written; /* seconds on the monotonic clock */
-	double patience;		/* seconds until the next plain line */
+	int64_t steps,
+	    paced_from; /* the first step that was shown, which loads code and measures; -1: none yet */
+	double paced_since, shown, written; /* seconds on the monotonic clock */
+	double patience;		    /* seconds until the next plain line */
 };
 
-otp_progress *otp_progress_new(int64_t first_step, int64_t steps)
+otp_progress *otp_progress_new(int64_t steps)
 {
 	otp_progress *p = otp_calloc(1, sizeof *p);
 	double now = otp_seconds();
-	*p = (otp_progress){first_step, steps, now, now - 1, now - 60, 5};
+	*p = (otp_progress){steps, -1, 0, now - 1, now - 60, 5};
 	return p;
 }
 
@@ -87,12 +88,16 @@ void otp_progress_show(otp_progress *p, const otp_metrics *m)
 {
 	double now = otp_seconds();
 	bool last = m->step >= p->steps;
+	if (p->paced_from < 0) {
+		p->paced_from = m->step;
+		p->paced_since = now;
+	}
 	bool show = otp_log_is_live() && now - p->shown >= 0.1;
 	bool write = last || now - p->written >= p->patience;
 	if (!show && !write)
 		return;
-	int64_t done = m->step - p->first_step;
-	double left = done > 0 ? (now - p->started) / (double)done * (double)(p->steps - m->step) : -1;
+	int64_t done = m->step - p->paced_from;
+	double left = done > 0 ? (now - p->paced_since) / (double)done * (double)(p->steps - m->step) : -1;
 	char line[256];
 	if (write) {
 		otp_progress_line(m, p->steps, last ? -1 : left, 200, line, sizeof line);

@@ -9,8 +9,8 @@
 
 typedef struct otp_progress otp_progress;
 
-/* Steps first_step + 1 ... steps lie ahead; the time still needed is judged from those done here. */
-otp_progress *otp_progress_new(int64_t first_step, int64_t steps);
+/* The time still needed is judged from what is done after the first step that is shown. */
+otp_progress *otp_progress_new(int64_t steps);
 /* Call as often as figures are at hand: shows at most ten times a second. */
 void otp_progress_show(otp_progress *p, const otp_metrics *m);
 /* Takes the live line away. */

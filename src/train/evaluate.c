@@ -1,4 +1,5 @@
 #include "train/evaluate.h"
+#include "core/log.h"
 #include "ot/assignment.h"
 #include "ot/distance.h"
 #include "ot/patches.h"
@@ -58,14 +59,15 @@ static void gather(const evaluator *e, float *samples, size_t count)
 	otp_group_all_gather(g, samples, at);
 }
 
-/* A sample is a function of its input and stream alone: who draws it changes no bit. */
-static void sample(evaluator *e, const float *x, size_t count, bool one_input, float *y, float *eps)
+/* A sample is a function of its input and stream alone: who draws it changes no bit. input: 0 where each has
+ * its own, else the number, from 1, of the one that all are of. */
+static void sample(evaluator *e, const float *x, size_t count, uint32_t input, float *y, float *eps)
 {
 	int rank = otp_group_rank(e->options.group);
 	size_t first = first_of(e, count, rank), own = first_of(e, count, rank + 1) - first;
 	otp_stream *streams = otp_calloc(count, sizeof *streams);
 	for (size_t i = 0; i < count; i++)
-		streams[i] = otp_stream_make(e->options.seed ^ 0x6576616c75617465u, (uint32_t)i, one_input);
+		streams[i] = otp_stream_make(e->options.seed ^ 0x6576616c75617465u, (uint32_t)i, input);
 	if (own)
 		otp_sampler_run(e->sampler, x + first * e->d, streams + first, (int64_t)own, e->options.sigma,
 				y + first * e->d, eps ? eps + first * e->d : NULL);
@@ -114,7 +116,7 @@ static void measure_inputs(evaluator *e, otp_evaluation *out)
 		size_t count = samples_of_input(i, k);
 		for (size_t j = 0; j < count; j++)
 			memcpy(x + j * e->d, e->x + i * e->d, e->d * sizeof *x);
-		sample(e, x, count, true, y, NULL);
+		sample(e, x, count, (uint32_t)i + 1, y, NULL);
 		variance += otp_variance(y, count, e->d) / (double)(e->d * inputs);
 		if (i < hued && e->channels == 3)
 			resultant += otp_hue_resultant(y, count, e->pixels) / (double)hued;
@@ -183,7 +185,7 @@ static bool measure(evaluator *e, otp_evaluation *out, otp_error *err)
 		    read_samples(e->target, OTP_TARGET, 2 * e->n, e->d, e->targets, err);
 	if (!has_read(e, read, err))
 		return false;
-	sample(e, e->x, e->n, false, e->y, e->eps);
+	sample(e, e->x, e->n, 0, e->y, e->eps);
 	measure_inputs(e, out);
 	if (otp_group_leads(e->options.group))
 		measure_outputs(e, out);
@@ -195,6 +197,16 @@ int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_inf
 	int64_t sources = otp_evaluate_room(source), targets = otp_evaluate_room(target);
 	int64_t n = sources && sources < most ? sources : most;
 	return targets && targets / 2 < n ? targets / 2 : n;
+}
+
+void otp_evaluate_say_count(const otp_dataset_info *source, const otp_dataset_info *target, int64_t asked)
+{
+	int64_t sources = otp_evaluate_room(source), inputs = sources && sources < asked ? sources : asked;
+	int64_t measured = otp_evaluate_count(source, target, asked);
+	if (measured < inputs)
+		otp_log("%lld of %lld inputs are measured: the %lld targets are halved, and their halves "
+			"compared for the floor",
+			(long long)measured, (long long)inputs, (long long)otp_evaluate_room(target));
 }
 
 int64_t otp_evaluate_draws(int64_t n, int per_input)
@@ -346,7 +358,7 @@ static bool measure_map(evaluator *e, const otp_dataset *truth, const pairing *p
 		    read_picked(truth, p->truth, e->n, e->d, e->targets, err);
 	if (!has_read(e, read, err))
 		return false;
-	sample(e, e->x, e->n, false, e->y, NULL);
+	sample(e, e->x, e->n, 0, e->y, NULL);
 	double moved = otp_squared_distance(e->x, e->y, values),
 	       should = otp_squared_distance(e->x, e->targets, values),
 	       wrong = otp_squared_distance(e->y, e->targets, values);

@@ -43,6 +43,8 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
 /* How many inputs are measured where `most` are asked for: at most what the source has, and half of the
  * target, whose halves are compared with each other. */
 int64_t otp_evaluate_count(const otp_dataset_info *source, const otp_dataset_info *target, int64_t most);
+/* A line, where halving the targets leaves fewer inputs than were asked for and there are. */
+void otp_evaluate_say_count(const otp_dataset_info *source, const otp_dataset_info *target, int64_t asked);
 /* How many samples of the plan are drawn for that. */
 int64_t otp_evaluate_draws(int64_t n, int per_input);
 /* Bytes of memory that measuring n samples of that architecture takes, with so many of one input. */

@@ -439,6 +439,16 @@ bool otp_session_holds_out(const otp_session *s)
 	       otp_session_held(s, OTP_TARGET) != OTP_HELD_NOTHING;
 }
 
+const char *otp_session_measured_on(const otp_session *s)
+{
+	bool source = otp_session_held(s, OTP_SOURCE) != OTP_HELD_NOTHING,
+	     target = otp_session_held(s, OTP_TARGET) != OTP_HELD_NOTHING;
+	return source && target ? "held-out samples"
+	       : source		? "held-out sources, and targets that were trained on"
+	       : target		? "sources that were trained on, and held-out targets"
+				: "samples that were trained on";
+}
+
 static char *held_text(const otp_session *s, otp_side side)
 {
 	otp_dataset_info info = otp_dataset_describe(otp_session_measured(s, side));

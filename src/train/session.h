@@ -70,6 +70,8 @@ const otp_dataset *otp_session_measured(const otp_session *s, otp_side side);
 otp_held otp_session_held(const otp_session *s, otp_side side);
 /* Whether both sides' figures are of samples that training never draws. */
 bool otp_session_holds_out(const otp_session *s);
+/* "held-out samples", or which side's are trained on. */
+const char *otp_session_measured_on(const otp_session *s);
 /* "source 1024 of 60000 samples, withheld; target 120 samples of ROOT/testB". otp_free it. */
 char *otp_session_held_text(const otp_session *s);
 

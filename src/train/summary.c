@@ -1,6 +1,7 @@
 #include "train/summary.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "model/run.h"
 #include "model/translator.h"
 #include "report/html.h"
@@ -74,8 +75,10 @@ void otp_map_error_figures(const otp_map_error *e, otp_figures *f)
 
 static void add_text(cJSON *o, const char *key, const char *text)
 {
-	if (text && text[0])
-		cJSON_AddStringToObject(o, key, text);
+	char *mended = text && text[0] ? otp_utf8(text) : NULL; /* it may name files */
+	if (mended)
+		cJSON_AddStringToObject(o, key, mended);
+	otp_free(mended);
 }
 
 /* *o is NULL where there is none: runs of earlier versions have none. False where the system refuses to read
@@ -470,8 +473,12 @@ static bool evaluate(const otp_session *s, otp_runtime *runtime, otp_figures *f,
 	    .n = inputs, .per_input = inputs, .seed = s->config.seed, .sigma = t.facts.sigma};
 	bool ok = otp_evaluate(t.sampler, otp_session_measured(s, OTP_SOURCE),
 			       otp_session_measured(s, OTP_TARGET), &options, &e, err);
-	if (ok)
+	if (ok) {
+		otp_dataset_info x = otp_dataset_describe(otp_session_measured(s, OTP_SOURCE)),
+				 y = otp_dataset_describe(otp_session_measured(s, OTP_TARGET));
+		otp_evaluate_say_count(&x, &y, inputs);
 		otp_evaluation_figures(&e, f);
+	}
 	otp_translator_close(&t);
 	return ok;
 }
@@ -522,8 +529,7 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 	if ((measurable && !keep_figures(c->out, &f, err)) || !otp_summary_pages(c->out, false, err))
 		return false;
 	if (measurable) {
-		printf("what was learned, on %s:\n",
-		       otp_session_holds_out(s) ? "held-out samples" : "samples that were trained on");
+		printf("what was learned, on %s:\n", otp_session_measured_on(s));
 		otp_figures_print(list, f.count, "  ");
 	} else {
 		otp_log("what was learned is not measured: the target has one sample, and that takes two");

@@ -111,7 +111,7 @@ static bool roll_back(otp_trainer *t)
 	if (otp_trainer_leads(t)) {
 		otp_monitor_forget(t->monitor, t->game.step);
 		otp_progress_free(t->progress);
-		t->progress = otp_progress_new(t->game.step, t->config->steps);
+		t->progress = otp_progress_new(t->config->steps);
 	}
 	t->first_step -= from - t->game.step;
 	return true;
@@ -254,14 +254,17 @@ static void announce(const otp_trainer *t)
 	if (otp_trainer_group(t))
 		snprintf(processes, sizeof processes, "%d processes, of ",
 			 otp_group_size(otp_trainer_group(t)));
-	otp_log(
-	    "%dx%dx%d; generator %lld parameters, potential %lld; %s, %s%d threads, batch in %d part%s, %s",
-	    s->arch.w, s->arch.h, s->arch.c,
-	    (long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
-	    (long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
-	    t->game.runtime->backend->name, processes, otp_pool_workers(t->game.runtime->pool),
-	    t->config->parts, t->config->parts == 1 ? "" : "s",
-	    OTP_CHOICE_NAME(otp_precision, t->config->precision));
+	char form[64];
+	if (s->arch.vectors)
+		snprintf(form, sizeof form, "vectors of %d values", s->arch.c);
+	else
+		snprintf(form, sizeof form, "%dx%dx%d", s->arch.w, s->arch.h, s->arch.c);
+	otp_log("%s; generator %lld parameters, potential %lld; %s, %s%d threads, batch in %d part%s, %s",
+		form, (long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
+		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
+		t->game.runtime->backend->name, processes, otp_pool_workers(t->game.runtime->pool),
+		t->config->parts, t->config->parts == 1 ? "" : "s",
+		OTP_CHOICE_NAME(otp_precision, t->config->precision));
 	int idle = otp_trainer_group(t) ? otp_group_size(otp_trainer_group(t)) - t->config->parts : 0;
 	if (idle > 0)
 		otp_log("%d of the processes only wait%s: there are fewer parts than processes (--parts)",
@@ -273,7 +276,7 @@ static void announce(const otp_trainer *t)
 		    "colouring: source are the grey pictures of one half, target the colours of the other; "
 		    "translate --keep-luminance puts colours on an input's own grey");
 	char *held = otp_session_held_text(s);
-	otp_log("measured on %s: %s", otp_session_holds_out(s) ? "held-out samples" : "what it has", held);
+	otp_log("measured on %s: %s", otp_session_measured_on(s), held);
 	otp_free(held);
 	if (points)
 		otp_log("%s", points);
@@ -340,7 +343,7 @@ static bool start_lead(otp_trainer *t)
 	t->sampler = otp_game_sampler(&t->game, false);
 	if (!start_monitor(t))
 		return false;
-	t->progress = otp_progress_new(t->game.step, t->config->steps);
+	t->progress = otp_progress_new(t->config->steps);
 	return true;
 }
 

@@ -152,7 +152,9 @@ cp good/7.png letters/A; cp good/7.png letters/B; cp good/8.png letters/C
 exits 0 doctor letters
 says '^letters: 3 pictures'
 
-title "a page takes the place of no other file"
+title "a page takes the place of no other file, and lies in no set"
+refuses 2 'is or lies inside good' doctor good --out good/page.html
+missing good/page.html
 cp good/7.png kept.png
 refuses 2 '.html' doctor good --out good/7.png
 same good/7.png kept.png

@@ -135,3 +135,19 @@ grep -qE "^L2-UVP, per cent of the targets' variance +[0-9.]*[1-9]" out || fail 
 exits 2 eval map --source a.npy --truth 'images.npy?limit=10'
 complains 'the image of each'
 exits 2 eval map --source a.npy --truth none.npy
+
+title "eval --features"
+"$PROBE" vectors fa.npy 60 4
+"$PROBE" vectors fb.npy 1500 4
+does eval --features fa.npy fa.npy --json
+json out n=60 dimension=4 frechet kid
+[[ $(sed 's/.*"frechet":\([^,]*\),.*/\1/' out | awk '{print ($1 < 1e-9)}') == 1 ]] || fail "a set has a distance from itself: $(cat out)"
+does eval --features fa.npy fb.npy
+says '^Frechet distance'
+says '^KID'
+does eval --features fb.npy fa.npy --json
+json out n=60 frechet kid kid_spread
+"$PROBE" vectors fc.npy 60 5
+refuses 2 'features of 5 values' eval --features fa.npy fc.npy
+refuses 2 usage eval --features fa.npy
+refuses 2 'no such file' eval --features fa.npy nowhere.npy

@@ -86,7 +86,7 @@ refuses 2 'withholds 40 samples' train --resume --steps 9 --out tested
 
 title "a run from before samples were withheld goes on to the same bits"
 does train --source a.npy --target b.npy "${points[@]}" --withhold 0 --steps 3 --out old
-warns 'measured on what it has: source samples that are trained on (--withhold 0)'
+warns 'measured on samples that were trained on: source samples that are trained on (--withhold 0)'
 ! grep -q 'held.out' out old/report.html old/log.txt || fail "nothing is held out"
 sed -i '/^withhold/d;/^test-/d' old/config.ini
 does train --resume --steps 6 --out old

@@ -104,11 +104,11 @@ static bool is_dgrad(const test_case *t)
 }
 
 /* Where a gradient has pixel `pixel` of channel c, if it has that channel; else what is overwritten. */
-static double *in_gradient(const test_case *t, double *values, int64_t pixel, int c)
+static double *in_gradient(const test_case *t, double *gradient, int64_t pixel, int c)
 {
 	static double nowhere;
 	int at = c - t->attr.norm.begin, count = t->attr.norm.count;
-	return at >= 0 && at < count ? &values[pixel * count + at] : &nowhere;
+	return at >= 0 && at < count ? &gradient[pixel * count + at] : &nowhere;
 }
 
 /* What merges add, in size. */
