@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "data/outputs.h"
 #include "data/root.h"
 
@@ -378,8 +379,14 @@ int otp_command_doctor(int argc, char **argv, otp_error *err)
 		if (!take_root(&d, line.words[0], &root, err))
 			return err->exit_code;
 	} else {
-		for (int i = 0; i < line.word_count; i++)
+		for (int i = 0; i < line.word_count; i++) {
 			d.sets[i] = (otp_examinee){.spec = line.words[i], .name = line.words[i]};
+			if (otp_root_is(line.words[i]))
+				otp_log("%s holds two sides in folders of their own, and all of them are "
+					"taken as "
+					"one set here; `otplan doctor` of it alone tells them apart",
+					line.words[i]);
+		}
 		d.set_count = line.word_count;
 	}
 	examine(&d, threads, json, page, err);

@@ -137,6 +137,9 @@ says '^root/testB: 2 pictures'
 says '! 1 picture of root/testA also in root/trainA, pixel by pixel: held-out figures flatter'
 says '      seen = root/trainA: 7$'
 
+exits 0 doctor root other
+warns 'root holds two sides in folders of their own'
+
 title "a root is found as train finds it, and letters are no root"
 mkdir -p lay/Train_A lay/train_b lay/val letters/{A,B,C}
 cp -r good/7.png good/8.png lay/Train_A
