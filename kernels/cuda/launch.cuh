@@ -249,6 +249,7 @@ template <> constexpr int IN_FLIGHT<view> = 1;
 template <> constexpr int PAIRS_IN_FLIGHT<view> = 1;
 template <class V> constexpr int IN_FLIGHT<apart<V>> = IN_FLIGHT<V>;
 template <class V> constexpr int PAIRS_IN_FLIGHT<apart<V>> = PAIRS_IN_FLIGHT<V>;
+template <> constexpr int PAIRS_IN_FLIGHT<apart<bf16>> = 1; /* two spill, by the places of rows */
 
 /* body(at, x) for each pack, several fetched before the first is computed with. */
 template <int W, class V, class F> static inline __device__ void each_pack(V x, walk w, F body)
