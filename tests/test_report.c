@@ -450,6 +450,62 @@ static void test_references(void **state)
 	otp_free(svg);
 }
 
+/* "end", or "start": at which end of its line a reference is named in the first panel. */
+static void assert_named(const char *svg, const char *name, const char *anchor)
+{
+	char *text = otp_format(">%s</text>", name);
+	const char *end = strstr(svg, text), *at = end;
+	assert_non_null(end);
+	while (strncmp(at, "<text ", 6) != 0)
+		at--;
+	const char *found = strstr(at, anchor);
+	assert_true(found && found < end);
+	otp_free(text);
+}
+
+/* The name of a reference stands beside curves, not on them. */
+static void test_names(void **state)
+{
+	(void)state;
+	enum { COUNT = 5 };
+	static const double falling[COUNT] = {0.9, 0.7, 0.5, 0.3, 0.2},
+			    crossing[COUNT] = {0.3, 0.3, 0.3, 0.5, 1.3};
+	otp_metrics rows[COUNT];
+	for (int crosses = 0; crosses < 2; crosses++) {
+		for (int i = 0; i < COUNT; i++) {
+			rows[i] = otp_metrics_at(100 * i + 100);
+			rows[i].measured_at = 100 * i + 100;
+			rows[i].patch_distance = (crosses ? crossing : falling)[i];
+			rows[i].patch_floor = 0.01;
+			rows[i].source_patch_distance = 0.9;
+		}
+		char *svg = otp_plot_training(rows, COUNT, OTP_PLOT_SHEET);
+		assert_named(svg, "doing nothing", crosses ? "\"start\"" : "\"end\"");
+		assert_named(svg, "floor", "\"end\"");
+		otp_free(svg);
+	}
+}
+
+/* The least distance that was measured, the first of equal ones. */
+static void test_best(void **state)
+{
+	(void)state;
+	enum { COUNT = 6 };
+	const double distances[COUNT] = {NAN, 3, 1, INFINITY, 1, 2};
+	otp_metrics rows[COUNT];
+	for (int i = 0; i < COUNT; i++) {
+		rows[i] = otp_metrics_at(i);
+		rows[i].target_distance = distances[i];
+	}
+	assert_int_equal(otp_metrics_best(rows, 0), 0);
+	assert_int_equal(otp_metrics_best(rows, 1), 1); /* none */
+	assert_int_equal(otp_metrics_best(rows, 2), 1);
+	assert_int_equal(otp_metrics_best(rows, 3), 2);
+	assert_int_equal(otp_metrics_best(rows, COUNT), 2);
+	rows[5].patch_distance = 0.5; /* patches come before whole pictures */
+	assert_int_equal(otp_metrics_best(rows, COUNT), 5);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -459,6 +515,7 @@ int main(void)
 	    cmocka_unit_test(test_plot),     cmocka_unit_test(test_pictures),
 	    cmocka_unit_test(test_text),     cmocka_unit_test(test_page),
 	    cmocka_unit_test(test_figures),  cmocka_unit_test(test_references),
+	    cmocka_unit_test(test_names),    cmocka_unit_test(test_best),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -164,12 +164,14 @@ static void print_help(const otp_command_line *line)
 
 bool otp_args_read(int argc, char **argv, otp_command_line *line, otp_error *err)
 {
+	bool options = true;
 	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0) {
+		if (options && strcmp(argv[i], OTP_END_OF_OPTIONS) == 0) {
+			options = false;
+		} else if (options && strcmp(argv[i], "--help") == 0) {
 			print_help(line);
 			return false;
-		}
-		if (strncmp(argv[i], "--", 2) == 0) {
+		} else if (options && strncmp(argv[i], "--", 2) == 0) {
 			if (!take(argc, argv, &i, line, err))
 				return false;
 		} else if (line->word_count < line->most_words) {

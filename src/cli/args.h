@@ -58,6 +58,9 @@ typedef struct otp_command_line {
 	int word_count;
 } otp_command_line;
 
+/* After it all are words, whatever they begin with: POSIX, guideline 10. */
+#define OTP_END_OF_OPTIONS "--"
+
 /* Own options into their values, the rest into words and settings. False with err set, or because --help was
  * asked for: then the command's own options are on stdout and err is clear. */
 bool otp_args_read(int argc, char **argv, otp_command_line *line, otp_error *err);

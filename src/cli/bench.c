@@ -6,6 +6,7 @@
 #include "cli/json.h"
 #include "cli/options.h"
 #include "config/rules.h"
+#include "core/words.h"
 #include "train/game.h"
 
 #include <stdio.h>
@@ -185,9 +186,9 @@ static void print_table(bench *b, const timing *time, const double *median)
 {
 	const otp_config *c = b->config;
 	double step = outer_step(c, median), floor_ms[OTP_STEP_KINDS];
-	printf("%s, %s, %d threads, batch %d, --parts %d, %dx%dx%d\n", b->device,
-	       OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, c->batch, c->parts, b->arch->h,
-	       b->arch->w, b->arch->c);
+	printf("%s, %s, %d thread%s, batch %d, --parts %d, %dx%dx%d\n", b->device,
+	       OTP_CHOICE_NAME(otp_precision, c->precision), c->threads, otp_plural(c->threads), c->batch,
+	       c->parts, b->arch->h, b->arch->w, b->arch->c);
 	for (otp_step_kind kind = 0; kind < OTP_STEP_KINDS; kind++) {
 		floor_ms[kind] = otp_bench_floor_ms(b->engine, kind, b->peaks);
 		printf("%-14s step   %9.2f ms  (%.2f to %.2f), floor %.2f\n", KIND_NAMES[kind],

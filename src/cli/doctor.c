@@ -7,6 +7,7 @@
 #include "cli/json.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "data/outputs.h"
 #include "data/root.h"
 
@@ -119,7 +120,8 @@ static void print_vectors(const otp_examinee *e)
 		       x->columns[k].least, x->columns[k].most, x->columns[k].mean,
 		       otp_column_spread(&x->columns[k]));
 	if (x->d > SHOWN)
-		printf("  ... and %lld more columns (--json has them all)\n", (long long)(x->d - SHOWN));
+		printf("  ... and %lld more column%s (--json has them all)\n", (long long)(x->d - SHOWN),
+		       otp_plural(x->d - SHOWN));
 	if (e->has_dimension)
 		printf("  dimension   %.1f of %lld (TwoNN, from %d vectors)\n", e->dimension.m,
 		       (long long)x->d, e->dimension.points);
@@ -153,10 +155,11 @@ static void print_text(const otp_doctor *d)
 		const otp_examinee *e = &d->sets[s];
 		bool images = e->info.kind == OTP_DATA_IMAGES;
 		if (images)
-			printf("%s: %lld %s that can be used\n", e->name, (long long)e->usable,
-			       e->usable == 1 ? "picture" : "pictures");
+			printf("%s: %lld picture%s that can be used\n", e->name, (long long)e->usable,
+			       otp_plural(e->usable));
 		else
-			printf("%s: %lld vectors of %d values\n", e->name, (long long)e->usable, e->info.c);
+			printf("%s: %lld vector%s of %d value%s\n", e->name, (long long)e->usable,
+			       otp_plural(e->usable), e->info.c, otp_plural(e->info.c));
 		printf("  format      %s%s%s\n", e->info.format, e->info.stored ? ", " : "",
 		       e->info.stored ? e->info.stored : "");
 		(images ? print_pictures : print_vectors)(e);
@@ -299,6 +302,20 @@ static bool take_root(otp_doctor *d, const char *place, otp_root *root, otp_erro
 	return true;
 }
 
+/* A folder of two sides that are not named as a root's: it is read as one set, as train would read it. */
+static void hint_at_sides(const char *place)
+{
+	char *sides[2];
+	if (otp_root_is(place) || !otp_root_guess(place, sides))
+		return;
+	otp_log(
+	    "%s is taken as one set, with all its folders; if two of them are the two sides: otplan doctor "
+	    "%s %s",
+	    place, sides[0], sides[1]);
+	otp_free(sides[0]);
+	otp_free(sides[1]);
+}
+
 /* Before anything is read: a page takes the place of no file but a page. */
 static bool check_page(const char *path, otp_error *err)
 {
@@ -375,6 +392,8 @@ int otp_command_doctor(int argc, char **argv, otp_error *err)
 	otp_root root = {0};
 	if (!otp_args_read(argc, argv, &line, err) || (page && !check_page(page, err)))
 		return err->exit_code;
+	if (line.word_count == 1)
+		hint_at_sides(line.words[0]);
 	if (line.word_count == 1 && otp_root_is(line.words[0])) {
 		if (!take_root(&d, line.words[0], &root, err))
 			return err->exit_code;

@@ -1,6 +1,7 @@
 /* doctor_page: the findings as one page that needs nothing else, with small pictures of each case. */
 #include "cli/doctor.h"
 #include "core/file.h"
+#include "core/words.h"
 #include "report/html.h"
 
 #include <math.h>
@@ -103,10 +104,10 @@ static void print_facts(FILE *f, const otp_examinee *e)
 {
 	const otp_data_survey *s = &e->info.survey;
 	otp_doctor_counts n = otp_doctor_count(e);
-	fprintf(f, "<p class=\"facts\">%lld %s, ", (long long)e->usable,
-		e->info.kind == OTP_DATA_IMAGES ? "pictures" : "vectors");
+	fprintf(f, "<p class=\"facts\">%lld %s%s, ", (long long)e->usable,
+		e->info.kind == OTP_DATA_IMAGES ? "picture" : "vector", otp_plural(e->usable));
 	if (e->info.kind == OTP_DATA_VECTORS)
-		fprintf(f, "%d values each", e->info.c);
+		fprintf(f, "%d value%s each", e->info.c, otp_plural(e->info.c));
 	else if (s->w_min == s->w_max && s->h_min == s->h_max)
 		fprintf(f, "%d x %d (width x height)", s->w_max, s->h_max);
 	else

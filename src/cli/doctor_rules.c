@@ -1,5 +1,6 @@
 /* doctor_rules: which cases there are, from what count on they matter, and what is done about each. */
 #include "cli/doctor.h"
+#include "core/words.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -61,8 +62,6 @@ const otp_examinee *otp_doctor_partner(const otp_doctor *d, const otp_case *c, i
 }
 
 /* ---- pictures ---------------------------------------------------------------------------- */
-
-static const char *pictures(int64_t count) { return count == 1 ? "picture" : "pictures"; }
 
 static int shorter(const otp_print *p) { return p->h < p->w ? p->h : p->w; }
 
@@ -180,21 +179,22 @@ static void judge_size(otp_doctor *d, int set)
 			  ? NULL
 			  : ask_about(d, set, OTP_GRAVITY_WARNING, "tiny", is_smaller, size);
 	if (c)
-		say(c, "scaled up, which leaves them blurred among the others",
-		    "%lld %s smaller than %s pixels", (long long)c->count, pictures(c->count),
+		say(c, "scaled up, and so blurred beside larger ones",
+		    "%lld picture%s smaller than %s pixels", (long long)c->count, otp_plural(c->count),
 		    otp_size_text(size.size, text));
 	c = ask_about(d, set, OTP_GRAVITY_WARNING, "aspect", is_long, size);
 	if (c && size.size.h == size.size.w)
-		say(c, "the square at the centre keeps less than half of them",
-		    "%lld %s more than twice as long as wide", (long long)c->count, pictures(c->count));
+		say(c, "less than half is kept: the square at the centre",
+		    "%lld picture%s more than twice as long as wide", (long long)c->count,
+		    otp_plural(c->count));
 	else if (c)
-		say(c, "what is cut out at the centre keeps less than half of them",
-		    "%lld %s of quite another aspect than %s", (long long)c->count, pictures(c->count),
-		    otp_size_text(size.size, text));
+		say(c, "less than half is kept: what is cut out at the centre",
+		    "%lld picture%s of quite another aspect than %s", (long long)c->count,
+		    otp_plural(c->count), otp_size_text(size.size, text));
 	c = said ? ask_about(d, set, OTP_GRAVITY_NOTE, "cut", is_cut, size) : NULL;
 	if (c)
 		say(c, "scaled to cover it, and the rest is cut off on both sides",
-		    "%lld %s of another aspect than %s", (long long)c->count, pictures(c->count),
+		    "%lld picture%s of another aspect than %s", (long long)c->count, otp_plural(c->count),
 		    otp_size_text(size.size, text));
 }
 
@@ -204,32 +204,35 @@ static void judge_kinds(otp_doctor *d, int set)
 	otp_case *c = ask(d, set, OTP_GRAVITY_WARNING, "unreadable", has_flag, OTP_PRINT_BROKEN);
 	int64_t others = e->info.skipped - (c ? c->count : 0);
 	if (c)
-		say(c, "left out", "%lld %s cannot be decoded", (long long)c->count, pictures(c->count));
+		say(c, "left out", "%lld picture%s cannot be decoded", (long long)c->count,
+		    otp_plural(c->count));
 	if (others > 0)
 		say(add(d, OTP_GRAVITY_WARNING, "skipped", -1, others), "left out",
 		    "files that cannot be read as pictures: %lld; the first is %s", (long long)others,
 		    otp_dataset_skipped(e->set, 0));
 	if ((c = ask(d, set, OTP_GRAVITY_NOTE, "turned", has_flag, OTP_PRINT_TURNED)))
-		say(c, "turned by the tag, as viewers do", "%lld %s with an EXIF tag that asks for turning",
-		    (long long)c->count, pictures(c->count));
+		say(c, "turned by the tag, as viewers do",
+		    "%lld picture%s with an EXIF tag that asks for turning", (long long)c->count,
+		    otp_plural(c->count));
 	if ((c = ask(d, set, OTP_GRAVITY_NOTE, "alpha", has_flag, OTP_PRINT_ALPHA)))
-		say(c, "laid over white in training; translate carries it over", "%lld %s with alpha",
-		    (long long)c->count, pictures(c->count));
+		say(c, "laid over white in training; translate carries it over", "%lld picture%s with alpha",
+		    (long long)c->count, otp_plural(c->count));
 	if ((c = ask(d, set, OTP_GRAVITY_NOTE, "deep", has_flag, OTP_PRINT_DEEP)))
-		say(c, "rounded to 8 bits", "%lld %s with more than 8 bits a channel", (long long)c->count,
-		    pictures(c->count));
+		say(c, "rounded to 8 bits", "%lld picture%s with more than 8 bits a channel",
+		    (long long)c->count, otp_plural(c->count));
 	if (e->pictures.channels == 3 &&
 	    (c = ask(d, set, OTP_GRAVITY_NOTE, "grey", has_flag, OTP_PRINT_GREY | OTP_PRINT_COLOURLESS))) {
-		bool all = c->count == e->usable;
-		say(c,
-		    all ? "--channels 1 would train faster and lose nothing"
-			: "grey is repeated in three channels; --channels 1 makes all grey",
-		    all ? "all %lld %s grey, though stored in colour" : "%lld %s in grey among coloured ones",
-		    (long long)c->count, pictures(c->count));
+		if (c->count == e->usable)
+			say(c, "--channels 1 would train faster and lose nothing",
+			    "every picture is grey, though stored in colour");
+		else
+			say(c, "grey is repeated in three channels; --channels 1 makes all grey",
+			    "%lld picture%s in grey among coloured ones", (long long)c->count,
+			    otp_plural(c->count));
 	}
 	if ((c = ask(d, set, OTP_GRAVITY_WARNING, "flat", has_flag, OTP_PRINT_FLAT)))
-		say(c, "trained on as they are", "%lld %s of hardly any contrast: empty, black or faded",
-		    (long long)c->count, pictures(c->count));
+		say(c, "kept in training", "%lld picture%s of hardly any contrast: empty, black or faded",
+		    (long long)c->count, otp_plural(c->count));
 }
 
 static void judge_copies(otp_doctor *d, int set)
@@ -237,15 +240,15 @@ static void judge_copies(otp_doctor *d, int set)
 	otp_case *c = ask(d, set, OTP_GRAVITY_WARNING, "copies", has_flag, OTP_PRINT_COPY);
 	if (c) {
 		c->with = set;
-		say(c, "trained on as they are: a picture that lies there twice counts twice",
-		    "%lld %s equal to an earlier one, pixel by pixel", (long long)c->count,
-		    pictures(c->count));
+		say(c, "kept in training: a picture that lies there twice counts twice",
+		    "%lld picture%s equal to an earlier one, pixel by pixel", (long long)c->count,
+		    otp_plural(c->count));
 	}
 	if ((c = ask(d, set, OTP_GRAVITY_NOTE, "near-copies", is_near_copy, 0))) {
 		c->with = set;
-		say(c, "trained on as they are: look at them",
-		    "%lld %s much like an earlier one (scaled, compressed again, or of few lines)",
-		    (long long)c->count, pictures(c->count));
+		say(c, "kept in training: look whether that is meant",
+		    "%lld picture%s much like an earlier one (scaled, compressed again, or of few lines)",
+		    (long long)c->count, otp_plural(c->count));
 	}
 }
 
@@ -274,7 +277,7 @@ static void judge_count(otp_doctor *d, int set)
 	const otp_examinee *e = &d->sets[set];
 	bool images = e->info.kind == OTP_DATA_IMAGES;
 	long long n = (long long)e->usable;
-	const char *what = images ? pictures(n) : n == 1 ? "vector" : "vectors";
+	const char *what = images ? "picture" : "vector";
 	if (n == 0)
 		say(add(d, OTP_GRAVITY_WRONG, "none", -1, n), "there is nothing to train on",
 		    "none can be read");
@@ -283,12 +286,12 @@ static void judge_count(otp_doctor *d, int set)
 		    "only one %s", what);
 	else if (n - count_copies(e) == 1 && !e->test)
 		say(add(d, OTP_GRAVITY_WRONG, "one", -1, n), "a law needs more than one sample",
-		    "all %lld %s are equal", n, what);
+		    "all %lld %ss are equal", n, what);
 	else if (n < FEW && !e->test)
 		say(add(d, OTP_GRAVITY_WARNING, "few", -1, n),
 		    "a network learns so few by heart: get more, or stop early and look at held-out ones",
-		    "only %lld %s, where about %d and more make a network learn what they have in common", n,
-		    what, FEW);
+		    "only %lld %s%s, where about %d and more make a network learn what they have in common",
+		    n, what, otp_plural(n), FEW);
 	if (images && n > 1 && n < FID_LEAST)
 		say(add(d, OTP_GRAVITY_NOTE, "fid", -1, n),
 		    n < KID_LEAST ? "compare by otplan eval, whose distance has its floor beside it"
@@ -316,9 +319,9 @@ static void judge_columns(otp_doctor *d, int set)
 	}
 	if (constant)
 		say(add(d, OTP_GRAVITY_WARNING, "constant", -1, constant),
-		    "they carry nothing and cost parameters: leave them out",
-		    "%lld of %lld columns are constant; the first is column %lld, at %.6g",
-		    (long long)constant, (long long)x->d, (long long)first, x->columns[first].mean);
+		    "a constant column carries nothing and costs parameters: leave it out",
+		    "constant columns: %lld of %lld; the first is column %lld, at %.6g", (long long)constant,
+		    (long long)x->d, (long long)first, x->columns[first].mean);
 	if (most > SCALES_APART * least)
 		say(add(d, OTP_GRAVITY_WARNING, "scales", -1, x->d),
 		    "the cost |x - y|^2 sees the large ones alone: scale source and target alike, a column "
@@ -337,13 +340,14 @@ static void judge_points(otp_doctor *d, int set)
 	const otp_examinee *e = &d->sets[set];
 	const otp_columns *x = &e->columns;
 	if (x->odd)
-		say(add(d, OTP_GRAVITY_WRONG, "not-finite", -1, x->odd), "refused by train: take them out",
+		say(add(d, OTP_GRAVITY_WRONG, "not-finite", -1, x->odd),
+		    "refused by train: take out what is not finite",
 		    "vectors with NaN or infinity: %lld; the first is number %lld", (long long)x->odd,
 		    (long long)x->first_odd);
 	judge_columns(d, set);
 	if (x->copies)
 		say(add(d, OTP_GRAVITY_NOTE, "copies", -1, x->copies),
-		    "trained on as they are: a vector that is there twice counts twice",
+		    "kept in training: a vector that is there twice counts twice",
 		    "vectors equal to an earlier one: %lld", (long long)x->copies);
 	if (e->has_dimension && e->dimension.m < 0.7 * (double)x->d)
 		say(add(d, OTP_GRAVITY_NOTE, "dimension", -1, e->dimension.points),
@@ -357,18 +361,18 @@ static void judge_points(otp_doctor *d, int set)
 static void judge_shared(otp_doctor *d, int a, int b)
 {
 	bool held_out = d->sets[a].test != d->sets[b].test;
-	const char *done = held_out ? "held-out figures flatter: take them out of one of the two"
-				    : "the best plan leaves them where they are";
+	const char *done = held_out ? "held-out figures flatter: take what is in both out of one of the two"
+				    : "the best plan leaves what is in both where it is";
 	otp_case *c = ask(d, b, OTP_GRAVITY_WARNING, "shared", is_shared, a);
 	if (c) {
 		c->with = a;
-		say(c, done, "%lld %s of %s also in %s, pixel by pixel", (long long)c->count,
-		    pictures(c->count), d->sets[b].name, d->sets[a].name);
+		say(c, done, "%lld picture%s of %s also in %s, pixel by pixel", (long long)c->count,
+		    otp_plural(c->count), d->sets[b].name, d->sets[a].name);
 	}
 	if ((c = ask(d, b, OTP_GRAVITY_WARNING, "near-shared", is_near_shared, a))) {
 		c->with = a;
-		say(c, done, "%lld %s of %s much like one of %s", (long long)c->count, pictures(c->count),
-		    d->sets[b].name, d->sets[a].name);
+		say(c, done, "%lld picture%s of %s much like one of %s", (long long)c->count,
+		    otp_plural(c->count), d->sets[b].name, d->sets[a].name);
 	}
 }
 
@@ -416,7 +420,7 @@ static void judge_pair(otp_doctor *d, int a, int b)
 	int64_t shared = vectors ? otp_columns_shared(&p->columns, &q->columns) : 0;
 	if (shared)
 		say(add(d, OTP_GRAVITY_WARNING, "shared", -1, shared),
-		    domains ? "the best plan leaves them where they are" : "held-out figures flatter",
+		    domains ? "the best plan leaves what is in both where it is" : "held-out figures flatter",
 		    "vectors in both %s and %s: %lld", q->name, p->name, (long long)shared);
 	if (!vectors)
 		judge_shared(d, a, b);

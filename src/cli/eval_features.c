@@ -3,6 +3,7 @@
 #include "cli/json.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/words.h"
 #include "data/dataset.h"
 #include "ot/features.h"
 
@@ -37,7 +38,8 @@ static bool read_features(const char *spec, features *out, otp_error *err)
 	bool ok = info.kind == OTP_DATA_VECTORS ||
 		  otp_fail(err, spec, "holds images, expected features, (N, d) vectors");
 	ok = ok && ((info.count >= 2 && info.count < INT_MAX) ||
-		    otp_fail(err, spec, "holds %lld vectors, at least 2 are needed", (long long)info.count));
+		    otp_fail(err, spec, "holds %lld vector%s, at least 2 are needed", (long long)info.count,
+			     otp_plural(info.count)));
 	ok = ok && otp_dataset_prepare(set, &none, info.c, 1, err) && read_rows(set, &info, out, err);
 	otp_dataset_close(set);
 	return ok;

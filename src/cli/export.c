@@ -8,6 +8,7 @@
 #include "cli/together.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "pictures/image.h"
 #include "data/outputs.h"
 #include "data/write.h"
@@ -265,8 +266,8 @@ static void report(const job *j, const side sides[2])
 {
 	int64_t fewest = sides[0].written < sides[1].written ? sides[0].written : sides[1].written;
 	if (fewest < FID_LEAST)
-		otp_log("warning: %lld images on a side; FID's covariance needs at least %d",
-			(long long)fewest, FID_LEAST);
+		otp_log("warning: %lld image%s on a side; FID's covariance needs at least %d",
+			(long long)fewest, otp_plural(fewest), FID_LEAST);
 	printf("exported %lld generated and %lld reference images of %dx%d: %s\n",
 	       (long long)sides[0].written, (long long)sides[1].written, j->t->arch.w, j->t->arch.h, j->out);
 }

@@ -9,7 +9,9 @@
 #include "model/run.h"
 #include "model/schema.h"
 #include "model/store.h"
+#include "report/figures.h"
 #include "report/metrics.h"
+#include "train/summary.h"
 
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -125,7 +127,8 @@ static bool describe_model(const char *path, cJSON *o, otp_error *err)
 	return true;
 }
 
-/* The last figures; what was not measured (null in JSON) is left out. */
+/* The last record's figures; what was not measured (null in JSON) is left out. Figures whose names go on from
+ * another's ("... ") follow it. */
 static void add_last(cJSON *o, const otp_metrics *m)
 {
 	const struct {
@@ -140,9 +143,9 @@ static void add_last(cJSON *o, const otp_metrics *m)
 	    {"identity_distance", m->identity_distance},
 	    {"target_distance", m->target_distance},
 	    {"target_floor", m->target_floor},
+	    {"source_distance", m->source_distance},
 	    {"patch_distance", m->patch_distance},
 	    {"patch_floor", m->patch_floor},
-	    {"source_distance", m->source_distance},
 	    {"source_patch_distance", m->source_patch_distance},
 	    {"to_identity", m->to_identity},
 	    {"output_spread", m->output_spread},
@@ -151,7 +154,7 @@ static void add_last(cJSON *o, const otp_metrics *m)
 	    {"diversity", m->diversity},
 	};
 	char verdicts[128];
-	add(o, "last_step", (double)m->step);
+	add(o, "logged_step", (double)m->step);
 	for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
 		if (isfinite(figures[i].value))
 			add(o, figures[i].key, figures[i].value);
@@ -215,6 +218,7 @@ static bool describe_run(const char *path, cJSON *o, otp_error *err)
 		if (checkpoints > 0)
 			add(o, "last_checkpoint", (double)steps[checkpoints - 1]);
 		ok = ok && (!otp_file_exists(history) || otp_metrics_read(history, &rows, &count, err));
+		add(o, "last_step", (double)otp_summary_step(path, rows, count));
 		if (count)
 			add_last(o, &rows[count - 1]);
 		if (ok)
@@ -318,27 +322,117 @@ static bool describe(const char *path, cJSON *o, otp_error *err)
 	return describe_data(path, o, err);
 }
 
-static void print_field(const cJSON *field)
+/* ---- as text ------------------------------------------------------------------- */
+
+/* What a key is called, where that is not the key itself or a figure's name. */
+static const char *words_of(const char *key)
 {
-	char *text = cJSON_IsString(field) ? NULL : cJSON_PrintUnformatted(field);
-	printf("  %-26s %s\n", field->string, text ? text : field->valuestring);
-	cJSON_free(text);
+	static const char *const WORDS[][2] = {
+	    {"version", "format version"},
+	    {"samples", "samples are"},
+	    {"source_digest", "digest of the source"},
+	    {"target_digest", "digest of the target"},
+	    {"time_s", "trained for, in seconds"},
+	    {"fields", "what the file says of itself"},
+	    {"sigma_end", "sigma at the end"},
+	    {"sigma_end_by", "... chosen by"},
+	    {"steps", "steps that were asked for"},
+	    {"last_checkpoint", "... the newest, of step"},
+	    {"last_step", "last step that was trained"},
+	    {"logged_step", "last step that was logged"},
+	    {"measured_at", "measured at step"},
+	    {"damaged", "damaged files"},
+	    {"skipped", "left out, unreadable"},
+	    {"stored", "stored as"},
+	    {"least", "least value"},
+	    {"most", "largest value"},
+	    {"digest_kind", "... by the rule"},
+	    {"packed", "packed"},
+	    {"input_digest", "digest of the input"},
+	    {"input_digest_kind", "... by the rule"},
+	    {"listed", "listed (rows and left out)"},
+	    {"left_out", "... left out, unreadable"},
+	};
+	for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
+		if (strcmp(WORDS[i][0], key) == 0)
+			return WORDS[i][1];
+	return key;
 }
 
-static void print_item(const cJSON *item)
+/* Name and, of a figure, unit. otp_free it. */
+static char *label_of(const cJSON *item, bool sliced)
 {
-	if (cJSON_IsNumber(item))
-		printf("%-16s %.10g\n", item->string, item->valuedouble);
-	else if (cJSON_IsObject(item)) {
-		const cJSON *each;
-		cJSON_ArrayForEach(each, item) print_field(each);
-	} else if (cJSON_IsArray(item)) {
-		const cJSON *each;
-		cJSON_ArrayForEach(each, item) printf("  %s\n", each->valuestring);
-	} else if (strcmp(item->string, "settings") == 0)
-		printf("\n%s", item->valuestring);
-	else
-		printf("%-16s %s\n", item->string, item->valuestring);
+	const otp_figure_kind *kind = cJSON_IsNumber(item) ? otp_figure_find(item->string) : NULL;
+	if (!kind)
+		return otp_strdup(words_of(item->string));
+	const otp_figure figure = {.kind = kind, .unit = otp_figure_unit(kind, sliced)};
+	return otp_figure_label(&figure);
+}
+
+static bool is_plain(const cJSON *item)
+{
+	return cJSON_IsNumber(item) || (cJSON_IsString(item) && strcmp(item->string, "settings") != 0);
+}
+
+static int longest_label(const cJSON *object, bool sliced)
+{
+	const cJSON *item;
+	int longest = 0;
+	cJSON_ArrayForEach(item, object)
+	{
+		char *label = label_of(item, sliced);
+		int length = (int)strlen(label);
+		longest = is_plain(item) && length > longest ? length : longest;
+		otp_free(label);
+	}
+	return longest;
+}
+
+static void print_plain(const cJSON *item, const char *indent, int width, bool sliced)
+{
+	char *label = label_of(item, sliced);
+	printf("%s%-*s  ", indent, width, label);
+	otp_free(label);
+	if (cJSON_IsString(item))
+		puts(item->valuestring);
+	else if (cJSON_IsNumber(item))
+		printf(otp_figure_find(item->string) ? "%.4g\n" : "%.10g\n", item->valuedouble);
+}
+
+/* The fields of a file keep the names that they have in it. */
+static void print_fields(const cJSON *fields)
+{
+	const cJSON *each;
+	cJSON_ArrayForEach(each, fields)
+	{
+		char *text = cJSON_IsString(each) ? NULL : cJSON_PrintUnformatted(each);
+		printf("  %-26s %s\n", each->string, text ? text : each->valuestring);
+		cJSON_free(text);
+	}
+}
+
+static void print_text(const cJSON *object)
+{
+	bool sliced = cJSON_GetObjectItem(object, "patch_floor") != NULL;
+	int width = longest_label(object, sliced);
+	const cJSON *item, *each;
+	cJSON_ArrayForEach(item, object)
+	{
+		if (is_plain(item)) {
+			print_plain(item, "", width, sliced);
+		} else if (strcmp(item->string, "settings") == 0) {
+			printf("\n%s", item->valuestring);
+		} else {
+			printf("%s:\n", words_of(item->string));
+			if (strcmp(item->string, "fields") == 0)
+				print_fields(item);
+			else if (cJSON_IsObject(item))
+				cJSON_ArrayForEach(each, item)
+				    print_plain(each, "  ", longest_label(item, false), false);
+			else
+				cJSON_ArrayForEach(each, item) printf("  %s\n", each->valuestring);
+		}
+	}
 }
 
 int otp_command_info(int argc, char **argv, otp_error *err)
@@ -354,8 +448,7 @@ int otp_command_info(int argc, char **argv, otp_error *err)
 	} else if (json) {
 		otp_json_print(object);
 	} else {
-		const cJSON *item;
-		cJSON_ArrayForEach(item, object) print_item(item);
+		print_text(object);
 		cJSON_Delete(object);
 	}
 	return err->exit_code;

@@ -1,4 +1,5 @@
 /* main: find the command, run it, turn its error into one line. */
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "core/log.h"
 #include "group/group.h"
@@ -37,7 +38,7 @@ int otp_exit_undecoded(int64_t undecoded, const otp_error *err)
 	if (err->exit_code || !undecoded)
 		return err->exit_code;
 	otp_log("otplan: %lld picture%s could not be decoded and %s left out, named or counted above",
-		(long long)undecoded, undecoded == 1 ? "" : "s", undecoded == 1 ? "was" : "were");
+		(long long)undecoded, otp_plural(undecoded), undecoded == 1 ? "was" : "were");
 	return OTP_EXIT_UNDECODED;
 }
 
@@ -59,7 +60,8 @@ static void print_overview(void)
 	puts("\nA data set is a folder of images, FILE.h5[:/set], an IDX image file, FILE.npy, "
 	     "FILE.npz[:name],\n"
 	     "or synth:NAME; ?grey&colorize=isoluminant&part=1/2&limit=N may follow.\n"
-	     "\notplan help COMMAND tells more.");
+	     "\nA -- ends the options: names that begin with two dashes may follow it.\n"
+	     "otplan help COMMAND tells more.");
 }
 
 /* COMMAND, and --all for its rarer options too. */
@@ -82,7 +84,7 @@ int otp_command_help(int argc, char **argv, otp_error *err)
 
 static bool asks_help(int argc, char **argv)
 {
-	for (int i = 2; i < argc; i++)
+	for (int i = 2; i < argc && strcmp(argv[i], OTP_END_OF_OPTIONS) != 0; i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			return true;
 	return false;

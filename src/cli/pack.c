@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "core/pool.h"
 #include "core/tally.h"
+#include "core/words.h"
 #include "data/dataset.h"
 #include "data/outputs.h"
 #include "data/pack.h"
@@ -197,7 +198,7 @@ static bool finish(const job *j, otp_error *err)
 	     : plain	  ? "shorter-side-triangle-centre-crop"
 			  : "by-filter-and-aspect",
 	     0},
-	    {"listed", NULL, i->count},
+	    {"listed", NULL, otp_pack_rows(j->pack) + i->skipped},
 	    {"left_out", NULL, i->skipped},
 	    {"seed", NULL, (int64_t)j->o->seed},
 	    {"filter", OTP_CHOICE_NAME(otp_resize, how->filter), 0},
@@ -355,10 +356,11 @@ static void report(const job *j)
 	const otp_dataset_info *i = &j->info;
 	long long rows = (long long)otp_pack_rows(j->pack);
 	if (i->kind == OTP_DATA_VECTORS)
-		printf("packed %lld vector%s of %d values: %s\n", rows, rows == 1 ? "" : "s", i->c, j->out);
+		printf("packed %lld vector%s of %d value%s: %s\n", rows, otp_plural(rows), i->c,
+		       otp_plural(i->c), j->out);
 	else
 		printf("packed %lld picture%s of %dx%dx%d (width x height x channels): %s\n", rows,
-		       rows == 1 ? "" : "s", i->w, i->h,
+		       otp_plural(rows), i->w, i->h,
 		       otp_dataset_stored_channels(j->set) ? otp_dataset_stored_channels(j->set) : i->c,
 		       j->out);
 }

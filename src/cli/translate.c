@@ -4,6 +4,7 @@
 #include "cli/together.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "pictures/encode.h"
 #include "data/outputs.h"
 #include "data/write.h"
@@ -421,8 +422,8 @@ static bool translate(const job *j, otp_translator *t, const otp_dataset *d, otp
 	otp_outputs_free(k.outputs);
 	if (ok)
 		printf("translated %lld input%s, %d sample%s each, sigma %g: %s\n", (long long)info.count,
-		       info.count == 1 ? "" : "s", j->o->samples, j->o->samples == 1 ? "" : "s",
-		       t->facts.sigma, j->output);
+		       otp_plural(info.count), j->o->samples, otp_plural(j->o->samples), t->facts.sigma,
+		       j->output);
 	return ok;
 }
 

@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "config/settings.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "data/outputs.h"
 
 #include <math.h>
@@ -107,8 +108,9 @@ static void print_bar(const otp_bar *bar, double value)
 
 static void print_head(const otp_verification *v, const char *runs)
 {
-	printf("%s, %s, %s, %d steps, %.1f s\n", v->problem->name,
-	       OTP_CHOICE_NAME(otp_formulation, v->config.formulation), runs, v->config.steps, v->seconds);
+	printf("%s, %s, %s, %d step%s, %.1f s\n", v->problem->name,
+	       OTP_CHOICE_NAME(otp_formulation, v->config.formulation), runs, v->config.steps,
+	       otp_plural(v->config.steps), v->seconds);
 }
 
 static void print_table(const otp_verification *v)
@@ -232,7 +234,8 @@ static bool verify_problem(const request *r, int i, int *missed, otp_error *err)
 	otp_verification *runs = otp_calloc((size_t)r->seeds, sizeof *runs);
 	bool ok = begin_pictures(r, i, &c, pictures, &drawn, err);
 	for (int k = 0; ok && k < r->seeds; k++, c.seed++) {
-		otp_log("verify: %s, seed %llu, %d steps", p->name, (unsigned long long)c.seed, c.steps);
+		otp_log("verify: %s, seed %llu, %d step%s", p->name, (unsigned long long)c.seed, c.steps,
+			otp_plural(c.steps));
 		/* Pictures are of the first seed. */
 		ok = otp_verify(p, &c, &runtime, k == 0 && drawn ? pictures : NULL, &runs[k], err);
 		if (ok)
@@ -262,6 +265,7 @@ int otp_command_verify(int argc, char **argv, otp_error *err)
 	if (!ok)
 		return otp_exit_code(err);
 	if (missed)
-		otp_log("verify: %d of %d runs missed a bar", missed, r.problem_count * r.seeds);
+		otp_log("verify: %d of %d run%s missed a bar", missed, r.problem_count * r.seeds,
+			otp_plural(r.problem_count * (int64_t)r.seeds));
 	return missed ? OTP_EXIT_FAILED : OTP_EXIT_OK;
 }

@@ -56,6 +56,8 @@ void otp_word_consider(otp_word_search *search, const char *name)
 	}
 }
 
+const char *otp_plural(int64_t count) { return count == 1 ? "" : "s"; }
+
 /* How many bytes the character at `at` has; 0: it is none (RFC 3629: no surrogates, nothing overlong). */
 static int character_at(const unsigned char *at)
 {

@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "data/manifest.h"
 
 #include <errno.h>
@@ -478,7 +479,7 @@ static bool remove_stale(otp_outputs *o, otp_error *err)
 		removed += known->done;
 	}
 	if (removed)
-		otp_log("removed %lld output%s of an earlier run", removed, removed == 1 ? "" : "s");
+		otp_log("removed %lld output%s of an earlier run", removed, otp_plural(removed));
 	return ok;
 }
 

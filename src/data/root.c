@@ -2,9 +2,11 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "data/archive.h"
+#include "data/dataset.h"
 
 #include <ctype.h>
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,10 +22,13 @@ typedef struct listing {
 	size_t count, room;
 } listing;
 
+enum { WORDS = 4 };
 typedef struct layout {
-	const char *words[4]; /* before the letter, NULL at the end; the first that is there counts */
+	const char
+	    *words[WORDS]; /* before the letter, NULL at the end; the first that holds samples counts */
 } layout;
-static const layout TRAIN = {{"train", ""}}, TEST = {{"test", "val", "valid"}};
+static const layout TRAIN = {{"train", ""}}, TEST = {{"test", "val", "valid"}}, PLAIN = {{""}};
+static const char *const SPLITS[WORDS] = {"train", "test", "val", "valid"};
 
 /* ---- what is there ---- */
 
@@ -102,41 +107,52 @@ static void plain(const char *path, size_t skip, char *out, size_t bytes)
 	out[n] = 0;
 }
 
-/* The folder of a layout's side, or NULL. Two of one meaning are an error. */
-static const char *find(const listing *l, size_t skip, const layout *of, char side, otp_error *err)
+/* The folder of that word and side, or NULL. Two of one meaning are an error. */
+static const char *named(const listing *l, size_t skip, const char *word, char side, otp_error *err)
 {
-	for (int w = 0; w < 4 && of->words[w]; w++) {
-		const char *found = NULL;
-		char wanted[16], name[64];
-		int length = (int)strlen(of->words[w]);
-		memcpy(wanted, of->words[w], (size_t)length);
-		wanted[length] = side;
-		wanted[length + 1] = 0;
-		for (size_t i = 0; i < l->count; i++) {
-			plain(l->paths[i], skip, name, sizeof name);
-			if (strcmp(name, wanted) != 0)
-				continue;
-			if (found)
-				otp_fail(err, l->place, "has both %s and %s, expected one of them", found,
-					 l->paths[i]);
-			found = l->paths[i];
-		}
+	const char *found = NULL;
+	char wanted[16], name[64];
+	snprintf(wanted, sizeof wanted, "%s%c", word, side);
+	for (size_t i = 0; i < l->count; i++) {
+		plain(l->paths[i], skip, name, sizeof name);
+		if (strcmp(name, wanted) != 0)
+			continue;
 		if (found)
-			return found;
+			otp_fail(err, l->place, "has both %s and %s, expected one of them", found,
+				 l->paths[i]);
+		found = l->paths[i];
 	}
-	return NULL;
+	return found;
+}
+
+/* The folders of a layout's side, in the order of its words. Returns how many. */
+static int find_all(const listing *l, size_t skip, const layout *of, char side, const char *found[WORDS],
+		    otp_error *err)
+{
+	int count = 0;
+	for (int w = 0; w < WORDS && of->words[w]; w++) {
+		const char *path = named(l, skip, of->words[w], side, err);
+		if (path)
+			found[count++] = path;
+	}
+	return count;
+}
+
+static bool has(const listing *l, size_t skip, const layout *of, char side, otp_error *err)
+{
+	const char *found[WORDS];
+	return find_all(l, skip, of, side, found, err) > 0;
 }
 
 /* train/A is looked for in train alone. */
 static void list_below_words(listing *l, size_t skip, otp_error *err)
 {
-	static const char *const WORDS[] = {"train", "test", "val", "valid"};
 	size_t count = l->count;
 	for (size_t i = 0; i < count; i++) {
 		char name[64], *below = otp_format("%s/", l->paths[i]);
 		plain(l->paths[i], skip, name, sizeof name);
-		for (size_t w = 0; w < sizeof WORDS / sizeof *WORDS; w++)
-			if (strcmp(name, WORDS[w]) == 0)
+		for (int w = 0; w < WORDS; w++)
+			if (strcmp(name, SPLITS[w]) == 0)
 				list(l, below, err);
 		otp_free(below);
 	}
@@ -169,7 +185,7 @@ static char *spec_of(const listing *l, const char *path)
 static bool is_half(const listing *l, otp_error *err)
 {
 	for (int side = 'a'; side <= 'b'; side++)
-		if (find(l, 0, &TRAIN, (char)side, err) || find(l, 0, &TEST, (char)side, err))
+		if (has(l, 0, &TRAIN, (char)side, err) || has(l, 0, &TEST, (char)side, err))
 			return true;
 	return false;
 }
@@ -203,14 +219,41 @@ static bool is_empty(const listing *l, const char *below)
 	return empty;
 }
 
+/* Whether its samples can be opened, or cannot be told to be none: the machine refused. */
+static bool holds_samples(const listing *l, const char *path)
+{
+	otp_error trouble = {0};
+	otp_data_kind kind;
+	int size;
+	char *spec = spec_of(l, path);
+	bool ok = otp_dataset_look(spec, &kind, &size, &trouble) || trouble.exit_code == OTP_EXIT_FAILED;
+	otp_free(spec);
+	return ok;
+}
+
+/* A layout's side, or NULL: of several folders the first that holds samples, or the first if none does. */
+static const char *half(const listing *l, size_t skip, const layout *of, char side, otp_error *err)
+{
+	const char *found[WORDS];
+	int count = find_all(l, skip, of, side, found, err), chosen = 0;
+	while (count > 1 && chosen < count && !holds_samples(l, found[chosen]))
+		chosen++;
+	if (chosen == count)
+		return count ? found[0] : NULL;
+	for (int i = 0; i < chosen; i++)
+		otp_log("%s/%s holds no pictures; %s is taken in its place", l->place, found[i],
+			found[chosen]);
+	return found[chosen];
+}
+
 static bool choose(listing *l, otp_root *root, otp_error *err)
 {
 	size_t skip = list_all(l, err);
 	if (err->exit_code)
 		return false;
 	for (int side = 0; side < 2; side++) {
-		const char *train = find(l, skip, &TRAIN, (char)('a' + side), err),
-			   *test = find(l, skip, &TEST, (char)('a' + side), err);
+		const char *train = half(l, skip, &TRAIN, (char)('a' + side), err),
+			   *test = half(l, skip, &TEST, (char)('a' + side), err);
 		if (err->exit_code || (!train && !fail_missing(l, (char)('a' + side), err)))
 			return false;
 		root->train[side] = spec_of(l, train);
@@ -266,22 +309,54 @@ bool otp_root_find(const char *given, otp_root *root, otp_error *err)
 /* Letters are folders of letters as well, so that A and B must be alone. */
 bool otp_root_is(const char *place)
 {
-	static const layout NAMED = {{"train", "test", "val", "valid"}}, PLAIN = {{""}};
+	static const layout SPLIT = {{"train", "test", "val", "valid"}};
 	otp_error trouble = {0};
 	listing l;
-	bool named = false, plain_sides = true;
+	bool split = false, plain_sides = true;
 	if (open_listing(place, &l, &trouble)) {
 		size_t skip = list_all(&l, &trouble);
 		for (int side = 'a'; side <= 'b'; side++) {
-			named = named || find(&l, skip, &NAMED, (char)side, &trouble);
-			plain_sides = plain_sides && find(&l, skip, &PLAIN, (char)side, &trouble);
+			split = split || has(&l, skip, &SPLIT, (char)side, &trouble);
+			plain_sides = plain_sides && has(&l, skip, &PLAIN, (char)side, &trouble);
 		}
 		plain_sides = plain_sides && l.count == (skip ? 3 : 2);
 	} else {
 		plain_sides = false;
 	}
 	close_listing(&l);
-	return named || plain_sides;
+	return split || plain_sides;
+}
+
+/* Whether a folder beside others may be a side: it is no split of them, and no folder of another. */
+static bool may_be_side(const listing *l, size_t skip, size_t i)
+{
+	char name[64];
+	plain(l->paths[i], skip, name, sizeof name);
+	for (int w = 0; w < WORDS; w++)
+		if (strcmp(name, SPLITS[w]) == 0)
+			return false;
+	return !strchr(l->paths[i] + skip, '/');
+}
+
+bool otp_root_guess(const char *place, char *sides[2])
+{
+	otp_error trouble = {0};
+	listing l;
+	const char *found[2] = {NULL, NULL};
+	if (open_listing(place, &l, &trouble)) {
+		size_t skip = list_all(&l, &trouble);
+		int count = 0;
+		for (size_t i = 0; i < l.count; i++)
+			if (may_be_side(&l, skip, i) && count++ < 2)
+				found[count - 1] = l.paths[i];
+		for (int side = 0; count > 2 && side < 2; side++)
+			found[side] = named(&l, skip, "", (char)('a' + side), &trouble);
+	}
+	bool both = found[0] && found[1] && !trouble.exit_code;
+	for (int side = 0; side < 2; side++)
+		sides[side] = both ? spec_of(&l, found[side]) : NULL;
+	close_listing(&l);
+	return both;
 }
 
 void otp_root_free(otp_root *root)

@@ -11,6 +11,7 @@
 #include "core/mapped.h"
 #include "core/memory.h"
 #include "core/tally.h"
+#include "core/words.h"
 #include "scalar.h"
 
 #include <math.h>
@@ -243,7 +244,7 @@ static bool settle_channels(otp_dataset *d, int channels, bool grey, otp_error *
 	if (plain && d->c != 1 && d->c != 3 && d->c != 4)
 		return otp_fail(err, where,
 				"has images of %d channel%s, which cannot become %d; expected 1, 3 or 4",
-				s->c, s->c == 1 ? "" : "s", d->c);
+				s->c, otp_plural(s->c), d->c);
 	if (d->colour != OTP_COLOUR_NONE && d->c == 1)
 		return otp_fail(err, where, "is coloured, 1 channel was asked for: leave --channels at 3");
 	if (!plain)

@@ -30,6 +30,17 @@ double otp_metrics_distance(const otp_metrics *m)
 	return isfinite(m->patch_distance) ? m->patch_distance : m->target_distance;
 }
 
+size_t otp_metrics_best(const otp_metrics *rows, size_t count)
+{
+	size_t best = count;
+	for (size_t i = 0; i < count; i++) {
+		double distance = otp_metrics_distance(&rows[i]);
+		if (isfinite(distance) && (best == count || distance < otp_metrics_distance(&rows[best])))
+			best = i;
+	}
+	return best;
+}
+
 const char *otp_verdict_name(otp_verdict v)
 {
 	static const char *const names[] = {

@@ -75,6 +75,8 @@ typedef struct otp_metrics {
 otp_metrics otp_metrics_at(int64_t step);
 /* The distance from the targets that judges a step: of patches where there are pictures, else of the law. */
 double otp_metrics_distance(const otp_metrics *m);
+/* The row with the least of these distances, the first of equal ones; `count` where none was measured. */
+size_t otp_metrics_best(const otp_metrics *rows, size_t count);
 
 typedef struct otp_metrics_log otp_metrics_log;
 

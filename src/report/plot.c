@@ -2,6 +2,7 @@
 #include "report/plot.h"
 #include "report/figures.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,31 +222,125 @@ static void print_dots(FILE *f, const otp_panel *p, const scale *sx, const scale
 	}
 }
 
-/* The first of two is named below its line, as a floor, the second above; where there is no room, on the
- * other side. */
-static void print_reference(FILE *f, const otp_panel *p, int k, const scale *sx, const scale *sy)
+/* ---- the names of references ---- */
+
+/* Pixels of the nested svg. */
+typedef struct box {
+	double left, right, top, bottom;
+	bool from_left; /* the text begins at left, else it ends at right */
+} box;
+
+enum {
+	LETTER = 7,
+	RISE = 10,
+	FALL = 3,
+	GAP = 3
+}; /* of its letters, at most: width, and about the baseline */
+
+static bool meet(box a, box b)
+{
+	return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}
+
+/* Whether a curve passes through. */
+static bool passes(const otp_panel *p, const double *y, const scale *sx, const scale *sy, box b)
+{
+	for (size_t i = 0; i + 1 < p->count; i++) {
+		double u = PLOT_W * place(sx, p->x[i]), next_u = PLOT_W * place(sx, p->x[i + 1]);
+		double v = PLOT_H * (1 - place(sy, y[i])), next_v = PLOT_H * (1 - place(sy, y[i + 1]));
+		if (next_u < b.left || u > b.right || !isfinite(v) || !isfinite(next_v))
+			continue;
+		double slope = next_u > u ? (next_v - v) / (next_u - u) : 0;
+		double enters = v + slope * (fmax(b.left, u) - u),
+		       leaves = v + slope * (fmin(b.right, next_u) - u);
+		if (fmin(enters, leaves) < b.bottom && fmax(enters, leaves) > b.top)
+			return true;
+	}
+	return false;
+}
+
+static double first_of(const otp_reference *r, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (isfinite(r->y[i]))
+			return r->y[i];
+	return NAN;
+}
+
+/* Where a name may stand: at either end of its line, below or above it. */
+static box box_at(const otp_panel *p, int k, bool from_left, bool below, const scale *sy)
 {
 	const otp_reference *r = &p->references[k];
-	double v = r->name ? PLOT_H * (1 - place(sy, last_of(r, p->count))) : NAN;
-	if (!isfinite(v))
-		return;
-	bool below = k == 0 ? v < PLOT_H - 14 : v < 14;
-	print_curve(f, p, r->y, sx, sy, "stroke=\"#777\" stroke-width=\"1.2\" stroke-dasharray=\"5 4\"");
-	fprintf(
-	    f,
-	    "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\" font-size=\"12\" fill=\"#555\" stroke=\"#fff\" "
-	    "stroke-width=\"3\" paint-order=\"stroke\">",
-	    PLOT_W - 4, v + (below ? 13 : -5));
-	print_text(f, r->name);
+	double width = LETTER * (double)strlen(r->name), left = from_left ? 4 : PLOT_W - 4 - width;
+	double v = PLOT_H * (1 - place(sy, from_left ? first_of(r, p->count) : last_of(r, p->count)));
+	double top = below ? v + GAP : v - GAP - RISE - FALL;
+	return (box){left, left + width, top, top + RISE + FALL, from_left};
+}
+
+/* What a name would stand on: curves, and names that stand already; out of sight is worst. */
+static int count_hits(const otp_panel *p, box b, const box *names, int k, const scale *sx, const scale *sy)
+{
+	int hits = b.top < 0 || b.bottom > PLOT_H ? 100 : 0;
+	hits += passes(p, p->y, sx, sy, b);
+	for (int i = 0; i < OTP_REFERENCES; i++)
+		hits += p->references[i].name &&
+			(passes(p, p->references[i].y, sx, sy, b) || (i < k && meet(b, names[i])));
+	return hits;
+}
+
+/* The place that is freest; of equal ones the right end, where the first of two is named below its line, as a
+ * floor, and the second above. */
+static box choose_box(const otp_panel *p, int k, const box *names, const scale *sx, const scale *sy)
+{
+	box best = {0};
+	int fewest = INT_MAX;
+	for (int way = 0; way < 4; way++) {
+		box b = box_at(p, k, way >= 2, (way + k) % 2 == 0, sy);
+		int hits = count_hits(p, b, names, k, sx, sy);
+		if (hits < fewest) {
+			fewest = hits;
+			best = b;
+		}
+	}
+	return best;
+}
+
+static void print_name(FILE *f, const char *name, box b)
+{
+	fprintf(f,
+		"<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" font-size=\"12\" fill=\"#555\" "
+		"stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\">",
+		b.from_left ? b.left : b.right, b.bottom - FALL, b.from_left ? "start" : "end");
+	print_text(f, name);
 	fputs("</text>\n", f);
+}
+
+/* Whether there is a line to name. */
+static bool is_drawn(const otp_panel *p, int k)
+{
+	return p->references[k].name && isfinite(last_of(&p->references[k], p->count));
+}
+
+/* Lines first: a name's white edge hides no name. */
+static void print_references(FILE *f, const otp_panel *p, const scale *sx, const scale *sy)
+{
+	box names[OTP_REFERENCES] = {{0}};
+	for (int k = 0; k < OTP_REFERENCES; k++)
+		if (is_drawn(p, k))
+			print_curve(f, p, p->references[k].y, sx, sy,
+				    "stroke=\"#777\" stroke-width=\"1.2\" stroke-dasharray=\"5 4\"");
+	for (int k = 0; k < OTP_REFERENCES; k++)
+		if (is_drawn(p, k)) {
+			names[k] = choose_box(p, k, names, sx, sy);
+			print_name(f, p->references[k].name, names[k]);
+		}
 }
 
 static void print_curves(FILE *f, const otp_panel *p, const scale *x, const scale *y, const char *colour)
 {
 	bool smooth = p->smooth && p->count >= 40;
 	char style[96];
-	for (int k = 0; k < OTP_REFERENCES; k++)
-		print_reference(f, p, k, x, y);
+	print_references(f, p, x, y);
 	snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"%s\" opacity=\"%s\"", colour,
 		 smooth ? "1" : "1.8", smooth ? "0.3" : "1");
 	print_curve(f, p, p->y, x, y, style);

@@ -1,5 +1,6 @@
 #include "train/budget.h"
 #include "core/memory.h"
+#include "core/words.h"
 #include "train/evaluate.h"
 #include "train/game.h"
 #include "train/monitor.h"
@@ -231,10 +232,11 @@ static void print_run(const otp_session *s, otp_runtime *runtime, const otp_budg
 		printf("pictures    %s\n", how);
 		otp_free(how);
 	}
-	printf("sample      %dx%dx%d, batch %d in %d parts of at most %d on %d workers (%s, %s)\n", s->arch.w,
-	       s->arch.h, s->arch.c, s->config.batch, s->config.parts,
+	printf("sample      %dx%dx%d, batch %d in %d part%s of at most %d on %d worker%s (%s, %s)\n",
+	       s->arch.w, s->arch.h, s->arch.c, s->config.batch, s->config.parts, otp_plural(s->config.parts),
 	       otp_config_pieces(s->config.batch, s->config.parts), otp_pool_workers(runtime->pool),
-	       runtime->backend->name, OTP_CHOICE_NAME(otp_precision, runtime->precision));
+	       otp_plural(otp_pool_workers(runtime->pool)), runtime->backend->name,
+	       OTP_CHOICE_NAME(otp_precision, runtime->precision));
 	printf("batches     source %s, target %s\n", otp_resident_text(b->resident[OTP_SOURCE]),
 	       otp_resident_text(b->resident[OTP_TARGET]));
 	printf("generator   %lld parameters\n", (long long)b->engine.parameters[OTP_TRANSPORT]);

@@ -1,5 +1,6 @@
 #include "train/evaluate.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "ot/assignment.h"
 #include "ot/distance.h"
 #include "ot/patches.h"
@@ -232,7 +233,8 @@ bool otp_evaluate(otp_sampler *s, const otp_dataset *source, const otp_dataset *
 	otp_dataset_info a = otp_dataset_describe(source), b = otp_dataset_describe(target);
 	int64_t n = otp_evaluate_count(&a, &b, o->n);
 	if (n < 1)
-		return otp_fail(err, b.spec, "has %lld samples, at least 2 are needed", (long long)b.count);
+		return otp_fail(err, b.spec, "has %lld sample%s, at least 2 are needed", (long long)b.count,
+				otp_plural(b.count));
 	evaluator e = {.sampler = s, .source = source, .target = target, .options = *o, .n = (size_t)n};
 	e.pixels = (size_t)a.h * (size_t)a.w;
 	e.channels = (size_t)a.c;

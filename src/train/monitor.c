@@ -329,13 +329,8 @@ void otp_monitor_look(otp_monitor *m, otp_metrics *row)
 
 bool otp_monitor_found_best(const otp_monitor *m, int64_t step)
 {
-	if (m->count == 0 || m->history[m->count - 1].step != step)
-		return false;
-	double now = otp_metrics_distance(&m->history[m->count - 1]);
-	for (size_t i = 0; i + 1 < m->count; i++)
-		if (!(now < otp_metrics_distance(&m->history[i])))
-			return false;
-	return isfinite(now);
+	return m->count > 0 && m->history[m->count - 1].step == step &&
+	       otp_metrics_best(m->history, m->count) == m->count - 1;
 }
 
 /* ---- set-up ---- */

@@ -1,4 +1,5 @@
 #include "train/rehearse.h"
+#include "core/words.h"
 #include "train/forecast.h"
 #include "train/game.h"
 #include "train/monitor.h"
@@ -41,7 +42,8 @@ static void print_side(const char *name, const otp_dataset_info *info)
 				    v->w_max != info->w);
 	printf("%s\n", resized ? ", resized" : "");
 	if (info->skipped)
-		printf("            %lld files cannot be read and are left out\n", (long long)info->skipped);
+		printf("            left out, since they cannot be read: %lld file%s\n",
+		       (long long)info->skipped, otp_plural(info->skipped));
 }
 
 /* ---- the time ---- */

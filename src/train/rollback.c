@@ -1,5 +1,6 @@
 #include "train/rollback.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "model/run.h"
 
 #include <math.h>
@@ -92,7 +93,7 @@ bool otp_rollback_give_up(const otp_trouble *t, const otp_game *g, int count, ot
 		snprintf(clip, sizeof clip, " --clip-norm %.3g", t->usual);
 	if (count)
 		snprintf(after, sizeof after, ", after %d rollback%s with lower learning rates", count,
-			 count == 1 ? "" : "s");
+			 otp_plural(count));
 	return otp_fail_machine(
 	    err, c->out,
 	    "training broke down at step %lld%s: %s; %s. Start a new run, in another --out, "

@@ -2,6 +2,7 @@
 #include "config/rules.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "data/root.h"
 #include "data/spec.h"
 #include "ot/distance.h"
@@ -200,7 +201,8 @@ static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
 	*channels = s->config.channels ? s->config.channels : a > b ? a : b;
 	if (s->source_info.kind == OTP_DATA_VECTORS) {
 		if (a != b || *channels != a)
-			return otp_fail(err, "--target", "has vectors of %d values, the source of %d", b, a);
+			return otp_fail(err, "--target", "has vectors of %d value%s, the source of %d", b,
+					otp_plural(b), a);
 		return true;
 	}
 	/* An alpha channel is laid over white on the way in. */
@@ -210,9 +212,10 @@ static bool settle_channels(const otp_session *s, int *channels, otp_error *err)
 	if (*channels != 1 && *channels != 3)
 		return otp_fail(err, "--channels", "is %d, expected 1 or 3", *channels);
 	if (plain_a != plain_b && plain_a != 1 && plain_b != 1)
-		return otp_fail(err, "--target",
-				"has %d channels, the source %d: expected equal numbers, or grey on one side",
-				b, a);
+		return otp_fail(
+		    err, "--target",
+		    "has %d channel%s, the source %d: expected equal numbers, or grey on one side", b,
+		    otp_plural(b), a);
 	return true;
 }
 
@@ -478,7 +481,7 @@ char *otp_session_held_text(const otp_session *s)
 
 const char *otp_session_count(const otp_dataset_info *info, char text[OTP_COUNT_TEXT])
 {
-	snprintf(text, OTP_COUNT_TEXT, "%lld samples", (long long)info->count);
+	snprintf(text, OTP_COUNT_TEXT, "%lld sample%s", (long long)info->count, otp_plural(info->count));
 	return info->count ? text : "generated";
 }
 

@@ -116,7 +116,7 @@ static void add_side(cJSON *o, const char *key, const otp_dataset_info *info)
 
 static void add_sample(cJSON *o, const otp_arch *a)
 {
-	char *text = a->vectors ? otp_format("vectors of %d values", a->c)
+	char *text = a->vectors ? otp_format("vectors of %d value%s", a->c, otp_plural(a->c))
 				: otp_format("pictures of %d x %d pixels, %s", a->w, a->h,
 					     a->c == 1 ? "grey" : "colour");
 	add_text(o, "sample", text);
@@ -127,9 +127,8 @@ static void add_sample(cJSON *o, const otp_arch *a)
 static char *device_text(const otp_config *c)
 {
 	const char *device = OTP_CHOICE_NAME(otp_where, c->device);
-	return c->device == OTP_WHERE_CPU
-		   ? otp_format("CPU, %d thread%s", c->threads, c->threads == 1 ? "" : "s")
-		   : otp_format("GPU (%s)", device);
+	return c->device == OTP_WHERE_CPU ? otp_format("CPU, %d thread%s", c->threads, otp_plural(c->threads))
+					  : otp_format("GPU (%s)", device);
 }
 
 bool otp_summary_begin(const otp_session *s, const otp_runtime *runtime,
@@ -267,17 +266,23 @@ static void add_facts(page *p)
 			 hold(p, otp_strdup(otp_duration_text(p->all[p->count - 1].time_s, duration))));
 }
 
+int64_t otp_summary_step(const char *run, const otp_metrics *rows, size_t count)
+{
+	int64_t *saved, step = count ? rows[count - 1].step : 0;
+	otp_error ignored = {0}; /* what is said of a run may be less than whole */
+	int checkpoints = otp_run_checkpoints(run, &saved, &ignored);
+	if (checkpoints > 0 && saved[checkpoints - 1] > step)
+		step = saved[checkpoints - 1];
+	otp_free(saved);
+	return step;
+}
+
 static void say_state(page *p, const char *run)
 {
-	int64_t *saved, step = p->count ? p->all[p->count - 1].step : 0;
-	int steps = p->config.steps, checkpoints;
-	otp_error ignored = {0}; /* a page may be less than whole */
-	checkpoints = otp_run_checkpoints(run, &saved, &ignored);
-	if (checkpoints > 0 && saved[checkpoints - 1] > step)
-		step = saved[checkpoints - 1]; /* records are rarer */
-	otp_free(saved);
+	int64_t step = otp_summary_step(run, p->all, p->count);
+	int steps = p->config.steps;
 	if (p->finished)
-		p->report.state = hold(p, otp_format("Finished: %d steps.", steps));
+		p->report.state = hold(p, otp_format("Finished: %d step%s.", steps, otp_plural(steps)));
 	else
 		p->report.state = hold(
 		    p,
@@ -486,11 +491,8 @@ static bool evaluate(const otp_session *s, otp_runtime *runtime, otp_figures *f,
 /* The model of an earlier step that was nearer to the targets than the last, by the monitor's batch. */
 static void print_best(const char *run, const otp_metrics *rows, size_t count)
 {
-	size_t best = 0;
+	size_t best = otp_metrics_best(rows, count);
 	char *path = otp_run_path(run, "model-best.h5");
-	for (size_t i = 1; i < count; i++)
-		if (otp_metrics_distance(&rows[i]) < otp_metrics_distance(&rows[best]))
-			best = i;
 	if (best + 1 < count && otp_file_exists(path))
 		printf("best     %s: step %lld, distance %.3g on the monitor's samples, %.3g at the end\n",
 		       path, (long long)rows[best].step, otp_metrics_distance(&rows[best]),

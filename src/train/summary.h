@@ -6,6 +6,7 @@
 #define OTP_SUMMARY_H
 
 #include "report/figures.h"
+#include "report/metrics.h"
 #include "train/evaluate.h"
 #include "train/session.h"
 
@@ -27,6 +28,9 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 /* RUN/report.html and RUN/curves.svg from what lies in the folder: of a run that is in training (live),
  * interrupted or finished. Fails where the folder holds no run. */
 bool otp_summary_pages(const char *run, bool live, otp_error *err);
+/* The last step that was trained: of the newest checkpoint, or of a later record of metrics.jsonl. rows: what
+ * otp_metrics_read made of that. */
+int64_t otp_summary_step(const char *run, const otp_metrics *rows, size_t count);
 /* Says on stdout where the page is. */
 void otp_summary_point(const char *run);
 

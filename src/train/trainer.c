@@ -2,6 +2,7 @@
 #include "train/inside.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/words.h"
 #include "model/run.h"
 #include "train/forecast.h"
 #include "train/origin.h"
@@ -211,8 +212,9 @@ static void tell_time(otp_trainer *t)
 	t->paced_from = -1;
 	if (left > 0)
 		otp_log(
-		    "about %s at this speed (%.3g s a step, %lld steps; measuring and pictures are %.0f %%)",
-		    otp_duration_text(all, text), each, (long long)left, 100 * (all - steps) / all);
+		    "about %s at this speed (%.3g s a step, %lld step%s; measuring and pictures are %.0f %%)",
+		    otp_duration_text(all, text), each, (long long)left, otp_plural(left),
+		    100 * (all - steps) / all);
 }
 
 static otp_train_outcome train_steps(otp_trainer *t)
@@ -256,15 +258,15 @@ static void announce(const otp_trainer *t)
 			 otp_group_size(otp_trainer_group(t)));
 	char form[64];
 	if (s->arch.vectors)
-		snprintf(form, sizeof form, "vectors of %d values", s->arch.c);
+		snprintf(form, sizeof form, "vectors of %d value%s", s->arch.c, otp_plural(s->arch.c));
 	else
 		snprintf(form, sizeof form, "%dx%dx%d", s->arch.w, s->arch.h, s->arch.c);
-	otp_log("%s; generator %lld parameters, potential %lld; %s, %s%d threads, batch in %d part%s, %s",
+	otp_log("%s; generator %lld parameters, potential %lld; %s, %s%d thread%s, batch in %d part%s, %s",
 		form, (long long)otp_engine_params(t->game.engine, OTP_TRANSPORT)->trainable,
 		(long long)otp_engine_params(t->game.engine, OTP_POTENTIAL)->trainable,
 		t->game.runtime->backend->name, processes, otp_pool_workers(t->game.runtime->pool),
-		t->config->parts, t->config->parts == 1 ? "" : "s",
-		OTP_CHOICE_NAME(otp_precision, t->config->precision));
+		otp_plural(otp_pool_workers(t->game.runtime->pool)), t->config->parts,
+		otp_plural(t->config->parts), OTP_CHOICE_NAME(otp_precision, t->config->precision));
 	int idle = otp_trainer_group(t) ? otp_group_size(otp_trainer_group(t)) - t->config->parts : 0;
 	if (idle > 0)
 		otp_log("%d of the processes only wait%s: there are fewer parts than processes (--parts)",
@@ -286,9 +288,9 @@ static void announce(const otp_trainer *t)
 	otp_free(sigma_end);
 	if (t->config->steps > t->config->schedule_steps)
 		otp_log(
-		    "the schedules take %d steps; in the steps after that, sigma, R1 and the learning rates "
+		    "the schedules take %d step%s; in the steps after that, sigma, R1 and the learning rates "
 		    "keep their last values",
-		    t->config->schedule_steps);
+		    t->config->schedule_steps, otp_plural(t->config->schedule_steps));
 }
 
 /* On a CPU all memory is the host's: nothing to say unless it was asked for. */
@@ -394,7 +396,7 @@ otp_train_outcome otp_train(otp_session *s, otp_runtime *runtime, otp_error *err
 	otp_train_outcome end = OTP_TRAIN_FAILED;
 	if (start(&t, runtime)) {
 		if (t.game.step == s->config.steps)
-			otp_log("all %d steps are done already", s->config.steps);
+			otp_log("done already: all %d step%s", s->config.steps, otp_plural(s->config.steps));
 		end = train_steps(&t);
 	}
 	otp_stop_end();

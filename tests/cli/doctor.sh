@@ -72,7 +72,7 @@ exits 0 doctor bad --out page.html
 says '3 in grey (2 stored in one channel), 124 in colour; 1 with alpha, 1 of more'
 grep -q '3 in grey, 124 in colour' page.html || fail "other counts than in text"
 says '^bad: 127 pictures that can be used$'
-says '! 1 picture equal to an earlier one, pixel by pixel'
+says '! 1 picture equal to an earlier one, pixel by pixel: kept in training'
 says '      copy = 5$'
 exists page.html
 [[ $(grep -o 'data:image/png;base64' page.html | wc -l) == 12 ]] || fail "too few pictures in the page"
@@ -154,6 +154,18 @@ refuses 2 'has no folder trainB' doctor lay
 cp good/7.png letters/A; cp good/7.png letters/B; cp good/8.png letters/C
 exits 0 doctor letters
 says '^letters: 3 pictures'
+warns '^letters is taken as one set, .* two sides: otplan doctor letters/A letters/B$'
+
+title "a folder of two folders: how to look at both"
+mkdir -p pair/{horses,zebras} kinds/{train,test} three/{a1,a2,a3}
+for folder in pair/horses pair/zebras kinds/train kinds/test three/a{1,2,3}; do cp good/{7,8}.png $folder; done
+echo notes >pair/notes.txt
+exits 0 doctor pair
+warns '^pair is taken as one set, .* two sides: otplan doctor pair/horses pair/zebras$'
+for place in kinds three good lay/val; do
+	exits 0 doctor $place
+	! grep 'two sides' err || fail "$place: which would be the sides?"
+done
 
 title "a page takes the place of no other file, and lies in no set"
 refuses 2 'is or lies inside good' doctor good --out good/page.html
@@ -172,6 +184,9 @@ title "points"
 does doctor 'synth:gaussian?limit=2000' --json
 json out kind=vectors count=2000 dimension=2 not_finite=0 copies=0 mean spread intrinsic_dimension
 for key in not-finite constant scales copies dimension scale; do not_found $key; done
+"$PROBE" vectors single.npy 300 1
+exits 0 doctor single.npy
+says '^single.npy: 300 vectors of 1 value$'
 "$PROBE" columns columns.npy 500
 does doctor columns.npy --json
 found constant 1

@@ -32,12 +32,15 @@ tidy() {
 	[[ -z $left ]] || depth=2 fail "left behind: $left"
 }
 
+one_of_many='(^|[^0-9.:,x/_-])1 (pictures|images|samples|vectors|values|files|columns|rows|inputs|outputs|steps|runs|threads|parts|workers|processes|channels|parameters|weights|seconds|minutes|bytes|checkpoints|rollbacks)\b'
+
 # exits CODE ARGUMENTS...: the program, its output in ./out and ./err.
 exits() {
 	local expected=$1 code=0
 	shift
 	"$OTPLAN" "$@" >out 2>err </dev/null || code=$?
 	[[ $code == "$expected" ]] || depth=${from:-1} fail "otplan $*: exit code $code, expected $expected"
+	! grep -hE "$one_of_many" out err || depth=${from:-1} fail "otplan $*: one, with the word for many"
 	tidy
 }
 

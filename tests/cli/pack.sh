@@ -87,6 +87,11 @@ exits 3 pack broken broken.h5
 warns 'skipped: broken/3.png:'
 warns '2 pictures could not be decoded'
 says '^packed 9 pictures'
+does info broken.h5 --json
+json out count=9
+says '"listed":11,"left_out":2'
+does info broken.h5
+says '^  listed (rows and left out)  *11$'
 "$PROBE" names broken.h5 {0,1,2,4,5,6,7}.png below/{8,9}.png
 alike broken broken.h5 "${run[@]}"
 mkdir none

@@ -221,7 +221,7 @@ warns 'the schedules take 40 steps'
 same {planned,extended}/model.h5
 same {planned,extended}/config.ini
 does train --resume --out extended
-warns 'all 60 steps are done'
+warns 'done already: all 60 steps'
 refuses 2 'beyond --steps' train --resume --out extended --steps 59
 does train "${held[@]}" --steps 60 --out other
 ! "$PROBE" state {planned,other}/checkpoints/step-0000060.h5 || fail "the schedule's length changes nothing"

@@ -58,6 +58,29 @@ pictures lacking/trainB 4 3 0
 refuses 2 'lacking/trainA: holds no files' train --dataroot lacking "${images[@]}" --out no
 missing no
 
+title "of two halves of one meaning the first that holds pictures"
+cp -r root two
+mv two/testA two/valA
+mkdir two/testA
+does train --dataroot two "${images[@]}" --plan
+warns '^two/testA holds no pictures; valA is taken in its place$'
+says 'held out: source 6 samples of two/valA'
+echo notes >two/testA/notes.txt
+does train --dataroot two "${images[@]}" --plan
+says 'held out: source 6 samples of two/valA'
+pictures two/testA 7 1 40
+does train --dataroot two "${images[@]}" --plan
+! grep -q 'in its place' err || fail "both hold pictures"
+says 'held out: source 7 samples of two/testA'
+rm two/testA/* two/valA/*
+does train --dataroot two "${images[@]}" --plan
+warns '^two/testA holds nothing, and counts as not there$'
+mv two/trainA two/A
+mkdir two/trainA
+does train --dataroot two "${images[@]}" --plan
+warns '^two/trainA holds no pictures; A is taken in its place$'
+says '^source  *two/A (folder, 12 samples'
+
 title "samples withheld from training"
 "$PROBE" vectors a.npy 200 2
 "$PROBE" vectors b.npy 400 2

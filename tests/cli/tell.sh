@@ -38,7 +38,7 @@ says 'pass$'
 exits 1 verify gaussian-2 --steps 1
 says MISSED
 says FAIL
-warns '1 of 1 runs missed a bar'
+warns '1 of 1 run missed a bar'
 exits 1 verify gaussian-2 --steps 1 --json
 json out problem=gaussian-2 dimension=2 formulation=otp seed=1 steps=1 target_error_by=assignment l2_uvp "${keys[@]}"
 exits 1 verify gaussian-16 --steps 1 --json
@@ -70,10 +70,33 @@ does info pictures --json
 json out format=folder count=3
 does info pictures/0.png --json
 json out format=picture count=1 height=16
+does info run
+says '^last step that was trained  *6$'
+says '^patch distance, the targets. variance = 1  *[0-9]'
+! grep -E '^ *[a-z0-9]+_[a-z_]* ' out || fail "keys instead of words"
+cp -r run cut
+head -n 1 run/metrics.jsonl >cut/metrics.jsonl # as where records are rarer than checkpoints
+does info cut --json
+json out last_step=6 logged_step=1 last_checkpoint=6
 for path in run run/model.h5 run/checkpoints/step-0000006.h5 few.npy; do
 	does info $path
 	says '^kind '
 done
+
+title "after -- all are names"
+cp few.npy ./--odd.npy
+cp pictures/0.png ./-x.png
+refuses 2 'unknown option' info --odd.npy
+does info --json -- --odd.npy
+json out count=3
+does info --json -x.png
+does info --json -- -x.png
+json out format=picture
+does translate --seed 2 run -- -x.png ./-y.png
+exists ./-y.png
+refuses 2 'usage' info --
+refuses 2 '--json: is one argument too many' info -- few.npy --json
+refuses 2 '--help: no such file' info -- --help
 
 title "bench"
 does bench "${images[@]}" --precision f32 --json
