@@ -32,7 +32,7 @@ tidy() {
 	[[ -z $left ]] || depth=2 fail "left behind: $left"
 }
 
-one_of_many='(^|[^0-9.:,x/_-])1 (pictures|images|samples|vectors|values|files|columns|rows|inputs|outputs|steps|runs|threads|parts|workers|processes|channels|parameters|weights|seconds|minutes|bytes|checkpoints|rollbacks)\b'
+one_of_many='(^|[^0-9.:,x/_-])1 (pictures|images|samples|vectors|values|files|columns|rows|inputs|outputs|steps|runs|threads|parts|workers|processes|channels|parameters|weights|seconds|minutes|bytes|checkpoints|rollbacks)([^/[:alnum:]]|$)'
 
 # exits CODE ARGUMENTS...: the program, its output in ./out and ./err.
 exits() {
