@@ -6,12 +6,12 @@
 #define OTP_CUDA_DEVICE_H
 
 #include "cuda/cuda.h"
+#include "cuda/later.h"
 #include "cuda/ring.h"
 #include "cuda/voice.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
-#include <cudnn.h>
 #include <pthread.h>
 
 typedef struct otp_dnn_plan otp_dnn_plan;
