@@ -29,6 +29,7 @@ struct otp_device {
 	cudnnHandle_t dnn;
 	cublasLtHandle_t blas;
 	pthread_mutex_t lock;	      /* one thread at a time talks to stream and handles */
+	bool narrows;		      /* tensor cores take TF32 and bfloat16: from Ampere on */
 	bool captures;		      /* launches become CUDA graphs */
 	bool compiles;		      /* engines of cuDNN's that are compiled may serve */
 	otp_builds builds;	      /* since the last launch */
