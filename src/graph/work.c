@@ -81,6 +81,8 @@ static double products(const otp_call *call)
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_norm_dgrad_merge_two:
+	case OTP_OP_norm_total:
+	case OTP_OP_norm_total_merge:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:
