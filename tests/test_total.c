@@ -69,8 +69,8 @@ static backward build(void)
 	otp_node *y = otp_transport_build(&builder, &ARCH, (otp_transport_input){b.x, b.x, NULL, NULL});
 	int forward = otp_graph_size(b.graph);
 	otp_free(otp_builder_grads(&builder, otp_layer_total(otp_mul(y, y), 0.5f), NULL, NULL));
-	int backward = otp_graph_size(b.graph);
-	for (int id = forward; id < backward; id++) {
+	int end = otp_graph_size(b.graph);
+	for (int id = forward; id < end; id++) {
 		otp_node *node = otp_graph_node(b.graph, id);
 		otp_node *total = is_map(node) ? otp_gradient_total(node) : NULL;
 		if (total && total->op != OTP_OP_sum)
