@@ -3,8 +3,9 @@
  * is no GPU, so one that was saved can become a fixture.
  *
  *   cuda_device FILE      exit code 1, with a line, where there is none to ask */
+#include "cuda/later.h"
+
 #include <cuda_runtime_api.h>
-#include <cudnn.h>
 #include <stdio.h>
 #include <stdlib.h>
 

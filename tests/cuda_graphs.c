@@ -122,7 +122,8 @@ static void test_graphs_are_built(void **state)
 			for (int way = 0; way < WAYS; way++) {
 				int64_t engines =
 				    count_allowed(with_types(conv_of(k, (otp_dnn_direction)direction), way));
-				assert_true(engines > 0);
+				/* without a GPU, an older cuDNN lists no engine that was compiled before */
+				assert_true(engines > 0 || cudnnGetVersion() < OTP_GPU_DESCRIBED_SINCE);
 				least = engines < least ? engines : least;
 				most = engines > most ? engines : most;
 				graphs++;
@@ -166,6 +167,8 @@ static void test_epilogues_are_built(void **state)
 
 static cudnnBackendDescriptor_t describe_gpu(void)
 {
+	if (cudnnGetVersion() < OTP_GPU_DESCRIBED_SINCE)
+		skip();
 	cudnnBackendDescriptor_t gpu = otp_describe_gpu(OTP_H100, sizeof OTP_H100);
 	assert_non_null(gpu);
 	return gpu;

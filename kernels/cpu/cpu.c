@@ -102,6 +102,12 @@ static int cpu_workers(otp_device *device, int asked)
 	return asked ? asked : otp_cores();
 }
 
+static bool cpu_narrows(otp_device *device)
+{
+	(void)device;
+	return otp_dnn_has_bf16();
+}
+
 static const otp_kernel *const cpu_kernels[OTP_OP_COUNT] = {
 #define OP(name, inputs, attribute, in_place, meaning) [OTP_OP_##name] = &otp_cpu_##name,
 #include "graph/ops.def"
@@ -145,6 +151,6 @@ const otp_backend otp_cpu_backend = {
     .memory_free = cpu_memory_free,
     .workers = cpu_workers,
     .kernels = cpu_kernels,
-    .has_bf16 = otp_dnn_has_bf16,
+    .narrows = cpu_narrows,
     .describe = cpu_describe,
 };

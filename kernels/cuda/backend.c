@@ -59,9 +59,9 @@ static bool usable(int index, struct cudaDeviceProp *properties, otp_error *err)
 	if (status != cudaSuccess)
 		return otp_fail_machine(err, "cuda", "cuda:%d does not tell what it is: %s", index,
 					cudaGetErrorString(status));
-	if (properties->major < 8)
+	if (properties->major < 7)
 		return otp_fail_machine(err, "cuda",
-					"%s has compute capability %d.%d, at least 8.0 is needed",
+					"%s has compute capability %d.%d, at least 7.0 is needed",
 					properties->name, properties->major, properties->minor);
 	return true;
 }
@@ -169,6 +169,7 @@ static bool cuda_open(int index, otp_device **device, otp_error *err)
 		otp_free(d);
 		return false;
 	}
+	d->narrows = properties.major >= 8;
 	d->captures = is_on("OTPLAN_CUDA_GRAPHS");
 	d->compiles = is_on("OTPLAN_CUDA_COMPILED");
 	if (otp_dnn_bits_may_vary())
@@ -416,7 +417,7 @@ static const otp_kernel *const cuda_kernels[OTP_OP_COUNT] = {
 #undef OP
 };
 
-static bool cuda_has_bf16(void) { return true; } /* from compute capability 8.0, the least that opens */
+static bool cuda_narrows(otp_device *d) { return d->narrows; }
 
 /* A version as NVIDIA's libraries number it: 1000 major + 10 minor for CUDA, 10000 major + 100 minor for
  * cuDNN and cuBLAS. */
@@ -458,7 +459,7 @@ const otp_backend otp_cuda_backend = {
     .connect = otp_link_connect,
     .workers = cuda_workers,
     .kernels = cuda_kernels,
-    .has_bf16 = cuda_has_bf16,
+    .narrows = cuda_narrows,
     .describe = cuda_describe,
 };
 

@@ -6,12 +6,12 @@
 #define OTP_CUDA_DEVICE_H
 
 #include "cuda/cuda.h"
+#include "cuda/later.h"
 #include "cuda/ring.h"
 #include "cuda/voice.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
-#include <cudnn.h>
 #include <pthread.h>
 
 typedef struct otp_dnn_plan otp_dnn_plan;
@@ -29,6 +29,7 @@ struct otp_device {
 	cudnnHandle_t dnn;
 	cublasLtHandle_t blas;
 	pthread_mutex_t lock;	      /* one thread at a time talks to stream and handles */
+	bool narrows;		      /* tensor cores take TF32 and bfloat16: from Ampere on */
 	bool captures;		      /* launches become CUDA graphs */
 	bool compiles;		      /* engines of cuDNN's that are compiled may serve */
 	otp_builds builds;	      /* since the last launch */

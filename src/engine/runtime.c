@@ -62,12 +62,19 @@ otp_precision otp_precision_settled(otp_precision asked, bool vectors, bool narr
 	return narrow && !vectors ? OTP_PRECISION_BF16 : OTP_PRECISION_F32;
 }
 
-void otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use)
+bool otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use, otp_error *err)
 {
 	const otp_backend *b = runtime->backend;
 	bool gpu = b->element_bytes[OTP_BF16]; /* which alone stores it */
-	bool narrow = b->has_bf16 && b->has_bf16() && (gpu || use == OTP_RUNTIME_TRAINS);
-	runtime->precision = otp_precision_settled(runtime->precision, vectors, narrow);
+	bool narrows = b->narrows && b->narrows(runtime->device);
+	otp_precision asked = runtime->precision;
+	if (gpu && !narrows && (asked == OTP_PRECISION_TF32 || asked == OTP_PRECISION_BF16))
+		return otp_fail(err, "--precision",
+				"'%s', expected f32 or auto: the GPU is older than compute capability 8.0",
+				OTP_CHOICE_NAME(otp_precision, asked));
+	runtime->precision =
+	    otp_precision_settled(asked, vectors, narrows && (gpu || use == OTP_RUNTIME_TRAINS));
+	return true;
 }
 
 void otp_runtime_close(otp_runtime *runtime)

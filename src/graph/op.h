@@ -254,9 +254,9 @@ typedef struct otp_backend {
 			int seconds, otp_error *err);
 	int (*count)(void); /* of devices; NULL: there is but one */
 	int (*workers)(otp_device *device,
-		       int asked);	  /* how many workers share the device: asked (0: cores), or 1 */
-	const otp_kernel *const *kernels; /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
-	bool (*has_bf16)(void); /* convolutions and products in bfloat16 are in hardware; NULL: no */
+		       int asked);	     /* how many workers share the device: asked (0: cores), or 1 */
+	const otp_kernel *const *kernels;    /* [OTP_OP_COUNT], entry OTP_OP_LEAF unused */
+	bool (*narrows)(otp_device *device); /* multiplies in less than float32; NULL: no */
 	void (*describe)(char *text, size_t bytes); /* what it computes with, in a line */
 } otp_backend;
 

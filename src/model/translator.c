@@ -16,8 +16,11 @@ static bool load(otp_translator *t, const char *path, otp_error *err)
 	t->facts = read.facts;
 	t->params = read.params;
 	t->arch = t->facts.arch;
-	otp_runtime_settle(t->runtime, t->arch.vectors, OTP_RUNTIME_TRANSLATES);
 	t->preprocessing = otp_stored_preprocessing(&t->facts);
+	if (!otp_runtime_settle(t->runtime, t->arch.vectors, OTP_RUNTIME_TRANSLATES, err)) {
+		otp_free(read.row);
+		return false;
+	}
 	const otp_runtime *at = t->runtime;
 	size_t bytes = (size_t)t->params->elements * at->backend->element_bytes[OTP_F32];
 	t->weights = at->backend->alloc(at->device, bytes);

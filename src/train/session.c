@@ -140,7 +140,8 @@ bool otp_session_open_runtime(otp_config *c, bool vectors, otp_group *group, otp
 		return false;
 	if (!otp_runtime_connect(runtime, c->process_timeout, err))
 		return false;
-	otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS);
+	if (!otp_group_agree(group, otp_runtime_settle(runtime, vectors, OTP_RUNTIME_TRAINS, err), err))
+		return false;
 	c->precision = runtime->precision;
 	int workers = otp_pool_workers(runtime->pool);
 	otp_group_set_workers(group, workers);

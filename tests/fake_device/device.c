@@ -2,6 +2,7 @@
 #include "fake_device/fake.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
@@ -21,7 +22,9 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int index)
 	OTP_FAKE_CALL;
 	if (call.refused || index != 0)
 		return otp_fake_fail(cudaErrorInvalidDevice);
-	*p = (struct cudaDeviceProp){.major = 9, .minor = 0};
+	const char *capability = getenv("OTPLAN_FAKE_CAPABILITY"); /* two digits */
+	int digits = capability ? atoi(capability) : 90;
+	*p = (struct cudaDeviceProp){.major = digits / 10, .minor = digits % 10};
 	snprintf(p->name, sizeof p->name, "Fake device, no GPU");
 	return cudaSuccess;
 }

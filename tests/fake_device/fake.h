@@ -18,10 +18,10 @@
 #define OTP_FAKE_H
 
 #include "core/base.h"
+#include "cuda/later.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
-#include <cudnn.h>
 
 enum { OTP_FAKE_EXIT = 99 };
 

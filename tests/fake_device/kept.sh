@@ -32,7 +32,7 @@ damage() {
 }
 damage 1 truncate -s -1 "${files[0]}"
 damage 1 sed -i 's/0$/1/;s/\([^01]\)$/0/' "${files[1]}"
-damage 1 sed -i '1s/cuDNN [0-9]*/cuDNN 90100/' "${files[2]}"
+damage 1 sed -i '1s/cuDNN [0-9]*/cuDNN 1/' "${files[2]}"
 damage 1 cp "${files[0]}" "${files[1]}"
 damage 1 truncate -s 0 "${files[2]}"
 damage 0 rm "${files[1]}"

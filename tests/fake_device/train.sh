@@ -32,6 +32,15 @@ does train "${digits[@]}" "${images[@]}" --device cpu --precision f32 --out cpu
 paints --precision f32 --out f32
 near cpu f32 1e-4
 
+title "a GPU older than compute capability 8.0 takes float32, by the same calls; a still older one is refused"
+OTPLAN_FAKE_CAPABILITY=75 paints --out old
+grep -q '^precision = f32' old/config.ini || fail "not float32"
+same f32/model.h5 old/model.h5
+for precision in bf16 tf32; do
+	OTPLAN_FAKE_CAPABILITY=75 refuses 2 --precision train "${digits[@]}" "${images[@]}" "${device[@]}" --precision $precision --out none
+done
+OTPLAN_FAKE_CAPABILITY=61 refuses 1 'at least 7.0' train "${digits[@]}" "${images[@]}" "${device[@]}" --out none
+
 title "the second half of that run, in other orders, one by one, streamed, and with the choices kept"
 choices=$(find choices -name 'cudnn-*.txt')
 exists "$choices"

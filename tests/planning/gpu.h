@@ -2,7 +2,7 @@
 #ifndef OTP_PLANNING_GPU_H
 #define OTP_PLANNING_GPU_H
 
-#include <cudnn.h>
+#include "cuda/later.h"
 
 /* An H100 by its data sheet, in the words of CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION. */
 static const char OTP_H100[] =
@@ -17,6 +17,10 @@ static const char OTP_H100[] =
     " \"maxThreadsPerSM\": 2048, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"totalGlobalMem\": "
     "85000000000,"
     " \"cudnnVersion\": 91900, \"schemaVersion\": 1}";
+
+enum {
+	OTP_GPU_DESCRIBED_SINCE = 90800
+}; /* cuDNN's version; an older one plans for the GPU that it finds alone */
 
 /* NULL where cuDNN refuses the description. */
 static inline cudnnBackendDescriptor_t otp_describe_gpu(const char *json, int64_t bytes)

@@ -249,6 +249,8 @@ static bool describe_gpu(const char *path, otp_error *err)
 				   "cuDNN %zu refuses the description of the GPU", cudnnGetVersion());
 }
 
+enum { SKIPPED = 77 };
+
 int main(int argc, char **argv)
 {
 	const char *gpu = NULL;
@@ -263,6 +265,11 @@ int main(int argc, char **argv)
 	if (argc - at < 3) {
 		otp_log("usage: cuda_plans [--compile] [--gpu FILE] PRESET BATCH PRECISION [KEY VALUE ...]");
 		return OTP_EXIT_USAGE;
+	}
+	if (cudnnGetVersion() < OTP_GPU_DESCRIBED_SINCE) {
+		otp_log("cuda_plans: skipped: cuDNN %zu plans for no described GPU, expected %d or later",
+			cudnnGetVersion(), OTP_GPU_DESCRIBED_SINCE);
+		return SKIPPED;
 	}
 	if (!describe_gpu(gpu, &err) || !configure(&config, argv + at, argc - at, &err) ||
 	    !list(&config, &err))
