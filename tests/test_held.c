@@ -187,7 +187,7 @@ static void generated_sets_lose_none(void **state)
 static otp_session planned(const char *source, const char *target, const char *more)
 {
 	otp_config c;
-	otp_session s;
+	otp_session s = {0};
 	otp_error err = {0};
 	otp_config_defaults(&c);
 	bool ok = otp_config_preset(&c, "quickstart", &err) &&

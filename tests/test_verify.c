@@ -37,7 +37,7 @@ static otp_verification verify(const char *name, const setting *settings)
 {
 	otp_error err = {0};
 	otp_config c;
-	otp_verification v;
+	otp_verification v = {0};
 	const otp_problem *p = otp_problem_find(name, &err);
 	bool ok = p && otp_problem_configure(p, &c, &err);
 	for (int i = 0; ok && settings[i].key; i++)

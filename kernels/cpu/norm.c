@@ -104,30 +104,41 @@ static int next_width(int left) { return left >= BLOCK ? BLOCK : left >= HALF ? 
 
 static size_t stats_scratch(const otp_call *call) { return 2 * (size_t)call->in[0].shape.c * sizeof(double); }
 
+/* A sample's statistics from the sums of its channels. */
+static void finish_stats(float *out, const otp_call *call, const double *sum, const double *square)
+{
+	otp_shape shape = call->in[0].shape;
+	int groups = call->attr.norm.groups, size = shape.c / groups;
+	double rows = (double)shape.h * shape.w, count = rows * size;
+	for (int group = 0; group < groups; group++) {
+		double s = 0, q = 0;
+		for (int k = group * size; k < (group + 1) * size; k++) {
+			s += sum[k];
+			q += square[k];
+		}
+		double mean = s / count, variance = q / count - mean * mean;
+		double rstd = otp_rsqrt_d((variance > 0 ? variance : 0) + call->attr.norm.eps);
+		out[group] = (float)mean;
+		out[groups + group] = (float)rstd;
+		for (int k = group * size; k < (group + 1) * size; k++)
+			out[2 * groups + k] = (float)((sum[k] / rows - mean) * rstd);
+	}
+}
+
 static void run_norm_stats(const otp_call *call)
 {
 	otp_shape shape = call->in[0].shape;
-	int c = shape.c, groups = call->attr.norm.groups, size = c / groups;
+	int c = shape.c;
 	int64_t rows = (int64_t)shape.h * shape.w;
-	double *sum = call->scratch, *square = sum + c, count = (double)rows * size;
+	double *sum = call->scratch, *square = sum + c;
 	float *out = call->out.data;
-	for (int n = 0; n < shape.n; n++, out += 2 * groups) {
+	for (int n = 0; n < shape.n; n++, out += call->out.shape.c) {
 		const float *x = sample_data(&call->in[0], n);
 		for (int j = 0, width; j < c; j += width) {
 			width = next_width(c - j);
 			moments(sum + j, square + j, x + j, rows, otp_row_step(&call->in[0]), width);
 		}
-		for (int group = 0; group < groups; group++) {
-			double s = 0, q = 0;
-			for (int k = group * size; k < (group + 1) * size; k++) {
-				s += sum[k];
-				q += square[k];
-			}
-			double mean = s / count, variance = q / count - mean * mean;
-			out[group] = (float)mean;
-			out[groups + group] =
-			    (float)otp_rsqrt_d((variance > 0 ? variance : 0) + call->attr.norm.eps);
-		}
+		finish_stats(out, call, sum, square);
 	}
 }
 
@@ -310,6 +321,43 @@ static void run_norm_dgrad(const otp_call *call)
 	}
 }
 
+/* total[c] += the gradient of a sample, summed over its positions. */
+static void add_total(double *total, const otp_call *call, int n)
+{
+	int c = call->out.shape.c, groups = call->attr.norm.groups, size = c / groups;
+	const float *stats = sample_data(&call->in[0], n), *scale = sample_data(&call->in[1], n);
+	const float *sums = sample_data(&call->in[2], n);
+	for (int group = 0; group < groups; group++) {
+		double product = 0, plain = 0, rstd = (double)stats[groups + group];
+		for (int j = group * size; j < (group + 1) * size; j++) {
+			product += (double)scale[j] * (double)sums[j];
+			plain += (double)scale[j] * (double)sums[c + j];
+		}
+		for (int j = group * size; j < (group + 1) * size; j++) {
+			double rest = (plain + (double)stats[2 * groups + j] * product) / size;
+			total[j] += rstd * ((double)scale[j] * (double)sums[c + j] - rest);
+		}
+	}
+}
+
+static size_t total_scratch(const otp_call *call) { return (size_t)call->out.shape.c * sizeof(double); }
+
+static void run_norm_total(const otp_call *call)
+{
+	int c = call->out.shape.c;
+	double *total = call->scratch;
+	const float *r = otp_op_inputs(call->op) > 3 ? call->in[3].data : NULL;
+	float *out = call->out.data;
+	for (int j = 0; j < c; j++)
+		total[j] = r ? (double)r[j] : 0;
+	for (int n = 0; n < call->in[0].shape.n; n++)
+		add_total(total, call, n);
+	for (int j = 0; j < c; j++)
+		out[j] = (float)((double)call->attr.norm.scale * total[j]);
+}
+
+const otp_kernel otp_cpu_norm_total = {.run = run_norm_total, .scratch_bytes = total_scratch};
+const otp_kernel otp_cpu_norm_total_merge = {.run = run_norm_total, .scratch_bytes = total_scratch};
 const otp_kernel otp_cpu_norm_dgrad = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};
 const otp_kernel otp_cpu_norm_dgrad_merge = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};
 const otp_kernel otp_cpu_norm_dgrad_merge_two = {.run = run_norm_dgrad, .scratch_bytes = coefficient_bytes};

@@ -243,13 +243,13 @@ template <int W> static inline __device__ walk walk_over(unsigned count)
 }
 
 /* Packs in flight of a tensor, and of two: one where a branch lies between loads. */
-template <class V> constexpr int IN_FLIGHT = 4;
-template <class V> constexpr int PAIRS_IN_FLIGHT = 2;
-template <> constexpr int IN_FLIGHT<view> = 1;
-template <> constexpr int PAIRS_IN_FLIGHT<view> = 1;
-template <class V> constexpr int IN_FLIGHT<apart<V>> = IN_FLIGHT<V>;
-template <class V> constexpr int PAIRS_IN_FLIGHT<apart<V>> = PAIRS_IN_FLIGHT<V>;
-template <> constexpr int PAIRS_IN_FLIGHT<apart<bf16>> = 1; /* two spill, by the places of rows */
+template <class V> inline constexpr int IN_FLIGHT = 4;
+template <class V> inline constexpr int PAIRS_IN_FLIGHT = 2;
+template <> inline constexpr int IN_FLIGHT<view> = 1;
+template <> inline constexpr int PAIRS_IN_FLIGHT<view> = 1;
+template <class V> inline constexpr int IN_FLIGHT<apart<V>> = IN_FLIGHT<V>;
+template <class V> inline constexpr int PAIRS_IN_FLIGHT<apart<V>> = PAIRS_IN_FLIGHT<V>;
+template <> inline constexpr int PAIRS_IN_FLIGHT<apart<bf16>> = 1; /* two spill, by the places of rows */
 
 /* body(at, x) for each pack, several fetched before the first is computed with. */
 template <int W, class V, class F> static inline __device__ void each_pack(V x, walk w, F body)

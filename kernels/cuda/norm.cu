@@ -80,7 +80,7 @@ template <int W> __device__ share share_of(const cut &k)
 /* What says what u is: u = scale (x - mean) rstd + shift. Strides are 0 where one row serves all samples. */
 struct recipe {
 	const float *stats, *scale, *shift;
-	int scale_step, shift_step, sums_step, groups;
+	int stats_step, scale_step, shift_step, sums_step, groups;
 };
 
 recipe recipe_of(const otp_call *call)
@@ -89,6 +89,7 @@ recipe recipe_of(const otp_call *call)
 	return recipe{floats(in[1]),
 		      floats(in[2]),
 		      floats(in[3]),
+		      otp_row_step(&in[1]),
 		      (int)otp_sample_step(&in[2]),
 		      (int)otp_sample_step(&in[3]),
 		      otp_row_step(&in[5]),
@@ -119,7 +120,7 @@ template <int W> __device__ void fold_line(line &l, const recipe &r, const cut &
 	int c = own_channel<W>(k, t);
 	if (c < k.c) {
 		c += k.begin;
-		const float *stats = r.stats + (int64_t)t.n * 2 * r.groups + c / (k.all / r.groups);
+		const float *stats = r.stats + (int64_t)t.n * r.stats_step + c / (k.all / r.groups);
 		float gain = r.scale[(int64_t)t.n * r.scale_step + c] * stats[r.groups];
 		l.gain[threadIdx.x] = gain;
 		l.shift[threadIdx.x] = r.shift[(int64_t)t.n * r.shift_step + c] - gain * stats[0];
@@ -135,7 +136,7 @@ __device__ void fold_plane(plane &p, const float *sums, const recipe &r, const c
 	__shared__ float rest[MOST_GROUPS], tilt[MOST_GROUPS];
 	int size = k.all / r.groups, base = k.begin + t.base, first = base / size;
 	int lane = (int)(threadIdx.x % OTP_WARP), end = t.base + (int)k.lanes * W, c = own_channel<W>(k, t);
-	const float *stats = r.stats + (int64_t)t.n * 2 * r.groups;
+	const float *stats = r.stats + (int64_t)t.n * r.stats_step;
 	const float *scale = r.scale + (int64_t)t.n * r.scale_step, *sum = sums + (int64_t)t.n * r.sums_step;
 	end = k.begin + (end < k.c ? end : k.c);
 	for (int group = first + (int)(threadIdx.x / OTP_WARP); group * size < end; group += OTP_WARPS) {
@@ -273,27 +274,53 @@ OTP_GLOBAL norm_add_products(double *partial, X x, V g, recipe r, cut k)
 
 /* ---- from sums to results: little data, a warp a group or a thread a channel ---- */
 
+/* Of a group's channels a warp does `team` at once, a power of two, the lanes of each going through slices.
+ */
+struct column {
+	int c, slice, step; /* of this lane; c: within the group */
+};
+
+/* In every lane of the channel: its slices' sums, 0 past the group. */
+__device__ double add_slices(const double *partial, const column &at, int size, const cut &k)
+{
+	double sum = 0;
+	for (int slice = at.slice; slice < (int)k.slices && at.c < size; slice += at.step)
+		sum += partial[(int64_t)slice * 2 * k.c + at.c];
+	for (int lanes = OTP_WARP / at.step; lanes < OTP_WARP; lanes *= 2)
+		sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+	return sum;
+}
+
 OTP_GLOBAL norm_finish_stats(float *out, const double *partial, apart<view> x, cut k, int samples, int groups,
-			     float eps)
+			     int team, float eps)
 {
 	int size = k.c / groups, lane = (int)(threadIdx.x % OTP_WARP);
 	double count = (double)k.rows * size;
 	for (int64_t item = otp_first_item() / OTP_WARP; item < (int64_t)samples * groups;
 	     item += otp_item_step() / OTP_WARP) {
 		int n = (int)(item / groups), group = (int)(item % groups);
+		const double *from = partial + (int64_t)n * (int)k.slices * 2 * k.c + group * size;
+		float *to = out + (int64_t)n * (2 * groups + k.c);
+		column at = {lane % team, lane / team, OTP_WARP / team};
 		double sum = 0, square = 0;
-		for (int i = lane; i < (int)k.slices * size; i += OTP_WARP) {
-			const double *slice = partial + (int64_t)(n * (int)k.slices + i / size) * 2 * k.c;
-			int c = group * size + i % size;
-			sum += slice[c];
-			square += slice[k.c + c];
+		for (int first = 0; first < size; first += team, at.c += team) {
+			sum += add_slices(from, at, size, k);
+			square += add_slices(from + k.c, at, size, k);
 		}
-		double away = warp_sum(sum) / count, variance = warp_sum(square) / count - away * away;
-		if (lane != 0)
-			continue;
-		out[(int64_t)n * 2 * groups + group] = (float)((double)pivot_of(x, k, n, group, size) + away);
-		out[(int64_t)n * 2 * groups + groups + group] =
-		    (float)otp_rsqrt_d((variance > 0 ? variance : 0) + (double)eps);
+		/* a channel is in `step` lanes */
+		double away = warp_sum(sum) / (count * at.step);
+		double variance = warp_sum(square) / (count * at.step) - away * away;
+		double rstd = otp_rsqrt_d((variance > 0 ? variance : 0) + (double)eps);
+		if (lane == 0) {
+			to[group] = (float)((double)pivot_of(x, k, n, group, size) + away);
+			to[groups + group] = (float)rstd;
+		}
+		at.c = lane % team;
+		for (int first = 0; first < size; first += team, at.c += team) {
+			double own = add_slices(from, at, size, k) / k.rows;
+			if (at.slice == 0 && at.c < size)
+				to[2 * groups + group * size + at.c] = (float)((own - away) * rstd);
+		}
 	}
 }
 
@@ -308,10 +335,51 @@ OTP_GLOBAL norm_finish_sums(float *out, int out_step, const double *partial, rec
 			product += from[0];
 			plain += from[k.c];
 		}
-		const float *stats = r.stats + (int64_t)n * 2 * r.groups + c / (k.c / r.groups);
+		const float *stats = r.stats + (int64_t)n * r.stats_step + c / (k.c / r.groups);
 		out[(int64_t)n * out_step + c] =
 		    (float)((product - (double)stats[0] * plain) * (double)stats[r.groups]);
 		out[(int64_t)n * out_step + k.c + c] = (float)plain;
+	}
+}
+
+/* What norm_dgrad adds up to over samples and positions, a block a group: rstd (scale plain - (sum of scale
+ * plain + xhat's mean sum of scale product) / size), sums over the group's channels; samples are the warps'.
+ */
+OTP_GLOBAL norm_finish_total(view out, view rest, float factor, const float *sums, recipe r, int samples,
+			     int c)
+{
+	__shared__ double room[OTP_WARPS][OTP_WARP];
+	int size = c / r.groups, lane = (int)(threadIdx.x % OTP_WARP), warp = (int)(threadIdx.x / OTP_WARP);
+	int chunks = (size + OTP_WARP - 1) / OTP_WARP;
+	for (int item = (int)blockIdx.x; item < r.groups * chunks; item += (int)gridDim.x) {
+		int group = item / chunks, base = group * size, own = base + item % chunks * OTP_WARP + lane;
+		bool inside = own < base + size;
+		double total = 0;
+		for (int n = warp; n < samples; n += OTP_WARPS) {
+			const float *stats = r.stats + (int64_t)n * r.stats_step;
+			const float *scale = r.scale + (int64_t)n * r.scale_step;
+			const float *product = sums + (int64_t)n * r.sums_step, *plain = product + c;
+			double level = 0, tilt = 0;
+			for (int i = base + lane; i < base + size; i += OTP_WARP) {
+				level += (double)scale[i] * (double)plain[i];
+				tilt += (double)scale[i] * (double)product[i];
+			}
+			level = warp_sum(level) / size;
+			tilt = warp_sum(tilt) / size;
+			if (inside)
+				total += (double)stats[r.groups + group] *
+					 ((double)scale[own] * (double)plain[own] - level -
+					  (double)stats[2 * r.groups + own] * tilt);
+		}
+		room[warp][lane] = total;
+		__syncthreads();
+		if (warp == 0 && inside) {
+			for (int other = 1; other < OTP_WARPS; other++)
+				total += room[other][lane];
+			total += rest.data ? (double)get(rest, own) : 0;
+			put(out, own, (float)((double)factor * total));
+		}
+		__syncthreads();
 	}
 }
 
@@ -491,7 +559,7 @@ template <class V, class X, int W> void stats_as(const otp_call *call)
 		   image<X>::of(call->in[0], k), k, groups);
 	OTP_LAUNCH(call, norm_finish_stats, otp_blocks((int64_t)samples * groups, OTP_WARPS), OTP_THREADS, 0,
 		   floats(call->out), partial, image<apart<view>>::of(call->in[0], k), k, samples, groups,
-		   call->attr.norm.eps);
+		   (int)otp_power_of_two_from((unsigned)(k.c / groups), OTP_WARP), call->attr.norm.eps);
 }
 
 template <class V, class X, int W, bool SILU> void apply_as(const otp_call *call)
@@ -533,6 +601,24 @@ template <class V, class X, int W, bool SILU> void dgrad_as(const otp_call *call
 			   image<X>::of(in[6], k), image<X>::of(in[7], k), factor, sums, r, k);
 }
 
+void run_total(const otp_call *call)
+{
+	const otp_tensor *in = call->in;
+	int c = call->out.shape.c, groups = call->attr.norm.groups;
+	bool merges = call->op == OTP_OP_norm_total_merge;
+	recipe r = {};
+	r.stats = floats(in[0]);
+	r.scale = floats(in[1]);
+	r.stats_step = otp_row_step(&in[0]);
+	r.scale_step = (int)otp_sample_step(&in[1]);
+	r.sums_step = otp_row_step(&in[2]);
+	r.groups = groups;
+	int64_t blocks = (int64_t)groups * ((c / groups + OTP_WARP - 1) / OTP_WARP);
+	OTP_LAUNCH(call, norm_finish_total, otp_blocks(blocks, 1), OTP_THREADS, 0, view_of(call->out),
+		   merges ? view_of(in[3]) : view{nullptr, false}, call->attr.norm.scale, floats(in[2]), r,
+		   in[0].shape.n, c);
+}
+
 size_t partial_bytes(const otp_call *call)
 {
 	otp_shape s = call->in[0].shape;
@@ -572,3 +658,5 @@ const otp_kernel otp_cuda_norm_sums = {run_sums, nullptr, nullptr, partial_bytes
 const otp_kernel otp_cuda_norm_dgrad = {run_dgrad, nullptr, nullptr, nullptr, nullptr};
 const otp_kernel otp_cuda_norm_dgrad_merge = {run_dgrad, nullptr, nullptr, nullptr, nullptr};
 const otp_kernel otp_cuda_norm_dgrad_merge_two = {run_dgrad, nullptr, nullptr, nullptr, nullptr};
+const otp_kernel otp_cuda_norm_total = {run_total, nullptr, nullptr, nullptr, nullptr};
+const otp_kernel otp_cuda_norm_total_merge = {run_total, nullptr, nullptr, nullptr, nullptr};

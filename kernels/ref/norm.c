@@ -43,6 +43,12 @@ static double inside_grad(const norm *f, otp_shape i)
 	return f->attr.norm.silu ? g * otp_silu_slope_d(inside(f, i)) : g;
 }
 
+/* Of a channel: the mean of xhat over its positions. */
+static double *centre(const norm *f, otp_shape i)
+{
+	return otp_ref_at(&f->stats, otp_shape4(i.n, 0, 0, 2 * f->attr.norm.groups + i.c));
+}
+
 OTP_REF_KERNEL(norm_stats)
 {
 	norm f = norm_of(call);
@@ -59,6 +65,8 @@ OTP_REF_KERNEL(norm_stats)
 			double *s = stat(&f, otp_shape4(n, 0, 0, c), true);
 			*s = otp_rsqrt_d(*s + f.attr.norm.eps);
 		}
+	OTP_REF_EACH (i, f.x.shape)
+		*centre(&f, i) += xhat(&f, i) / ((double)f.x.shape.h * f.x.shape.w);
 }
 
 OTP_REF_KERNEL(norm_apply)
@@ -110,6 +118,38 @@ static void run_dgrad(const otp_call *call, int merges)
 	}
 }
 
+/* The same, summed over h and w. */
 OTP_REF_KERNEL(norm_dgrad) { run_dgrad(call, 0); }
 OTP_REF_KERNEL(norm_dgrad_merge) { run_dgrad(call, 1); }
 OTP_REF_KERNEL(norm_dgrad_merge_two) { run_dgrad(call, 2); }
+
+/* gx summed over h and w: there only s gu and xhat vary. */
+static double total(const norm *f, otp_shape i)
+{
+	double share_g = 0, share_gx = 0;
+	int first = i.c / f->group_size * f->group_size, c = f->sums.shape.c / 2;
+	for (int k = first; k < first + f->group_size; k++) {
+		double share = *otp_ref_at(&f->scale, otp_shape4(i.n, 0, 0, k)) / f->group_size;
+		share_gx += share * *otp_ref_at(&f->sums, otp_shape4(i.n, 0, 0, k));
+		share_g += share * *otp_ref_at(&f->sums, otp_shape4(i.n, 0, 0, c + k));
+	}
+	double direct = *otp_ref_at(&f->scale, i) * *otp_ref_at(&f->sums, otp_shape4(i.n, 0, 0, c + i.c));
+	return *stat(f, i, true) * (direct - share_g - *centre(f, i) * share_gx);
+}
+
+static void run_total(const otp_call *call, const otp_tensor *r)
+{
+	const otp_tensor *in = call->in;
+	int c = call->out.shape.c;
+	norm f = {.attr = call->attr, .stats = in[0], .scale = in[1], .sums = in[2]};
+	f.group_size = c / f.attr.norm.groups;
+	OTP_REF_EACH (i, call->out.shape)
+		*otp_ref_at(&call->out, i) = r ? *otp_ref_at(r, i) : 0;
+	OTP_REF_EACH (i, otp_shape4(f.stats.shape.n, 1, 1, c))
+		*otp_ref_at(&call->out, i) += total(&f, i);
+	OTP_REF_EACH (i, call->out.shape)
+		*otp_ref_at(&call->out, i) *= (double)f.attr.norm.scale;
+}
+
+OTP_REF_KERNEL(norm_total) { run_total(call, NULL); }
+OTP_REF_KERNEL(norm_total_merge) { run_total(call, &call->in[3]); }

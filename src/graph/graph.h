@@ -35,6 +35,7 @@ typedef struct otp_node {
 	bool constant;	     /* a leaf of one element that holds `value` in every run */
 	float value;
 	struct otp_node *users, *next_user; /* nodes whose first input this is, the last one made first */
+	struct otp_node *total; /* total.c: what it adds up to, where that was asked for; else NULL */
 } otp_node;
 
 otp_graph *otp_graph_new(void);
@@ -109,13 +110,16 @@ otp_node *otp_norm_sums(otp_node *x, otp_node *stats, otp_node *scale, otp_node 
 otp_node *otp_norm_dgrad(otp_node *x, otp_node *stats, otp_node *scale, otp_node *shift, otp_node *g,
 			 otp_node *sums, otp_attr attr);
 
-/* words: (n, 1, 1, 4 or more) u32 */
 /* Gradients a + b of one tensor, and scale g, in as few passes as there is an op for: norm_dgrad and
  * lrelu_gate take what reaches x elsewhere, and a scale, in their own. What is then not used any more stays
  * in the graph, and no program computes it. */
 otp_node *otp_gradient_sum(otp_node *a, otp_node *b);
 otp_node *otp_gradient_scaled(otp_node *g, float scale);
+/* What g, (n, h, w, c), adds up to over samples and positions, (1, 1, 1, c): from sums that there are, where
+ * they say it, else by a pass over g. */
+otp_node *otp_gradient_total(otp_node *g);
 
+/* words: (n, 1, 1, 4 or more) u32 */
 otp_node *otp_normal(otp_node *words, otp_shape to, enum otp_purpose purpose);
 /* to: (n, h, w, c); stored: channels of the bytes, c or 1; column: the pick's among a sample's words. */
 otp_node *otp_gather(otp_node *bytes, otp_node *words, otp_shape to, int stored, int column);

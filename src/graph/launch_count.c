@@ -243,6 +243,8 @@ void otp_launches_add(otp_launches *sum, const otp_call *call, bool compiled)
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_norm_dgrad_merge_two:
+	case OTP_OP_norm_total:
+	case OTP_OP_norm_total_merge:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:

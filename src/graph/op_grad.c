@@ -188,7 +188,7 @@ RULE(conv2d_bias)
 		g = otp_lrelu_gate(y, g, y->attr.conv.slope);
 	otp_grad_conv2d(y, g, wanted, gx);
 	if (wanted[2])
-		gx[2] = otp_sum(g, y->in[2]->shape);
+		gx[2] = otp_gradient_total(g);
 }
 
 RULE(conv2d_merge)
@@ -196,7 +196,7 @@ RULE(conv2d_merge)
 	g = otp_gradient_scaled(g, y->attr.conv.scale);
 	otp_grad_conv2d(y, g, wanted, gx);
 	if (wanted[2])
-		gx[2] = otp_sum(g, y->in[2]->shape);
+		gx[2] = otp_gradient_total(g);
 	if (wanted[3])
 		gx[3] = g;
 }
@@ -300,6 +300,8 @@ FIRST_ORDER_ONLY(norm_sums)
 FIRST_ORDER_ONLY(norm_dgrad)
 FIRST_ORDER_ONLY(norm_dgrad_merge)
 FIRST_ORDER_ONLY(norm_dgrad_merge_two)
+FIRST_ORDER_ONLY(norm_total)
+FIRST_ORDER_ONLY(norm_total_merge)
 FIRST_ORDER_ONLY(up2_merge)
 NO_GRADIENT(normal)
 NO_GRADIENT(gather)

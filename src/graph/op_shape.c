@@ -280,7 +280,7 @@ RULE(norm_stats)
 {
 	OTP_ASSERT(attr->norm.groups > 0 && in[0].c % attr->norm.groups == 0,
 		   "norm: %d channels in %d groups", in[0].c, attr->norm.groups);
-	return otp_shape4(in[0].n, 1, 1, 2 * attr->norm.groups);
+	return otp_shape4(in[0].n, 1, 1, 2 * attr->norm.groups + in[0].c);
 }
 
 RULE(norm_apply)
@@ -323,6 +323,25 @@ RULE(norm_dgrad_merge_two)
 {
 	OTP_ASSERT(otp_shape_equal(in[7], in[0]), "norm_dgrad_merge_two: s is " SHAPE_FMT, SHAPE_ARGS(in[7]));
 	return otp_shape_norm_dgrad_merge(attr, in);
+}
+
+RULE(norm_total)
+{
+	int n = in[2].n, c = in[2].c / 2, groups = attr->norm.groups;
+	OTP_ASSERT(in[2].h == 1 && in[2].w == 1 && groups > 0 && c % groups == 0,
+		   "norm_total: sums are " SHAPE_FMT, SHAPE_ARGS(in[2]));
+	OTP_ASSERT(otp_shape_equal(in[0], otp_shape4(n, 1, 1, 2 * groups + c)),
+		   "norm_total: statistics " SHAPE_FMT, SHAPE_ARGS(in[0]));
+	OTP_ASSERT((in[1].n == n || in[1].n == 1) && otp_shape_count(in[1]) == (int64_t)in[1].n * c,
+		   "norm_total: scale " SHAPE_FMT, SHAPE_ARGS(in[1]));
+	return otp_shape4(1, 1, 1, c);
+}
+
+RULE(norm_total_merge)
+{
+	otp_shape out = otp_shape_norm_total(attr, in);
+	OTP_ASSERT(otp_shape_equal(in[3], out), "norm_total_merge: r is " SHAPE_FMT, SHAPE_ARGS(in[3]));
+	return out;
 }
 
 /* A row of words for each of n samples, with a column of that number. */

@@ -107,6 +107,9 @@ static bool reads_rows(const otp_plan *plan, const otp_node *node, int i)
 	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_norm_dgrad_merge_two:
 		return i == 0 || i == 2 || i == 3 || i >= 5;
+	case OTP_OP_norm_total: /* scale, sums */
+	case OTP_OP_norm_total_merge:
+		return i == 1 || i == 2;
 	case OTP_OP_affine:
 	case OTP_OP_down2:
 	case OTP_OP_up2:

@@ -63,6 +63,8 @@ static bool stores_bf16(const otp_node *node, const otp_type *types)
 	case OTP_OP_conv2d_wgrad:
 	case OTP_OP_norm_stats:
 	case OTP_OP_norm_sums:
+	case OTP_OP_norm_total:
+	case OTP_OP_norm_total_merge:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:

@@ -23,33 +23,38 @@ static double conv_products(const otp_call *call, otp_shape x, otp_shape w, otp_
 	return taps(x.h, y.h, w.h, stride, pad) * taps(x.w, y.w, w.w, stride, pad) * x.n * x.c * y.c;
 }
 
-/* Of two matrices of tokens with each other, for each plane. */
+/* Of a product of matrices. */
+static int length_of_sums(const otp_call *call)
+{
+	return call->attr.matmul.ta ? call->in[0].shape.w : call->in[0].shape.c;
+}
+
+/* Of matrices of tokens with each other, for each plane: scores and mix, or scores anew and the gradients of
+ * shares, q, k and v. */
 static double attention_products(const otp_call *call)
 {
 	otp_shape qkv = call->in[0].shape;
 	int head = qkv.c / 3; /* queries, keys and values lie side by side */
-	return (double)qkv.n * qkv.h * qkv.w * qkv.w * head;
+	return (call->op == OTP_OP_attention ? 2 : 5) * (double)qkv.n * qkv.h * qkv.w * qkv.w * head;
 }
 
 /* Multiplications, each with its addition. No default: an op that is not listed does not compile. */
 static double products(const otp_call *call)
 {
-	const otp_tensor *in = call->in, *out = &call->out;
 	switch (call->op) {
 	case OTP_OP_conv2d:
 	case OTP_OP_conv2d_bias:
 	case OTP_OP_conv2d_merge:
-		return conv_products(call, in[0].shape, in[1].shape, out->shape);
+		return conv_products(call, call->in[0].shape, call->in[1].shape, call->out.shape);
 	case OTP_OP_conv2d_dgrad:
-		return conv_products(call, out->shape, in[1].shape, in[0].shape);
+		return conv_products(call, call->out.shape, call->in[1].shape, call->in[0].shape);
 	case OTP_OP_conv2d_wgrad:
-		return conv_products(call, in[0].shape, out->shape, in[1].shape);
+		return conv_products(call, call->in[0].shape, call->out.shape, call->in[1].shape);
 	case OTP_OP_matmul:
-		return elements(*out) * (call->attr.matmul.ta ? in[0].shape.w : in[0].shape.c);
-	case OTP_OP_attention: /* scores, mix */
-		return 2 * attention_products(call);
-	case OTP_OP_attention_grad: /* scores anew, the gradients of shares, q, k and v */
-		return 5 * attention_products(call);
+		return elements(call->out) * length_of_sums(call);
+	case OTP_OP_attention:
+	case OTP_OP_attention_grad:
+		return attention_products(call);
 	case OTP_OP_copy:
 	case OTP_OP_reshape:
 	case OTP_OP_sum:
@@ -81,6 +86,8 @@ static double products(const otp_call *call)
 	case OTP_OP_norm_dgrad:
 	case OTP_OP_norm_dgrad_merge:
 	case OTP_OP_norm_dgrad_merge_two:
+	case OTP_OP_norm_total:
+	case OTP_OP_norm_total_merge:
 	case OTP_OP_normal:
 	case OTP_OP_gather:
 	case OTP_OP_record:

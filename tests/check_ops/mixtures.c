@@ -24,10 +24,12 @@ unsigned may_be_narrow(otp_op op)
 	case OTP_OP_norm_sums: /* a case's inputs are x, scale, shift, g */
 		return 1 | 8;
 	case OTP_OP_norm_dgrad_merge: /* and r */
+	case OTP_OP_norm_total_merge:
 		return 1 | 8 | 16 | RESULT;
 	case OTP_OP_norm_dgrad_merge_two:
 		return 1 | 8 | 16 | 32 | RESULT;
 	case OTP_OP_norm_dgrad:
+	case OTP_OP_norm_total:
 		return 1 | 8 | RESULT;
 	case OTP_OP_up2_merge:
 	case OTP_OP_concat:

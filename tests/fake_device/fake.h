@@ -36,7 +36,8 @@ typedef struct otp_fake_call {
 } otp_fake_call;
 otp_fake_call otp_fake_enter(const char *function);
 void otp_fake_leave(otp_fake_call *call);
-#define OTP_FAKE_CALL otp_fake_call call __attribute__((cleanup(otp_fake_leave))) = otp_fake_enter(__func__)
+#define OTP_FAKE_CALL                                                                                        \
+	otp_fake_call call __attribute__((unused, cleanup(otp_fake_leave))) = otp_fake_enter(__func__)
 
 /* Whether OTPLAN_FAKE_FAIL asks that this one be refused; counts it. */
 bool otp_fake_refuses(const char *name);

@@ -27,6 +27,8 @@ static void mark_needed(const otp_graph *g, lifetime *lives)
 /* Whether kernels are known to read input i of a node where its rows lie apart. */
 static bool may_read_rows(const otp_node *node, int i)
 {
+	if (strncmp(otp_op_name(node->op), "norm_total", 10) == 0)
+		return i == 1 || i == 2;
 	if (strncmp(otp_op_name(node->op), "norm_", 5) == 0)
 		return i == 0 || i == 2 || i == 3 || i >= 5;
 	if (node->op == OTP_OP_conv2d_merge)

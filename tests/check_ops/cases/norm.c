@@ -3,7 +3,12 @@
 
 #include <math.h>
 
-static const float SCALE = 0.70710678f; /* of norm_dgrad and its merges */
+static const float SCALE = 0.70710678f; /* of norm_dgrad, its merges and their totals */
+
+static bool is_total(const test_case *t)
+{
+	return t->op == OTP_OP_norm_total || t->op == OTP_OP_norm_total_merge;
+}
 
 /* Inputs of these cases are x, scale, shift[, g[, r[, s]]]; the statistics are nodes, so
  * that finite differences see them move with x. */
@@ -18,6 +23,8 @@ static otp_node *build_norm(const test_case *t, otp_node *const *in)
 	otp_node *sums = otp_norm_sums(in[0], stats, in[1], in[2], in[3], t->attr);
 	if (t->op == OTP_OP_norm_sums)
 		return sums;
+	if (is_total(t))
+		return otp_node_new(t->op, t->attr, (otp_node *[]){stats, in[1], sums, in[4]}, t->count - 1);
 	otp_node *all[OTP_MAX_INPUTS] = {in[0], stats, in[1], in[2], in[3], sums};
 	for (int i = 4; i < t->count; i++)
 		all[2 + i] = in[i];
@@ -35,6 +42,8 @@ static otp_node *build_with_parts(const test_case *t, otp_node *const *in)
 	if (t->op == OTP_OP_norm_sums)
 		return otp_slice(both, OTP_AXIS_C, columns, columns);
 	otp_node *nothing = otp_affine(otp_sum(both, otp_shape4(1, 1, 1, 1)), 0, 0);
+	if (is_total(t))
+		return otp_add(otp_node_new(t->op, t->attr, (otp_node *[]){stats, in[1], sums}, 3), nothing);
 	return otp_add(otp_norm_dgrad(in[0], stats, in[1], in[2], in[3], sums, t->attr), nothing);
 }
 
@@ -66,14 +75,28 @@ static moments group_moments(const test_case *t, const double *x, int n, int gro
 	return (moments){sum, size, 1 / sqrt(square - sum * sum + t->attr.norm.eps)};
 }
 
+/* Over a sample's positions. */
+static double mean_distance(const test_case *t, const double *x, int n, int c, double from)
+{
+	otp_shape s = image_of(t);
+	int64_t pixels = (int64_t)s.h * s.w;
+	double sum = 0;
+	for (int64_t p = 0; p < pixels; p++)
+		sum += fabs(x[apart_at(t, 0, (n * pixels + p) * s.c + c)] - from);
+	return sum / (double)pixels;
+}
+
 static void stats_magnitude(const test_case *t, double *const *in, double *magnitude)
 {
-	int groups = t->attr.norm.groups;
-	for (int n = 0; n < t->in[0].n; n++)
+	int groups = t->attr.norm.groups, c = image_of(t).c, width = c / groups;
+	for (int n = 0; n < t->in[0].n; n++, magnitude += 2 * groups + c)
 		for (int group = 0; group < groups; group++) {
 			moments m = group_moments(t, in[0], n, group);
-			magnitude[2 * groups * n + group] = m.size;
-			magnitude[2 * groups * n + groups + group] = m.rstd;
+			magnitude[group] = m.size;
+			magnitude[groups + group] = m.rstd;
+			for (int k = group * width; k < (group + 1) * width; k++)
+				magnitude[2 * groups + k] =
+				    (mean_distance(t, in[0], n, k, 0) + m.size) * m.rstd;
 		}
 }
 
@@ -138,19 +161,25 @@ static void group_magnitude(const test_case *t, double *const *in, double *magni
 				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
 					magnitude[2 * n * s.c + c] += z.du * z.x;
 					magnitude[2 * n * s.c + s.c + c] += z.du;
-				} else if (is_dgrad(t) && pass == 0) {
+				} else if ((is_dgrad(t) || is_total(t)) && pass == 0) {
 					mean_du += scale * z.du / (double)(pixels * width);
 					mean_product += scale * z.du * z.x / (double)(pixels * width);
 				} else if (is_dgrad(t)) {
 					double own = m.rstd * (scale * z.du + mean_du + z.x * mean_product);
 					*in_gradient(t, magnitude, n * pixels + p, c) =
 					    (double)t->attr.norm.scale * (own + size_elsewhere(t, in, at));
+				} else if (is_total(t)) {
+					double x = z.x + m.size * m.rstd; /* what xhat's mean is made of */
+					magnitude[c] += (double)SCALE * m.rstd *
+							(scale * z.du + mean_du + x * mean_product);
 				}
 			}
 }
 
 static void norm_magnitude(const test_case *t, double *const *in, double *magnitude)
 {
+	for (int c = 0; t->op == OTP_OP_norm_total_merge && c < t->in[4].c; c++)
+		magnitude[c] = (double)SCALE * fabs(in[4][c]);
 	for (int n = 0; n < t->in[0].n; n++)
 		for (int group = 0; group < t->attr.norm.groups; group++)
 			group_magnitude(t, in, magnitude, n, group);
@@ -162,6 +191,7 @@ static void norm_magnitude(const test_case *t, double *const *in, double *magnit
  * are off by k of |away| and k + 3 of away^2 in the mean. */
 typedef struct drift {
 	double mean, rstd, rows; /* of the mean; of 1/sqrt(var + eps), relative; k */
+	double pivot;
 } drift;
 
 static drift group_drift(const test_case *t, const double *x, int n, int group, moments m)
@@ -176,7 +206,7 @@ static drift group_drift(const test_case *t, const double *x, int n, int group, 
 			away += fabs(d) / (double)(pixels * width);
 			square += d * d / (double)(pixels * width);
 		}
-	drift d = {.rows = pixels < 65 ? (double)pixels : 65};
+	drift d = {.rows = pixels < 65 ? (double)pixels : 65, .pivot = pivot};
 	d.mean = (d.rows + 1) * away;
 	d.rstd = ((d.rows + 3) * square + 2 * fabs(m.mean - pivot) * d.mean) * m.rstd * m.rstd / 2;
 	return d;
@@ -184,13 +214,18 @@ static drift group_drift(const test_case *t, const double *x, int n, int group, 
 
 static void stats_drift(const test_case *t, double *const *in, double *gpu)
 {
-	int groups = t->attr.norm.groups;
-	for (int n = 0; n < t->in[0].n; n++)
+	int groups = t->attr.norm.groups, c = image_of(t).c, width = c / groups;
+	for (int n = 0; n < t->in[0].n; n++, gpu += 2 * groups + c)
 		for (int group = 0; group < groups; group++) {
 			moments m = group_moments(t, in[0], n, group);
 			drift d = group_drift(t, in[0], n, group, m);
-			gpu[2 * groups * n + group] = d.mean;
-			gpu[2 * groups * n + groups + group] = m.rstd * d.rstd;
+			gpu[group] = d.mean;
+			gpu[groups + group] = m.rstd * d.rstd;
+			for (int k = group * width; k < (group + 1) * width; k++) {
+				double own = (d.rows + 1) * mean_distance(t, in[0], n, k, d.pivot);
+				double away = mean_distance(t, in[0], n, k, m.mean);
+				gpu[2 * groups + k] = m.rstd * (own + d.mean + away * d.rstd);
+			}
 		}
 }
 
@@ -231,7 +266,7 @@ static void add_group_drift(const test_case *t, double *const *in, double *gpu, 
 				} else if (t->op == OTP_OP_norm_sums && pass == 0) {
 					gpu[2 * n * s.c + c] += xhat_off;
 					gpu[2 * n * s.c + s.c + c] += sum_off;
-				} else if (is_dgrad(t) && pass == 0) {
+				} else if ((is_dgrad(t) || is_total(t)) && pass == 0) {
 					du += share * scale * z.du;
 					product += share * scale * z.du * z.x;
 					du_off += share * scale * (sum_off + 8 * z.du);
@@ -241,6 +276,12 @@ static void add_group_drift(const test_case *t, double *const *in, double *gpu, 
 					    m.rstd * (scale * e.du + du_off + z.x * product_off +
 						      e.xhat * product) +
 					    d.rstd * m.rstd * (scale * z.du + du + z.x * product);
+				} else if (is_total(t)) {
+					double x = in[0][apart_at(t, 0, at)] - d.pivot;
+					double mean_off = e.xhat + m.rstd * (d.rows + 1) * fabs(x);
+					gpu[c] += m.rstd * (scale * sum_off + du_off + z.x * product_off +
+							    mean_off * product) +
+						  d.rstd * m.rstd * (scale * z.du + du + z.x * product);
 				}
 			}
 }
@@ -307,6 +348,9 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 			if (is_dgrad(&t)) {
 				t.attr.norm.scale = SCALE;
 				t.attr.norm.count = x.c;
+			} else if (is_total(&t)) {
+				t.attr.norm.scale = SCALE;
+				t.in[4] = otp_shape4(1, 1, 1, x.c);
 			}
 			run_case(t);
 			t.apart = 1; /* x in rows of a wider tensor */
@@ -316,7 +360,7 @@ static void check_norm(otp_op op, int inputs, double roundings, int order, doubl
 			t.in[0].c = x.c;
 			if (is_dgrad(&t)) {
 				check_parts(t, variant);
-			} else if (op == OTP_OP_norm_sums && variant == 3) {
+			} else if ((op == OTP_OP_norm_sums || op == OTP_OP_norm_total) && variant == 3) {
 				t.build = build_with_parts;
 				run_case(t);
 			}
@@ -331,3 +375,6 @@ void check_norm_sums(void) { check_norm(OTP_OP_norm_sums, 4, 20, 0, 2); }
 void check_norm_dgrad(void) { check_norm(OTP_OP_norm_dgrad, 4, 33, 0, 4); }
 void check_norm_dgrad_merge(void) { check_norm(OTP_OP_norm_dgrad_merge, 5, 34, 0, 4); }
 void check_norm_dgrad_merge_two(void) { check_norm(OTP_OP_norm_dgrad_merge_two, 6, 35, 0, 4); }
+/* 20 of sums, 15 of each statistic; what is made of them is in double, and rounded once. */
+void check_norm_total(void) { check_norm(OTP_OP_norm_total, 4, 51, 0, 4); }
+void check_norm_total_merge(void) { check_norm(OTP_OP_norm_total_merge, 5, 51, 0, 4); }
