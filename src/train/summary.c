@@ -494,7 +494,8 @@ static void print_best(const char *run, const otp_metrics *rows, size_t count)
 	size_t best = otp_metrics_best(rows, count);
 	char *path = otp_run_path(run, "model-best.h5");
 	if (best + 1 < count && otp_file_exists(path))
-		printf("best     %s: step %lld, distance %.3g on the monitor's samples, %.3g at the end\n",
+		printf("best     %s: step %lld, distance %.3g on the monitor's few samples, %.3g at the end; "
+		       "`otplan eval` of both is surer\n",
 		       path, (long long)rows[best].step, otp_metrics_distance(&rows[best]),
 		       otp_metrics_distance(&rows[count - 1]));
 	otp_free(path);
