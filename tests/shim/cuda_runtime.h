@@ -87,6 +87,8 @@ inline otp_shim_bound<P...> *otp_shim_bind(void (*kernel)(P...), A... arguments)
 {
 	void *memory = ::operator new(sizeof(otp_shim_bound<P...>));
 	std::memset(memory, 0, sizeof(otp_shim_bound<P...>));
+	/* Else the compiler may leave that out: what is there before a constructor counts as undefined. */
+	__asm__ volatile("" : "+r"(memory) : : "memory");
 	auto *bound =
 	    new (memory) otp_shim_bound<P...>{kernel, std::tuple<P...>(static_cast<P>(arguments)...)};
 	std::apply([](auto &...each) { (otp_shim_clear_padding(each), ...); }, bound->arguments);
