@@ -11,6 +11,7 @@
 #include "model/store.h"
 #include "report/figures.h"
 #include "report/metrics.h"
+#include "train/forecast.h"
 #include "train/summary.h"
 
 #include <cjson/cJSON.h>
@@ -332,7 +333,7 @@ static const char *words_of(const char *key)
 	    {"samples", "samples are"},
 	    {"source_digest", "digest of the source"},
 	    {"target_digest", "digest of the target"},
-	    {"time_s", "trained for, in seconds"},
+	    {"time_s", "trained for"},
 	    {"fields", "what the file says of itself"},
 	    {"sigma_end", "sigma at the end"},
 	    {"sigma_end_by", "... chosen by"},
@@ -393,8 +394,11 @@ static void print_plain(const cJSON *item, const char *indent, int width, bool s
 	char *label = label_of(item, sliced);
 	printf("%s%-*s  ", indent, width, label);
 	otp_free(label);
+	char duration[OTP_DURATION_TEXT];
 	if (cJSON_IsString(item))
 		puts(item->valuestring);
+	else if (strcmp(item->string, "time_s") == 0)
+		puts(otp_duration_text(item->valuedouble, duration));
 	else if (cJSON_IsNumber(item))
 		printf(otp_figure_find(item->string) ? "%.4g\n" : "%.10g\n", item->valuedouble);
 }
