@@ -30,7 +30,8 @@ if(NOT OTPLAN_CUDA STREQUAL OFF)
 endif()
 get_filename_component(CUDA_BESIDE_NVCC "${CMAKE_CUDA_COMPILER}/../.." ABSOLUTE)
 set(places ${CUDAToolkit_ROOT} ${CUDA_BESIDE_NVCC} /usr/local/cuda)
-find_path(CUDA_INCLUDE_DIR cublasLt.h HINTS ${places} PATH_SUFFIXES include targets/x86_64-linux/include)
+find_path(CUDA_INCLUDE_DIR cublasLt.h HINTS ${places} PATH_SUFFIXES include targets/x86_64-linux/include
+  targets/sbsa-linux/include)
 find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDNN_ROOT} ${places} PATH_SUFFIXES include)
 find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 NAMES_PER_DIR HINTS ${CUDNN_ROOT} ${places} PATH_SUFFIXES lib64 lib)
 # NCCL connects several GPUs. Its header says what the library takes, which is loaded when processes are connected.
