@@ -39,7 +39,8 @@ double otp_forecast_run(const otp_forecast *f, const otp_session *s, int64_t don
 	int64_t measured = (done == 0) + times(c->steps, done, otp_monitor_every(c, s->arch.vectors)),
 		drawn = times(c->steps, done, c->sample_every) * otp_train_picture_samples(&s->arch);
 	int inputs = otp_summary_inputs(c);
-	drawn += otp_evaluate_draws(otp_summary_count(s), inputs);
+	int models = otp_session_holds_out(s) ? 2 : 1; /* the last, and where there is one the best */
+	drawn += models * otp_evaluate_draws(otp_summary_count(s), inputs);
 	return otp_forecast_steps(f, c, done) + (double)measured * f->measure + (double)drawn * f->sample;
 }
 

@@ -467,50 +467,65 @@ int64_t otp_summary_count(const otp_session *s)
 	return otp_evaluate_count(&source, &target, otp_summary_inputs(&s->config));
 }
 
-static bool evaluate(const otp_session *s, otp_runtime *runtime, otp_figures *f, otp_error *err)
+/* Of a run's folder or a model's file. */
+static bool evaluate(const otp_session *s, otp_runtime *runtime, const char *path, otp_evaluation *e,
+		     otp_error *err)
 {
 	otp_translator t;
-	otp_evaluation e;
-	if (!otp_translator_open(s->config.out, runtime, &t, err))
+	if (!otp_translator_open(path, runtime, &t, err))
 		return false;
 	int inputs = otp_summary_inputs(&s->config);
 	otp_evaluate_options options = {
 	    .n = inputs, .per_input = inputs, .seed = s->config.seed, .sigma = t.facts.sigma};
 	bool ok = otp_evaluate(t.sampler, otp_session_measured(s, OTP_SOURCE),
-			       otp_session_measured(s, OTP_TARGET), &options, &e, err);
-	if (ok) {
-		otp_dataset_info x = otp_dataset_describe(otp_session_measured(s, OTP_SOURCE)),
-				 y = otp_dataset_describe(otp_session_measured(s, OTP_TARGET));
-		otp_evaluate_say_count(&x, &y, inputs);
-		otp_evaluation_figures(&e, f);
-	}
+			       otp_session_measured(s, OTP_TARGET), &options, e, err);
 	otp_translator_close(&t);
 	return ok;
 }
 
-/* The model of an earlier step that was nearer to the targets than the last, by the monitor's batch. */
-static void print_best(const char *run, const otp_metrics *rows, size_t count)
+static void say_count(const otp_session *s)
 {
-	size_t best = otp_metrics_best(rows, count);
-	char *path = otp_run_path(run, "model-best.h5");
-	if (best + 1 < count && otp_file_exists(path))
-		printf("best     %s: step %lld, distance %.3g on the monitor's few samples, %.3g at the end; "
-		       "`otplan eval` of both is surer\n",
-		       path, (long long)rows[best].step, otp_metrics_distance(&rows[best]),
-		       otp_metrics_distance(&rows[count - 1]));
+	otp_dataset_info x = otp_dataset_describe(otp_session_measured(s, OTP_SOURCE)),
+			 y = otp_dataset_describe(otp_session_measured(s, OTP_TARGET));
+	otp_evaluate_say_count(&x, &y, otp_summary_inputs(&s->config));
+}
+
+static double distance_of(const otp_evaluation *e)
+{
+	return e->exact ? e->target_distance : e->patch_distance; /* exact: of vectors */
+}
+
+/* The model of an earlier step that was nearer to the targets than the last, by the monitor's small batch:
+ * whether it is, the samples say that the last was measured with. */
+static void print_best(const otp_session *s, otp_runtime *runtime, const page *p, const otp_evaluation *last)
+{
+	size_t best = otp_metrics_best(p->rows, p->measured);
+	char *path = otp_run_path(s->config.out, "model-best.h5");
+	otp_evaluation e;
+	otp_error ignored = {0};
+	if (best + 1 < p->measured && otp_file_exists(path) && evaluate(s, runtime, path, &e, &ignored)) {
+		double its = distance_of(&e), end = distance_of(last);
+		printf("best     %s: step %lld, %s; on these samples its distance is %.4g, that of the end "
+		       "%.4g\n",
+		       path, (long long)p->rows[best].step,
+		       its < end ? "the nearest" : "the nearest to the monitor's few samples alone", its,
+		       end);
+	}
 	otp_free(path);
 }
 
-/* The verdict of a run that lies on disk, and its best model. */
-static void print_verdict(const char *run)
+/* The verdict of a run that lies on disk, and its best model. last: what was learned, NULL where that is not
+ * measured. */
+static void print_verdict(const otp_session *s, otp_runtime *runtime, const otp_evaluation *last)
 {
 	page *p = otp_calloc(1, sizeof *p);
 	otp_error ignored = {0};
 	char text[320];
-	if (read_run(p, run, &ignored)) {
+	if (read_run(p, s->config.out, &ignored)) {
 		otp_verdicts_say(&p->config, p->vectors, p->rows, p->measured, text, sizeof text);
 		printf("verdict  %s\n", text);
-		print_best(run, p->rows, p->measured);
+		if (last)
+			print_best(s, runtime, p, last);
 	}
 	cJSON_Delete(p->summary);
 	otp_free(p->all);
@@ -523,11 +538,16 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 	const otp_config *c = &s->config;
 	otp_figure list[OTP_MAX_FIGURES];
 	otp_figures f = {.each = list};
+	otp_evaluation e;
 	bool measurable = otp_summary_count(s) > 0; /* a training needs one sample, a distance two */
-	if (measurable && !evaluate(s, runtime, &f, err)) {
+	if (measurable && !evaluate(s, runtime, c->out, &e, err)) {
 		otp_error second = {0}; /* what is there is shown nevertheless */
 		otp_summary_pages(c->out, false, &second);
 		return false;
+	}
+	if (measurable) {
+		say_count(s);
+		otp_evaluation_figures(&e, &f);
 	}
 	if ((measurable && !keep_figures(c->out, &f, err)) || !otp_summary_pages(c->out, false, err))
 		return false;
@@ -537,7 +557,7 @@ bool otp_summary_write(const otp_session *s, otp_runtime *runtime, otp_error *er
 	} else {
 		otp_log("what was learned is not measured: the target has one sample, and that takes two");
 	}
-	print_verdict(c->out);
+	print_verdict(s, runtime, measurable ? &e : NULL);
 	char *picture = otp_run_step_path(c->out, "samples", c->steps, "png");
 	printf("picture  %s\nmodel    %s/model.h5\n", picture, c->out);
 	otp_summary_point(c->out);
