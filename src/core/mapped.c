@@ -59,14 +59,18 @@ void otp_mapped_rest(void)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Checkpoints and models appear whole, so the program may end anywhere. */
+/* Checkpoints and models appear whole, so the program may end anywhere. Several threads may read there: the
+ * first one speaks, others wait for the end. */
 static void on_bus_error(int number, siginfo_t *info, void *context)
 {
+	static atomic_flag told = ATOMIC_FLAG_INIT;
 	const char *at = info->si_addr;
 	(void)context;
 	for (int i = 0; i < PLACES; i++) {
 		const char *memory = atomic_load(&places[i].memory);
 		if (memory && at >= memory && at < memory + places[i].bytes) {
+			while (atomic_flag_test_and_set(&told))
+				pause();
 			otp_log_from_signal(places[i].line);
 			_exit(OTP_EXIT_FAILED);
 		}
