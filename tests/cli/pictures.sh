@@ -27,7 +27,7 @@ files plain 0.png 1.png 2.png 3.png
 printf 'II*\0\10\0\0\0' >a/scan.tiff
 exits 0 info a
 warns '^a: 3 files are not read: 2 text, 1 TIFF; the first picture of these is a/scan.tiff$'
-says '^skipped *1$'
+says '^left out, unreadable  *1$'
 rm a/read.me a/notes.txt a/scan.tiff
 
 title "names of 244 to 255 bytes"

@@ -171,7 +171,7 @@ faulty lock:0:$ENOLCK:/ 0 info lockless/model.h5
 
 title "info looks at every digest"
 does info whole
-says '^damaged  *none$'
+says '^damaged files  *none$'
 last=whole/checkpoints/step-0000004.h5
 spoiled $last bad.h5
 refuses 1 'its digest differs' info bad.h5
@@ -181,7 +181,7 @@ refuses 2 bad.h5 translate bad.h5 nowhere no
 cp bad.h5 whole/model.h5
 exits 1 info whole
 complains model.h5
-says '^damaged  *model.h5$'
+says '^damaged files  *model.h5$'
 
 title "a damaged model is written anew from the checkpoint"
 cp drawn/model.h5 good.h5
