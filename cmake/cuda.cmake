@@ -66,8 +66,8 @@ if(NOT OTPLAN_CUDA STREQUAL OFF)
 endif()
 
 if(OTPLAN_BUILDS_CUDA)
-  # As many of these as nvcc knows: 12.8 was the first with sm_100, CUDA 13 is without sm_70. sm_90's PTX serves what is newer than the list: of the
-  # newest alone, sm_100 would be without an image.
+  # As many of these as nvcc knows: 12.8 was the first with sm_100, CUDA 13 is without sm_70. sm_90's PTX serves what is
+  # newer than the list: of the newest alone, sm_100 would be without an image.
   if(NOT CMAKE_CUDA_ARCHITECTURES)
     execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch OUTPUT_VARIABLE known)
     foreach(architecture 70 75 80 90 100 120)

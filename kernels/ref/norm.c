@@ -118,7 +118,6 @@ static void run_dgrad(const otp_call *call, int merges)
 	}
 }
 
-/* The same, summed over h and w. */
 OTP_REF_KERNEL(norm_dgrad) { run_dgrad(call, 0); }
 OTP_REF_KERNEL(norm_dgrad_merge) { run_dgrad(call, 1); }
 OTP_REF_KERNEL(norm_dgrad_merge_two) { run_dgrad(call, 2); }

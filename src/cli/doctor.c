@@ -401,10 +401,10 @@ int otp_command_doctor(int argc, char **argv, otp_error *err)
 		for (int i = 0; i < line.word_count; i++) {
 			d.sets[i] = (otp_examinee){.spec = line.words[i], .name = line.words[i]};
 			if (otp_root_is(line.words[i]))
-				otp_log("%s holds two sides in folders of their own, and all of them are "
-					"taken as "
-					"one set here; `otplan doctor` of it alone tells them apart",
-					line.words[i]);
+				otp_log(
+				    "%s holds two sides in folders of their own, and both are taken as one "
+				    "set here; `otplan doctor` of it alone tells them apart",
+				    line.words[i]);
 		}
 		d.set_count = line.word_count;
 	}

@@ -24,11 +24,11 @@ typedef struct listing {
 
 enum { WORDS = 4 };
 typedef struct layout {
-	const char
-	    *words[WORDS]; /* before the letter, NULL at the end; the first that holds samples counts */
+	/* Before the letter, NULL at the end; the first that holds samples counts. */
+	const char *words[WORDS];
 } layout;
-static const layout TRAIN = {{"train", ""}}, TEST = {{"test", "val", "valid"}}, PLAIN = {{""}};
-static const char *const SPLITS[WORDS] = {"train", "test", "val", "valid"};
+static const layout TRAIN = {{"train", ""}}, TEST = {{"test", "val", "valid"}}, PLAIN = {{""}},
+		    SPLIT = {{"train", "test", "val", "valid"}};
 
 /* ---- what is there ---- */
 
@@ -152,7 +152,7 @@ static void list_below_words(listing *l, size_t skip, otp_error *err)
 		char name[64], *below = otp_format("%s/", l->paths[i]);
 		plain(l->paths[i], skip, name, sizeof name);
 		for (int w = 0; w < WORDS; w++)
-			if (strcmp(name, SPLITS[w]) == 0)
+			if (strcmp(name, SPLIT.words[w]) == 0)
 				list(l, below, err);
 		otp_free(below);
 	}
@@ -309,7 +309,6 @@ bool otp_root_find(const char *given, otp_root *root, otp_error *err)
 /* Letters are folders of letters as well, so that A and B must be alone. */
 bool otp_root_is(const char *place)
 {
-	static const layout SPLIT = {{"train", "test", "val", "valid"}};
 	otp_error trouble = {0};
 	listing l;
 	bool split = false, plain_sides = true;
@@ -333,7 +332,7 @@ static bool may_be_side(const listing *l, size_t skip, size_t i)
 	char name[64];
 	plain(l->paths[i], skip, name, sizeof name);
 	for (int w = 0; w < WORDS; w++)
-		if (strcmp(name, SPLITS[w]) == 0)
+		if (strcmp(name, SPLIT.words[w]) == 0)
 			return false;
 	return !strchr(l->paths[i] + skip, '/');
 }

@@ -26,7 +26,7 @@ bool otp_runtime_connect(otp_runtime *runtime, int seconds, otp_error *err);
 /* What precision auto means where a device computes in bfloat16: that for pictures, float32 for points. */
 otp_precision otp_precision_settled(otp_precision asked, bool vectors, bool narrow);
 /* Settles auto. On a CPU a trained model is used in float32, so that outputs do not depend on which CPU it
- * is. An error where a GPU is asked for what it has not; a CPU computes float32 then. */
+ * is. It is an error to ask an old GPU for TF32 or bfloat16; a CPU that has no bfloat16 computes float32. */
 typedef enum otp_runtime_use { OTP_RUNTIME_TRAINS, OTP_RUNTIME_TRANSLATES } otp_runtime_use;
 bool otp_runtime_settle(otp_runtime *runtime, bool vectors, otp_runtime_use use, otp_error *err);
 void otp_runtime_close(otp_runtime *runtime);
