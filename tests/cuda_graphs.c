@@ -122,8 +122,9 @@ static void test_graphs_are_built(void **state)
 			for (int way = 0; way < WAYS; way++) {
 				int64_t engines =
 				    count_allowed(with_types(conv_of(k, (otp_dnn_direction)direction), way));
-				/* without a GPU, an older cuDNN lists no engine that was compiled before */
-				assert_true(engines > 0 || cudnnGetVersion() < OTP_GPU_DESCRIBED_SINCE);
+				/* Without a GPU an older cuDNN (9.1) lists none for bfloat16. */
+				assert_true(engines > 0 ||
+					    (way >= 2 && cudnnGetVersion() < OTP_GPU_DESCRIBED_SINCE));
 				least = engines < least ? engines : least;
 				most = engines > most ? engines : most;
 				graphs++;

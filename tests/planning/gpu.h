@@ -18,9 +18,8 @@ static const char OTP_H100[] =
     "85000000000,"
     " \"cudnnVersion\": 91900, \"schemaVersion\": 1}";
 
-enum {
-	OTP_GPU_DESCRIBED_SINCE = 90800
-}; /* cuDNN's version; an older one plans for the GPU that it finds alone */
+/* Of cuDNN's versions; an older one plans for the GPU that it finds alone. */
+enum { OTP_GPU_DESCRIBED_SINCE = 90800 };
 
 /* NULL where cuDNN refuses the description. */
 static inline cudnnBackendDescriptor_t otp_describe_gpu(const char *json, int64_t bytes)
