@@ -505,11 +505,9 @@ static void print_best(const otp_session *s, otp_runtime *runtime, const page *p
 	otp_error ignored = {0};
 	if (best + 1 < p->measured && otp_file_exists(path) && evaluate(s, runtime, path, &e, &ignored)) {
 		double its = distance_of(&e), end = distance_of(last);
-		printf("best     %s: step %lld, %s; on these samples its distance is %.4g, that of the end "
-		       "%.4g\n",
-		       path, (long long)p->rows[best].step,
-		       its < end ? "the nearest" : "the nearest to the monitor's few samples alone", its,
-		       end);
+		printf("best     %s: step %lld, at distance %.4g on these samples, the end at %.4g%s\n", path,
+		       (long long)p->rows[best].step, its, end,
+		       its < end ? "" : ": it was nearer on the monitor's few samples alone");
 	}
 	otp_free(path);
 }
