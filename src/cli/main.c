@@ -64,30 +64,49 @@ static void print_overview(void)
 	     "otplan help COMMAND tells more.");
 }
 
-/* COMMAND, and --all for its rarer options too. */
-int otp_command_help(int argc, char **argv, otp_error *err)
+/* What a command does, and its options; `all`: its rarer ones too. */
+static int explain(const command *c, bool all, otp_error *err)
 {
-	if (argc == 0) {
-		print_overview();
-		return OTP_EXIT_OK;
-	}
-	const command *c = find(argv[0]);
-	if (!c)
-		return unknown(argv[0], err);
 	char *words[] = {"--help", "--all"};
-	bool all = false;
-	for (int i = 1; i < argc; i++)
-		all = all || strcmp(argv[i], words[1]) == 0;
 	printf("otplan %s\n\n%s\n", c->usage, c->meaning);
 	return c->run == otp_command_help ? OTP_EXIT_OK : c->run(all ? 2 : 1, words, err);
 }
 
-static bool asks_help(int argc, char **argv)
+static bool says(int argc, char **argv, const char *word)
 {
-	for (int i = 2; i < argc && strcmp(argv[i], OTP_END_OF_OPTIONS) != 0; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+	for (int i = 0; i < argc && strcmp(argv[i], OTP_END_OF_OPTIONS) != 0; i++)
+		if (strcmp(argv[i], word) == 0)
 			return true;
 	return false;
+}
+
+/* COMMAND, and --all for its rarer options too. */
+int otp_command_help(int argc, char **argv, otp_error *err)
+{
+	bool all = false;
+	const char *name = NULL;
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--all") == 0) {
+			all = true;
+		} else if (name) {
+			otp_fail(err, argv[i], "is one argument too many, usage: otplan %s",
+				 find("help")->usage);
+			return otp_exit_code(err);
+		} else {
+			name = argv[i];
+		}
+	}
+	if (!name) {
+		print_overview();
+		return OTP_EXIT_OK;
+	}
+	const command *c = find(name);
+	return c ? explain(c, all, err) : unknown(name, err);
+}
+
+static bool asks_help(int argc, char **argv)
+{
+	return says(argc - 2, argv + 2, "--help") || says(argc - 2, argv + 2, "-h");
 }
 
 /* Over processes. */
@@ -113,7 +132,7 @@ static int dispatch(int argc, char **argv, otp_error *err)
 	if (!c)
 		return unknown(argv[1], err);
 	if (asks_help(argc, argv))
-		return otp_command_help(argc - 1, &argv[1], err);
+		return explain(c, says(argc - 2, argv + 2, "--all"), err);
 	if (!is_split(c) && c->run != otp_command_help && !otp_group_refuse(c->name, err))
 		return otp_exit_code(err);
 	return c->run(argc - 2, argv + 2, err);

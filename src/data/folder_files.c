@@ -76,8 +76,6 @@ static void note_unread(otp_folder *f, const otp_file_entry *e)
 	otp_error trouble = {0};
 	size_t bytes;
 	bool picture = false;
-	if (f->base.quiet)
-		return;
 	uint8_t *head = otp_folder_read(f, e, OTP_KIND_BYTES, &bytes, &trouble);
 	otp_kinds_add(&f->unread, head ? otp_kind_of(head, bytes, &picture) : "unreadable");
 	otp_free(head);
@@ -124,7 +122,7 @@ void otp_folder_note_file(otp_folder *f, char *name, const struct stat *info)
 
 void otp_folder_say_unread(const otp_folder *f)
 {
-	if (!f->unread.files)
+	if (f->base.quiet || !f->unread.files)
 		return;
 	char *text = otp_kinds_text(&f->unread);
 	otp_log("%s: %lld file%s not read: %s%s%s", f->root, (long long)f->unread.files,

@@ -57,7 +57,9 @@ bool otp_session_resolve_data(otp_config *c, otp_error *err)
 	if (c->data[0])
 		return resolve_colorize(c, err);
 	if (!c->dataroot[0])
-		return true;
+		return c->direction == OTP_DIRECTION_A_TO_B ||
+		       otp_fail(err, "--direction",
+				"needs --dataroot with it; else exchange --source and --target");
 	if (c->source[0] || c->target[0])
 		return otp_fail(err, "--dataroot", "cannot be combined with --source or --target");
 	int from = c->direction == OTP_DIRECTION_A_TO_B ? 0 : 1, to = 1 - from;
@@ -72,6 +74,7 @@ bool otp_session_resolve_data(otp_config *c, otp_error *err)
 		return false;
 	/* What it stood for is said now; kept beside it, it would contradict --source when read back. */
 	c->dataroot[0] = 0;
+	c->direction = OTP_DIRECTION_A_TO_B;
 	return true;
 }
 
@@ -238,6 +241,11 @@ static bool check_task(const otp_session *s, otp_error *err)
 			target->spec);
 }
 
+static const char *size_of(const otp_dataset_info *set, char text[OTP_SIZE_TEXT])
+{
+	return set->one_size ? otp_size_text((otp_size){.w = set->w, .h = set->h}, text) : "of several sizes";
+}
+
 /* Images come out in one size: asked for, windows of it, or that of both sets. Where the source has no
  * colours, what takes its place has none either. */
 static bool settle_preprocessing(otp_session *s, int channels, otp_error *err)
@@ -253,8 +261,8 @@ static bool settle_preprocessing(otp_session *s, int channels, otp_error *err)
 		return true;
 	if (!a->one_size || !b->one_size || a->h != b->h || a->w != b->w)
 		return otp_fail(err, "--image-size",
-				"or --crop is needed: the images differ in size (source %dx%d, target %dx%d)",
-				a->w, a->h, b->w, b->h);
+				"or --crop is needed: the images differ in size (source %s, target %s)",
+				size_of(a, (char[OTP_SIZE_TEXT]){0}), size_of(b, (char[OTP_SIZE_TEXT]){0}));
 	return true;
 }
 

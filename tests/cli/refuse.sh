@@ -68,6 +68,11 @@ cut_to good/1.png torn/bad.png 20
 exits 0 train --source torn --target good "${few[@]:2}" --out named
 [[ $(grep -c torn/bad.png err) == 1 ]] || fail "a broken file is named once, also where the data choose the preset"
 
+title "a folder without pictures: what it holds is named, also where the data choose the preset"
+mkdir captions
+echo words >captions/a.txt
+refuses 2 'captions: holds no images, found 1 text' train --source captions --target good --out captioned
+
 title "values and names"
 refuses 2 'batch = -1' "${run[@]}" --batch -1
 refuses 2 'batch = 0' "${run[@]}" --batch 0
@@ -81,6 +86,7 @@ refuses 2 'linear|cosine' "${run[@]}" --anneal linnear
 refuses 2 'on or off' "${run[@]}" --flip=maybe
 refuses 2 'is for vectors' "${run[@]}" --aim on
 refuses 2 'is for vectors' "${run[@]}" --start aimed
+refuses 2 'direction: needs --dataroot' "${run[@]}" --direction BtoA
 refuses 2 '--batsh: unknown option, did you mean --batch?' "${run[@]}" --batsh 4
 refuses 2 'did you mean --batch' bench --batsh 4
 refuses 2 'one argument too many' "${run[@]}" good
@@ -203,6 +209,7 @@ refuses 2 batch bench --batch 0
 refuses 2 nonsense bench --nonsense
 refuses 2 'did you mean train' trian
 refuses 2 nope help nope
+refuses 2 'extra: is one argument too many' help train extra
 exits 2
 
 title "results that find no reader"
