@@ -48,6 +48,8 @@ refuses 2 'channels' train --source two.npy --target three.npy "${few[@]}" --out
 refuses 2 'vectors' train --source v2.npy --target three.npy "${few[@]}" --out run
 refuses 2 'values' train --source v2.npy --target v3.npy --preset vector --out run
 refuses 2 --image-size train --source odd.png --target good "${few[@]}" --image-size 0 --out run
+mkdir sizes && cp good/1.png odd.png sizes
+refuses 2 'source of several sizes, target 16)' train --source sizes --target good "${few[@]}" --image-size 0 --out run
 refuses 2 --channels train "${digits[@]}" "${few[@]}" --channels 2 --out run
 refuses 2 --parts train "${digits[@]}" "${few[@]}" --parts 5 --out run # of a batch of 4
 refuses 2 --parts train "${digits[@]}" "${few[@]}" --parts 2000 --out run
