@@ -1,5 +1,5 @@
 /* diagnosis: every verdict is provoked by a training with settings that cause
- * it, and a healthy one raises none. Deterministic: two threads, fixed seeds. */
+ * it, and a healthy one raises none. Deterministic: two parts, fixed seeds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,7 @@ static int open_place(void **state)
 {
 	(void)state;
 	otp_error err = {0};
-	return mkdtemp(folder) && otp_runtime_open("cpu", 0, "f32", 2, &place, &err) ? 0 : -1;
+	return mkdtemp(folder) && otp_runtime_open("cpu", 0, "f32", 1, &place, &err) ? 0 : -1;
 }
 
 static int close_place(void **state)
@@ -55,7 +55,8 @@ static run train(const char *name, const char *problem, const setting *settings)
 	snprintf(out, sizeof out, "%s/%s", folder, name);
 	snprintf(metrics, sizeof metrics, "%s/metrics.jsonl", out);
 	bool ok = p && otp_problem_configure(p, &c, &err) && otp_config_set(&c, "out", out, "test", &err) &&
-		  otp_config_set(&c, "threads", "2", "test", &err) &&
+		  otp_config_set(&c, "threads", "1", "test", &err) &&
+		  otp_config_set(&c, "parts", "2", "test", &err) &&
 		  otp_config_set(&c, "log-every", "20", "test", &err);
 	for (int i = 0; ok && settings[i].key; i++)
 		ok = otp_config_set(&c, settings[i].key, settings[i].value, "test", &err);

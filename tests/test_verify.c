@@ -23,7 +23,7 @@ static int open_place(void **state)
 {
 	(void)state;
 	otp_error err = {0};
-	return otp_runtime_open("cpu", 0, "f32", 2, &place, &err) ? 0 : -1;
+	return otp_runtime_open("cpu", 0, "f32", 1, &place, &err) ? 0 : -1;
 }
 
 static int close_place(void **state)
@@ -39,7 +39,9 @@ static otp_verification verify(const char *name, const setting *settings)
 	otp_config c;
 	otp_verification v = {0};
 	const otp_problem *p = otp_problem_find(name, &err);
-	bool ok = p && otp_problem_configure(p, &c, &err);
+	bool ok = p && otp_problem_configure(p, &c, &err) &&
+		  otp_config_set(&c, "threads", "1", "test", &err) &&
+		  otp_config_set(&c, "parts", "2", "test", &err);
 	for (int i = 0; ok && settings[i].key; i++)
 		ok = otp_config_set(&c, settings[i].key, settings[i].value, "test", &err);
 	if (!ok || !otp_verify(p, &c, &place, NULL, &v, &err))

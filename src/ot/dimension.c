@@ -7,6 +7,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,11 +100,33 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The value that a share of them reaches at most; sorts them. */
+/* The value that a share of them reaches at most (Hoare's FIND, 1961: of millions, sorting takes a second).
+ * Reorders them. */
 static double quantile(double *values, size_t count, double share)
 {
-	qsort(values, count, sizeof *values, by_size);
-	return values[(size_t)(share * (double)(count - 1))];
+	ptrdiff_t wanted = (ptrdiff_t)(share * (double)(count - 1)), low = 0, high = (ptrdiff_t)count - 1;
+	while (low < high) {
+		double pivot = values[low + (high - low) / 2];
+		ptrdiff_t i = low, j = high;
+		while (i <= j) {
+			while (values[i] < pivot)
+				i++;
+			while (values[j] > pivot)
+				j--;
+			if (i <= j) {
+				double kept = values[i];
+				values[i++] = values[j];
+				values[j--] = kept;
+			}
+		}
+		if (wanted <= j)
+			high = j;
+		else if (wanted >= i)
+			low = i;
+		else
+			break; /* between both sides all are the pivot */
+	}
+	return values[wanted];
 }
 
 /* The two nearest of each; returns the diameter. */

@@ -32,7 +32,7 @@ json out n=1 # two fresh sets of targets are needed
 
 title "verify"
 keys=(truth_cost cost cost_error target_error target_floor seconds pass)
-does verify gaussian-2 --steps 500
+does verify gaussian-2 --steps 200
 says 'pass$'
 ! grep -q MISSED out || fail "a bar is missed, and the exit code is 0"
 exits 1 verify gaussian-2 --steps 1
@@ -99,10 +99,10 @@ refuses 2 '--json: is one argument too many' info -- few.npy --json
 refuses 2 '--help: no such file' info -- --help
 
 title "bench"
-does bench "${images[@]}" --precision f32 --json
+does bench "${images[@]}" --precision f32 --seconds 0.2 --json
 json out device=cpu precision=f32 batch=4 image=16 threads=2 step_ms images_per_s transport_ms potential_ms \
 	potential_r1_ms peak_bytes spread
-does bench "${points[@]}"
+does bench "${points[@]}" --seconds 0.2 --peak-gbs 10 --peak-tflops 0.1
 says images/s
 does bench "${images[@]}" --calls
 says '^potential + R1 .*[0-9]'
