@@ -154,6 +154,10 @@ static void npy_types_and_shapes(void **state)
 	refuses(at("short.npy"), 0, 0, "ends early", "224");
 	put("none.npy", "hello hello hello", 17);
 	refuses(at("none.npy"), 0, 0, "not an npy array", "");
+	size_t bytes = npy(file, "<f4", "6, 4", f, 96);
+	file[6] = 4;
+	put("later.npy", file, bytes);
+	refuses(at("later.npy"), 0, 0, "npy version 4", "expected 1, 2 or 3");
 }
 
 static void npz_stored_and_deflated(void **state)

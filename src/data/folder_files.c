@@ -288,12 +288,12 @@ static bool say_locked(otp_folder *f, int64_t encrypted, int64_t packed, int met
 	const char *left = f->count ? "" : ", and it holds no others";
 	otp_error trouble = {0};
 	if (encrypted)
-		otp_fail(&trouble, f->root, "%lld of its pictures are encrypted, which are not read%s",
-			 (long long)encrypted, left);
+		otp_fail(&trouble, f->root, "%lld of its pictures %s encrypted, not read%s",
+			 (long long)encrypted, encrypted == 1 ? "is" : "are", left);
 	else if (packed)
 		otp_fail(&trouble, f->root,
-			 "%lld of its pictures are packed by method %d%s, which cannot be unpacked here%s",
-			 (long long)packed, method,
+			 "%lld of its pictures %s packed by method %d%s, which cannot be unpacked here%s",
+			 (long long)packed, packed == 1 ? "is" : "are", method,
 			 method == 14  ? " (LZMA)"
 			 : method == 9 ? " (Deflate64)"
 				       : "",

@@ -43,6 +43,8 @@ bool otp_npy_header(const otp_spec *spec, const char *where, const void *data, s
 	char header[4096];
 	if (count < 12 || memcmp(b, "\x93NUMPY", 6) != 0)
 		return otp_fail(err, where, "is not an npy array: its first bytes are not \\x93NUMPY");
+	if (b[6] < 1 || b[6] > 3)
+		return otp_fail(err, where, "is of npy version %d, expected 1, 2 or 3", b[6]);
 	size_t fixed = b[6] == 1 ? 10 : 12;
 	size_t length = b[6] == 1
 			    ? (size_t)b[8] | (size_t)b[9] << 8
