@@ -127,32 +127,72 @@ static bool configure_new(const otp_settings_said *said, otp_config *c, otp_erro
 
 /* ---- a run continued ----------------------------------------------------------- */
 
+static void forget_former(char *path, const char *former)
+{
+	if (strcmp(path, former) == 0)
+		path[0] = 0;
+}
+
 /* What is said of a resumed run, in the form in which it is stored: a folder of both sides stands for the two
  * it holds, and what is left open for what it was settled to. */
 static bool complete(const otp_config *stored, otp_config *c, otp_error *err)
 {
-	bool root = c->dataroot[0] || (c->data[0] && c->task != OTP_TASK_NONE); /* settings come one by one */
-	if (root)
+	bool root = c->dataroot[0] || (c->data[0] && c->task != OTP_TASK_NONE);
+	if (root) {
 		c->source[0] = c->target[0] = 0;
+		forget_former(c->test_source, stored->test_source);
+		forget_former(c->test_target, stored->test_target);
+	}
 	if ((root && !otp_session_resolve_data(c, err)) || !otp_session_absolute_paths(c, err))
 		return false;
-	if (root) { /* a run from before test halves were measured with goes on without */
+	/* A run from before test halves were measured with goes on without. */
+	if (root && (!stored->test_source[0] || !c->test_source[0]))
 		memcpy(c->test_source, stored->test_source, sizeof c->test_source);
+	if (root && (!stored->test_target[0] || !c->test_target[0]))
 		memcpy(c->test_target, stored->test_target, sizeof c->test_target);
-	}
 	otp_config_settle(c, stored, OTP_SCOPE_RUN);
 	return true;
 }
 
-static bool apply_resumed(const otp_setting *s, const otp_config *stored, otp_config *c, otp_error *err)
+/* The setting in which c is not the run that was stored, NULL where there is none. Data may lie elsewhere
+ * now: the checkpoint knows those trained on by their digests. */
+static const char *difference(const otp_config *stored, const otp_config *c)
+{
+	otp_config was = *stored;
+	memcpy(was.source, c->source, sizeof was.source);
+	memcpy(was.target, c->target, sizeof was.target);
+	if (was.test_source[0] && c->test_source[0])
+		memcpy(was.test_source, c->test_source, sizeof was.test_source);
+	if (was.test_target[0] && c->test_target[0])
+		memcpy(was.test_target, c->test_target, sizeof was.test_target);
+	return otp_config_difference(&was, c, OTP_SCOPE_RUN);
+}
+
+static const otp_setting *find_said(const otp_settings_said *said, const char *key)
+{
+	for (int i = said->count - 1; i >= 0; i--)
+		if (otp_word_same(said->each[i].where + 2, key, strlen(key)))
+			return &said->each[i];
+	return NULL;
+}
+
+static bool apply_resumed(const otp_settings_said *said, const otp_config *stored, otp_config *c,
+			  otp_error *err)
 {
 	*c = *stored;
-	if (!apply_one(s, c, err) || !complete(stored, c, err))
+	if (!otp_options_apply(said, c, err) || !complete(stored, c, err))
 		return false;
-	return !otp_config_difference(stored, c, OTP_SCOPE_RUN) ||
-	       otp_fail(err, s->where,
-			"'%s' differs from what the run was started with; a resumed run keeps its settings",
-			s->value);
+	const char *key = difference(stored, c);
+	if (!key)
+		return true;
+	const otp_setting *s = find_said(said, key);
+	char *where = s ? otp_strdup(s->where) : otp_format("--%s", key);
+	char *value = s ? otp_format("'%s'", s->value) : otp_config_value(c, key);
+	otp_fail(err, where,
+		 "%s differs from what the run was started with; a resumed run keeps its settings", value);
+	otp_free(where);
+	otp_free(value);
+	return false;
 }
 
 /* What --config FILE sets; what it does not name stays as it is. */
@@ -163,7 +203,7 @@ static bool apply_file(const char *file, const otp_config *stored, otp_config *c
 		return true;
 	if (!otp_config_read(c, file, err) || !complete(stored, c, err))
 		return false;
-	const char *key = otp_config_difference(stored, c, OTP_SCOPE_RUN);
+	const char *key = difference(stored, c);
 	if (!key)
 		return true;
 	char *said = otp_config_value(c, key), *was = otp_config_value(stored, key);
@@ -174,25 +214,17 @@ static bool apply_file(const char *file, const otp_config *stored, otp_config *c
 	return false;
 }
 
-static bool says(const otp_settings_said *said, const char *key)
-{
-	for (int i = 0; i < said->count; i++)
-		if (otp_word_same(said->each[i].where + 2, key, strlen(key)))
-			return true;
-	return false;
-}
-
 /* What was settled on another machine, or for another device, is not held to here. */
 static void adapt_to_machine(const otp_settings_said *said, const char *run, otp_config *stored)
 {
 	int cores = otp_cores();
 	if (stored->threads > cores) {
-		if (!says(said, "threads"))
+		if (!find_said(said, "threads"))
 			otp_log("%s had %d threads; it goes on with %d, one for each core that is here", run,
 				stored->threads, cores);
 		stored->threads = 0;
 	}
-	if (says(said, "device"))
+	if (find_said(said, "device"))
 		stored->data_on_device = OTP_DATA_ON_DEVICE_AUTO;
 }
 
@@ -227,12 +259,8 @@ static bool configure_resumed(const otp_settings_said *said, const otp_config *p
 	if (!apply_file(probe->config, &stored, c, err))
 		return false;
 	stored = *c;
-	for (int i = 0; i < said->count; i++) {
-		if (!apply_resumed(&said->each[i], &stored, c, err))
-			return false;
-		stored = *c;
-	}
-	*c = stored;
+	if (!apply_resumed(said, &stored, c, err))
+		return false;
 	snprintf(c->out, sizeof c->out, "%s", run);
 	return true;
 }

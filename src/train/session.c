@@ -82,15 +82,16 @@ bool otp_session_find_data(const otp_config *c, otp_error *err)
 {
 	if (otp_dataset_exists(c->source) || otp_dataset_exists(c->target))
 		return true;
+	const char *moved = c->resume ? "; --source and --target say where the data lie now" : "";
 	int source = (int)strcspn(c->source, "?"), target = (int)strcspn(c->target, "?");
 	if (source == target && strncmp(c->source, c->target, (size_t)source) == 0) {
 		char *place = otp_format("%.*s", source, c->source);
-		otp_fail(err, place, "no such file or folder");
+		otp_fail(err, place, "no such file or folder%s", moved);
 		otp_free(place);
 		return false;
 	}
-	return otp_fail(err, c->source, "no such file or folder, nor is there %s (--source and --target)",
-			c->target);
+	return otp_fail(err, c->source, "no such file or folder, nor is there %s%s", c->target,
+			*moved ? moved : " (--source and --target)");
 }
 
 static bool make_absolute(char spec[OTP_TEXT_BYTES], const char *where, otp_error *err)

@@ -148,10 +148,11 @@ diff <(ls before/checkpoints) <(ls part/checkpoints) || fail "checkpoints change
 title "what may be said again, and what may not"
 does train "${digits[@]}" "${images[@]}" --out short
 does train --resume --out short --log-every 1 --keep 1 --workers 2 --threads 1 --parts 2 --data-on-device off --seed 1 --batch_size 4 "${digits[@]}"
-for change in --batch=5 --seed=9 --source=synth:digits-hsv --lr_g=1e-5 --schedule-steps=7 --flip --latent=3 --parts=1 --preset=32; do
+for change in --batch=5 --seed=9 --lr_g=1e-5 --schedule-steps=7 --flip --latent=3 --parts=1 --preset=32; do
 	refuses 2 "${change%=*}" train --resume --out short "$change"
 	warns 'started with'
 done
+refuses 2 'synth:digits-hsv: is not the data this run was trained on' train --resume --out short --source synth:digits-hsv
 refuses 2 --nonsense train --resume --out short --nonsense 3
 
 title "a file of settings is held to the run like the command line"
@@ -170,7 +171,7 @@ grep -qx 'sample-every = 3' short/config.ini || fail "what the machine may chang
 does train --resume --out short --config said.ini --sample-every 4
 grep -qx 'sample-every = 4' short/config.ini || fail "the command line does not override the file"
 does train --resume --out short --config short/config.ini
-for line in 'batch = 5' 'seed = 9' 'source = synth:digits-hsv' 'lr_g = 0.25' 'parts = 1' 'sigma-end = 0.2'; do
+for line in 'batch = 5' 'seed = 9' 'lr_g = 0.25' 'parts = 1' 'sigma-end = 0.2'; do
 	echo "$line" >other.ini
 	key=${line%% *}
 	refuses 2 "other.ini: $line, but the run was started with $key = " train --resume --out short --config other.ini
@@ -246,8 +247,26 @@ does train --resume --out relative --source a.npy --target 'b.npy?part=1/2' --st
 cd below
 does train --resume --out ../relative --steps 9
 does eval ../relative --count 8
-refuses 2 --source train --resume --out ../relative --source a.npy
+refuses 2 'a.npy: no such file' train --resume --out ../relative --source a.npy
 cd ..
+
+title "data that have moved"
+cp -r relative followed
+cp relative/config.ini before.ini
+mkdir new-place
+mv a.npy b.npy new-place
+refuses 2 '; --source and --target say where the data lie now' train --resume --out followed --steps 10
+"$PROBE" vectors other.npy 54 3
+refuses 2 'other.npy: is not the data this run was trained on' train --resume --out followed --steps 10 \
+	--source other.npy --target 'new-place/b.npy?part=1/2'
+refuses 2 'is not the data this run was trained on' train --resume --out followed --steps 10 \
+	--source new-place/a.npy --target 'new-place/b.npy?part=2/2'
+same followed/config.ini before.ini
+does train --resume --out followed --steps 10 --source new-place/a.npy --target 'new-place/b.npy?part=1/2'
+does train --resume --out followed --steps 11
+mv new-place/*.npy .
+
+title "and from another folder, a run of an earlier version"
 sed -i "s|^source = .*|source = a.npy|" relative/config.ini # as earlier versions wrote it
 does train --resume --out relative --steps 10
 
@@ -260,5 +279,9 @@ done
 does train --dataroot root "${images[@]}" --out rooted
 does train --dataroot root --resume --out rooted
 cp -r root elsewhere
-refuses 2 --dataroot train --dataroot elsewhere --resume --out rooted
+does train --dataroot elsewhere --resume --out rooted --steps 8
+grep -qx "source = $PWD/elsewhere/train_A" rooted/config.ini || fail "the source is not where it lies now"
+refuses 2 'is not the data this run was trained on' train --dataroot elsewhere --direction BtoA --resume --out rooted --steps 9
+"$PROBE" png elsewhere/train_A/0.png 16 16 3 50
+refuses 2 'is not the data this run was trained on' train --resume --out rooted --steps 9
 refuses 2 nowhere train --dataroot nowhere --resume --out rooted
