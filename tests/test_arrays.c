@@ -158,6 +158,10 @@ static void npy_types_and_shapes(void **state)
 	file[6] = 4;
 	put("later.npy", file, bytes);
 	refuses(at("later.npy"), 0, 0, "npy version 4", "expected 1, 2 or 3");
+	bytes = npy(file, "<f4", "6, 4", f, 96);
+	memcpy(strstr(file + 10, "False"), "Maybe", 5);
+	put("maybe.npy", file, bytes);
+	refuses(at("maybe.npy"), 0, 0, "fortran_order", "neither True nor False");
 }
 
 static void npz_stored_and_deflated(void **state)

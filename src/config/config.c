@@ -52,6 +52,17 @@ static const struct {
 };
 enum { ALIAS_COUNT = sizeof aliases / sizeof *aliases };
 
+/* Names of theirs whose values mean something else here: no aliases, but what to ask after. */
+static const struct {
+	const char *theirs, *ours;
+} kindred[] = {
+    {"epochs", "steps"},	  {"n-epochs", "steps"},  {"iterations", "steps"}, {"lr", "lr_g"},
+    {"learning-rate", "lr_g"},	  {"name", "out"},	  {"results-dir", "out"},  {"checkpoints-dir", "out"},
+    {"load-size", "image-size"},  {"size", "image-size"}, {"crop-size", "crop"},   {"gpu-ids", "device"},
+    {"resolution", "image-size"}, {"fp16", "precision"},  {"amp", "precision"},
+};
+enum { KINDRED_COUNT = sizeof kindred / sizeof *kindred };
+
 /* Names of earlier versions, which old files and scripts hold: what a value of theirs means now. */
 static const struct {
 	const char *key, *value; /* NULL: any other value */
@@ -91,6 +102,9 @@ void otp_config_consider(otp_word_search *search)
 			otp_word_consider(search, otp_option_rows[i].key);
 	for (int i = 0; i < ALIAS_COUNT; i++)
 		otp_word_consider(search, aliases[i].alias);
+	for (int i = 0; i < KINDRED_COUNT; i++)
+		if (same_key(search->word, kindred[i].theirs))
+			search->nearest = kindred[i].ours;
 }
 
 const char *otp_config_nearest(const char *key)

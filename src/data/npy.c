@@ -70,9 +70,12 @@ bool otp_npy_header(const otp_spec *spec, const char *where, const void *data, s
 		    "has the type %.*s, expected uint8, uint16, float32 or float64 (little-endian): save "
 		    "a.astype(\"float32\")",
 		    type ? (int)strcspn(type, ",}") : 6, type ? type : "(none)");
-	if (order && strncmp(order, "False", 5) != 0)
+	if (order && strncmp(order, "True", 4) == 0)
 		return otp_fail(err, where,
 				"is in Fortran order, expected C order: save numpy.ascontiguousarray(a)");
+	if (!order || strncmp(order, "False", 5) != 0)
+		return otp_fail(err, where,
+				"does not say its order: fortran_order is neither True nor False");
 	otp_source shape;
 	otp_array_form form;
 	return parse_shape(where, value_of(header, "'shape'"), array, err) &&

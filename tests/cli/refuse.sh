@@ -91,6 +91,8 @@ refuses 2 'is for vectors' "${run[@]}" --start aimed
 refuses 2 'direction: needs --dataroot' "${run[@]}" --direction BtoA
 refuses 2 '--batsh: unknown option, did you mean --batch?' "${run[@]}" --batsh 4
 refuses 2 'did you mean --batch' bench --batsh 4
+refuses 2 '--n_epochs: unknown option, did you mean --steps?' "${run[@]}" --n_epochs 100
+refuses 2 'did you mean --crop?' "${run[@]}" --crop_size 64
 refuses 2 'one argument too many' "${run[@]}" good
 refuses 2 '--json: takes no value' bench --json=1
 refuses 2 '--seconds: ' bench --seconds 0
