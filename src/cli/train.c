@@ -217,8 +217,10 @@ static bool wants_gpu(const otp_config *c)
 /* MPI is joined before there is a command line; who is started for GPUs, after it has asked for them. */
 static bool read_command(int argc, char **argv, otp_group **group, otp_config *c, otp_error *err)
 {
-	if (!otp_options_parse(argc, argv, NULL, 0, "otplan train --source S --target T --out RUN [options]",
-			       c, err) ||
+	if (!otp_options_parse(
+		argc, argv, NULL, 0,
+		"otplan train --source S --target T --out RUN [options], or train --resume --out RUN", c,
+		err) ||
 	    !otp_config_check(c, err))
 		return false;
 	if (!c->out[0] && !c->plan && !c->dry_run)
