@@ -137,13 +137,13 @@ static void forget_former(char *path, const char *former)
  * it holds, and what is left open for what it was settled to. */
 static bool complete(const otp_config *stored, otp_config *c, otp_error *err)
 {
-	bool root = c->dataroot[0] || (c->data[0] && c->task != OTP_TASK_NONE);
+	bool root = c->dataroot[0] || c->data[0], named = root || c->direction != OTP_DIRECTION_A_TO_B;
 	if (root) {
 		c->source[0] = c->target[0] = 0;
 		forget_former(c->test_source, stored->test_source);
 		forget_former(c->test_target, stored->test_target);
 	}
-	if ((root && !otp_session_resolve_data(c, err)) || !otp_session_absolute_paths(c, err))
+	if ((named && !otp_session_resolve_data(c, err)) || !otp_session_absolute_paths(c, err))
 		return false;
 	/* A run from before test halves were measured with goes on without. */
 	if (root && (!stored->test_source[0] || !c->test_source[0]))
@@ -166,6 +166,14 @@ static const char *difference(const otp_config *stored, const otp_config *c)
 	if (was.test_target[0] && c->test_target[0])
 		memcpy(was.test_target, c->test_target, sizeof was.test_target);
 	return otp_config_difference(&was, c, OTP_SCOPE_RUN);
+}
+
+/* Of test sets a run keeps no digest. */
+static void tell_moved(const char *test, const char *former)
+{
+	if (strcmp(test, former) != 0)
+		otp_log("measured on %s from here on; that it is the same set as %s is not checked", test,
+			former);
 }
 
 static const otp_setting *find_said(const otp_settings_said *said, const char *key)
@@ -252,15 +260,14 @@ static bool configure_resumed(const otp_settings_said *said, const otp_config *p
 			      otp_error *err)
 {
 	const char *run = probe->out;
-	otp_config stored;
+	otp_config stored, by_file;
 	if (!read_stored(run, &stored, err))
 		return false;
 	adapt_to_machine(said, run, &stored);
-	if (!apply_file(probe->config, &stored, c, err))
+	if (!apply_file(probe->config, &stored, &by_file, err) || !apply_resumed(said, &by_file, c, err))
 		return false;
-	stored = *c;
-	if (!apply_resumed(said, &stored, c, err))
-		return false;
+	tell_moved(c->test_source, stored.test_source);
+	tell_moved(c->test_target, stored.test_target);
 	snprintf(c->out, sizeof c->out, "%s", run);
 	return true;
 }

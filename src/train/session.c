@@ -82,16 +82,15 @@ bool otp_session_find_data(const otp_config *c, otp_error *err)
 {
 	if (otp_dataset_exists(c->source) || otp_dataset_exists(c->target))
 		return true;
-	const char *moved = c->resume ? "; --source and --target say where the data lie now" : "";
 	int source = (int)strcspn(c->source, "?"), target = (int)strcspn(c->target, "?");
 	if (source == target && strncmp(c->source, c->target, (size_t)source) == 0) {
 		char *place = otp_format("%.*s", source, c->source);
-		otp_fail(err, place, "no such file or folder%s", moved);
+		otp_fail(err, place, "no such file or folder");
 		otp_free(place);
 		return false;
 	}
-	return otp_fail(err, c->source, "no such file or folder, nor is there %s%s", c->target,
-			*moved ? moved : " (--source and --target)");
+	return otp_fail(err, c->source, "no such file or folder, nor is there %s (--source and --target)",
+			c->target);
 }
 
 static bool make_absolute(char spec[OTP_TEXT_BYTES], const char *where, otp_error *err)
@@ -172,6 +171,22 @@ static void withhold(otp_session *s, otp_dataset *d, otp_side side)
 	otp_dataset_withhold(d, s->config.seed, files ? withheld : most);
 }
 
+/* Of a run that goes on, which may find its data at another place. */
+static bool still_there(const otp_config *c, otp_error *err)
+{
+	const struct {
+		const char *spec, *option;
+	} sets[] = {{c->source, "--source"},
+		    {c->target, "--target"},
+		    {c->test_source, "--test-source"},
+		    {c->test_target, "--test-target"}};
+	for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+		if (sets[i].spec[0] && !otp_dataset_exists(sets[i].spec))
+			return otp_fail(err, sets[i].spec,
+					"no such file or folder; %s says where it lies now", sets[i].option);
+	return true;
+}
+
 static bool open_sides(otp_session *s, otp_error *err)
 {
 	const otp_config *c = &s->config;
@@ -179,7 +194,7 @@ static bool open_sides(otp_session *s, otp_error *err)
 		return otp_fail(err, "--source", "no source data set was given");
 	if (!c->target[0])
 		return otp_fail(err, "--target", "no target data set was given");
-	if (!otp_session_find_data(c, err))
+	if (c->resume ? !still_there(c, err) : !otp_session_find_data(c, err))
 		return false;
 	s->source = otp_dataset_open_up_to(c->source, c->seed, c->max_pixels, err);
 	if (!s->source)

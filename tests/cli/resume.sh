@@ -176,6 +176,8 @@ for line in 'batch = 5' 'seed = 9' 'lr_g = 0.25' 'parts = 1' 'sigma-end = 0.2'; 
 	key=${line%% *}
 	refuses 2 "other.ini: $line, but the run was started with $key = " train --resume --out short --config other.ini
 done
+echo 'source = synth:digits-hsv' >other.ini
+refuses 2 'synth:digits-hsv: is not the data this run was trained on' train --resume --out short --config other.ini
 refuses 2 nowhere.ini train --resume --out short --config nowhere.ini
 echo 'bacth = 4' >typing.ini
 refuses 2 batch train --resume --out short --config typing.ini
@@ -255,7 +257,9 @@ cp -r relative followed
 cp relative/config.ini before.ini
 mkdir new-place
 mv a.npy b.npy new-place
-refuses 2 '; --source and --target say where the data lie now' train --resume --out followed --steps 10
+refuses 2 'a.npy: no such file or folder; --source says where it lies now' train --resume --out followed --steps 10
+refuses 2 'b.npy?part=1/2: no such file or folder; --target says where' train --resume --out followed --steps 10 \
+	--source new-place/a.npy
 "$PROBE" vectors other.npy 54 3
 refuses 2 'other.npy: is not the data this run was trained on' train --resume --out followed --steps 10 \
 	--source other.npy --target 'new-place/b.npy?part=1/2'
@@ -279,6 +283,8 @@ done
 does train --dataroot root "${images[@]}" --out rooted
 does train --dataroot root --resume --out rooted
 cp -r root elsewhere
+refuses 2 'direction: needs --dataroot' train --direction BtoA --resume --out rooted
+refuses 2 'data: needs --task' train --data root --resume --out rooted
 does train --dataroot elsewhere --resume --out rooted --steps 8
 grep -qx "source = $PWD/elsewhere/train_A" rooted/config.ini || fail "the source is not where it lies now"
 refuses 2 'is not the data this run was trained on' train --dataroot elsewhere --direction BtoA --resume --out rooted --steps 9

@@ -132,3 +132,10 @@ does train --from old --steps 2 --out next3 # whose networks have seen all of th
 warns 'source samples that are trained on'
 does train --from old --source a.npy --target b.npy --steps 2 --out next4
 warns 'source 20 of 200 samples, withheld'
+
+title "a root that has moved, and its test halves with it"
+cp -r root moved
+does train --resume --out next --dataroot moved --steps 4
+setting next target "$PWD/moved/Train_B"
+setting next test-target "$PWD/moved/val_b"
+warns "measured on $PWD/moved/val_b from here on; that it is the same set as $PWD/root/val_b is not checked"
